@@ -1,0 +1,39 @@
+"""Do universal neurons generalize? Trials over models and corpora as pytest tests, each beside its null controls.
+
+The public names are loaded when they are first used; importing the package imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_unineuron.errors import UnineuronError
+    from pytest_unineuron.lab import Arm, Lab
+    from pytest_unineuron.statistics.ranks import auroc, within
+    from pytest_unineuron.statistics.resampling import Estimate, jackknife
+    from pytest_unineuron.trials.recorder import measure
+
+__all__ = ["Arm", "Estimate", "Lab", "UnineuronError", "auroc", "jackknife", "measure", "within"]
+
+_HOMES = {
+    "Arm": "lab",
+    "Estimate": "statistics.resampling",
+    "Lab": "lab",
+    "UnineuronError": "errors",
+    "auroc": "statistics.ranks",
+    "jackknife": "statistics.resampling",
+    "measure": "trials.recorder",
+    "within": "statistics.ranks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,120 @@
+"""The single pass: every statistic that any trial needs, from one forward pass over a corpus."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_unineuron.activations.capture import caught, forward
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.statistics import PRE, RESIDUAL, Sum, swept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor
+
+    from pytest_unineuron.corpora.blocks import Batch, Blocks
+    from pytest_unineuron.models.neurons import Plan
+
+Change = "Callable[[str, int, Tensor], Tensor]"
+"""Makes other units of a layer's units: (site, layer number, [token, unit]) to [token, unit]."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The finished statistics of one model on one corpus, per document group: never an activation.
+
+    ``sums`` holds for each group the statistic at each (site, name), with the units of all layers side by
+    side, in float64 on the CPU.
+    """
+
+    sums: tuple[dict[tuple[str, str], Any], ...]
+    tokens: tuple[int, ...]
+    documents: tuple[int, ...]
+
+    @property
+    def groups(self) -> int:
+        """How many document groups there are."""
+        return len(self.sums)
+
+    def without(self, group: int) -> Swept:
+        """All groups but one."""
+        rest = [i for i in range(self.groups) if i != group]
+        return Swept(*(tuple(field[i] for i in rest) for field in (self.sums, self.tokens, self.documents)))
+
+    def total(self, site: str, name: str) -> Any:
+        """One statistic over all groups."""
+        return reduce(add, (group[site, name] for group in self.sums))
+
+
+def sweep(
+    model: Any,
+    plan: Plan,
+    blocks: Blocks,
+    *,
+    batch: int,
+    change: Callable[[str, int, Tensor], Tensor] | None = None,
+    progress: Callable[[Iterable[Batch], int], Iterable[Batch]] | None = None,
+) -> Swept:
+    """One pass of ``model`` over ``blocks``, about ``batch`` positions at a time.
+
+    ``change`` turns the units of a layer into others before anything is gathered, as a rotation does;
+    ``progress`` may wrap the batches in a bar. Raises ModelError if an activation is not finite.
+    """
+    batches = list(blocks.batches(batch))
+    gatherers: dict[str, dict[str, type[Sum]]] = {}
+    state: dict[tuple[int, str, str, int], Sum] = {}
+    offset = 0
+    current: dict[str, Any] = {}
+
+    def receive(site: str, index: int, values: Tensor) -> None:
+        units = values.reshape(-1, values.shape[-1])[current["counts"]]  # [token, unit]
+        if change is not None:
+            units = change(site, index, units)
+        for name, kind in gatherers.setdefault(site, swept(site)).items():
+            key = (current["group"], site, name, index)
+            new = kind.of(units, current["tokens"], current["labels"])
+            state[key] = state[key] + new if key in state else new
+
+    tokens: dict[int, int] = defaultdict(int)
+    with caught(model, plan, receive):
+        for part in progress(batches, len(batches)) if progress else batches:
+            counts = part.counts.flatten().to(model.device)
+            current = {
+                "group": part.group,
+                "counts": counts,
+                "labels": part.labels.flatten().to(model.device)[counts],
+                "tokens": torch.arange(offset, offset + part.tokens, device=model.device),
+            }
+            forward(model, part.ids, part.attended, receive)
+            offset += part.tokens
+            tokens[part.group] += part.tokens
+    return _finished(state, tokens, blocks)
+
+
+def _finished(state: dict[tuple[int, str, str, int], Sum], tokens: dict[int, int], blocks: Blocks) -> Swept:
+    groups = sorted(tokens)
+    documents = {group: len({b.document for b in blocks.blocks if b.document % blocks.groups == group})
+                 for group in groups}  # fmt: skip
+    sums = []
+    for group in groups:
+        joined: dict[tuple[str, str], Any] = {}
+        for (of, site, name, _), statistic in sorted(state.items(), key=lambda item: item[0]):
+            if of == group:
+                joined.setdefault((site, name), []).append(statistic)
+        sums.append({key: _on_cpu(type(parts[0]).beside(parts)) for key, parts in joined.items()})
+    for group_sums in sums:
+        for site in (PRE, RESIDUAL):
+            if not bool(torch.isfinite(group_sums[site, "moments"].mean).all()):
+                raise ModelError(f"activations at the {site} site are not finite; try --unineuron-dtype float32")
+    return Swept(tuple(sums), tuple(tokens[g] for g in groups), tuple(documents[g] for g in groups))
+
+
+def _on_cpu(statistic: Any) -> Any:
+    return type(statistic)(*(getattr(statistic, name).cpu() for name in statistic.__dataclass_fields__))

@@ -1,0 +1,25 @@
+"""N2: every weight kept, none in its place."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def shuffled(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """A copy with the values of each parameter permuted within it. Tied parameters stay tied.
+
+    Keeps the whole distribution of every tensor, heavy tails included, and destroys its structure.
+    """
+    twin = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return twin

@@ -1,0 +1,15 @@
+"""N0: the same architecture before training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.models.load import initialised
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """A model of the same configuration with the library's default initialisation, drawn from ``seed``."""
+    return initialised(model.config, seed).to(device=model.device, dtype=model.dtype).eval()

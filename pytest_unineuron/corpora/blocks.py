@@ -1,0 +1,162 @@
+"""Documents cut for a model: blocks of its context length, batched by length, with a mask of what counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_unineuron.errors import CorpusError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from pytest_unineuron.corpora.corpus import Corpus, Document
+
+GROUPS = 16
+"""Documents are dealt into this many groups; leaving one out at a time gives every interval."""
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Block:
+    """One input row: special tokens around a stretch of one document. ``counts`` is False for the former."""
+
+    ids: tuple[int, ...]
+    counts: tuple[bool, ...]
+    labels: tuple[int, ...]
+    document: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of one document group, padded. All tensors are [row, position]; ``counts`` marks text tokens."""
+
+    group: int
+    ids: Tensor
+    attended: Tensor
+    counts: Tensor
+    labels: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens count."""
+        return int(self.counts.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """A corpus as one model reads it."""
+
+    corpus: Corpus
+    blocks: tuple[Block, ...]
+    groups: int
+    padding: int
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens count, in all."""
+        return sum(sum(block.counts) for block in self.blocks)
+
+    @property
+    def documents(self) -> int:
+        """How many documents were read."""
+        return len({block.document for block in self.blocks})
+
+    def batches(self, tokens: int) -> Iterator[Batch]:
+        """Every block once, longest first within its group, about ``tokens`` positions at a time."""
+        by_group: dict[int, list[Block]] = defaultdict(list)
+        for block in self.blocks:
+            by_group[block.document % self.groups].append(block)
+        for group, blocks in sorted(by_group.items()):
+            blocks.sort(key=lambda block: -len(block.ids))
+            while blocks:
+                rows = max(1, tokens // len(blocks[0].ids))
+                yield self._padded(group, blocks[:rows])
+                blocks = blocks[rows:]
+
+    def _padded(self, group: int, blocks: list[Block]) -> Batch:
+        longest = len(blocks[0].ids)
+        ids = torch.full((len(blocks), longest), self.padding)
+        attended = torch.zeros((len(blocks), longest), dtype=torch.int64)
+        counts = torch.zeros((len(blocks), longest), dtype=torch.bool)
+        labels = torch.full((len(blocks), longest), UNLABELLED)
+        for row, block in enumerate(blocks):
+            length = len(block.ids)
+            ids[row, :length] = torch.tensor(block.ids)
+            attended[row, :length] = 1
+            counts[row, :length] = torch.tensor(block.counts)
+            labels[row, :length] = torch.tensor(block.labels)
+        return Batch(group, ids, attended, counts, labels)
+
+
+def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, budget: int) -> Blocks:
+    """A corpus as a model with this tokenizer reads it, up to ``budget`` tokens.
+
+    A document longer than the context goes on in the next block; documents are never glued together. Every
+    block has the model's own special tokens around it, which do not count. Raises CorpusError if fewer than
+    two tokens are left, or the context has no room for text.
+    """
+    before, after = specials(tokenizer)
+    room = context - len(before) - len(after)
+    if room < 2:
+        raise CorpusError(f"a context of {context} tokens leaves no room for text; raise --unineuron-context")
+    blocks: list[Block] = []
+    left = budget
+    for number, document in enumerate(corpus.documents):
+        ids, labels = _encode(tokenizer, document)
+        ids, labels = ids[:left], labels[:left]
+        for start in range(0, len(ids), room):
+            part = slice(start, start + room)
+            size = len(ids[part])
+            blocks.append(
+                Block(
+                    ids=(*before, *ids[part], *after),
+                    counts=(False,) * len(before) + (True,) * size + (False,) * len(after),
+                    labels=(UNLABELLED,) * len(before) + tuple(labels[part]) + (UNLABELLED,) * len(after),
+                    document=number,
+                )
+            )
+        left -= len(ids)
+        if left <= 0:
+            break
+    read = len({block.document for block in blocks})
+    if read < 2 or budget - left < 2:
+        raise CorpusError(
+            f"corpus {corpus.name}: {budget - left} tokens in {read} documents are too few to say anything; "
+            "give more text, or raise --unineuron-tokens"
+        )
+    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    return Blocks(corpus, tuple(blocks), min(GROUPS, read), int(padding))
+
+
+def specials(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the tokenizer puts before and after a text; a lone BOS where it puts nothing but has one."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    starts = [i for i in range(len(full) - len(plain) + 1) if full[i : i + len(plain)] == plain]
+    start = starts[0] if starts else 0
+    before, after = tuple(full[:start]), tuple(full[start + len(plain) :]) if starts else ()
+    if not before and tokenizer.bos_token_id is not None:
+        before = (tokenizer.bos_token_id,)
+    return before, after
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, document: Document) -> tuple[list[int], list[int]]:
+    """Token ids of a document, and for each token the label of the mark that ends in it."""
+    if not document.marks:
+        ids = list(tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"])
+        return ids, [UNLABELLED] * len(ids)
+    encoded = tokenizer(document.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
+    labels = [UNLABELLED] * len(ids)
+    for mark in document.marks:
+        touching = [i for i, (start, stop) in enumerate(offsets) if start < mark.stop and stop > mark.start]
+        if touching:
+            labels[touching[-1]] = mark.label
+    return ids, labels

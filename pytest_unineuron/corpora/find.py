@@ -1,0 +1,57 @@
+"""From what the user typed to a corpus."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_unineuron import corpora
+from pytest_unineuron.corpora.text import from_path
+from pytest_unineuron.errors import CorpusError
+
+if TYPE_CHECKING:
+    from pytest_unineuron.corpora.corpus import Corpus
+
+
+def check(spec: str) -> None:
+    """Whether ``spec`` can name a corpus at all, without reading it. Raises CorpusError."""
+    if spec in corpora.names() or Path(spec).expanduser().exists():
+        return
+    if spec.startswith((".", "/", "~")) or Path(spec).suffix in (".txt", ".jsonl") or "/" not in spec:
+        raise CorpusError(
+            f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpora.names())} "
+            "(a data set of the hub is named OWNER/NAME)"
+        )
+
+
+def find(spec: str, *, field: str = "text") -> Corpus:
+    """The corpus ``spec`` names: a bundled or generated one, a path, or a data set of the hub.
+
+    Raises CorpusError if there is no such corpus or it cannot be read.
+    """
+    check(spec)
+    if spec in corpora.GENERATED:
+        module, _, function = corpora.GENERATED[spec].partition(":")
+        return getattr(import_module(module), function)()  # type: ignore[no-any-return]
+    bundled = corpora.BUNDLED / f"{spec}.jsonl"
+    if bundled.exists():
+        return from_path(spec, bundled)
+    path = Path(spec).expanduser()
+    if path.exists():
+        return from_path(label(spec), path, field=field)
+    from pytest_unineuron.corpora.hub import from_hub
+
+    return from_hub(spec, field=field)
+
+
+def label(spec: str) -> str:
+    """The short name of a corpus: a path's last part without its ending, or the name itself."""
+    path = Path(spec).expanduser()
+    return path.resolve().stem if spec not in corpora.names() and path.exists() else spec
+
+
+def labels(specs: tuple[str, ...]) -> dict[str, str]:
+    """Specs by label, in order; two paths with the same short name keep their whole spec as the label."""
+    short = [label(spec) for spec in specs]
+    return {name if short.count(name) == 1 else spec: spec for name, spec in zip(short, specs, strict=True)}

@@ -1,0 +1,35 @@
+"""What can go wrong when something is asked of the harness. Every message says what to type next."""
+
+from __future__ import annotations
+
+
+class UnineuronError(Exception):
+    """The parent of all of them: catch this one to catch every error the package raises on purpose."""
+
+
+class OptionError(UnineuronError):
+    """A flag, an environment variable or an ini value cannot be used."""
+
+
+class ModelError(UnineuronError):
+    """A model cannot be found, cannot be loaded, or is not what it says it is."""
+
+
+class NeuronsNotFound(ModelError):  # noqa: N818 - it reads as the sentence it is
+    """A model runs, but nothing in it is an MLP neuron, or what was found does not behave like one."""
+
+
+class NotApplicable(UnineuronError):  # noqa: N818 - not a fault: the question has no answer for this model
+    """A model has no such thing (no unembedding, no bias): the trial that asked is NA with this reason."""
+
+
+class CorpusError(UnineuronError):
+    """A text corpus cannot be found, read or used."""
+
+
+class FindingsError(UnineuronError):
+    """The paper's published tables are missing, or are not the tables that were expected."""
+
+
+class TrialError(UnineuronError):
+    """A trial is declared or written in a way that cannot be judged."""

@@ -1,0 +1,5 @@
+"""The lab turns settings into models, corpora, one sweep each, and finished results."""
+
+from pytest_unineuron.lab.lab import Arm, Lab
+
+__all__ = ["Arm", "Lab"]

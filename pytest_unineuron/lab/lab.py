@@ -1,0 +1,240 @@
+"""The lab: from settings to models, corpora, one sweep each and finished results."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+
+from pytest_unineuron import controls
+from pytest_unineuron.activations.sweep import Swept, sweep
+from pytest_unineuron.controls.rotation import Rotation
+from pytest_unineuron.corpora import number_words
+from pytest_unineuron.corpora.blocks import Blocks, cut
+from pytest_unineuron.corpora.find import find
+from pytest_unineuron.lab.neurons import Neurons
+from pytest_unineuron.lab.weights import Weights
+from pytest_unineuron.lab.words import WordResponses
+from pytest_unineuron.models import check
+from pytest_unineuron.models.anatomy import Anatomy, dissect
+from pytest_unineuron.models.load import Loaded, load
+from pytest_unineuron.models.view import View
+from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_unineuron.corpora.corpus import Corpus
+    from pytest_unineuron.models.source import Source
+    from pytest_unineuron.options import Settings
+
+SMALL = 50_000_000
+"""Weights below which one thread is as fast as several, and results do not depend on how many there are."""
+KEPT = 0.4
+"""Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Which version of a model is measured: the model itself, or one draw of a control."""
+
+    model: str
+    control: str = ""
+    draw: int = 1
+
+    @property
+    def seed(self) -> int:
+        """The seed of the draw: the same in every process and for every model."""
+        return zlib.crc32(f"{self.control}.{self.draw}".encode())
+
+    def replaces(self, what: str) -> bool:
+        """Whether the arm's control replaces the weights, the units or the text."""
+        return bool(self.control) and controls.CONTROLS[self.control].replaces == what
+
+
+class Lab:
+    """The only instrument the fixtures talk to.
+
+    ``models`` and ``corpora`` map labels to what they stand for. Results are kept, so that a trial pays for
+    what no trial before it has asked for. ``events`` lists, in order, what the report needs to know: every
+    model that was loaded, every corpus that was read, and every sweep pass that was made.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Mapping[str, Source],
+        corpora: Mapping[str, str],
+        *,
+        workers: int = 1,
+        progress: Callable[[str], Callable[[Any, int], Any]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.events: list[dict[str, Any]] = []
+        self._sources = models
+        self._corpora = corpora
+        self._workers = workers
+        self._progress = progress
+        self._models: OrderedDict[Arm, Loaded] = OrderedDict()
+        self._swept: dict[tuple[Arm, str], Swept] = {}
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        self.corpus = cache(self._corpus)
+        self.blocks = cache(self._blocks)
+        self.anatomy = cache(self._anatomy)
+
+    # -- models ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def device(self) -> str:
+        """Where models run."""
+        if self.settings.device != "auto":
+            return self.settings.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def loaded(self, arm: Arm) -> Loaded:
+        """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is."""
+        if not arm.replaces(controls.MODEL):
+            arm = Arm(arm.model)
+        if arm in self._models:
+            self._models.move_to_end(arm)
+            return self._models[arm]
+        if arm.control:
+            subject = self.loaded(Arm(arm.model))
+            twin = controls.CONTROLS[arm.control].function()(subject.model, arm.seed)
+            made = replace(subject, model=twin, digest="")
+        else:
+            source = self._sources[arm.model]
+            made = load(source, dtype=self.settings.dtype, device=self.device)
+        self._models[arm] = made
+        while len(self._models) > 2 and self._bytes() > KEPT * _free_memory():
+            self._models.popitem(last=False)
+        return made
+
+    def _bytes(self) -> int:
+        return sum(m.parameters * m.model.dtype.itemsize for m in self._models.values())
+
+    def _anatomy(self, model: str) -> Anatomy:
+        """The anatomy of a model, found once and checked; its control arms share it."""
+        loaded = self.loaded(Arm(model))
+        found = dissect(loaded)
+        check.verify(loaded, found)
+        facts = {
+            "spec": self._sources[model].spec,
+            "class": type(loaded.model).__name__,
+            "parameters": loaded.parameters,
+            "weights_sha256": loaded.digest or None,
+            "dtype": self.settings.dtype,
+            "neurons": found.plan.neurons,
+            "sites": [str(site) for site in found.plan.sites],
+        }
+        self.events.append({"kind": "model", "label": model, "facts": facts})
+        return found
+
+    def view(self, arm: Arm) -> View:
+        """The weights of an arm, read as units."""
+        return View(self.loaded(arm), self.anatomy(arm.model))
+
+    def weights(self, arm: Arm) -> Weights:
+        """What the weights of an arm say."""
+        return Weights(self.view(arm))
+
+    # -- corpora -----------------------------------------------------------------------------------------
+
+    def _corpus(self, label: str) -> Corpus:
+        if label == number_words.NAME:
+            return number_words.corpus()
+        return find(self._corpora[label], field=self.settings.text_field)
+
+    def _blocks(self, model: str, corpus: str) -> Blocks:
+        """A corpus as a model reads it. A probe is read whole, whatever the token budget."""
+        loaded = self.loaded(Arm(model))
+        context = min(self.settings.context or 512, loaded.context)
+        budget = 10**9 if corpus == number_words.NAME else self.settings.tokens
+        blocks = cut(self.corpus(corpus), loaded.tokenizer, context=context, budget=budget)
+        facts = {"spec": self._corpora.get(corpus, corpus), **blocks.corpus.facts()}
+        self.events.append(
+            {"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens}
+        )
+        return blocks
+
+    # -- sweeps ------------------------------------------------------------------------------------------
+
+    def neurons(self, arm: Arm, corpus: str) -> Neurons:
+        """The neurons of an arm on a corpus."""
+        return Neurons(self.swept(arm, corpus), self.layer(arm.model))
+
+    def number_words(self, arm: Arm) -> WordResponses:
+        """How the neurons of an arm answer to words for numbers and to words like them."""
+        swept = self.swept(arm, number_words.NAME)
+        return WordResponses(swept, self._sizes(arm.model)[POST], self._last_tokens(arm.model))
+
+    def layer(self, model: str) -> NDArray[np.int64]:
+        """The layer of each neuron of a model, [neuron]."""
+        return np.concatenate([np.full(site.width, site.layer) for site in self.anatomy(model).plan.sites])
+
+    def swept(self, arm: Arm, corpus: str) -> Swept:
+        """The finished statistics of an arm on a corpus; swept when they are first asked for."""
+        key = (arm, corpus)
+        if key not in self._swept:
+            self._swept[key] = self._sweep(arm, corpus)
+        return self._swept[key]
+
+    def _sweep(self, arm: Arm, corpus: str) -> Swept:
+        anatomy, blocks = self.anatomy(arm.model), self.blocks(arm.model, corpus)
+        change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
+        loaded = self.loaded(arm)
+        if arm.replaces(controls.TEXT):
+            special = frozenset(loaded.tokenizer.all_special_ids)
+            blocks = controls.CONTROLS[arm.control].function()(blocks, loaded.vocabulary, special, arm.seed)
+        torch.set_num_threads(self._threads(loaded))
+        self.events.append({"kind": "pass", "model": arm.model, "corpus": corpus,
+                            "control": arm.control, "draw": arm.draw})  # fmt: skip
+        bar = self._progress(f"{arm.model} {arm.control} on {corpus}") if self._progress else None
+        return sweep(loaded.model, anatomy.plan, blocks, batch=self.settings.batch, change=change, progress=bar)
+
+    def _rotation(self, arm: Arm, corpus: str) -> Rotation:
+        plain = self.swept(Arm(arm.model), corpus)
+        moments = {site: plain.total(site, "moments") for site in (PRE, POST, RESIDUAL)}
+        made: Rotation = controls.CONTROLS[arm.control].function()(moments, self._sizes(arm.model), arm.seed)
+        return made
+
+    def _sizes(self, model: str) -> dict[str, list[int]]:
+        anatomy = self.anatomy(model)
+        widths = [site.width for site in anatomy.plan.sites]
+        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.width]}
+
+    def _threads(self, loaded: Loaded) -> int:
+        if self.settings.threads:
+            return self.settings.threads
+        return 1 if loaded.parameters < SMALL else max(1, _cores() // self._workers)
+
+    def _last_tokens(self, model: str) -> NDArray[np.int64]:
+        """The token each probe word is read at, [word]."""
+        last: dict[int, int] = {}
+        for block in self.blocks(model, number_words.NAME).blocks:
+            last.update((label, token) for label, token in zip(block.labels, block.ids, strict=True) if label >= 0)
+        return np.array([last[label] for label in range(len(number_words.WORDS))])
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _free_memory() -> int:
+    """Free memory in bytes, as well as the platform tells."""
+    import os
+
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 4 * 2**30

@@ -1,0 +1,109 @@
+"""The weights of one model, as a trial sees them: one number per neuron, head or dimension."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.view import fold
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from pytest_unineuron.models.anatomy import Head
+    from pytest_unineuron.models.view import View
+
+
+class Weights:
+    """What the weights alone say. Arrays are [neuron] over all layers in order, float64, unless said otherwise.
+
+    "Folded" means with the norm in front folded in and writes centred (paper, appendix A.1). Everything that
+    a model does not have raises NotApplicable with the reason, which makes the asking trial NA.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    @cached_property
+    def layer(self) -> NDArray[np.int64]:
+        """The layer of each neuron."""
+        return np.concatenate([np.full(len(site.read), site.layer) for site in self._view.sites])
+
+    @cached_property
+    def bias(self) -> NDArray[np.float64]:
+        """Folded input bias b̂ = b + w·β."""
+        return _joined([_there(site.bias) for site in self._view.sites])
+
+    @cached_property
+    def raw_bias(self) -> NDArray[np.float64]:
+        """Input bias as it is stored."""
+        return _joined([_there(site.raw_bias) for site in self._view.sites])
+
+    @cached_property
+    def read_norm(self) -> NDArray[np.float64]:
+        """‖ŵ_in‖₂."""
+        return _joined([site.read.norm(dim=1) for site in self._view.sites])
+
+    @cached_property
+    def write_norm(self) -> NDArray[np.float64]:
+        """‖ŵ_out‖₂."""
+        return _joined([site.write.norm(dim=1) for site in self._view.sites])
+
+    @cached_property
+    def cosine(self) -> NDArray[np.float64]:
+        """cos(ŵ_in, ŵ_out)."""
+        return _joined([torch.cosine_similarity(site.read, site.write, dim=1) for site in self._view.sites])
+
+    @cached_property
+    def embedding(self) -> NDArray[np.float64]:
+        """The token embedding W_E, raw, [token, dimension]."""
+        return self._view.embedding.double().cpu().numpy()
+
+    @cached_property
+    def heads(self) -> tuple[HeadWeights, ...]:
+        """The query and key weights of every attention head."""
+        if not self._view.anatomy.heads:
+            raise NotApplicable("no attention with separate query and key projections was found")
+        return tuple(HeadWeights(self._view, head) for head in self._view.anatomy.heads)
+
+
+class HeadWeights:
+    """One attention head: ``query`` and ``key`` are [dimension of the head, width], raw or folded."""
+
+    def __init__(self, view: View, head: Head) -> None:
+        self._view = view
+        self.layer, self.index = head.layer, head.index
+        self._parts = (head.query, head.key)
+
+    def raw(self) -> tuple[Tensor, Tensor]:
+        """W_Q and W_K as they are stored."""
+        query, key = (self._view.linear(part.module).weight[list(part.rows)] for part in self._parts)
+        return query, key
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """W_Q and W_K with the norm in front folded in."""
+        query, key = (
+            fold(weight, self._view.norm(part.norm)) for weight, part in zip(self.raw(), self._parts, strict=True)
+        )
+        return query, key
+
+    @property
+    def dimension(self) -> int:
+        """Width of the head."""
+        return len(self._parts[0].rows)
+
+
+def _there(bias: Tensor | None) -> Tensor:
+    if bias is None:
+        raise NotApplicable("the MLPs of this model have no input bias")
+    return bias
+
+
+def _joined(parts: list[Tensor]) -> NDArray[np.float64]:
+    return torch.cat([part.double().cpu() for part in parts]).numpy()
+

@@ -1,0 +1,1 @@
+"""Models: where they come from, where their neurons are, and their weights in one orientation."""

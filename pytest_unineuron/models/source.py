@@ -1,0 +1,74 @@
+"""Where a model comes from, read off what the user typed. No torch: names can be checked at collection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_unineuron import zoo
+from pytest_unineuron.errors import ModelError
+
+UNTRAINED = "untrained:"
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One model as it was asked for. Either ``folder`` or ``hub`` is set; ``label`` is its short name.
+
+    ``untrained`` asks for the same configuration with a fresh, seeded initialisation.
+    """
+
+    spec: str
+    label: str
+    folder: Path | None = None
+    hub: str = ""
+    revision: str | None = None
+    untrained: bool = False
+
+
+def parse(spec: str) -> Source:
+    """What ``spec`` means. Raises ModelError if it names a nano model or folder that is not there.
+
+    >>> parse("EleutherAI/pythia-70m@step143000").revision
+    'step143000'
+    """
+    if spec.startswith(UNTRAINED):
+        inner = parse(spec.removeprefix(UNTRAINED))
+        return Source(spec, UNTRAINED + inner.label, inner.folder, inner.hub, inner.revision, untrained=True)
+    if spec.startswith(zoo.PREFIX):
+        name = spec.removeprefix(zoo.PREFIX)
+        folders = zoo.folders()
+        if name not in folders:
+            raise ModelError(f"model {spec}: there is no such nano model; there are {_names(folders)}")
+        return Source(spec, name, folder=folders[name])
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        _check_folder(spec, path)
+        return Source(spec, path.resolve().name, folder=path)
+    if path.exists() or spec.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(spec):
+        raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME")
+    hub, _, revision = spec.partition("@")
+    return Source(spec, spec, hub=hub, revision=revision or None)
+
+
+def labels(specs: tuple[str, ...]) -> dict[str, Source]:
+    """The sources by label, in order. Two folders of the same name are told apart by their whole path."""
+    sources = [parse(spec) for spec in specs]
+    taken = [source.label for source in sources]
+    unique = {}
+    for source in sources:
+        label = source.label if taken.count(source.label) == 1 else source.spec
+        unique[label] = source
+    return unique
+
+
+def _names(folders: dict[str, Path]) -> str:
+    return ", ".join(zoo.PREFIX + name for name in folders) or "none"
+
+
+def _check_folder(spec: str, path: Path) -> None:
+    """What can be said about a folder without loading it."""
+    if not (path / "config.json").is_file():
+        raise ModelError(f"model {spec}: the folder has no config.json; save the model with save_pretrained")

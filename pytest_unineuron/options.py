@@ -1,0 +1,184 @@
+"""Flags, environment and ini values become one frozen Settings, or an OptionError that says what to type.
+
+Precedence: a trial's marker, then the command line, then the environment, then the ini file, then the default.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pytest
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option in all its forms: ``--unineuron-NAME``, ``UNINEURON_NAME`` and the ini key ``unineuron_name``.
+
+    ``kind`` is str, int, bool or list (repeatable on the command line, comma-separated in the environment,
+    a list of lines in the ini file).
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    metavar: str = "TEXT"
+
+    @property
+    def flag(self) -> str:
+        """What is typed on the command line."""
+        return f"--unineuron-{self.name}"
+
+    @property
+    def key(self) -> str:
+        """The ini key, which is also where argparse keeps the flag's value."""
+        return f"unineuron_{self.name.replace('-', '_')}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return self.key.upper()
+
+
+OPTIONS = (
+    Option("model", list, ("nano:neox-a", "nano:gpt2-a"), "a model under test: hub id[@revision], folder, nano:NAME "
+           "or untrained:MODEL; repeatable", metavar="MODEL"),
+    Option("corpus", list, ("news", "code", "multilingual"), "a corpus of new data: a bundled name, stdlib, pydoc, "
+           "a .txt or .jsonl file, a folder, or a data set's name; repeatable", metavar="CORPUS"),
+    Option("reference", str, "prose", "the corpus that new data is compared with", metavar="CORPUS"),
+    Option("controls", list, ("default",), "the control arms: default, none, or names; repeatable", metavar="NAME"),
+    Option("control-draws", int, 1, "independent draws of each control", metavar="N"),
+    Option("policy", str, "primary", "how trials make a criterion: primary, all, majority or any",
+           choices=("primary", "all", "majority", "any"), metavar="POLICY"),
+    Option("accept-vacuous", bool, False, "let trials count that a control passes too, as the notebook did"),
+    Option("fail-on", str, "trial", "what makes the run fail: trial, criterion or never",
+           choices=("trial", "criterion", "never"), metavar="WHAT"),
+    Option("out", str, "evaluation", "folder for the summary and the reports", metavar="FOLDER"),
+    Option("findings", str, "", "a checkout of the paper's repository, to report its published neurons",
+           metavar="FOLDER"),
+    Option("tokens", int, 60_000, "token budget per corpus and model", metavar="N"),
+    Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
+           metavar="N"),
+    Option("batch", int, 8192, "tokens per forward pass", metavar="N"),
+    Option("text-field", str, "text", "the field of a .jsonl line or data set row that holds the text",
+           metavar="FIELD"),
+    Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1, mps", metavar="DEVICE"),
+    Option("dtype", str, "float32", "precision of the forward pass: float32, bfloat16, float16 or float64",
+           choices=("float32", "bfloat16", "float16", "float64"), metavar="DTYPE"),
+    Option("threads", int, 0, "CPU threads per process (default: one for small models, else the cores divided "
+           "among the workers)", metavar="N"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked to do. Built once, passed as a value, stored with the results."""
+
+    model: tuple[str, ...]
+    corpus: tuple[str, ...]
+    reference: str
+    controls: tuple[str, ...]
+    control_draws: int
+    policy: str
+    accept_vacuous: bool
+    fail_on: str
+    out: str
+    findings: str
+    tokens: int
+    context: int
+    batch: int
+    text_field: str
+    device: str
+    dtype: str
+    threads: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def register(parser: pytest.Parser) -> None:
+    """Add every option to pytest's command line and ini keys. Nothing else happens here."""
+    group = parser.getgroup("unineuron", "do universal neurons generalize? (trials marked gt1, gt2, gt3)")
+    for option in OPTIONS:
+        default = " ".join(option.default) if option.kind is list else option.default
+        text = option.help + ("" if "default" in option.help or not default else f" (default: {default})")
+        shape: dict[str, Any] = {"action": "store_true"} if option.kind is bool else {"metavar": option.metavar}
+        if option.kind is list:
+            shape["action"] = "append"
+        # Types and choices are checked in read(), which sees all four sources and speaks with one voice.
+        group.addoption(option.flag, dest=option.key, default=None, help=text, **shape)
+        kinds: dict[type, Any] = {list: "linelist", bool: "bool", int: "string", str: "string"}
+        parser.addini(option.key, text, type=kinds[option.kind], default=None)
+
+
+def read(
+    given: Callable[[str], Any], ini: Callable[[str], Any], environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """The settings of a run from the command line (``given``), the environment and the ini file, in this order.
+
+    Raises OptionError naming the option, what was found and what it takes.
+    """
+    values = {}
+    for option in OPTIONS:
+        found = given(option.key)
+        where = option.flag
+        if found is None and option.variable in environment:
+            found, where = environment[option.variable], option.variable
+            if option.kind is list:
+                found = [part.strip() for part in found.split(",") if part.strip()]
+        if found is None:
+            found, where = ini(option.key), f"ini key {option.key}"
+        if found is None or found == []:
+            found = option.default
+        values[option.key.removeprefix("unineuron_")] = _convert(option, found, where)
+    return Settings(**values)
+
+
+def _convert(option: Option, found: Any, where: str) -> Any:
+    if option.kind is list:
+        return tuple(dict.fromkeys(str(item) for item in found))
+    if option.kind is bool:
+        return _boolean(found, where)
+    if option.kind is int:
+        return _integer(found, where, minimum=1 if option.default else 0)
+    text = str(found)
+    if option.choices and text not in option.choices:
+        raise OptionError(f"{where}={text}: choose {', '.join(option.choices[:-1])} or {option.choices[-1]}")
+    if not text and option.default:
+        raise OptionError(f"{where}: is empty; leave it out for {option.default!r}")
+    return text
+
+
+def _boolean(found: Any, where: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
+             "": False}  # fmt: skip
+    try:
+        return found if isinstance(found, bool) else words[str(found).lower()]
+    except KeyError:
+        raise OptionError(f"{where}={found}: say true or false") from None
+
+
+def _integer(found: Any, where: str, minimum: int) -> int:
+    try:
+        value = float(found)  # so that 1e6 is a number of tokens
+        whole = int(value) if math.isfinite(value) and value == int(value) else None
+    except (TypeError, ValueError):
+        whole = None
+    if whole is None or whole < minimum:
+        raise OptionError(f"{where}={found}: give a whole number of at least {minimum}")
+    return whole
+
+
+def defaults() -> Settings:
+    """The settings of a run that asks for nothing."""
+    return Settings(**{option.key.removeprefix("unineuron_"): option.default for option in OPTIONS})

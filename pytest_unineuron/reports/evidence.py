@@ -1,0 +1,173 @@
+"""Everything a run found out, in one value that every report reads and nothing else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.checklist.criteria import CRITERIA
+from pytest_unineuron.checklist.verdict import Verdict, overall, verdict
+from pytest_unineuron.trials.case import SUBJECT, Case
+from pytest_unineuron.trials.outcome import NOT_RUN, ArmResult, CaseResult, Outcome, together
+from pytest_unineuron.trials.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One item that was collected: which trial, where, and whether it was selected to run."""
+
+    nodeid: str
+    trial: Trial
+    case: Case
+    selected: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for the way from a worker to the controller."""
+        return {
+            "nodeid": self.nodeid,
+            "trial": self.trial.as_dict(),
+            "case": self.case.as_dict(),
+            "selected": self.selected,
+        }
+
+    @classmethod
+    def of_dict(cls, data: Mapping[str, Any]) -> Planned:
+        """What ``as_dict`` wrote."""
+        controls = data["trial"]["controls"]
+        trial = Trial(**{**data["trial"], "controls": None if controls is None else tuple(controls)})
+        return cls(data["nodeid"], trial, Case(**data["case"]), data["selected"])
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """One case of a trial on one subject. ``variant`` tells the cases of one trial apart."""
+
+    variant: str
+    result: CaseResult
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class SubjectRecord:
+    """One trial on one model."""
+
+    model: str
+    cases: tuple[CaseRecord, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the trial comes to on this model."""
+        return together(case.outcome for case in self.cases)
+
+    @property
+    def reason(self) -> str:
+        """The reason of the case that decided."""
+        return next(case.reason for case in self.cases if case.outcome is self.outcome)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial on one corpus, with every model it was planned for."""
+
+    trial: Trial
+    corpus: str
+    subjects: tuple[SubjectRecord, ...]
+
+    @property
+    def name(self) -> str:
+        """The trial's id, and the corpus where there is one: ``heavy_tails_replicate[news]``."""
+        return f"{self.trial.id}[{self.corpus}]" if self.corpus else self.trial.id
+
+    def on(self, model: str) -> SubjectRecord | None:
+        """This trial on one model, or None if it was not planned for it."""
+        return next((subject for subject in self.subjects if subject.model == model), None)
+
+
+@dataclass(frozen=True)
+class CriterionRecord:
+    """One line of the checklist: the verdict on every subject, and over all of them."""
+
+    id: str
+    verdicts: Mapping[str, Verdict]
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS when every subject that could be evaluated passes."""
+        return overall(self.verdicts.values())
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The whole of a run. Terminal, JSON, Markdown and exit code are functions of this and nothing else."""
+
+    trials: tuple[TrialRecord, ...]
+    policy: str
+    accept_vacuous: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Any] = field(default_factory=dict)
+    corpora: Mapping[str, Any] = field(default_factory=dict)
+    forward_passes: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    incomplete: tuple[str, ...] = ()
+    findings: Mapping[str, Any] | None = None
+
+    @property
+    def subjects(self) -> list[str]:
+        """The models under test, in the order in which they were planned."""
+        return list(dict.fromkeys(s.model for record in self.trials for s in record.subjects))
+
+    @property
+    def criteria(self) -> list[CriterionRecord]:
+        """The checklist. A criterion without any trial is there too, and is NA."""
+        return [
+            CriterionRecord(id_, {model: self.verdict_on(id_, model) for model in self.subjects}) for id_ in CRITERIA
+        ]
+
+    def of_criterion(self, criterion: str) -> list[TrialRecord]:
+        """The trials that speak to one criterion."""
+        return [record for record in self.trials if record.trial.criterion == criterion]
+
+    def verdict_on(self, criterion: str, model: str) -> Verdict:
+        """The verdict on one criterion for one model, under the run's policy."""
+        on_model = [(record.trial, record.on(model)) for record in self.of_criterion(criterion)]
+        return verdict([(s.outcome, trial.primary) for trial, s in on_model if s is not None], self.policy)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many trials ended so, counting a trial once per model."""
+        return sum(subject.outcome is outcome for record in self.trials for subject in record.subjects)
+
+
+def gather(
+    planned: Iterable[Planned], results: Mapping[str, ArmResult], *, policy: str, accept_vacuous: bool, **rest: Any
+) -> Evidence:
+    """The evidence of a run, from what was planned and what came back (by node id).
+
+    A planned item without a result is NOT_RUN; a result that nobody planned is not looked at.
+    """
+    arms: dict[tuple[Trial, str], dict[tuple[str, str], dict[str, ArmResult]]] = defaultdict(dict)
+    for item in planned:
+        case = item.case
+        result = results.get(item.nodeid) or (
+            NOT_RUN if item.selected else ArmResult(Outcome.NOT_RUN, "deselected")
+        )
+        arms[item.trial, case.corpus].setdefault((case.model, case.variant), {})[case.arm] = result
+    records = []
+    for (trial, corpus), cases in arms.items():
+        subjects: dict[str, list[CaseRecord]] = defaultdict(list)
+        for (model, variant), results_of in cases.items():
+            controls = {arm: result for arm, result in results_of.items() if arm != SUBJECT}
+            together_ = CaseResult(controls, results_of.get(SUBJECT, NOT_RUN))
+            subjects[model].append(
+                CaseRecord(variant, together_, *together_.outcome(accept_vacuous=accept_vacuous))
+            )
+        records.append(
+            TrialRecord(trial, corpus, tuple(SubjectRecord(m, tuple(c)) for m, c in subjects.items()))
+        )
+    return Evidence(tuple(records), policy=policy, accept_vacuous=accept_vacuous, **rest)

@@ -1,0 +1,132 @@
+"""What a run says on the terminal: one line per trial and model, the checklist, one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.checklist.criteria import CRITERIA
+from pytest_unineuron.checklist.verdict import Verdict
+from pytest_unineuron.trials.measurement import Standing, number
+from pytest_unineuron.trials.outcome import Control, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_unineuron.reports.evidence import Evidence, SubjectRecord, TrialRecord
+    from pytest_unineuron.trials.measurement import Measurement
+
+MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
+COLOURS = {"PASS": "green", "FAIL": "red", "VACUOUS": "yellow", "ERROR": "red", "NA": "cyan", "NOT_RUN": "cyan"}
+Line = tuple[str, str]
+"""A line of text and the name of its colour, empty for none."""
+
+
+def lines(evidence: Evidence) -> Iterator[Line]:
+    """The terminal section, line by line."""
+    rows = [row for record in evidence.trials for subject in record.subjects for row in _rows(record, subject)]
+    heads = ("trial", "model", "measured", "value", "claimed", "worst control", "outcome")
+    widths = [max(len(row[i]) for row in (*(r for r, _ in rows), heads)) for i in range(len(heads))]
+    yield _aligned(heads, widths), ""
+    for cells, colour in rows:
+        yield _aligned(cells, widths), colour
+    yield "", ""
+    yield from notes(evidence)
+    yield from checklist(evidence)
+
+
+def _aligned(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _rows(record: TrialRecord, subject: SubjectRecord) -> Iterator[tuple[tuple[str, ...], str]]:
+    """One row per judged measurement of each case; the outcome stands in the first."""
+    for case in subject.cases:
+        name = record.name + ("*" if record.trial.primary else "") + (f" {case.variant}" if case.variant else "")
+        colour = COLOURS[case.outcome]
+        shown = [m for m in case.result.subject.measurements if not m.needed and m.standing is not Standing.REPORTED]
+        if not shown:
+            yield (name, subject.model, "—", "—", "—", "—", str(case.outcome)), colour
+        for index, measurement in enumerate(shown):
+            arms = case.result.arms
+            worst = _worst(measurement, {arm: r.measurements for arm, r in arms.items()})
+            first = index == 0
+            yield (
+                name if first else "", subject.model if first else "", measurement.name, _value(measurement),
+                _claim(measurement), worst, str(case.outcome) if first else "",
+            ), colour  # fmt: skip
+
+
+def _value(measurement: Measurement) -> str:
+    text = number(measurement.value)
+    if measurement.low is not None and measurement.high is not None:
+        text += f" [{number(measurement.low)}, {number(measurement.high)}]"
+    return text
+
+
+def _claim(measurement: Measurement) -> str:
+    bounds = (("> ", measurement.above), ("< ", measurement.below))
+    return " and ".join(sign + number(bound) for sign, bound in bounds if bound is not None)
+
+
+def _worst(measurement: Measurement, arms: dict[str, tuple[Measurement, ...]]) -> str:
+    """The control that came nearest to showing the effect, with its value."""
+    values = [
+        (other.value, arm)
+        for arm, taken in arms.items()
+        for other in taken
+        if other.name == measurement.name and other.value is not None
+    ]
+    if not values:
+        return "—" if not arms else "none measured"
+    value, arm = (max if measurement.above is not None else min)(values)
+    return f"{number(value)} ({arm})"
+
+
+def notes(evidence: Evidence) -> Iterator[Line]:
+    """What a reader must not miss: vacuous trials, errors, undecided cases, and anything that was lost."""
+    for record in evidence.trials:
+        for subject in record.subjects:
+            for case in subject.cases:
+                if case.outcome in (Outcome.VACUOUS, Outcome.ERROR, Outcome.NA):
+                    # A reason is whatever an exception said: one line of it is for here, all of it in the report.
+                    reason = (case.reason.splitlines() or [""])[0]
+                    yield f"{case.outcome}: {record.name} on {subject.model}: {reason}", COLOURS[case.outcome]
+                broken = [a for a, r in case.result.arms.items() if r.as_control is Control.UNFINISHED]
+                if broken and case.outcome is not Outcome.NOT_RUN and not case.reason.startswith("uncontrolled"):
+                    yield f"unfinished controls of {record.name} on {subject.model}: {', '.join(broken)}", "yellow"
+    for what in evidence.incomplete:
+        yield f"INCOMPLETE: {what}", "red"
+
+
+def checklist(evidence: Evidence) -> Iterator[Line]:
+    """The checklist in the notebook's form, and one line of overall assessment."""
+    if evidence.findings:
+        yield "", ""
+        yield "Original findings (from the paper's published tables)", ""
+        for model, facts in evidence.findings.items():
+            yield f"  {model}: " + ", ".join(f"{name} {_fact(value)}" for name, value in facts.items()), ""
+    yield "", ""
+    yield f"Generalization checklist (policy: {evidence.policy})", ""
+    for line in evidence.criteria:
+        criterion = CRITERIA[line.id]
+        per_model = ", ".join(f"{model} {verdict}" for model, verdict in line.verdicts.items())
+        text = f"  [{MARKS[line.verdict]}] {line.id} {criterion.title}: {line.verdict}"
+        yield text + (f"   ({per_model})" if per_model else ""), COLOURS[line.verdict]
+    yield "", ""
+    yield assessment(evidence), "bold"
+
+
+def _fact(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def assessment(evidence: Evidence) -> str:
+    """One sentence on the whole."""
+    by_verdict = {v: [line.id for line in evidence.criteria if line.verdict is v] for v in Verdict}
+    parts = [
+        f"{words}: {', '.join(by_verdict[v])}"
+        for v, words in ((Verdict.PASS, "supported"), (Verdict.FAIL, "not supported"), (Verdict.NA, "undecided"))
+        if by_verdict[v]
+    ]
+    counts = ", ".join(f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o))
+    return f"Overall: {'; '.join(parts)}. Trials: {counts or 'none'}. Forward passes: {evidence.forward_passes}."

@@ -1,0 +1,148 @@
+"""What happens around the body of one item: it records, it ends, it is judged, and its report carries the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_unineuron.collector import ENVELOPE
+from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.planning import PLANNED, assigned
+from pytest_unineuron.trials.outcome import ArmResult, Control, Outcome, judge
+from pytest_unineuron.trials.recorder import Inconclusive, Recorder, recording
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pytest_unineuron.session import Session
+
+RECORDER = pytest.StashKey[Recorder]()
+ENDED = pytest.StashKey[tuple[Outcome, str] | None]()
+"""How the body of an item came out, decided before pytest is told."""
+
+
+class Runner:
+    """Runs the items of this process."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._told = 0
+        self.sent = 0
+
+    def begin(self, item: pytest.Item) -> None:
+        """A fresh recorder for every attempt at an item. Skips one whose question does not apply."""
+        item.stash[RECORDER] = Recorder()
+        item.stash[ENDED] = None
+        assignment = assigned(item)
+        if assignment is not None and assignment.skip:
+            pytest.skip(assignment.skip)
+
+    def recorder(self, item: pytest.Item) -> Recorder:
+        """The recorder of the attempt that is running."""
+        return item.stash[RECORDER]
+
+    def recording(self, item: pytest.Item) -> AbstractContextManager[Recorder]:
+        """While open, the module-level ``measure`` records for this item."""
+        return recording(item.stash[RECORDER])
+
+    def conclude(self, item: pytest.Item, error: BaseException | None) -> None:
+        """Judge what the body measured, and tell pytest: on the subject a miss fails, on a control it passes.
+
+        ``error`` is what the body raised, if anything; what pytest itself raises to skip or fail goes on as it is.
+        """
+        recorder, control = item.stash[RECORDER], bool(item.stash[PLANNED].case.control)
+        if error is None:
+            outcome, reason = judge(recorder.measurements)
+        elif isinstance(error, Inconclusive | NotApplicable):
+            outcome, reason = Outcome.NA, str(error)
+        elif isinstance(error, AssertionError):
+            outcome, reason = Outcome.FAIL, f"asserted: {(str(error).splitlines() or ['without a message'])[0]}"
+        elif isinstance(error, UnineuronError):
+            outcome, reason = Outcome.ERROR, str(error)
+        else:
+            raise error
+        item.stash[ENDED] = outcome, reason
+        if outcome is Outcome.ERROR:
+            pytest.fail(reason, pytrace=False)
+        if control or outcome is Outcome.PASS:
+            return
+        if outcome is Outcome.NA:
+            pytest.skip(reason)
+        expected = item.get_closest_marker("xfail") is not None
+        if self._session.settings.fail_on == "trial" or expected:
+            if error is not None:
+                raise error
+            pytest.fail(reason, pytrace=False)
+
+    def attach(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Put an envelope of plain data on a report; pytest and xdist carry it to the collector."""
+        session, case = self._session, item.stash[PLANNED].case
+        result = self._result(item, report, call)
+        lab = session.lab if session.has_lab else None
+        events = lab.events[self._told :] if lab else []
+        self._told += len(events)
+        self.sent += 1
+        first_of_worker = bool(session.worker) and self.sent == 1
+        envelope: dict[str, Any] = {
+            "version": ENVELOPE,
+            "worker": session.worker,
+            "when": report.when,
+            "result": result.as_dict() if result else None,
+            "word": _word(bool(case.control), result),
+            "events": events,
+            "plan": session.planner.plan if first_of_worker else [],
+        }
+        report.unineuron = envelope  # type: ignore[attr-defined]
+        if report.when == "call" and result:
+            report.user_properties += [(f"unineuron {m.name}", m.value) for m in result.measurements]
+
+    def _result(
+        self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]
+    ) -> ArmResult | None:
+        """What a phase says about the arm, or None if it says nothing new.
+
+        Any error in setup or teardown is ERROR, and so is an exception in the body that is neither a failed
+        assertion nor one of ours; a skip is NA with its reason.
+        """
+        recorder = item.stash.get(RECORDER, None) or Recorder()
+        measurements = tuple(recorder.measurements)
+        notes = []
+        if hasattr(report, "wasxfail"):
+            notes.append("expected to fail" if report.skipped else "expected to fail, and did not")
+        if report.when != "call":
+            if report.passed:
+                return None
+            if report.skipped and not notes:
+                return ArmResult(Outcome.NA, _words(report))
+            return ArmResult(Outcome.ERROR, f"{report.when}: {_words(report)}", notes=tuple(notes))
+        ended = item.stash.get(ENDED, None)
+        if ended is not None:
+            outcome, reason = ended
+        elif report.skipped and not notes:
+            outcome, reason = Outcome.NA, _words(report)
+        else:
+            raised = call.excinfo
+            reason = f"{raised.typename}: {raised.value}" if raised is not None else _words(report)
+            failed = raised is not None and raised.errisinstance(pytest.fail.Exception)
+            outcome = Outcome.FAIL if failed or notes else Outcome.ERROR
+        return ArmResult(outcome, reason, measurements, report.duration, tuple(notes))
+
+
+def _word(control: bool, result: ArmResult | None) -> str:
+    """What a passed item means, for ``-v``."""
+    if result is None:
+        return ""
+    if not control:
+        return "PASSED (recorded: claim missed)" if result.outcome is Outcome.FAIL else ""
+    held = result.as_control is Control.HELD
+    return "PASSED (recorded: CONTROL HOLDS, vacuous)" if held else "PASSED (control misses)"
+
+
+def _words(report: pytest.TestReport) -> str:
+    """The reason of a skip, or the last line of an error."""
+    found: Any = report.longrepr
+    if isinstance(found, tuple):
+        return str(found[2]).removeprefix("Skipped: ")
+    lines = [line for line in str(found).splitlines() if line.strip()]
+    return (lines[-1] if lines else "no reason was given").removeprefix("E").strip()

@@ -1,0 +1,52 @@
+"""Statistics: one of them, one file. What a sweep gathers is a sum: ``of`` a batch makes one, ``+`` joins two.
+
+To add a statistic to the sweep, write its file and add a row here, with the sites it is gathered at.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+PRE, POST, RESIDUAL = "pre", "post", "residual"
+"""Sites: what the activation function reads, what the output projection reads, and the middle residual stream."""
+
+SWEPT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL)),
+    "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL)),
+    "extremes": ("pytest_unineuron.statistics.extremes:Extremes", (POST,)),
+    "by_label": ("pytest_unineuron.statistics.by_label:ByLabel", (POST,)),
+}
+
+
+class Sum(Protocol):
+    """What every swept statistic is: made from a batch, added to another, joined side by side over layers."""
+
+    @classmethod
+    def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
+        """The statistic of one batch: ``values`` [token, unit], the number and the label of each token [token]."""
+        ...
+
+    def __add__(self, other: Self) -> Self:
+        """The statistic of both batches together."""
+        ...
+
+    @classmethod
+    def beside(cls, parts: Sequence[Self]) -> Self:
+        """The units of all parts, one after the other, over the same tokens."""
+        ...
+
+
+def swept(site: str) -> dict[str, type[Sum]]:
+    """The statistics gathered at a site, by name."""
+    found = {}
+    for name, (where, sites) in SWEPT.items():
+        if site in sites:
+            module, _, attribute = where.partition(":")
+            found[name] = getattr(import_module(module), attribute)
+    return found

@@ -1,0 +1,60 @@
+"""The mean of every unit over the tokens that carry a label, such as the last token of a word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ByLabel:
+    """Sums over the tokens of each label: ``total`` [label, unit] float64, ``count`` [label].
+
+    Labels are whole numbers from 0; a token with a negative label is left out. Two sums need not have seen
+    the same labels.
+    """
+
+    count: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
+        """The sums of one batch: ``values`` [token, unit], ``labels`` [token]."""
+        del tokens
+        chosen = labels >= 0
+        kept = labels[chosen]
+        size = int(kept.max()) + 1 if len(kept) else 0
+        total = torch.zeros((size, values.shape[1]), dtype=torch.float64, device=values.device)
+        if size:
+            total.index_add_(0, kept, values[chosen].double())
+        return cls(torch.bincount(kept, minlength=size), total)
+
+    def __add__(self, other: Self) -> Self:
+        """The sums of both batches together."""
+        size = max(len(self.count), len(other.count))
+        a, b = self._grown(size), other._grown(size)
+        return type(self)(a.count + b.count, a.total + b.total)
+
+    def _grown(self, size: int) -> Self:
+        more = size - len(self.count)
+        if not more:
+            return self
+        count = torch.cat([self.count, self.count.new_zeros(more)])
+        return type(self)(count, torch.cat([self.total, self.total.new_zeros(more, self.total.shape[1])]))
+
+    @classmethod
+    def beside(cls, parts: Sequence[Self]) -> Self:
+        """The units of all parts, one after the other, over the same tokens."""
+        return cls(parts[0].count, torch.cat([part.total for part in parts], dim=1))
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean over the tokens of each label, [label, unit]; nan for a label that never came."""
+        return self.total / self.count.double().unsqueeze(1)

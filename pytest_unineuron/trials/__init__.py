@@ -1,0 +1,1 @@
+"""What a trial declares, what it measures, and what comes of it. Plain Python: no torch, no numpy, no pytest."""

@@ -1,0 +1,176 @@
+"""One number with its unit, its interval and the bound it must keep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+from pytest_unineuron.errors import TrialError
+
+NOISE = 1e-6
+"""A float this close to its bound, relatively, is at the bound: which side it fell on is rounding."""
+
+
+@runtime_checkable
+class Estimated(Protocol):
+    """Anything that carries a value and a 95 % interval, such as what a jackknife returns."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+
+class Standing(StrEnum):
+    """How one measurement stands to its bound."""
+
+    HOLDS = "holds"
+    MISSES = "misses"
+    UNCLEAR = "unclear"
+    UNDEFINED = "undefined"
+    REPORTED = "reported"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured number.
+
+    ``above`` and ``below`` are the bounds of the claim; ``null`` is the limit that a control must keep to
+    on the other side of ``above`` (or of ``below``): a margin. ``low`` and ``high`` are the ends of a 95 %
+    interval made by ``method``. ``needed`` marks a minimum (tokens, heads, words) without which nothing
+    can be said. A value of None was undefined (nan) or infinite, and ``note`` says so.
+    """
+
+    name: str
+    value: float | None
+    unit: str = ""
+    above: float | None = None
+    below: float | None = None
+    null: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    needed: bool = False
+    note: str = ""
+
+    @property
+    def standing(self) -> Standing:
+        """Where the number stands. An interval must lie on the right side of the bound as a whole to hold."""
+        if self.above is None and self.below is None:
+            return Standing.REPORTED
+        if self.value is None:
+            return Standing.UNDEFINED
+        if self.needed:
+            return Standing.HOLDS if self.above is None or self.value >= self.above else Standing.MISSES
+        sides = [
+            _side(sign * self.value, sign * bound, *sorted(sign * end for end in self.ends))
+            for sign, bound in ((1, self.above), (-1, self.below))
+            if bound is not None
+        ]
+        for standing in (Standing.MISSES, Standing.UNCLEAR):
+            if standing in sides:
+                return standing
+        return Standing.HOLDS
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval, or the value twice where there is none."""
+        value = math.nan if self.value is None else self.value
+        return (value if self.low is None else self.low), (value if self.high is None else self.high)
+
+    @property
+    def breaks_null(self) -> bool:
+        """Whether a control measured this beyond the limit that controls must keep to."""
+        if self.null is None or self.value is None:
+            return False
+        return self.value > self.null if self.above is not None else self.value < self.null
+
+    def __str__(self) -> str:
+        """One line: ``share heavy on both = 0.0431 [0.0391, 0.0471], claimed > 0.01``."""
+        text = f"{self.name} = {number(self.value)}{' ' + self.unit if self.unit else ''}"
+        if self.low is not None and self.high is not None:
+            text += f" [{number(self.low)}, {number(self.high)}]"
+        word = "needed" if self.needed else "claimed"
+        bounds = [f"{sign} {number(b)}" for sign, b in ((">", self.above), ("<", self.below)) if b is not None]
+        if self.needed:
+            bounds = [f"at least {number(self.above)}"]
+        return text + (f", {word} {' and '.join(bounds)}" if bounds else "") + (f" ({self.note})" if self.note else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data, with the standing spelled out."""
+        return {**asdict(self), "standing": str(self.standing)}
+
+    @classmethod
+    def of_dict(cls, data: dict[str, Any]) -> Measurement:
+        """The measurement that ``as_dict`` wrote."""
+        return cls(**{key: value for key, value in data.items() if key != "standing"})
+
+
+def _side(value: float, bound: float, low: float, high: float) -> Standing:
+    """Where ``value`` in [low, high] stands to the claim ``value > bound``."""
+    exact = float(value).is_integer() and float(bound).is_integer()
+    noise = 0.0 if exact else NOISE * max(abs(value), abs(bound))
+    if low > bound + noise:
+        return Standing.HOLDS
+    if high < bound - noise or (exact and high <= bound):
+        return Standing.MISSES
+    return Standing.UNCLEAR
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, so that rounding in the last bits never shows.
+
+    >>> number(0.0431234), number(1211), number(None), number(12.0)
+    ('0.0431', '1211', 'undefined', '12')
+    """
+    if value is None:
+        return "undefined"
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.3g}"
+
+
+def measured(
+    name: str,
+    value: object,
+    *,
+    unit: str = "",
+    above: float | None = None,
+    below: float | None = None,
+    null: float | None = None,
+    interval: tuple[float, float] | None = None,
+    note: str = "",
+) -> Measurement:
+    """A measurement from whatever a trial hands over: a number, a numpy scalar, or an estimate with an interval.
+
+    Raises TrialError when ``value`` is none of these, and when ``null`` stands without a bound.
+    """
+    if null is not None and above is None and below is None:
+        raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
+    method, ends = "", interval
+    if isinstance(value, Estimated):
+        method, ends, value = value.method, (value.low, value.high), value.value
+    plain = _plain(name, value)
+    low, high = (None, None) if ends is None else (_plain(name, ends[0]), _plain(name, ends[1]))
+    if not math.isfinite(plain):
+        note = f"{note}; {plain}" if note else ("nan: nothing to measure" if math.isnan(plain) else str(plain))
+        return Measurement(name, None, unit, _maybe(above), _maybe(below), _maybe(null), method=method, note=note)
+    if low is not None and not (math.isfinite(low) and high is not None and math.isfinite(high)):
+        low = high = None
+        note = f"{note}; no interval" if note else "no interval could be made"
+    return Measurement(name, plain, unit, _maybe(above), _maybe(below), _maybe(null), low, high, method, note=note)
+
+
+def _maybe(bound: float | None) -> float | None:
+    return None if bound is None else float(bound)
+
+
+def _plain(name: str, value: object) -> float:
+    """A Python float of anything that is one number."""
+    item = getattr(value, "item", None)
+    try:
+        return float(item() if callable(item) else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise TrialError(
+            f"measure({name!r}, …): {type(value).__name__} is not one number; reduce it first (mean, share, count)"
+        ) from None

@@ -1,0 +1,148 @@
+"""From what was measured to what it means: per arm, per case with its controls, per trial on one subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.trials.measurement import Measurement, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class Outcome(StrEnum):
+    """What can come of a trial. Only PASS supports a criterion and only FAIL counts against it."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    VACUOUS = "VACUOUS"
+    NA = "NA"
+    ERROR = "ERROR"
+    NOT_RUN = "NOT_RUN"
+
+
+class Control(StrEnum):
+    """What a control arm did with the claim: it should miss."""
+
+    MISSED = "missed"
+    HELD = "held"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm of one case, run to its end or not: its outcome, why, and everything it measured."""
+
+    outcome: Outcome
+    reason: str = ""
+    measurements: tuple[Measurement, ...] = ()
+    duration: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def as_control(self) -> Control:
+        """How a control with this result stands. It held if it passed, or broke a limit set for controls.
+
+        A control that measured something and could not pass has missed, also where what the trial needs was
+        not there: an effect that cannot even be counted is not shown.
+        """
+        if self.outcome is Outcome.PASS or any(m.breaks_null for m in self.measurements):
+            return Control.HELD
+        finished = self.outcome is Outcome.FAIL or (self.outcome is Outcome.NA and bool(self.measurements))
+        return Control.MISSED if finished else Control.UNFINISHED
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "outcome": str(self.outcome),
+            "reason": self.reason,
+            "measurements": [m.as_dict() for m in self.measurements],
+            "duration": round(self.duration, 3),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def of_dict(cls, data: Mapping[str, Any]) -> ArmResult:
+        """The result that ``as_dict`` wrote."""
+        return cls(
+            outcome=Outcome(data["outcome"]),
+            reason=data["reason"],
+            measurements=tuple(Measurement.of_dict(m) for m in data["measurements"]),
+            duration=data["duration"],
+            notes=tuple(data["notes"]),
+        )
+
+
+NOT_RUN = ArmResult(Outcome.NOT_RUN, "never reached")
+
+
+def judge(measurements: Sequence[Measurement]) -> tuple[Outcome, str]:
+    """The outcome of an arm whose body ran to its end, and why: every miss is named, not only the first."""
+    judged = [m for m in measurements if not m.needed and m.standing is not Standing.REPORTED]
+    if not judged:
+        return Outcome.ERROR, "nothing was judged: call measure(name, value, above=… or below=…)"
+    misses = [str(m) for m in judged if m.standing is Standing.MISSES]
+    if misses:
+        return Outcome.FAIL, "missed: " + "; ".join(misses)
+    undefined = [str(m) for m in judged if m.standing is Standing.UNDEFINED]
+    if undefined:
+        return Outcome.NA, "undefined: " + "; ".join(undefined)
+    unclear = [str(m) for m in judged if m.standing is Standing.UNCLEAR]
+    if unclear:
+        return Outcome.NA, "too close to call: " + "; ".join(unclear)
+    return Outcome.PASS, "; ".join(str(m) for m in judged)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case with all its arms, and what they come to together."""
+
+    arms: Mapping[str, ArmResult]
+    subject: ArmResult = field(default=NOT_RUN)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The controls on which the claim holds too."""
+        return self._controls(Control.HELD)
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The controls that were planned and say nothing."""
+        return self._controls(Control.UNFINISHED)
+
+    def outcome(self, *, accept_vacuous: bool = False) -> tuple[Outcome, str]:
+        """The outcome of the case and its reason.
+
+        A claim that a control shows too is VACUOUS whatever the subject measured; a claim without a finished
+        control, or with a planned control that did not finish, cannot PASS.
+        """
+        own = self.subject.outcome
+        if own in (Outcome.ERROR, Outcome.NOT_RUN):
+            return own, self.subject.reason
+        if self.held and not accept_vacuous:
+            return Outcome.VACUOUS, f"{' and '.join(self.held)} shows it too: {self.arms[self.held[0]].reason}"
+        if own is Outcome.NA:
+            return own, self.subject.reason
+        if len(self.unfinished) == len(self.arms):
+            return Outcome.NA, f"uncontrolled: no control finished; {self.subject.reason}"
+        if own is Outcome.PASS and self.unfinished:
+            return Outcome.NA, f"uncontrolled: {', '.join(self.unfinished)} did not finish; {self.subject.reason}"
+        return own, self.subject.reason
+
+    def _controls(self, standing: Control) -> tuple[str, ...]:
+        return tuple(name for name, arm in self.arms.items() if arm.as_control is standing)
+
+
+WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS, Outcome.NOT_RUN, Outcome.NA, Outcome.PASS)
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """A trial on one subject passes when every case of it does; otherwise it is the worst that came.
+
+    >>> together([Outcome.PASS, Outcome.NA])
+    <Outcome.NA: 'NA'>
+    """
+    seen = set(outcomes)
+    return next((outcome for outcome in WORST_FIRST if outcome in seen), Outcome.NOT_RUN)
