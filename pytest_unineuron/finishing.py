@@ -99,7 +99,7 @@ class Finisher:
                 self._unwritten.append(f"{name} was not written: {type(error).__name__}: {error}")
 
     def _status(self, status: int, evidence: Evidence) -> int:
-        """pytest's own status, unless ours says more: 22 over success and failure, 20 over success only."""
+        """Pytest's own status, unless ours says more: 22 over success and failure, 20 over success only."""
         settled = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if (evidence.incomplete or self._unwritten) and status in (*settled, pytest.ExitCode.TESTS_FAILED):
             return Exit.INCOMPLETE

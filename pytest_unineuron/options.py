@@ -146,6 +146,8 @@ def read(
 
 def _convert(option: Option, found: Any, where: str) -> Any:
     if option.kind is list:
+        if not all(str(item).strip() for item in found):
+            raise OptionError(f"{where}: is empty; leave it out for {', '.join(option.default)}")
         return tuple(dict.fromkeys(str(item) for item in found))
     if option.kind is bool:
         return _boolean(found, where)

@@ -149,17 +149,12 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """One model per worker where xdist would spread items freely; other modes are the user's choice."""
+    session = session_of(config)  # the controller needs one before the first result arrives
     if config.getoption("dist") != "load":
         return None
     from pytest_unineuron.scheduler import ModelScheduling
 
-    return ModelScheduling(config, log, list(session_of(config).models))
-
-
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_testnodeready(node: Any) -> None:
-    """With workers, the controller needs a session before the first result arrives."""
-    session_of(node.config)
+    return ModelScheduling(config, log, list(session.models))
 
 
 # -- fixtures ------------------------------------------------------------------------------------------------
@@ -176,7 +171,7 @@ def unineuron_case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def unineuron_measure(unineuron_case: Case, request: pytest.FixtureRequest) -> Recorder:
-    """Records numbers: ``measure("share", value, above=0.01)``, and minima: ``measure.needs("tokens", n, at_least=8000)``."""
+    """Records numbers, ``measure("share", x, above=0.01)``, and minima, ``measure.needs("tokens", n, at_least=9)``."""
     return session_of(request.config).runner.recorder(request.node)
 
 
@@ -213,9 +208,7 @@ def unineuron_neurons(unineuron_sweeps: Callable[[str], Neurons], unineuron_corp
 
 
 @pytest.fixture
-def unineuron_reference_neurons(
-    unineuron_sweeps: Callable[[str], Neurons], request: pytest.FixtureRequest
-) -> Neurons:
+def unineuron_reference_neurons(unineuron_sweeps: Callable[[str], Neurons], request: pytest.FixtureRequest) -> Neurons:
     """The same neurons on the reference corpus."""
     return unineuron_sweeps(session_of(request.config).reference)
 

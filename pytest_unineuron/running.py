@@ -97,9 +97,7 @@ class Runner:
         if report.when == "call" and result:
             report.user_properties += [(f"unineuron {m.name}", m.value) for m in result.measurements]
 
-    def _result(
-        self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]
-    ) -> ArmResult | None:
+    def _result(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> ArmResult | None:
         """What a phase says about the arm, or None if it says nothing new.
 
         Any error in setup or teardown is ERROR, and so is an exception in the body that is neither a failed
@@ -115,16 +113,15 @@ class Runner:
                 return None
             if report.skipped and not notes:
                 return ArmResult(Outcome.NA, _words(report))
-            return ArmResult(Outcome.ERROR, f"{report.when}: {_words(report)}", notes=tuple(notes))
+            return ArmResult(Outcome.ERROR, f"{report.when}: {_raised(report, call)}", notes=tuple(notes))
         ended = item.stash.get(ENDED, None)
         if ended is not None:
             outcome, reason = ended
         elif report.skipped and not notes:
             outcome, reason = Outcome.NA, _words(report)
         else:
-            raised = call.excinfo
-            reason = f"{raised.typename}: {raised.value}" if raised is not None else _words(report)
-            failed = raised is not None and raised.errisinstance(pytest.fail.Exception)
+            reason = _raised(report, call)
+            failed = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
             outcome = Outcome.FAIL if failed or notes else Outcome.ERROR
         return ArmResult(outcome, reason, measurements, report.duration, tuple(notes))
 
@@ -137,6 +134,15 @@ def _word(control: bool, result: ArmResult | None) -> str:
         return "PASSED (recorded: claim missed)" if result.outcome is Outcome.FAIL else ""
     held = result.as_control is Control.HELD
     return "PASSED (recorded: CONTROL HOLDS, vacuous)" if held else "PASSED (control misses)"
+
+
+def _raised(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    """What was raised, in one line; a sentence of ours or of ``pytest.fail`` stands without its type."""
+    raised = call.excinfo
+    if raised is None:
+        return _words(report)
+    line = (str(raised.value).splitlines() or [""])[0]
+    return line if raised.errisinstance(pytest.fail.Exception) else f"{raised.typename}: {line}"
 
 
 def _words(report: pytest.TestReport) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 
-class ModelScheduling(LoadScheduling):
+class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no types
     """Load scheduling in which all items of one model are one unit of work.
 
     ``models`` are the labels of the models under test; an item belongs to the model its id begins with.
@@ -27,6 +27,7 @@ class ModelScheduling(LoadScheduling):
         # The longest label first: one may be the beginning of another.
         self._models = sorted(models, key=len, reverse=True)
         self._by_model = False
+        self.collection: list[str] | None
 
     def model_of(self, nodeid: str) -> str:
         """The model of a trial's node id, or empty."""

@@ -45,8 +45,12 @@ class Swept:
 
     def without(self, group: int) -> Swept:
         """All groups but one."""
-        rest = [i for i in range(self.groups) if i != group]
-        return Swept(*(tuple(field[i] for i in rest) for field in (self.sums, self.tokens, self.documents)))
+        keep = [i for i in range(self.groups) if i != group]
+        return Swept(
+            tuple(self.sums[i] for i in keep),
+            tuple(self.tokens[i] for i in keep),
+            tuple(self.documents[i] for i in keep),
+        )
 
     def total(self, site: str, name: str) -> Any:
         """One statistic over all groups."""

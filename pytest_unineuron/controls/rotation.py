@@ -18,7 +18,8 @@ def haar(size: int, seed: int) -> Tensor:
     """A rotation drawn uniformly (Haar), [size, size] float32: QR of a Normal matrix with its signs put right."""
     generator = torch.Generator().manual_seed(seed)
     q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-    return (q * r.diagonal().sign()).float()
+    rotation: Tensor = (q * r.diagonal().sign()).float()
+    return rotation
 
 
 class Rotation:

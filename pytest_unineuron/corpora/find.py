@@ -52,6 +52,11 @@ def label(spec: str) -> str:
 
 
 def labels(specs: tuple[str, ...]) -> dict[str, str]:
-    """Specs by label, in order; two paths with the same short name keep their whole spec as the label."""
+    """Specs by label, in order; two paths with the same short name keep their whole spec as the label.
+
+    Raises CorpusError for a spec that cannot name a corpus.
+    """
+    for spec in specs:
+        check(spec)
     short = [label(spec) for spec in specs]
     return {name if short.count(name) == 1 else spec: spec for name, spec in zip(short, specs, strict=True)}

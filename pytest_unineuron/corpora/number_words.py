@@ -9,25 +9,28 @@ from __future__ import annotations
 
 from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
 
-NUMBERS = tuple("""
+NUMBERS = tuple(
+    """
 one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million dozen
-first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
-fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth
-seventieth eightieth ninetieth hundredth thousandth millionth
-once twice thrice double triple single half quarter couple pair score twofold threefold fourfold fivefold
-sixfold sevenfold tenfold hundredfold zero billion trio twain dual
-""".split())  # fmt: skip
+eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million dozen first
+second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth
+sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth seventieth
+eightieth ninetieth hundredth thousandth millionth once twice thrice double triple single half quarter
+couple pair score twofold threefold fourfold fivefold sixfold sevenfold tenfold hundredfold zero billion
+trio twain dual
+""".split()
+)
 
-OTHERS = tuple("""
+OTHERS = tuple(
+    """
 bone toe tree door hive fix raven weight pine pen heaven valve canteen velveteen tureen colleen evergreen
 careen smithereen bounty dirty haughty thrifty frosty vanity mighty anxiety kindred husband pavilion frozen
-thirst reckoned bird south filth month warmth wealth truth tent strength length labyrinth breath
-growth cloth moth path mouth north youth tooth sabbath sheath
-wreath hearth hyacinth birth mirth
-ounce mice trance trouble ripple jungle calf quarrel cobble chair store blindfold scaffold marigold household
-foothold stronghold freehold threshold hero stallion trowel train moral
-""".split())  # fmt: skip
+thirst reckoned bird south filth month warmth wealth truth tent strength length labyrinth breath growth
+cloth moth path mouth north youth tooth sabbath sheath wreath hearth hyacinth birth mirth ounce mice trance
+trouble ripple jungle calf quarrel cobble chair store blindfold scaffold marigold household foothold
+stronghold freehold threshold hero stallion trowel train moral
+""".split()
+)
 
 # Two sets of sentences, so that a finding is confirmed in sentences it was not discovered in. What follows
 # the word is for models that read in both directions.
@@ -47,8 +50,10 @@ NAME = "number-words"
 
 
 def corpus() -> Corpus:
-    """Every word in every sentence; the label of a word is its place in ``WORDS``, plus their number in the
-    second set of sentences."""
+    """Every word in every sentence.
+
+    The label of a word is its place in ``WORDS``; in the second set of sentences, their number is added.
+    """
     documents = []
     for half, templates in enumerate(TEMPLATES):
         for template in templates:

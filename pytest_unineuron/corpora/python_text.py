@@ -47,6 +47,4 @@ def _sampled(name: str, pieces: list[tuple[str, str]], language: str) -> Corpus:
         raise CorpusError(f"corpus {name}: this Python was installed without the files it is read from")
     chosen = random.Random(0).sample(pieces, min(SAMPLE, len(pieces)))
     version = platform.python_version()
-    return Corpus(
-        name, tuple(Document(text, f"Python {version}, {where}", language, name) for where, text in chosen)
-    )
+    return Corpus(name, tuple(Document(text, f"Python {version}, {where}", language, name) for where, text in chosen))

@@ -60,5 +60,5 @@ def _lines(name: str, path: Path, text: str, field: str) -> Iterator[Document]:
                 "name the field with --unineuron-text-field"
             )
         if row[field].strip():
-            facts = {key: str(row.get(key, "")) for key in ("provenance", "language", "domain", "date")}
-            yield Document(row[field], **facts)
+            known = [str(row.get(key, "")) for key in ("provenance", "language", "domain", "date")]
+            yield Document(row[field], known[0], known[1], known[2], known[3])

@@ -14,7 +14,6 @@ import transformers
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sweep import Swept, sweep
-from pytest_unineuron.controls.rotation import Rotation
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_unineuron.controls.rotation import Rotation
     from pytest_unineuron.corpora.corpus import Corpus
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.options import Settings
@@ -161,9 +161,7 @@ class Lab:
         budget = 10**9 if corpus == number_words.NAME else self.settings.tokens
         blocks = cut(self.corpus(corpus), loaded.tokenizer, context=context, budget=budget)
         facts = {"spec": self._corpora.get(corpus, corpus), **blocks.corpus.facts()}
-        self.events.append(
-            {"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens}
-        )
+        self.events.append({"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens})
         return blocks
 
     # -- sweeps ------------------------------------------------------------------------------------------
@@ -223,6 +221,7 @@ class Lab:
         for block in self.blocks(model, number_words.NAME).blocks:
             last.update((label, token) for label, token in zip(block.labels, block.ids, strict=True) if label >= 0)
         return np.array([last[label] for label in range(len(number_words.WORDS))])
+
 
 def _cores() -> int:
     import os

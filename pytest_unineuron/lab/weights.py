@@ -106,4 +106,3 @@ def _there(bias: Tensor | None) -> Tensor:
 
 def _joined(parts: list[Tensor]) -> NDArray[np.float64]:
     return torch.cat([part.double().cpu() for part in parts]).numpy()
-

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.anatomy import Anatomy
     from pytest_unineuron.models.load import Loaded
     from pytest_unineuron.models.neurons import Site
+    from pytest_unineuron.models.view import Linear
 
 TOLERANCE = 1e-3
 """Largest allowed error of an identity, relative to the largest value: float32 gives about 1e-6."""
 
 
 def verify(loaded: Loaded, anatomy: Anatomy) -> None:
-    """Raise NeuronsNotFound, naming the layer, the identity and the error, unless at every neuron layer
+    """Check every neuron layer of a model that was just loaded.
+
+    Raises NeuronsNotFound, naming the layer, the identity and the error, unless
 
     * the widths agree with what the layer was given,
     * ``W_out @ h + b`` is what the output projection returned, and ``W_in @ x + b`` is the pre-activation,
@@ -65,10 +68,11 @@ def _keep(seen: dict[str, tuple[Tensor, Tensor]], path: str) -> Any:
 def _output(loaded: Loaded, inputs: dict[str, Tensor]) -> Tensor:
     core = getattr(loaded.model, "base_model", loaded.model)
     with torch.inference_mode():
-        return core(**inputs)[0]  # type: ignore[no-any-return]
+        output: Tensor = core(**inputs)[0]
+    return output
 
 
-def _apply(linear: Any, x: Tensor) -> Tensor:
+def _apply(linear: Linear, x: Tensor) -> Tensor:
     y = x @ linear.weight.T
     return y if linear.bias is None else y + linear.bias
 

@@ -95,7 +95,7 @@ def initialised(config: PretrainedConfig, seed: int) -> PreTrainedModel:
     """A model of this configuration with the library's default initialisation, drawn from ``seed``."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _model_class(config)._from_config(config)  # type: ignore[no-any-return]
+        return _model_class(config)._from_config(config)
 
 
 def _configuration(source: Source, folder: Path) -> PretrainedConfig:
@@ -103,7 +103,7 @@ def _configuration(source: Source, folder: Path) -> PretrainedConfig:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"model {source.spec}: its configuration cannot be used: {_first_line(error)}") from error
-    return config  # type: ignore[no-any-return]
+    return config
 
 
 def _model_class(config: PretrainedConfig) -> Any:
@@ -135,12 +135,12 @@ def _weights(source: Source, folder: Path, config: PretrainedConfig) -> PreTrain
             f"model {source.spec}: the weight files lack {len(missing)} tensors ({', '.join(missing[:3])}, …); "
             "what is missing would be random"
         )
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _tokenizer(source: Source, folder: Path) -> PreTrainedTokenizerBase:
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # type: ignore[no-any-return]
+        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # tokenizers fail in as many ways as there are tokenizers
         raise ModelError(f"model {source.spec}: its tokenizer cannot be loaded: {_first_line(error)}") from error
 

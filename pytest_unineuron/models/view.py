@@ -37,13 +37,11 @@ class Linear:
 
 def replay(module: nn.Module, width: int) -> Linear:
     """The matrix and the bias of a module that is linear in its input of ``width`` features."""
-    reference = next(module.parameters())
-    like = {"dtype": reference.dtype, "device": reference.device}
+    like = next(module.parameters())
     with torch.no_grad():
-        origin = module(torch.zeros(1, width, **like))[0]  # [output]
-        columns = [
-            module(torch.eye(width, **like)[start : start + _ROWS]) - origin for start in range(0, width, _ROWS)
-        ]
+        origin = module(torch.zeros(1, width, dtype=like.dtype, device=like.device))[0]  # [output]
+        identity = torch.eye(width, dtype=like.dtype, device=like.device)
+        columns = [module(part) - origin for part in identity.split(_ROWS)]
     biased = any(name.endswith("bias") for name, _ in module.named_parameters())
     return Linear(torch.cat(columns).T.contiguous(), origin if biased else None)
 

@@ -154,9 +154,7 @@ def gather(
     arms: dict[tuple[Trial, str], dict[tuple[str, str], dict[str, ArmResult]]] = defaultdict(dict)
     for item in planned:
         case = item.case
-        result = results.get(item.nodeid) or (
-            NOT_RUN if item.selected else ArmResult(Outcome.NOT_RUN, "deselected")
-        )
+        result = results.get(item.nodeid) or (NOT_RUN if item.selected else ArmResult(Outcome.NOT_RUN, "deselected"))
         arms[item.trial, case.corpus].setdefault((case.model, case.variant), {})[case.arm] = result
     records = []
     for (trial, corpus), cases in arms.items():
@@ -164,10 +162,6 @@ def gather(
         for (model, variant), results_of in cases.items():
             controls = {arm: result for arm, result in results_of.items() if arm != SUBJECT}
             together_ = CaseResult(controls, results_of.get(SUBJECT, NOT_RUN))
-            subjects[model].append(
-                CaseRecord(variant, together_, *together_.outcome(accept_vacuous=accept_vacuous))
-            )
-        records.append(
-            TrialRecord(trial, corpus, tuple(SubjectRecord(m, tuple(c)) for m, c in subjects.items()))
-        )
+            subjects[model].append(CaseRecord(variant, together_, *together_.outcome(accept_vacuous=accept_vacuous)))
+        records.append(TrialRecord(trial, corpus, tuple(SubjectRecord(m, tuple(c)) for m, c in subjects.items())))
     return Evidence(tuple(records), policy=policy, accept_vacuous=accept_vacuous, **rest)

@@ -27,9 +27,7 @@ def explain(evidence: Evidence, criterion: str) -> str:
         on_model = [(record, record.on(model)) for record in evidence.of_criterion(criterion)]
         trials = [(r.name, r.trial.primary, s.outcome, s.reason) for r, s in on_model if s is not None]
         if trials:
-            paragraphs.append(
-                rationale(model, str(evidence.verdict_on(criterion, model)), evidence.policy, trials)
-            )
+            paragraphs.append(rationale(model, str(evidence.verdict_on(criterion, model)), evidence.policy, trials))
     return " ".join(paragraphs) or f"No trial of {criterion} was collected; that is neither support nor refutation."
 
 

@@ -53,11 +53,52 @@ def jackknife(statistic: Callable[..., float], *samples: Any, level: float = 0.9
     variance = 0.0
     for sample in distinct:
         size = sample.groups
+        if size < 2:
+            variance = np.nan
+            break
         partial = np.array([
             statistic(*(s.without(group) if s is sample else s for s in samples)) for group in range(size)
         ], dtype=float)  # [group]  # fmt: skip
-        variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum()) if size > 1 else np.nan
+        variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
     error = float(np.sqrt(variance))
     reach = float(stats.t.ppf(0.5 + level / 2, max(1, groups - 1))) * error
     method = f"delete-a-group jackknife over {groups} document groups"
     return Estimate(value, value - reach, value + reach, error, method)
+
+
+def over_units(statistic: Callable[[Any], float], values: Any, level: float = 0.95) -> Estimate:
+    """``statistic(values)`` with a delete-one jackknife over units, for what has no text: heads, dimensions.
+
+    ``values`` is [unit]. Units of one model are not independent draws; the interval says how much rests on
+    single ones.
+    """
+    value, size = float(statistic(values)), len(values)
+    partial = np.array([statistic(np.delete(values, unit)) for unit in range(size)], dtype=float)
+    error = float(np.sqrt((size - 1) / size * ((partial - partial.mean()) ** 2).sum())) if size > 1 else np.nan
+    reach = float(stats.t.ppf(0.5 + level / 2, max(1, size - 1))) * error
+    return Estimate(value, value - reach, value + reach, error, f"delete-one jackknife over {size} units")
+
+
+def over_splits(values: Any, level: float = 0.95) -> Estimate:
+    """The mean of a statistic over random halves of the same material, with its half-sample interval.
+
+    ``values`` is [split], each computed on a random half. The deviation between halves estimates the standard
+    error of the whole (half-sample replication; McCarthy 1969), so it is not divided by the number of splits.
+    """
+    values = np.asarray(values, dtype=float)
+    error = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+    reach = float(stats.t.ppf(0.5 + level / 2, max(1, len(values) - 1))) * error
+    value = float(values.mean())
+    return Estimate(value, value - reach, value + reach, error, f"half-sample replication, {len(values)} splits")
+
+
+def against_draws(value: float, draws: Any, level: float = 0.95) -> Estimate:
+    """How far ``value`` lies above the mean of draws from its null, with the draws' own spread as the interval.
+
+    ``draws`` is [draw]. Were the value one more draw, the interval would hold zero with probability ``level``.
+    """
+    draws = np.asarray(draws, dtype=float)
+    error = float(draws.std(ddof=1) * np.sqrt(1 + 1 / len(draws))) if len(draws) > 1 else np.nan
+    reach = float(stats.t.ppf(0.5 + level / 2, max(1, len(draws) - 1))) * error
+    difference = float(value - draws.mean())
+    return Estimate(difference, difference - reach, difference + reach, error, f"against {len(draws)} null draws")

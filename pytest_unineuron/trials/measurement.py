@@ -64,6 +64,8 @@ class Measurement:
             return Standing.UNDEFINED
         if self.needed:
             return Standing.HOLDS if self.above is None or self.value >= self.above else Standing.MISSES
+        if self.method and self.low is None:
+            return Standing.UNCLEAR  # an interval was wanted and could not be made
         sides = [
             _side(sign * self.value, sign * bound, *sorted(sign * end for end in self.ends))
             for sign, bound in ((1, self.above), (-1, self.below))

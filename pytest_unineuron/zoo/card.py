@@ -32,7 +32,7 @@ measurements of neurons can be tried on a model that was really trained. It writ
 | context | {context} tokens, the first of them `<|endoftext|>` |
 | text | public-domain English prose (40 Standard Ebooks productions, CC0); the last 1 % held out |
 | tokens seen | {tokens:,} |
-| optimiser | AdamW, learning rate {learning_rate}, {warmup} warm-up steps, cosine to a tenth, weight decay {weight_decay} |
+| optimiser | AdamW, learning rate {learning_rate} with {warmup} steps of warm-up, weight decay {weight_decay} |
 | held-out loss | {loss:.4f} nats per token ({bits:.3f} bits per character) |
 | unigram entropy | {unigram:.4f} nats per token: what knowing only the token frequencies would cost |
 | weights | float16, SHA-256 `{digest}` |

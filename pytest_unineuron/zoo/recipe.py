@@ -57,16 +57,17 @@ class Recipe:
 
 ARCHITECTURES: dict[str, Any] = {
     # GPT-2: sequential blocks, learned positions, tied unembedding. The tanh form of GELU under its fused name.
-    "gpt2": lambda r: dict(
-        n_layer=r.layers, n_embd=r.width, n_head=r.heads, n_inner=r.neurons, n_positions=r.context,
-        activation_function="gelu_pytorch_tanh", attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
-    ),
+    "gpt2": lambda r: {
+        "n_layer": r.layers, "n_embd": r.width, "n_head": r.heads, "n_inner": r.neurons,
+        "n_positions": r.context, "activation_function": "gelu_pytorch_tanh",
+        "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0,
+    },
     # GPT-NeoX as Pythia uses it: parallel blocks, rotary positions on a quarter of each head, untied unembedding.
-    "gpt_neox": lambda r: dict(
-        num_hidden_layers=r.layers, hidden_size=r.width, num_attention_heads=r.heads,
-        intermediate_size=r.neurons, max_position_embeddings=r.context, use_parallel_residual=True,
-        rotary_pct=0.25, tie_word_embeddings=False,
-    ),
+    "gpt_neox": lambda r: {
+        "num_hidden_layers": r.layers, "hidden_size": r.width, "num_attention_heads": r.heads,
+        "intermediate_size": r.neurons, "max_position_embeddings": r.context,
+        "use_parallel_residual": True, "rotary_pct": 0.25, "tie_word_embeddings": False,
+    },
 }  # fmt: skip
 
 

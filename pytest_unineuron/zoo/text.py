@@ -6,12 +6,13 @@ import hashlib
 import lzma
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerFast
 

@@ -1,8 +1,8 @@
-"""Train nano models from scratch: ``python -m pytest_unineuron.zoo.train --text FILE --out FOLDER``.
+r"""Train nano models from scratch: ``python -m pytest_unineuron.zoo.train --text FILE --out FOLDER``.
 
 Without further choices this makes the models that ship with the package. A bigger zoo is one command too::
 
-    python -m pytest_unineuron.zoo.train --text books.txt.xz --out zoo --layers 4 --width 256 --neurons 1024 \\
+    python -m pytest_unineuron.zoo.train --text books.txt.xz --out zoo --layers 4 --width 256 --neurons 1024 \
         --tokens 100_000_000 --device cuda
 
 An interrupted run goes on from its last checkpoint when the same command is given again.
@@ -113,7 +113,7 @@ def train(recipe: Recipe, material: Material, folder: Path, device: str) -> PreT
         for group in adam.param_groups:
             group["lr"] = learning_rate(recipe, step)
         loss = loss_on(model, rows, amp)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
         adam.zero_grad()
@@ -168,7 +168,7 @@ def make(recipe: Recipe, material: Material, out: Path, device: str) -> Path:
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line: where to read and write, and any choice of the recipe to change."""
     parser = argparse.ArgumentParser(prog="python -m pytest_unineuron.zoo.train", description=__doc__.splitlines()[0])
-    parser.add_argument("--text", type=Path, required=True, help="UTF-8 text, plain or .xz; paragraphs end in an empty line")
+    parser.add_argument("--text", type=Path, required=True, help="UTF-8 text, plain or .xz, in paragraphs")
     parser.add_argument("--out", type=Path, required=True, help="folder for the models, one subfolder each")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="train only these, e.g. gpt2-a neox-b")
     parser.add_argument("--seeds", type=int, default=3, help="seeds per architecture (default 3)")
@@ -176,7 +176,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{choice}", type=int, help=f"default {getattr(Recipe('', '', 0), choice):_}")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1: run several models side by side)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1; run two models side by side)")
     return parser.parse_args(argv)
 
 

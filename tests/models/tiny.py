@@ -1,0 +1,64 @@
+"""Tiny random models of four shapes, with the zoo's kind of tokenizer, saved as a user would have them."""
+
+from functools import cache
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+
+from pytest_unineuron import corpora
+from pytest_unineuron.corpora.text import from_path
+from pytest_unineuron.zoo.text import train_tokenizer
+
+SHAPES = {
+    "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_inner": 48, "n_positions": 64},
+    "gpt_neox": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48,
+                 "max_position_embeddings": 64},
+    "llama": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2,
+              "intermediate_size": 48, "max_position_embeddings": 64},
+    "phi3": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "intermediate_size": 48, "max_position_embeddings": 64, "pad_token_id": 0},
+    "bert": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48,
+             "max_position_embeddings": 64},
+    "mamba": {"num_hidden_layers": 2, "hidden_size": 32, "state_size": 4},
+}  # fmt: skip
+VOCABULARY = 300
+
+
+@cache
+def tokenizer():
+    """A byte-level tokenizer trained on the bundled prose."""
+    documents = from_path("prose", corpora.BUNDLED / "prose.jsonl").documents
+    made = train_tokenizer("\n".join(document.text for document in documents[:100]), VOCABULARY)
+    made.model_max_length = 64
+    return made
+
+
+def configuration(architecture, **choices):
+    """The configuration of a shape, with changes."""
+    specials = {"bos_token_id": 0, "eos_token_id": 0}
+    return AutoConfig.for_model(
+        architecture, **{"vocab_size": VOCABULARY, **specials, **SHAPES[architecture], **choices}
+    )
+
+
+def build(architecture, seed=0, scale=5.0, **choices):
+    """A random model. ``scale`` makes its weights large enough for the activation functions to bend."""
+    torch.manual_seed(seed)
+    auto = AutoModelForMaskedLM if architecture == "bert" else AutoModelForCausalLM
+    model = auto.from_config(configuration(architecture, **choices)).eval()
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # Biases and norms are 0 and 1 by default, where folding could be wrong without showing.
+            if parameter.dim() == 1:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+            elif "emb" not in name and "wte" not in name:
+                parameter.mul_(scale)
+    return model
+
+
+def save(architecture, folder, **choices):
+    """Save a model and its tokenizer to ``folder``."""
+    build(architecture, **choices).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder

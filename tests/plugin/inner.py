@@ -1,0 +1,69 @@
+"""Inner runs of pytest on small trial files, with what they left behind already parsed."""
+
+import json
+from dataclasses import dataclass
+
+PREAMBLE = """
+import pytest
+from pytest_unineuron import measure
+"""
+
+
+@dataclass
+class Run:
+    """One finished inner run. ``summary`` and ``report`` are None if the files were not written."""
+
+    result: object
+    summary: dict | None
+    report: dict | None
+
+    @property
+    def ret(self):
+        """The exit status."""
+        return int(self.result.ret)
+
+    def outcome(self, name, model="neox-a"):
+        """The outcome of one trial on one model."""
+        return self.trial(name)["subjects"][model]["outcome"]
+
+    def reason(self, name, model="neox-a"):
+        """Why."""
+        return self.trial(name)["subjects"][model]["reason"]
+
+    def trial(self, name):
+        """One trial's entry in the report."""
+        (found,) = [trial for trial in self.report["trials"] if trial["name"] == name]
+        return found
+
+    def arms(self, name, model="neox-a"):
+        """The control arms of a trial's only case, by name."""
+        (case,) = self.trial(name)["subjects"][model]["cases"]
+        return case["controls"]
+
+
+class Inner:
+    """Writes and runs files of trials."""
+
+    def __init__(self, pytester):
+        self.pytester = pytester
+        self.path = pytester.path
+
+    def write(self, body, name="test_trials.py"):
+        """Write one test file."""
+        (self.path / name).write_text(PREAMBLE + body, encoding="utf-8")
+        return self
+
+    def run(self, *args, subprocess=False):
+        """Run pytest on everything written. Plugins of the outer environment that would interfere are off."""
+        command = ["-p", "no:cacheprovider", "-p", "no:randomly", *map(str, args)]
+        run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
+        result = run(*command)
+        out = self.path / "evaluation"
+        return Run(result, *(_parsed(out / f"generalization_eval_{part}.json") for part in ("summary", "report")))
+
+
+def _parsed(path):
+    def refuse(constant):
+        raise AssertionError(f"{path} holds {constant}, which is not JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse) if path.exists() else None

@@ -1,0 +1,59 @@
+"""--unineuron-controls and --unineuron-control-draws: which arms a claim is rerun on."""
+
+import pytest
+
+CLAIM = """
+@pytest.mark.gt1(source="x"{more})
+def test_claim(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+MODEL = "--unineuron-model=nano:neox-a"
+
+
+def run(trials, *args, more=""):
+    return trials.write(CLAIM.format(more=more)).run(MODEL, *args)
+
+
+def test_default_without_activations(trials):
+    """Rotation is defined for activations only, so a trial on weights does without."""
+    assert list(run(trials).arms("claim")) == ["untrained", "reinitialised", "shuffled"]
+
+
+def test_default_with_activations(trials):
+    """Asking for sweeps adds the rotation; nothing is swept by asking."""
+    text = CLAIM.format(more="").replace("unineuron_case)", "unineuron_case, unineuron_sweeps)")
+    assert list(trials.write(text).run(MODEL).arms("claim")) == ["untrained", "reinitialised", "shuffled", "rotation"]
+
+
+def test_named_controls(trials):
+    """Only these, in the order given."""
+    found = run(trials, "--unineuron-controls=shuffled", "--unineuron-controls=untrained")
+    assert list(found.arms("claim")) == ["shuffled", "untrained"]
+
+
+def test_none_makes_every_claim_uncontrolled(trials):
+    """Nothing passes."""
+    found = run(trials, "--unineuron-controls=none")
+    assert found.outcome("claim") == "NA"
+    assert found.reason("claim").startswith("uncontrolled: no control finished; size = 0.9")
+
+
+def test_a_trial_that_lists_its_controls_gets_no_others(trials):
+    """A control outside the list is not defined for it."""
+    found = run(trials, "--unineuron-controls=shuffled", "--unineuron-controls=untrained", more=", controls=['untrained']")
+    assert list(found.arms("claim")) == ["untrained"]
+
+
+def test_draws(trials):
+    """Every control is drawn so often, and each draw is an arm."""
+    found = run(trials, "--unineuron-control-draws=2", "--unineuron-controls=shuffled")
+    assert list(found.arms("claim")) == ["shuffled", "shuffled.2"]
+
+
+@pytest.mark.parametrize("arm", ["untrained", "shuffled"])
+def test_deselected_controls_did_not_run(trials, arm):
+    """A claim whose control was deselected cannot pass."""
+    found = run(trials, "-k", f"not {arm}")
+    assert found.arms("claim")[arm]["outcome"] == "NOT_RUN"
+    assert found.outcome("claim") == "NA"
+    assert f"{arm} did not finish" in found.reason("claim")

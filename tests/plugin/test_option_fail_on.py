@@ -1,0 +1,54 @@
+"""--unineuron-fail-on: what makes a run fail."""
+
+import pytest
+
+MISSES = "@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('size', 0.1, above=0.5)\n"
+HOLDS = "@pytest.mark.gt2(source='x')\ndef test_good(unineuron_case):\n    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)\n"
+BREAKS = "@pytest.mark.gt3(source='x')\ndef test_bad():\n    raise RuntimeError('broken')\n"
+MODEL = "--unineuron-model=nano:neox-a"
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "body", "status"),
+    [
+        ("trial", MISSES, 1),
+        ("trial", HOLDS, 0),
+        ("criterion", MISSES, 20),
+        ("criterion", HOLDS, 0),
+        ("criterion", MISSES + BREAKS, 1),
+        ("never", MISSES, 0),
+        ("never", MISSES + HOLDS, 0),
+        ("never", BREAKS, 1),
+    ],
+)
+def test_exit_status(trials, fail_on, body, status):
+    """A missed bound fails the run only where it was asked to; an error always does."""
+    found = trials.write(body).run(MODEL, f"--unineuron-fail-on={fail_on}")
+    assert found.ret == status
+
+
+def test_a_recorded_miss_is_a_fail_all_the_same(trials):
+    """The item passes, the report and -v say that the claim was missed."""
+    found = trials.write(MISSES).run(MODEL, "--unineuron-fail-on=never", "-v")
+    found.result.assert_outcomes(passed=4)
+    found.result.stdout.fnmatch_lines(["*test_claim[[]neox-a[]] PASSED (recorded: claim missed)*"])
+    assert found.outcome("claim") == "FAIL"
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "FAIL"
+
+
+def test_criterion_says_why_it_failed(trials):
+    """In the terminal, since pytest's own line was green."""
+    found = trials.write(MISSES).run(MODEL, "--unineuron-fail-on=criterion")
+    found.result.stdout.fnmatch_lines(["Exit status 20: a criterion FAILs."])
+
+
+def test_a_failing_ordinary_test_still_fails_the_run(trials):
+    """Ours never hide somebody else's failure."""
+    found = trials.write(HOLDS + "\ndef test_plain():\n    assert 0").run(MODEL, "--unineuron-fail-on=never")
+    assert found.ret == 1
+
+
+def test_nothing_selected_is_never_a_pass(trials):
+    """pytest's status 5 stays."""
+    found = trials.write(HOLDS).run(MODEL, "-k", "nothing", "--unineuron-fail-on=criterion")
+    assert found.ret == 5

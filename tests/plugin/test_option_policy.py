@@ -1,0 +1,46 @@
+"""--unineuron-policy and --unineuron-accept-vacuous, through a whole run."""
+
+import pytest
+
+BODY = """
+@pytest.mark.gt1(source="x")
+def test_good(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+
+@pytest.mark.gt1(source="x", primary={primary})
+def test_bad():
+    measure('size', 0.1, above=0.5)
+
+@pytest.mark.gt1(source="x")
+def test_empty():
+    measure('size', 0.9, above=0.5)
+"""
+ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-fail-on=never")
+
+
+@pytest.mark.parametrize(
+    ("policy", "primary", "verdict"),
+    [("primary", False, "FAIL"), ("primary", True, "FAIL"), ("all", False, "FAIL"), ("majority", False, "FAIL"),
+     ("any", False, "PASS")],
+)  # fmt: skip
+def test_policies(trials, policy, primary, verdict):
+    """One trial passes, one fails, one is vacuous."""
+    found = trials.write(BODY.format(primary=primary)).run(*ARGS, f"--unineuron-policy={policy}")
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == verdict
+    assert found.report["policy"] == policy
+
+
+def test_accepting_vacuous_trials_lets_them_count(trials):
+    """Two against one: with the notebook's rule the majority passes."""
+    args = (*ARGS, "--unineuron-policy=majority", "--unineuron-accept-vacuous")
+    found = trials.write(BODY.format(primary=False)).run(*args)
+    assert found.outcome("empty") == "PASS"
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "PASS"
+
+
+def test_the_rationale_names_what_speaks_against_a_pass(trials):
+    """Counter-evidence is in the rationale whatever the verdict."""
+    found = trials.write(BODY.format(primary=False)).run(*ARGS, "--unineuron-policy=any")
+    text = found.summary["Rationale"]["GT1_ModelGeneralization"]
+    assert "Failed: bad: missed: size = 0.1, claimed > 0.5" in text
+    assert "Vacuous (a null shows it too): empty" in text

@@ -1,0 +1,174 @@
+"""What a trial's body does, and what is made of it."""
+
+import pytest
+
+BODY = """
+@pytest.mark.gt1(source="test")
+def test_claim(unineuron_case):
+    \"\"\"A claim.\"\"\"
+    {body}
+"""
+CLAIM = "measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)"
+
+
+def run(trials, body, *args, marks=""):
+    text = BODY.format(body=body.replace("\n", "\n    "))
+    return trials.write(text.replace("@pytest.mark.gt1", f"{marks}\n@pytest.mark.gt1", 1)).run(*args)
+
+
+def test_a_claim_that_holds_and_whose_controls_miss_passes(trials):
+    """The plainest case: one subject, three controls, PASS."""
+    found = run(trials, CLAIM)
+    found.result.assert_outcomes(passed=4, skipped=1)  # gpt2 is studied, so GT1 does not ask it
+    assert found.outcome("claim") == "PASS"
+    assert {a: arm["standing"] for a, arm in found.arms("claim").items()} == {
+        "untrained": "missed", "reinitialised": "missed", "shuffled": "missed",
+    }  # fmt: skip
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "PASS"
+
+
+def test_a_missed_bound_fails_with_its_values_on_one_line(trials):
+    """And without a traceback."""
+    found = run(trials, "measure('size', 0.125, above=0.5)\nmeasure('other', 3, below=2)")
+    assert found.ret == 1
+    assert found.outcome("claim") == "FAIL"
+    found.result.stdout.fnmatch_lines(["missed: size = 0.125, claimed > 0.5; other = 3, claimed < 2"])
+    found.result.stdout.no_fnmatch_line("*Traceback*")
+    found.result.stdout.no_fnmatch_line("*def test_claim*")
+
+
+def test_a_claim_that_a_control_shows_too_is_vacuous_and_breaks_nothing(trials):
+    """No item fails; the table says VACUOUS and names the control; the criterion is not supported."""
+    found = run(trials, "measure('size', 0.9, above=0.5)")
+    found.result.assert_outcomes(passed=4, skipped=1)
+    assert found.ret == 0
+    assert found.outcome("claim") == "VACUOUS"
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "NA"
+    found.result.stdout.fnmatch_lines(["VACUOUS: claim on neox-a: *untrained* 0.9*"])
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "reason"),
+    [
+        ("assert not 'a reason', 'my words'", "FAIL", "asserted: my words"),
+        ("raise KeyError('lost')", "ERROR", "KeyError: 'lost'"),
+        ("pass", "ERROR", "nothing was judged: call measure"),
+        ("measure('size', 0.9)", "ERROR", "nothing was judged: call measure"),
+        ("measure('size', 'big', above=0)", "ERROR", "str is not one number"),
+        ("measure('size', float('nan'), above=0)", "NA", "undefined: size"),
+        ("measure('size', float('inf'), above=0)", "NA", "undefined: size"),
+        ("measure('size', 0.5, above=0.5)", "NA", "too close to call"),
+        ("measure('size', 0.6, interval=(0.4, 0.8), above=0.5)", "NA", "too close to call: size = 0.6 [0.4, 0.8]"),
+        ("pytest.skip('no such thing')", "NA", "no such thing"),
+        ("pytest.fail('by hand')", "FAIL", "by hand"),
+    ],
+)
+def test_how_a_body_can_end(trials, body, outcome, reason):
+    """Everything but a clean PASS, with its reason."""
+    found = run(trials, body)
+    assert found.outcome("claim") == outcome
+    assert reason in found.reason("claim")
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] in ("NA", "FAIL")
+
+
+def test_an_error_in_a_fixture_is_an_error(trials):
+    """Setup and teardown are not part of the claim."""
+    text = """
+@pytest.fixture
+def broken():
+    {first}
+    yield
+    {last}
+
+@pytest.mark.gt1(source="test")
+def test_claim(broken, unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+    found = trials.write(text.format(first="raise RuntimeError('at setup')", last="pass")).run()
+    assert found.outcome("claim") == "ERROR"
+    assert "at setup" in found.reason("claim")
+    found = trials.write(text.format(first="pass", last="raise RuntimeError('at teardown')")).run()
+    assert found.outcome("claim") == "ERROR"
+    assert "at teardown" in found.reason("claim")
+    assert found.trial("claim")["subjects"]["neox-a"]["cases"][0]["subject"]["measurements"]
+
+
+def test_minimum_that_is_not_met_is_na(trials):
+    """With what there is and what it takes."""
+    body = "from pytest_unineuron.trials.recorder import Recorder"
+    text = f"""
+@pytest.mark.gt1(source="test")
+def test_claim(unineuron_measure):
+    {body}
+    unineuron_measure.needs("tokens", 900, at_least=4000)
+    unineuron_measure("size", 1.0, above=0.5)
+"""
+    found = trials.write(text).run()
+    assert found.outcome("claim") == "NA"
+    assert found.reason("claim") == "underpowered: 900 tokens, needs 4000"
+
+
+def test_expected_failures_are_failures_that_break_nothing(trials):
+    """xfail: FAIL, expected; its controls pass as they should, also under xfail_strict."""
+    body = "measure('size', 0.1, above=0.5)"
+    found = run(trials, body, "-o", "xfail_strict=true", marks="@pytest.mark.xfail(reason='known')")
+    found.result.assert_outcomes(passed=3, xfailed=1, skipped=1)
+    assert (found.ret, found.outcome("claim")) == (0, "FAIL")
+    assert "expected to fail" in str(found.trial("claim"))
+
+
+def test_an_unexpected_pass_is_flagged(trials):
+    """The claim holds although it is marked as failing."""
+    found = run(trials, CLAIM, marks="@pytest.mark.xfail(reason='known')")
+    found.result.assert_outcomes(passed=3, xpassed=1, skipped=1)
+    assert found.outcome("claim") == "PASS"
+    assert "expected to fail, and did not" in str(found.trial("claim"))
+
+
+def test_the_same_measure_serves_hypothesis(trials):
+    """The module-level function needs no function-scoped fixture, which @given refuses."""
+    text = """
+from hypothesis import given, settings, strategies as st
+
+@pytest.mark.gt1(source="test", controls=[])
+@settings(max_examples=3, database=None)
+@given(x=st.floats(0.6, 0.9))
+def test_claim(unineuron_lab_free, x):
+    measure("size", x, above=0.5)
+
+@pytest.fixture(scope="session")
+def unineuron_lab_free():
+    return None
+"""
+    found = trials.write(text).run()
+    assert found.outcome("claim") == "NA"
+    assert "uncontrolled" in found.reason("claim")
+    assert "size" in str(found.trial("claim"))
+
+
+def test_measuring_outside_a_trial_is_a_clear_error(trials):
+    """An ordinary test has nobody to hand a number to."""
+    found = trials.write("def test_plain():\n    measure('size', 1, above=0)").run()
+    found.result.stdout.fnmatch_lines(["*TrialError: measure('size', …) was called while no trial was running*"])
+    assert found.report is None
+
+
+def test_fixtures_outside_a_trial_are_a_clear_error(trials):
+    """The message says what to type."""
+    found = trials.write("def test_plain(unineuron_weights):\n    pass").run()
+    found.result.stdout.fnmatch_lines(["*test_plain asks for unineuron fixtures and is no trial; mark it gt1*"])
+
+
+def test_other_parametrization_makes_several_cases_of_one_trial(trials):
+    """The trial passes when every case does; each has its own controls."""
+    text = """
+@pytest.mark.parametrize("bound", [0.5, 0.95])
+@pytest.mark.gt1(source="test", controls=["untrained"])
+def test_claim(unineuron_case, bound):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=bound)
+"""
+    found = trials.write(text).run("--unineuron-model=nano:neox-a")
+    found.result.assert_outcomes(passed=3, failed=1)
+    cases = found.trial("claim")["subjects"]["neox-a"]["cases"]
+    assert {case["variant"]: case["outcome"] for case in cases} == {"0.5": "PASS", "0.95": "FAIL"}
+    assert found.outcome("claim") == "FAIL"

@@ -1,0 +1,83 @@
+"""Everybody who has the plugin installed pays for its start; nobody else should notice it."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "numpy", "scipy", "transformers", "pandas")
+PLAIN = "def test_plain():\n    pass\n"
+SPY = """
+import sys
+
+def pytest_unconfigure():
+    heavy = [name for name in {heavy} if name in sys.modules]
+    print("HEAVY:", *heavy)
+"""
+
+
+def imported(code):
+    script = f"{code}\nimport sys\nprint(*[m for m in {HEAVY} if m in sys.modules])"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize("module", ["plugin", "options", "session", "collector", "finishing", "controls", "corpora.find"])
+def test_importing_a_light_module_imports_nothing_heavy(module):
+    """The plugin, and everything between it and the lab."""
+    assert imported(f"import pytest_unineuron.{module}") == []
+
+
+def test_and_this_test_notices_when_it_does():
+    """The guard can fail: the lab imports what a lab needs."""
+    assert "torch" in imported("import pytest_unineuron.lab")
+
+
+def test_the_plugin_starts_in_under_twenty_milliseconds():
+    """Over importing pytest alone: the least of several tries, since machines are noisy."""
+    code = (
+        "import time, pytest; t = time.perf_counter(); import pytest_unineuron.plugin; "
+        "print((time.perf_counter() - t) * 1000)"
+    )
+    tries = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(7)
+    ]
+    assert min(tries) < 20
+
+
+def test_a_run_without_trials_is_left_alone(trials):
+    """Nothing is printed, written or imported."""
+    trials.pytester.makeconftest(SPY.format(heavy=HEAVY))
+    trials.pytester.makepyfile(PLAIN)
+    before = sorted(path.name for path in trials.path.iterdir())
+    found = trials.run("-s", subprocess=True)
+    found.result.stdout.fnmatch_lines(["HEAVY:"])
+    found.result.stdout.no_fnmatch_line("*universal neurons: do they*")
+    assert "unineuron" not in found.result.stdout.str().replace("unineuron-0", "").lower().split("plugins:")[0]
+    assert found.ret == 0
+    own = ("__pycache__", "runpytest", "stdout", "stderr")  # what the inner run itself leaves
+    assert sorted(path.name for path in trials.path.iterdir() if not path.name.startswith(own)) == before
+
+
+def test_a_run_without_trials_is_left_alone_under_xdist(trials):
+    """Workers and the controller too."""
+    trials.pytester.makepyfile(PLAIN + "def test_other():\n    pass\n")
+    found = trials.run("-n2", subprocess=True)
+    found.result.assert_outcomes(passed=2)
+    found.result.stdout.no_fnmatch_line("*universal neurons: do they*")
+    assert not (trials.path / "evaluation").exists()
+
+
+def test_without_the_plugin_nothing_is_there(trials):
+    """-p no:unineuron takes everything away."""
+    trials.pytester.makepyfile(PLAIN)
+    found = trials.run("-p", "no:unineuron", "--help")
+    found.result.stdout.no_fnmatch_line("*--unineuron*")
+
+
+def test_the_plugin_can_be_loaded_by_hand(trials, monkeypatch):
+    """With autoloading off, -p names the module."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    trials.pytester.makepyfile(PLAIN)
+    found = trials.run("-p", "pytest_unineuron.plugin", "--help", subprocess=True)
+    found.result.stdout.fnmatch_lines(["*--unineuron-model=MODEL*"])

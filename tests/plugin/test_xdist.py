@@ -1,0 +1,159 @@
+"""With workers: the same results, one model per worker, and nothing lost in silence."""
+
+import pytest
+
+CLAIMS = """
+import os, time
+
+@pytest.mark.gt2(source="x")
+def test_corpora(unineuron_case, unineuron_corpus, worker_id, record_property):
+    record_property("worker", worker_id)
+    measure('size', 0.1 if unineuron_case.control else 0.9 + len(unineuron_corpus) / 1000, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_weights(unineuron_case, worker_id, record_property):
+    record_property("worker", worker_id)
+    measure('size', 0.1 if unineuron_case.control else 0.2, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_vacuous():
+    measure('size', 0.9, above=0.5)
+"""
+NEVER = "--unineuron-fail-on=never"
+SUMMARY = "evaluation/generalization_eval_summary.json"
+
+
+def test_serial_and_parallel_give_the_same_summary(trials):
+    """Byte for byte."""
+    trials.write(CLAIMS)
+    trials.run(NEVER, subprocess=True)
+    serial = (trials.path / SUMMARY).read_bytes()
+    (trials.path / SUMMARY).unlink()
+    found = trials.run(NEVER, "-n2", subprocess=True)
+    assert found.ret == 0
+    assert (trials.path / SUMMARY).read_bytes() == serial
+
+
+@pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal"])
+def test_every_distribution_mode_loses_nothing(trials, mode):
+    """One model per worker is ours for ``load``; the others stay the user's choice."""
+    found = trials.write(CLAIMS).run(NEVER, "-n2", f"--dist={mode}", subprocess=True)
+    assert found.ret == 0
+    assert {t["name"]: t["subjects"]["neox-a"]["outcome"] for t in found.report["trials"]} == {
+        "corpora[news]": "PASS", "corpora[code]": "PASS", "corpora[multilingual]": "PASS",
+        "weights": "FAIL", "vacuous": "VACUOUS",
+    }  # fmt: skip
+    assert found.report["incomplete"] == []
+
+
+def test_a_model_stays_on_one_worker(trials):
+    """Every item of a model runs where its first one did, and two models use two workers."""
+    found = trials.write(CLAIMS).run(NEVER, "-n2", "--junitxml=junit.xml", subprocess=True)
+    assert found.ret == 0
+    import xml.etree.ElementTree as ET
+
+    workers = {}
+    for case in ET.parse(trials.path / "junit.xml").iter("testcase"):
+        name = case.get("name")
+        for prop in case.iter("property"):
+            if prop.get("name") == "worker":
+                model = name.partition("[")[2].split("-news")[0].split("~")[0].split("]")[0][:6]
+                workers.setdefault(model, set()).add(prop.get("value"))
+    assert {model: len(used) for model, used in workers.items()} == {"neox-a": 1, "gpt2-a": 1}
+    assert len(set().union(*workers.values())) == 2
+
+
+def test_ordinary_tests_are_distributed_as_ever(trials):
+    """Without trials the scheduler is xdist's own."""
+    trials.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("n", range(30))
+        def test_plain(n):
+            pass
+        """
+    )
+    found = trials.run("-n2", subprocess=True)
+    found.result.assert_outcomes(passed=30)
+
+
+def test_trials_and_ordinary_tests_together(trials):
+    """Everything runs once."""
+    plain = "\n@pytest.mark.parametrize('n', range(7))\ndef test_plain(n):\n    pass\n"
+    found = trials.write(CLAIMS + plain).run(NEVER, "-n2", subprocess=True)
+    found.result.assert_outcomes(passed=7 + 2 * (3 * 4 + 4 + 4) + 2 * 0)
+
+
+KILLED = """
+import os, signal
+
+@pytest.fixture
+def maybe(unineuron_case):
+    if {where!r} == "setup" and unineuron_case.id == "neox-a~shuffled":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@pytest.mark.gt3(source="x")
+def test_first(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_killed(unineuron_case, maybe):
+    if {where!r} == "call" and unineuron_case.id == "neox-a~shuffled":
+        os.kill(os.getpid(), signal.SIGKILL)
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_last(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+
+
+@pytest.mark.parametrize("where", ["setup", "call"])
+def test_a_killed_worker_loses_only_what_it_was_doing(trials, where):
+    """The item is an ERROR, everything else is there, and the exit status says that something was lost."""
+    found = trials.write(KILLED.format(where=where)).run(NEVER, "-n2", subprocess=True)
+    assert found.ret == 22
+    assert found.arms("killed")["shuffled"]["outcome"] == "ERROR"
+    assert "worker process died" in found.arms("killed")["shuffled"]["reason"]
+    assert found.outcome("killed") == "NA"
+    for name in ("first", "last"):
+        for model in ("neox-a", "gpt2-a"):
+            assert found.outcome(name, model) == "PASS"
+    assert found.report["incomplete"]
+    found.result.stdout.fnmatch_lines(["INCOMPLETE: *", "Exit status 22: results were lost."])
+
+
+def test_a_killed_worker_that_is_not_replaced(trials):
+    """With restarting off, what it had not done yet is NOT_RUN, and nothing passes for it."""
+    found = trials.write(KILLED.format(where="call")).run(NEVER, "-n1", "--max-worker-restart=0", subprocess=True)
+    assert found.ret == 22
+    assert found.outcome("first") == "PASS"
+    assert found.outcome("last") == "NOT_RUN"
+    assert found.summary["Checklist"]["GT3_MethodGeneralization"] in ("NA", "PASS")
+
+
+def test_stopping_at_the_first_failure(trials):
+    """-x: what was not reached is NOT_RUN, serial and with workers."""
+    body = CLAIMS.replace("0.9 + len", "0.2 + len")
+    serial = trials.write(body).run("-x", "--unineuron-model=nano:neox-a", subprocess=True)
+    assert serial.ret == 1
+    assert serial.outcome("corpora[news]") == "FAIL" or serial.outcome("corpora[news]") == "NA"
+    assert serial.outcome("vacuous") == "NOT_RUN"
+    parallel = trials.write(body).run("-x", "-n2", "--unineuron-model=nano:neox-a", subprocess=True)
+    assert parallel.ret in (1, 2)
+    assert parallel.outcome("vacuous") == "NOT_RUN"
+
+
+def test_workers_without_any_trial_selected(trials):
+    """Deselecting everything is pytest's status 5, and no report."""
+    found = trials.write(CLAIMS).run("-n2", "-k", "nothing", subprocess=True)
+    assert found.ret == 5
+    assert found.report is None
+
+
+def test_bad_options_end_a_parallel_run_at_once(trials):
+    """The controller looks before it starts workers."""
+    found = trials.write(CLAIMS).run("-n2", "--unineuron-model=nano:gpt9", subprocess=True)
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines(["ERROR: model nano:gpt9: there is no such nano model*"])
