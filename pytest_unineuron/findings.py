@@ -59,7 +59,8 @@ def _table(path: Path, columns: list[str]) -> pandas.DataFrame:
         numbers = pandas.to_numeric(table[column], errors="coerce")
         if numbers.isna().any():
             row = int(numbers.isna().to_numpy().argmax())
-            raise FindingsError(f"{path}: column {column!r}, row {row + 1}: {table[column][row]!r} is not a number")
+            found = "nothing" if pandas.isna(table[column][row]) else repr(table[column][row])
+            raise FindingsError(f"{path}: column {column!r}, row {row + 1}: {found} is not a number")
         table[column] = numbers
     if table.empty:
         raise FindingsError(f"{path}: the table has no rows")

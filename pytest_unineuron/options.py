@@ -68,14 +68,14 @@ OPTIONS = (
     Option("tokens", int, 60_000, "token budget per corpus and model", metavar="N"),
     Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
            metavar="N"),
-    Option("batch", int, 8192, "tokens per forward pass", metavar="N"),
+    Option("batch", int, 0, "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, "
+           "else 32768)", metavar="N"),
     Option("text-field", str, "text", "the field of a .jsonl line or data set row that holds the text",
            metavar="FIELD"),
     Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1, mps", metavar="DEVICE"),
     Option("dtype", str, "float32", "precision of the forward pass: float32, bfloat16, float16 or float64",
            choices=("float32", "bfloat16", "float16", "float64"), metavar="DTYPE"),
-    Option("threads", int, 0, "CPU threads per process (default: one for small models, else the cores divided "
-           "among the workers)", metavar="N"),
+    Option("threads", int, 0, "CPU threads per process (default: the cores divided among the workers)", metavar="N"),
 )  # fmt: skip
 
 

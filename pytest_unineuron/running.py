@@ -132,8 +132,12 @@ def _word(control: bool, result: ArmResult | None) -> str:
         return ""
     if not control:
         return "PASSED (recorded: claim missed)" if result.outcome is Outcome.FAIL else ""
-    held = result.as_control is Control.HELD
-    return "PASSED (recorded: CONTROL HOLDS, vacuous)" if held else "PASSED (control misses)"
+    words = {
+        Control.HELD: "PASSED (recorded: CONTROL HOLDS, vacuous)",
+        Control.NEAR: "PASSED (recorded: control comes too near)",
+        Control.MISSED: "PASSED (control misses)",
+    }
+    return words.get(result.as_control, "")
 
 
 def _raised(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.checklist.verdict import in_force
 from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def rationale(subject: str, verdict: str, policy: str, trials: Sequence[tuple[st
         for outcome, word in WORDS.items()
         if any(o is outcome for _, _, o, _ in trials)
     )
-    parts = [f"{subject}: {verdict} under policy '{policy}' ({counts})."]
+    rule = in_force(policy, any(primary for _, primary, _, _ in trials))
+    rule = f"'{rule}'" if rule == policy else f"'{rule}' (no trial is primary)"
+    parts = [f"{subject}: {verdict} under policy {rule}: {counts}."]
     for outcome, word in WORDS.items():
         named = [f"{name}{'*' if primary else ''}: {reason}" for name, primary, o, reason in trials if o is outcome]
         if named:

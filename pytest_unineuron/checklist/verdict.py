@@ -33,11 +33,10 @@ def verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Verdict:
     >>> verdict([(Outcome.PASS, False), (Outcome.VACUOUS, False)], "all")
     <Verdict.PASS: 'PASS'>
     """
-    if policy not in POLICIES:
-        raise ValueError(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
     pairs = list(trials)
     primary = [outcome for outcome, is_primary in pairs if is_primary]
-    if policy == "primary" and primary:
+    policy = in_force(policy, bool(primary))
+    if policy == "primary":
         if Outcome.FAIL in primary:
             return Verdict.FAIL
         return Verdict.PASS if set(primary) == {Outcome.PASS} else Verdict.NA
@@ -47,6 +46,16 @@ def verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Verdict:
         return Verdict.NA
     supported = {"majority": passes > fails, "any": passes > 0}.get(policy, fails == 0)
     return Verdict.PASS if supported else Verdict.FAIL
+
+
+def in_force(policy: str, has_primary: bool) -> str:
+    """The policy that decides: ``primary`` needs a primary trial and is ``all`` without one.
+
+    Raises ValueError for a policy that does not exist.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
+    return "all" if policy == "primary" and not has_primary else policy
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:

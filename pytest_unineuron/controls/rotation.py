@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.statistics.moments import Moments
 
 
+@lru_cache(maxsize=12)
 def haar(size: int, seed: int) -> Tensor:
     """A rotation drawn uniformly (Haar), [size, size] float32: QR of a Normal matrix with its signs put right."""
     generator = torch.Generator().manual_seed(seed)

@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the same configuration with the library's default initialisation, drawn from ``seed``."""
-    return initialised(model.config, seed).to(device=model.device, dtype=model.dtype).eval()
+    return initialised(type(model), model.config, seed).to(device=model.device, dtype=model.dtype).eval()

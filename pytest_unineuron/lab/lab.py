@@ -17,6 +17,7 @@ from pytest_unineuron.activations.sweep import Swept, sweep
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
+from pytest_unineuron.errors import ModelError, OptionError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.options import Settings
 
-SMALL = 50_000_000
-"""Weights below which one thread is as fast as several, and results do not depend on how many there are."""
 KEPT = 0.4
 """Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
 
@@ -81,10 +80,11 @@ class Lab:
         self.events: list[dict[str, Any]] = []
         self._sources = models
         self._corpora = corpora
-        self._workers = workers
         self._progress = progress
         self._models: OrderedDict[Arm, Loaded] = OrderedDict()
+        self._broken: dict[str, ModelError] = {}
         self._swept: dict[tuple[Arm, str], Swept] = {}
+        torch.set_num_threads(settings.threads or max(1, _cores() // workers))
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         self.corpus = cache(self._corpus)
@@ -95,15 +95,26 @@ class Lab:
 
     @cached_property
     def device(self) -> str:
-        """Where models run."""
-        if self.settings.device != "auto":
-            return self.settings.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        """Where models run. Raises OptionError for a device that is not there."""
+        asked = self.settings.device
+        if asked == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.zeros(1, device=asked)
+        except (RuntimeError, AssertionError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
+        return asked
 
     def loaded(self, arm: Arm) -> Loaded:
-        """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is."""
+        """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is.
+
+        Raises ModelError; what could not be loaded once is not tried again.
+        """
         if not arm.replaces(controls.MODEL):
             arm = Arm(arm.model)
+        if arm.model in self._broken:
+            raise self._broken[arm.model]
         if arm in self._models:
             self._models.move_to_end(arm)
             return self._models[arm]
@@ -112,8 +123,11 @@ class Lab:
             twin = controls.CONTROLS[arm.control].function()(subject.model, arm.seed)
             made = replace(subject, model=twin, digest="")
         else:
-            source = self._sources[arm.model]
-            made = load(source, dtype=self.settings.dtype, device=self.device)
+            try:
+                made = load(self._sources[arm.model], dtype=self.settings.dtype, device=self.device)
+            except ModelError as error:
+                self._broken[arm.model] = error
+                raise
         self._models[arm] = made
         while len(self._models) > 2 and self._bytes() > KEPT * _free_memory():
             self._models.popitem(last=False)
@@ -125,8 +139,12 @@ class Lab:
     def _anatomy(self, model: str) -> Anatomy:
         """The anatomy of a model, found once and checked; its control arms share it."""
         loaded = self.loaded(Arm(model))
-        found = dissect(loaded)
-        check.verify(loaded, found)
+        try:
+            found = dissect(loaded)
+            check.verify(loaded, found)
+        except ModelError as error:
+            self._broken[model] = type(error)(f"model {self._sources[model].spec}: {error}")
+            raise self._broken[model] from None
         facts = {
             "spec": self._sources[model].spec,
             "class": type(loaded.model).__name__,
@@ -193,11 +211,11 @@ class Lab:
         if arm.replaces(controls.TEXT):
             special = frozenset(loaded.tokenizer.all_special_ids)
             blocks = controls.CONTROLS[arm.control].function()(blocks, loaded.vocabulary, special, arm.seed)
-        torch.set_num_threads(self._threads(loaded))
         self.events.append({"kind": "pass", "model": arm.model, "corpus": corpus,
                             "control": arm.control, "draw": arm.draw})  # fmt: skip
         bar = self._progress(f"{arm.model} {arm.control} on {corpus}") if self._progress else None
-        return sweep(loaded.model, anatomy.plan, blocks, batch=self.settings.batch, change=change, progress=bar)
+        batch = self.settings.batch or (1024 if self.device == "cpu" else 32_768)
+        return sweep(loaded.model, anatomy.plan, blocks, batch=batch, change=change, progress=bar)
 
     def _rotation(self, arm: Arm, corpus: str) -> Rotation:
         plain = self.swept(Arm(arm.model), corpus)
@@ -209,11 +227,6 @@ class Lab:
         anatomy = self.anatomy(model)
         widths = [site.width for site in anatomy.plan.sites]
         return {PRE: widths, POST: widths, RESIDUAL: [anatomy.width]}
-
-    def _threads(self, loaded: Loaded) -> int:
-        if self.settings.threads:
-            return self.settings.threads
-        return 1 if loaded.parameters < SMALL else max(1, _cores() // self._workers)
 
     def _last_tokens(self, model: str) -> NDArray[np.int64]:
         """The token each probe word is read at, [word]."""

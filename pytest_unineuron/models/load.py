@@ -64,7 +64,7 @@ def load(source: Source, *, dtype: str = "float32", device: str = "cpu", seed: i
     folder = fetch(source)
     config = _configuration(source, folder)
     if source.untrained:
-        model, digest = initialised(config, seed), ""
+        model, digest = initialised(_model_class(config), config, seed), ""
     else:
         model, digest = _weights(source, folder, config), digest_of(folder)
     _check_finite(source, model)
@@ -91,11 +91,12 @@ def fetch(source: Source) -> Path:
     raise ModelError(f"model {source.spec}: {reason}")
 
 
-def initialised(config: PretrainedConfig, seed: int) -> PreTrainedModel:
-    """A model of this configuration with the library's default initialisation, drawn from ``seed``."""
+def initialised(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
+    """A model of this class and configuration with the library's default initialisation, drawn from ``seed``."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _model_class(config)._from_config(config)
+        model: PreTrainedModel = kind._from_config(config)
+    return model
 
 
 def _configuration(source: Source, folder: Path) -> PretrainedConfig:

@@ -93,14 +93,16 @@ class _Cutter(TorchFunctionMode):
         if not isinstance(result, torch.Tensor) or not result.is_floating_point():
             return result
         if func is torch.nn.functional.linear:
-            return self.cut(LINEAR, _first(args, kwargs, "input"), result, self.owner(_second(args, kwargs)))
+            given, weight = _nth(args, kwargs, 0, "input"), _nth(args, kwargs, 1, "weight")
+            return self.cut(LINEAR, given, result, self.owner(weight))
         if func in (torch.addmm, torch.Tensor.addmm):
-            return self.cut(LINEAR, args[1], result, self.owner(args[2]))
+            given, weight = _nth(args, kwargs, 1, "mat1"), _nth(args, kwargs, 2, "mat2")
+            return self.cut(LINEAR, given, result, self.owner(weight))
         if func is torch.nn.functional.scaled_dot_product_attention:
             parts = tuple(_nth(args, kwargs, i, name) for i, name in enumerate(("query", "key", "value")))
             return self.cut(MIX, parts[0], result, "", parts)
         if func in _CONVOLUTIONS:
-            return self.cut(MIX, args[0], result, self.owner(args[1]))
+            return self.cut(MIX, _nth(args, kwargs, 0, "input"), result, "")
         if func in _MATMULS:
             tensors = [a for a in args if isinstance(a, torch.Tensor)]
             owned = [self.owner(a) for a in tensors]
@@ -123,14 +125,6 @@ class _Cutter(TorchFunctionMode):
 
 def _nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:
     return args[index] if len(args) > index else kwargs[name]
-
-
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
-    return _nth(args, kwargs, 0, name)
-
-
-def _second(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return _nth(args, kwargs, 1, "weight")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.checklist.criteria import CRITERIA
 from pytest_unineuron.checklist.verdict import Verdict
 from pytest_unineuron.trials.measurement import Standing, number
-from pytest_unineuron.trials.outcome import Control, Outcome
+from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,10 @@ def _value(measurement: Measurement) -> str:
 
 def _claim(measurement: Measurement) -> str:
     bounds = (("> ", measurement.above), ("< ", measurement.below))
-    return " and ".join(sign + number(bound) for sign, bound in bounds if bound is not None)
+    text = " and ".join(sign + number(bound) for sign, bound in bounds if bound is not None)
+    if measurement.null is None:
+        return text
+    return f"{text} (controls {'<' if measurement.above is not None else '>'} {number(measurement.null)})"
 
 
 def _worst(measurement: Measurement, arms: dict[str, tuple[Measurement, ...]]) -> str:
@@ -83,17 +86,21 @@ def _worst(measurement: Measurement, arms: dict[str, tuple[Measurement, ...]]) -
 
 
 def notes(evidence: Evidence) -> Iterator[Line]:
-    """What a reader must not miss: vacuous trials, errors, undecided cases, and anything that was lost."""
+    """What a reader must not miss: vacuous trials, errors, undecided cases, and anything that was lost.
+
+    Trials with the same reason share a line.
+    """
+    told: dict[tuple[Outcome, str, str], list[str]] = {}
     for record in evidence.trials:
         for subject in record.subjects:
             for case in subject.cases:
                 if case.outcome in (Outcome.VACUOUS, Outcome.ERROR, Outcome.NA):
                     # A reason is whatever an exception said: one line of it is for here, all of it in the report.
                     reason = (case.reason.splitlines() or [""])[0]
-                    yield f"{case.outcome}: {record.name} on {subject.model}: {reason}", COLOURS[case.outcome]
-                broken = [a for a, r in case.result.arms.items() if r.as_control is Control.UNFINISHED]
-                if broken and case.outcome is not Outcome.NOT_RUN and not case.reason.startswith("uncontrolled"):
-                    yield f"unfinished controls of {record.name} on {subject.model}: {', '.join(broken)}", "yellow"
+                    told.setdefault((case.outcome, subject.model, reason), []).append(record.name)
+    for (outcome, model, reason), names in told.items():
+        trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"
+        yield f"{outcome}: {trials} on {model}: {reason}", COLOURS[outcome]
     for what in evidence.incomplete:
         yield f"INCOMPLETE: {what}", "red"
 

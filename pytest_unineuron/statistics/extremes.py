@@ -33,8 +33,9 @@ class Extremes:
         if missing > 0:
             values = torch.cat([values, values.new_full((missing, values.shape[1]), float("-inf"))])
             tokens = torch.cat([tokens, tokens.new_full((missing,), -1)])
-        top, where = values.topk(KEPT, dim=0)
-        return cls(top, tokens[where])
+        # Along rows that lie in memory one after the other; along columns it takes twice as long.
+        top, where = values.T.contiguous().topk(KEPT, dim=1)  # [unit, rank]
+        return cls(top.T, tokens[where.T])
 
     def __add__(self, other: Self) -> Self:
         """The extremes of both batches together."""

@@ -29,7 +29,7 @@ class Firing:
         """The counts of one batch [token, unit]."""
         del tokens, labels
         count = torch.full((), values.shape[0], dtype=torch.int64, device=values.device)
-        return cls(count, (values > 0).sum(dim=0))
+        return cls(count, (values > 0).sum(dim=0, dtype=torch.int32).long())
 
     def __add__(self, other: Self) -> Self:
         """The counts of both batches together."""

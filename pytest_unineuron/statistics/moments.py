@@ -41,7 +41,7 @@ class Moments:
         shift = wide.mean(dim=0)  # [unit], rounded: what it misses is put right below
         y = wide - shift
         y2 = y * y
-        powers = [y.sum(dim=0), y2.sum(dim=0), (y2 * y).sum(dim=0), (y2 * y2).sum(dim=0)]
+        powers = [y.sum(dim=0), y2.sum(dim=0), y.mul_(y2).sum(dim=0), y2.mul_(y2).sum(dim=0)]
         s1, s2, s3, s4 = (p.double() / n for p in powers)  # each [unit]
         d = s1  # the true mean lies this far from the shift
         m2 = s2 - d**2

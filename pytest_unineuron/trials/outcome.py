@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.trials.measurement import Measurement, Standing
+from pytest_unineuron.trials.measurement import Measurement, Standing, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +27,7 @@ class Control(StrEnum):
     """What a control arm did with the claim: it should miss."""
 
     MISSED = "missed"
+    NEAR = "near"
     HELD = "held"
     UNFINISHED = "unfinished"
 
@@ -43,15 +44,26 @@ class ArmResult:
 
     @property
     def as_control(self) -> Control:
-        """How a control with this result stands. It held if it passed, or broke a limit set for controls.
+        """How a control with this result stands: it held if it passed, and is near if it broke a limit for controls.
 
         A control that measured something and could not pass has missed, also where what the trial needs was
         not there: an effect that cannot even be counted is not shown.
         """
-        if self.outcome is Outcome.PASS or any(m.breaks_null for m in self.measurements):
+        if self.outcome is Outcome.PASS:
             return Control.HELD
+        if any(m.breaks_null for m in self.measurements):
+            return Control.NEAR
         finished = self.outcome is Outcome.FAIL or (self.outcome is Outcome.NA and bool(self.measurements))
         return Control.MISSED if finished else Control.UNFINISHED
+
+    @property
+    def broken_limits(self) -> str:
+        """What a control measured beyond the limits set for controls."""
+        return "; ".join(
+            f"{m.name} = {number(m.value)}, beyond the {number(m.null)} allowed for controls"
+            for m in self.measurements
+            if m.breaks_null
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -108,6 +120,11 @@ class CaseResult:
         return self._controls(Control.HELD)
 
     @property
+    def near(self) -> tuple[str, ...]:
+        """The controls that miss the claim, but not by the margin it asks for."""
+        return self._controls(Control.NEAR)
+
+    @property
     def unfinished(self) -> tuple[str, ...]:
         """The controls that were planned and say nothing."""
         return self._controls(Control.UNFINISHED)
@@ -115,14 +132,19 @@ class CaseResult:
     def outcome(self, *, accept_vacuous: bool = False) -> tuple[Outcome, str]:
         """The outcome of the case and its reason.
 
-        A claim that a control shows too is VACUOUS whatever the subject measured; a claim without a finished
-        control, or with a planned control that did not finish, cannot PASS.
+        A claim that a control shows too is VACUOUS whatever the subject measured, and so is one that passes
+        while a control comes nearer than the claim allows; a claim without a finished control, or with a
+        planned control that did not finish, cannot PASS.
         """
         own = self.subject.outcome
         if own in (Outcome.ERROR, Outcome.NOT_RUN):
             return own, self.subject.reason
         if self.held and not accept_vacuous:
-            return Outcome.VACUOUS, f"{' and '.join(self.held)} shows it too: {self.arms[self.held[0]].reason}"
+            first, *others = self.held
+            also = f" (and {', '.join(others)})" if others else ""
+            return Outcome.VACUOUS, f"{first} shows it too{also}: {self.arms[first].reason}"
+        if own is Outcome.PASS and self.near and not accept_vacuous:
+            return Outcome.VACUOUS, f"{self.near[0]} comes too near: {self.arms[self.near[0]].broken_limits}"
         if own is Outcome.NA:
             return own, self.subject.reason
         if len(self.unfinished) == len(self.arms):

@@ -42,7 +42,9 @@ def test_a_cut_batch_adds_up_to_the_whole(case):
     joined = sum(parts[1:], parts[0])
     for name in ("mean", "m2", "m3", "m4"):
         expected = getattr(whole, name).numpy()
-        np.testing.assert_allclose(getattr(joined, name).numpy(), expected, rtol=1e-4, atol=1e-3 + 1e-4 * abs(expected).max())
+        np.testing.assert_allclose(
+            getattr(joined, name).numpy(), expected, rtol=1e-4, atol=1e-3 + 1e-4 * abs(expected).max()
+        )
 
 
 def test_merging_is_associative_to_float64():

@@ -72,10 +72,14 @@ def test_a_control_that_cannot_count_the_effect_has_missed():
     assert control(Outcome.NA).as_control is Control.MISSED
 
 
-def test_a_control_beyond_its_limit_holds():
-    """A control that misses the bound but breaks the margin set for controls is not a null."""
-    near = measured("x", 0.7, above=0.75, null=0.6)
-    assert control(Outcome.FAIL, near).as_control is Control.HELD
+@pytest.mark.parametrize(("subject", "outcome"), [(Outcome.PASS, "VACUOUS"), (Outcome.FAIL, "FAIL")])
+def test_a_control_beyond_its_limit_takes_a_pass_away(subject, outcome):
+    """A control that misses the bound but not by the margin asked for: no PASS, and a FAIL is still one."""
+    near = control(Outcome.FAIL, measured("x", 0.7, above=0.75, null=0.6))
+    assert near.as_control is Control.NEAR
+    found, reason = case(subject, untrained=near).outcome()
+    assert found == outcome
+    assert subject is Outcome.FAIL or reason == "untrained comes too near: x = 0.7, beyond the 0.6 allowed for controls"
 
 
 @given(st.sampled_from(ARMS), st.lists(st.sampled_from(ARMS), max_size=3))

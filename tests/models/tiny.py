@@ -52,8 +52,9 @@ def build(architecture, seed=0, scale=5.0, **choices):
             # Biases and norms are 0 and 1 by default, where folding could be wrong without showing.
             if parameter.dim() == 1:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-            elif "emb" not in name and "wte" not in name:
-                parameter.mul_(scale)
+            else:
+                # Embeddings of deviation one, so that the epsilon inside a norm does not matter.
+                parameter.mul_(50.0 if "emb" in name or "wte" in name or "wpe" in name else scale)
     return model
 
 

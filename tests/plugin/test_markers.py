@@ -34,7 +34,10 @@ def test_the_claim_is_the_first_line_of_the_docstring(trials):
 @pytest.mark.parametrize(
     ("mark", "words"),
     [
-        ("gt1(source='x', bound=3)", "marker gt1 does not know bound; it takes trial, primary, controls, source, claim"),
+        (
+            "gt1(source='x', bound=3)",
+            "marker gt1 does not know bound; it takes trial, primary, controls, source, claim",
+        ),
         ("gt1", "say where the claim comes from: gt1(source='…')"),
         ("gt1(source='x', controls='untrained')", "should be a list of names, such as ['untrained']"),
         ("gt1(source='x', controls=['lobotomy'])", "no control lobotomy; there are untrained, reinitialised"),

@@ -40,7 +40,9 @@ def test_none_makes_every_claim_uncontrolled(trials):
 
 def test_a_trial_that_lists_its_controls_gets_no_others(trials):
     """A control outside the list is not defined for it."""
-    found = run(trials, "--unineuron-controls=shuffled", "--unineuron-controls=untrained", more=", controls=['untrained']")
+    found = run(
+        trials, "--unineuron-controls=shuffled", "--unineuron-controls=untrained", more=", controls=['untrained']"
+    )
     assert list(found.arms("claim")) == ["untrained"]
 
 

@@ -3,7 +3,11 @@
 import pytest
 
 MISSES = "@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('size', 0.1, above=0.5)\n"
-HOLDS = "@pytest.mark.gt2(source='x')\ndef test_good(unineuron_case):\n    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)\n"
+HOLDS = """
+@pytest.mark.gt2(source='x')
+def test_good(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
 BREAKS = "@pytest.mark.gt3(source='x')\ndef test_bad():\n    raise RuntimeError('broken')\n"
 MODEL = "--unineuron-model=nano:neox-a"
 

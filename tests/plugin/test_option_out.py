@@ -28,7 +28,9 @@ def test_a_path_below_a_file_is_refused_at_once(trials):
     (trials.path / "file").write_text("")
     found = trials.write(CLAIM).run(MODEL, "--unineuron-out=file/evaluation")
     assert found.ret == 4
-    found.result.stderr.fnmatch_lines(["ERROR: --unineuron-out=file/evaluation: cannot be written to: */file is not a folder"])
+    found.result.stderr.fnmatch_lines(
+        ["ERROR: --unineuron-out=file/evaluation: cannot be written to: */file is not a folder"]
+    )
 
 
 def test_a_path_that_cannot_be_written_is_refused_at_once(trials):
@@ -53,7 +55,10 @@ def test_old_reports_are_replaced_and_leave_nothing_behind(trials):
     trials.write(CLAIM.replace("0.9", "0.1")).run(MODEL)
     out = trials.path / "evaluation"
     assert {path.name for path in out.iterdir()} == FILES
-    assert json.loads((out / "generalization_eval_summary.json").read_text())["Checklist"]["GT1_ModelGeneralization"] == "FAIL"
+    assert (
+        json.loads((out / "generalization_eval_summary.json").read_text())["Checklist"]["GT1_ModelGeneralization"]
+        == "FAIL"
+    )
 
 
 def test_collect_only_writes_nothing(trials):

@@ -59,9 +59,9 @@ def test_nonsense_is_named_with_what_would_be_right(name, value, words):
 
 def test_the_error_names_where_the_value_came_from():
     """An environment variable is not called a flag."""
-    with pytest.raises(OptionError, match="^UNINEURON_ACCEPT_VACUOUS=maybe: say true or false"):
+    with pytest.raises(OptionError, match=r"^UNINEURON_ACCEPT_VACUOUS=maybe: say true or false"):
         read(environment={"UNINEURON_ACCEPT_VACUOUS": "maybe"})
-    with pytest.raises(OptionError, match="^ini key unineuron_tokens=x"):
+    with pytest.raises(OptionError, match=r"^ini key unineuron_tokens=x"):
         read(ini={"unineuron_tokens": "x"})
 
 

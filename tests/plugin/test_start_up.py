@@ -21,7 +21,9 @@ def imported(code):
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
 
 
-@pytest.mark.parametrize("module", ["plugin", "options", "session", "collector", "finishing", "controls", "corpora.find"])
+@pytest.mark.parametrize(
+    "module", ["plugin", "options", "session", "collector", "finishing", "controls", "corpora.find"]
+)
 def test_importing_a_light_module_imports_nothing_heavy(module):
     """The plugin, and everything between it and the lab."""
     assert imported(f"import pytest_unineuron.{module}") == []

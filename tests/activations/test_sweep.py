@@ -1,0 +1,169 @@
+"""The single pass, against an independent computation in float64 on the same captured activations."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.sweep import sweep
+from pytest_unineuron.corpora.blocks import cut
+from pytest_unineuron.corpora.find import find
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.lab.neurons import Neurons
+from pytest_unineuron.models.anatomy import dissect
+from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+from tests.models.tiny import build, tokenizer
+
+
+def prepared(architecture, dtype=torch.float32, budget=6000):
+    model = Loaded(build(architecture).to(dtype), tokenizer(), "", None)
+    anatomy = dissect(model)
+    return model, anatomy, cut(find("news"), model.tokenizer, context=64, budget=budget)
+
+
+def by_hand(model, anatomy, blocks):
+    """Every activation of every counted token, captured row by row without batching or padding."""
+    kept = {PRE: {}, POST: {}}
+    residual = []
+    for block in blocks.blocks:
+        counts = torch.tensor(block.counts)
+
+        def receive(site, index, values, counts=counts):
+            kept[site].setdefault(index, []).append(values[0][counts].double())
+
+        with torch.no_grad(), caught(model.model, anatomy.plan, receive):
+            out = model.model.base_model(input_ids=torch.tensor([block.ids]), output_hidden_states=True)
+        residual.append(out.hidden_states[1][0][counts].double())
+    joined = {site: torch.cat([torch.cat(kept[site][i]) for i in sorted(kept[site])], dim=1).numpy() for site in kept}
+    return {**joined, RESIDUAL: torch.cat(residual).numpy()}
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "phi3", "bert"])
+def test_statistics_agree_with_float64(architecture):
+    """Mean, variance and kurtosis to 1e-6 relative, skew to 1e-6, density exactly."""
+    model, anatomy, blocks = prepared(architecture)
+    found = Neurons(sweep(model.model, anatomy.plan, blocks, batch=700), np.zeros(96, dtype=int))
+    expected = by_hand(model, anatomy, blocks)
+    assert found.tokens == len(expected[PRE])
+    for site in (PRE, POST, RESIDUAL):
+        values, units = expected[site], getattr(found, site)
+        scale = values.std(axis=0)
+        np.testing.assert_allclose(units.mean / scale, values.mean(axis=0) / scale, atol=1e-5)
+        np.testing.assert_allclose(units.variance, values.var(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(units.kurtosis, stats.kurtosis(values, axis=0, fisher=False), rtol=3e-5)
+        np.testing.assert_allclose(units.skew, stats.skew(values, axis=0), atol=3e-5)
+    # Batching changes the last bits of an activation, so a value at zero may fall on either side.
+    assert np.abs(found.density - (expected[PRE] > 0).mean(axis=0)).max() <= 1 / found.tokens
+
+
+def test_the_sums_themselves_are_exact_to_a_millionth():
+    """On the very same activations: what the statistics make of a batch, against scipy in float64."""
+    model, anatomy, blocks = prepared("gpt2")
+    captured = {}
+
+    def spy(site, index, units):
+        captured.setdefault((site, index), []).append(units.double().clone())
+        return units
+
+    found = Neurons(sweep(model.model, anatomy.plan, blocks, batch=700, change=spy), np.zeros(96, dtype=int))
+    values = torch.cat([torch.cat(captured[PRE, i]) for i in (0, 1)], dim=1).numpy()
+    np.testing.assert_allclose(found.pre.mean, values.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.pre.variance, values.var(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.kurtosis, stats.kurtosis(values, axis=0, fisher=False), rtol=1e-6)
+    np.testing.assert_allclose(found.skew, stats.skew(values, axis=0), atol=1e-6)
+    np.testing.assert_array_equal(found.density, (values > 0).mean(axis=0))
+
+
+def test_batch_size_changes_nothing():
+    """P60, P5: the sums do not depend on how rows share a batch."""
+    model, anatomy, blocks = prepared("gpt2")
+    small, large = (sweep(model.model, anatomy.plan, blocks, batch=size) for size in (64, 20_000))
+    for site in (PRE, POST):
+        a, b = small.total(site, "moments"), large.total(site, "moments")
+        np.testing.assert_allclose(a.kurtosis, b.kurtosis, rtol=1e-4)
+        np.testing.assert_allclose(a.mean, b.mean, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gated_neuron_has_the_gate_before_and_the_product_after():
+    """The pre-activation is what the activation function reads; the post-activation what is written."""
+    model, anatomy, blocks = prepared("llama")
+    module = dict(model.model.named_modules())["model.layers.1.mlp"]
+    got = {}
+
+    def receive(site, index, values):
+        got[site, index] = values
+
+    with torch.no_grad(), caught(model.model, anatomy.plan, receive):
+        ids = torch.tensor([blocks.blocks[0].ids])
+        hooked = []
+        handle = module.register_forward_pre_hook(lambda m, a: hooked.append(a[0]))
+        model.model.base_model(input_ids=ids)
+        handle.remove()
+    (x,) = hooked
+    gate, up = module.gate_proj(x), module.up_proj(x)
+    torch.testing.assert_close(got[PRE, 1], gate)
+    torch.testing.assert_close(got[POST, 1], torch.nn.functional.silu(gate) * up)
+
+
+def test_hooks_are_gone_afterwards():
+    """Also when the pass fails."""
+    model, anatomy, blocks = prepared("gpt2", budget=900)
+
+    def fail(site, index, units):
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        sweep(model.model, anatomy.plan, blocks, batch=100, change=fail)
+    modules = dict(model.model.named_modules())  # transformers leaves hooks of its own on whole blocks
+    for site in anatomy.plan.sites:
+        assert not modules[site.down]._forward_pre_hooks
+        assert not modules[site.up[0].module]._forward_hooks
+
+
+def test_activations_that_are_not_finite_are_an_error():
+    """The message says what to try."""
+    model, anatomy, blocks = prepared("gpt2", budget=500)
+    with torch.no_grad():
+        model.model.transformer.h[1].mlp.c_fc.bias[0] = float("inf")
+    with pytest.raises(ModelError, match="not finite; try --unineuron-dtype float32"):
+        sweep(model.model, anatomy.plan, blocks, batch=100)
+
+
+def test_half_precision_models_are_summed_in_full():
+    """The statistics of a bfloat16 model are those of its activations, not of sums in bfloat16."""
+    model, anatomy, blocks = prepared("gpt2", torch.bfloat16, budget=3000)
+    found = Neurons(sweep(model.model, anatomy.plan, blocks, batch=20_000), np.zeros(96, dtype=int))
+    full, _, _ = prepared("gpt2")
+    expected = Neurons(sweep(full.model, anatomy.plan, blocks, batch=20_000), np.zeros(96, dtype=int))
+    assert np.corrcoef(found.pre.variance, expected.pre.variance)[0, 1] > 0.999
+
+
+def test_groups_without_one_are_the_rest():
+    """Leaving a group out and adding it back is the whole."""
+    model, anatomy, blocks = prepared("gpt2", budget=3000)
+    swept = sweep(model.model, anatomy.plan, blocks, batch=20_000)
+    rest = swept.without(3)
+    assert rest.groups == swept.groups - 1
+    again = rest.total(PRE, "moments") + swept.sums[3][PRE, "moments"]
+    np.testing.assert_allclose(again.kurtosis, swept.total(PRE, "moments").kurtosis, rtol=1e-9)
+    assert sum(rest.tokens) + swept.tokens[3] == sum(swept.tokens)
+
+
+def test_extremes_name_their_tokens():
+    """The strongest value of a neuron is found again at the token it names."""
+    model, anatomy, blocks = prepared("gpt2", budget=3000)
+    captured = {}
+
+    def spy(site, index, units):
+        captured.setdefault((site, index), []).append(units.clone())
+        return units
+
+    swept = sweep(model.model, anatomy.plan, blocks, batch=500, change=spy)
+    values = torch.cat([torch.cat(captured[POST, i]) for i in (0, 1)], dim=1)
+    extremes = swept.total(POST, "extremes")
+    for rank in (0, 4):
+        at = values.gather(0, extremes.tokens[rank][None])[0]
+        torch.testing.assert_close(at, extremes.values[rank])
+    torch.testing.assert_close(extremes.values[0], values.amax(dim=0))

@@ -1,0 +1,81 @@
+"""The bundled corpora are what they say: enough, dated, of known origin, and without repetition."""
+
+import ast
+import json
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from pytest_unineuron import corpora
+from pytest_unineuron.corpora.find import find
+
+SIZES = {"prose": (300, 9000), "news": (100, 6000), "code": (100, 6000), "multilingual": (100, 6000)}
+
+
+def rows(name):
+    return [json.loads(line) for line in (corpora.BUNDLED / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("name", SIZES)
+class TestBundled:
+    """One class per promise would be longer than the promises."""
+
+    def test_there_is_enough_of_it(self, name):
+        """Documents for intervals, words for moments."""
+        documents, words = SIZES[name]
+        texts = [row["text"] for row in rows(name)]
+        assert len(texts) >= documents
+        assert sum(len(text.split()) for text in texts) >= words
+
+    def test_every_line_says_where_it_comes_from(self, name):
+        """Provenance, language, domain and date."""
+        for row in rows(name):
+            assert all(row[key] for key in ("id", "text", "provenance", "language", "domain", "date"))
+
+    def test_hardly_anything_is_said_twice(self, name):
+        """The share of repeated runs of eight words is under one in a hundred."""
+        grams = Counter()
+        for row in rows(name):
+            words = row["text"].lower().split()
+            grams.update(tuple(words[i : i + 8]) for i in range(len(words) - 7))
+        repeated = sum(grams.values()) - len(grams)
+        assert repeated / sum(grams.values()) < 0.01
+
+    def test_no_two_documents_begin_alike(self, name):
+        """More than a few would be a template."""
+        openings = Counter(" ".join(row["text"].split()[:4]) for row in rows(name))
+        assert openings.most_common(1)[0][1] <= 4
+
+    def test_the_fingerprint_is_that_of_the_texts(self, name):
+        """The same texts have the same fingerprint, wherever they were read from."""
+        found = find(name)
+        assert len(found.documents) == len(rows(name))
+        assert found.fingerprint == find(str(corpora.BUNDLED / f"{name}.jsonl")).fingerprint
+
+
+def test_news_is_after_2022():
+    """Text that no model of the paper can have seen."""
+    assert min(row["date"] for row in rows("news")) > "2022-12"
+
+
+def test_the_languages_are_there():
+    """French, Spanish and German; Python, SQL, JavaScript and shell."""
+    languages = Counter(row["language"] for row in rows("multilingual"))
+    assert all(languages[name] >= 30 for name in ("fr", "es", "de"))
+    kinds = Counter(row["language"] for row in rows("code"))
+    assert set(kinds) == {"python", "sql", "javascript", "shell"}
+    assert kinds["python"] > kinds["sql"] > kinds["shell"]
+
+
+def test_the_python_parses():
+    """It is code, not something that looks like it."""
+    for row in rows("code"):
+        if row["language"] == "python":
+            ast.parse(row["text"])
+
+
+def test_fingerprints_differ():
+    """Of all corpora, and of a corpus with one letter changed."""
+    found = [find(name).fingerprint for name in SIZES]
+    assert all(a != b for a, b in pairwise(sorted(found)))

@@ -1,0 +1,110 @@
+"""Corpora from names, files and folders, and one clear sentence for what cannot be read."""
+
+import json
+import sys
+
+import pytest
+
+from pytest_unineuron.corpora.find import find, label, labels
+from pytest_unineuron.errors import CorpusError
+
+
+def write(path, text, mode="w"):
+    if mode == "wb":
+        path.write_bytes(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_text_file_is_a_document_per_paragraph(tmp_path):
+    """Paragraphs are parted by empty lines."""
+    found = find(write(tmp_path / "my.txt", "One.\nStill one.\n\nTwo.\n\n\n\nThree.\n"))
+    assert [d.text for d in found.documents] == ["One.\nStill one.", "Two.", "Three."]
+    assert found.name == "my"
+
+
+def test_a_jsonl_file_is_a_document_per_line(tmp_path):
+    """The field can be named; provenance and the rest are read where they are."""
+    lines = [{"body": "One.", "date": "2020"}, {"body": "Zwei.", "language": "de"}]
+    path = write(tmp_path / "my.jsonl", "\n".join(json.dumps(line) for line in lines) + "\n\n")
+    found = find(path, field="body")
+    assert [(d.text, d.date, d.language) for d in found.documents] == [("One.", "2020", ""), ("Zwei.", "", "de")]
+
+
+def test_a_folder_is_a_document_per_text_file(tmp_path):
+    """In the order of their names, subfolders included."""
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "b.txt", "B one.\n\nB two.")
+    write(tmp_path / "sub" / "c.jsonl", json.dumps({"text": "C."}))
+    write(tmp_path / "a.txt", "A.")
+    write(tmp_path / "notes.md", "not read")
+    assert [d.text for d in find(str(tmp_path)).documents] == ["A.", "B one.\n\nB two.", "C."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.txt", "", "0 documents with text, needs at least 2"),
+        ("blank.txt", "\n\n   \n", "0 documents with text"),
+        ("one.txt", "word", "1 document with text, needs at least 2"),
+        ("bad.jsonl", '{"text": "a"}\n{"text": "b"\n', r"bad.jsonl, line 2: not JSON"),
+        ("list.jsonl", '{"text": "a"}\n["b"]\n', r"line 2: no text in field 'text' \(found: list\)"),
+        ("other.jsonl", '{"body": "a"}\n', r"line 1: no text in field 'text' \(found: body\); name the field with"),
+        ("number.jsonl", '{"text": 3}\n', "line 1: no text in field 'text'"),
+    ],
+)
+def test_files_that_hold_no_corpus(tmp_path, name, content, words):
+    """The file is named, and the line where there is one."""
+    with pytest.raises(CorpusError, match=words):
+        find(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"\x89PNG\r\n\x1a\n\xff\xfe", "is not UTF-8 text"), (b"abc\0def", "is a binary file")]
+)
+def test_binary_files(tmp_path, content, words):
+    """Whether or not they happen to be UTF-8."""
+    with pytest.raises(CorpusError, match=words):
+        find(write(tmp_path / "my.txt", content, "wb"))
+
+
+def test_a_folder_without_text(tmp_path):
+    """Nothing to read."""
+    with pytest.raises(CorpusError, match=r"holds no .txt and no .jsonl file"):
+        find(str(tmp_path))
+
+
+@pytest.mark.parametrize("spec", ["novels", "gone.txt", "./gone", "/gone/away.jsonl"])
+def test_names_of_nothing(spec):
+    """What is known by name is listed."""
+    with pytest.raises(CorpusError, match="no such corpus, file or folder; known by name: code, multilingual, news"):
+        find(spec)
+
+
+def test_a_hub_data_set_needs_the_datasets_library(monkeypatch):
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(CorpusError, match=r"pip install 'pytest-unineuron\[datasets\]'"):
+        find("somebody/something")
+
+
+@pytest.mark.parametrize("name", ["stdlib", "pydoc"])
+def test_text_of_the_running_python(name):
+    """A seeded sample: the same twice, of known origin."""
+    found = find(name)
+    assert found.fingerprint == find(name).fingerprint
+    assert len(found.documents) > 200
+    assert found.documents[0].provenance.startswith("Python 3.")
+
+
+def test_labels_are_short_and_unique(tmp_path):
+    """A path's name without its ending; two of one name keep their whole path."""
+    paths = []
+    for part in "ab":
+        (tmp_path / part).mkdir()
+        paths.append(write(tmp_path / part / "my.txt", "One.\n\nTwo."))
+    assert label(paths[0]) == "my"
+    assert label("news") == "news"
+    assert labels(("news", paths[0])) == {"news": "news", "my": paths[0]}
+    assert list(labels(tuple(paths))) == paths

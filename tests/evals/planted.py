@@ -1,0 +1,87 @@
+"""A synthetic model in which every effect is planted, so that a trial that should pass can be seen to.
+
+Words are whole tokens. Every word carries one of many features, each a direction of its own, so that a neuron
+that reads one feature is heavy-tailed while a random direction sees a mixture of all and is not. All words
+share one more direction, against which neurons are turned off. Heads compare few directions. Nothing of this
+survives a shuffle or a rotation.
+"""
+
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from pytest_unineuron.corpora import number_words
+from pytest_unineuron.corpora.find import find
+
+WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
+NUMBER_NEURONS = 10
+STRENGTH, SHARED = 11.0, 4.0
+
+
+def tokenizer():
+    """A tokenizer of whole words, with the space before them, over the bundled corpora and the probe."""
+    texts = [d.text for name in ("prose", "news", "code", "multilingual") for d in find(name).documents]
+    texts += [d.text for d in number_words.corpus().documents]
+    made = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s?\w+|\s?[^\w\s]|\s+"), "isolated")
+    made.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=["<s>", "<unk>"], vocab_size=40_000))
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", unk_token="<unk>")
+
+
+def save(folder, seed=0):
+    """Write the planted model to a folder."""
+    words, random = tokenizer(), torch.Generator().manual_seed(seed)
+    config = GPT2Config(n_layer=LAYERS, n_embd=WIDTH, n_head=HEADS, n_inner=NEURONS, n_positions=256,
+                        vocab_size=len(words), bos_token_id=0, eos_token_id=0)  # fmt: skip
+    torch.manual_seed(seed)
+    model = GPT2LMHeadModel(config)
+    features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
+    with torch.no_grad():
+        plant_words(model.transformer.wte.weight, words, features, random)
+        # Without them the few commonest words, always alike, would make some random directions heavy-tailed.
+        model.transformer.wpe.weight.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
+        for block in model.transformer.h:
+            plant_neurons(block.mlp, features, random)
+            plant_heads(block.attn, random)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def plant_words(embedding, words, features, random):
+    """Every word has a feature, numbers one of their own, and all share the last."""
+    vocabulary = words.get_vocab()
+    numbers = {token for word, token in vocabulary.items() if word.strip() in number_words.NUMBERS}
+    which = torch.tensor([FEATURES if t in numbers else t % FEATURES for t in range(len(embedding))])
+    embedding.copy_(torch.randn(embedding.shape, generator=random))
+    # A few dimensions are sparse by themselves: a basis that is special.
+    sparse = torch.rand(len(embedding), 6, generator=random) < 0.02
+    embedding[:, :6] = torch.where(sparse, 6.0, 0.8 * embedding[:, :6])
+    strength = torch.where(which == FEATURES, 6.0, STRENGTH)  # stronger, and rotated units would show it too
+    embedding.add_(strength[:, None] * features[which] + SHARED * features[-1])
+
+
+def plant_neurons(mlp, features, random):
+    """Most neurons read one feature and have a lower bias; all are turned off by what words share."""
+    read = torch.nn.functional.normalize(torch.randn(NEURONS, WIDTH, generator=random), dim=1)
+    bias = 0.07 + 0.02 * torch.randn(NEURONS, generator=random)
+    chosen = torch.randperm(FEATURES, generator=random)
+    readers = NEURONS * 7 // 10
+    read[:readers] = features[chosen[torch.arange(readers) % FEATURES]]
+    read[:NUMBER_NEURONS] = features[FEATURES]
+    bias[:readers] -= 0.1
+    read -= 0.4 * features[-1]
+    mlp.c_fc.weight.copy_(read.T)
+    mlp.c_fc.bias.copy_(bias)
+    mlp.c_proj.weight.mul_(0.1)
+
+
+def plant_heads(attention, random):
+    """Queries and keys of every head lie almost along one direction."""
+    size, weight = WIDTH // HEADS, attention.c_attn.weight  # [width, query | key | value]
+    for head in range(HEADS):
+        for part in (0, WIDTH):
+            rows = slice(part + head * size, part + (head + 1) * size)
+            line = torch.outer(torch.randn(WIDTH, generator=random), torch.randn(size, generator=random))
+            weight[:, rows] = 0.01 * line + 0.001 * torch.randn(WIDTH, size, generator=random)
+    attention.c_proj.weight.mul_(0.1)

@@ -1,0 +1,61 @@
+"""Every trial that can fail is seen to pass where its effect is planted, and to fail on its controls."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_unineuron.reports.write import REPORT
+
+EVALS = Path(__file__).parents[2] / "evals"
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """The report of the whole suite on the planted model."""
+    from tests.evals.planted import save
+
+    folder = save(tmp_path_factory.mktemp("models") / "planted")
+    out = tmp_path_factory.mktemp("planted")
+    command = [sys.executable, "-m", "pytest", str(EVALS), "-q", "-p", "no:cacheprovider", "--unineuron-fail-on=never",
+               f"--unineuron-model={folder}", f"--unineuron-out={out}"]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-4000:]
+    shutil.rmtree(folder)
+    return json.loads((out / REPORT).read_text(encoding="utf-8"))
+
+
+def trials(report, *, notebook):
+    return {t["name"]: t["subjects"]["planted"] for t in report["trials"] if (t["source"] == "notebook") is notebook}
+
+
+def test_trials_that_can_fail_pass_on_the_planted_model(report):
+    """All of them, heads and number words included."""
+    found = trials(report, notebook=False)
+    outcomes = {name: subject["outcome"] for name, subject in found.items()}
+    assert outcomes == dict.fromkeys(found, "PASS"), {name: subject["reason"] for name, subject in found.items()}
+    assert len(outcomes) == 9
+
+
+def test_their_controls_miss(report):
+    """Every control of every one of them finished and did not show the effect."""
+    for name, subject in trials(report, notebook=False).items():
+        (case,) = subject["cases"]
+        assert case["controls"], name
+        assert {arm["standing"] for arm in case["controls"].values()} == {"missed"}, name
+
+
+def test_none_of_the_notebooks_trials_passes(report):
+    """What they measure is there in the controls too."""
+    outcomes = {name: subject["outcome"] for name, subject in trials(report, notebook=True).items()}
+    assert set(outcomes.values()) == {"VACUOUS"}, outcomes
+    assert len(outcomes) == 9
+
+
+def test_the_criteria_are_supported(report):
+    """With every discriminating trial passing, so do all three criteria."""
+    verdicts = {id_: line["verdict"] for id_, line in report["criteria"].items()}
+    assert verdicts == {"GT1": "PASS", "GT2": "PASS", "GT3": "PASS"}

@@ -1,0 +1,148 @@
+"""The suite as it ships: its shape, its catalogue, and what it does on models that have nothing to show."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_unineuron.reports.write import REPORT, SUMMARY
+
+EVALS = Path(__file__).parents[2] / "evals"
+NEWS = "--unineuron-corpus=news"
+
+
+def run(out, *args, status=0):
+    """Run the suite in a process of its own; returns the report and what was printed."""
+    command = [sys.executable, "-m", "pytest", str(EVALS), "-q", "-p", "no:cacheprovider", f"--unineuron-out={out}",
+               "--unineuron-fail-on=never", *args]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout[-4000:] + done.stderr[-2000:]
+    return json.loads((out / REPORT).read_text(encoding="utf-8")), done.stdout
+
+
+def outcomes(report):
+    return {(t["name"], model): s["outcome"] for t in report["trials"] for model, s in t["subjects"].items()}
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """The report on an untrained model as the model under test."""
+    return run(tmp_path_factory.mktemp("untrained"), NEWS, "--unineuron-model=untrained:nano:neox-a")
+
+
+def test_an_untrained_model_passes_nothing(untrained):
+    """By measurement and controls: it looks like its own controls."""
+    report, _ = untrained
+    found = outcomes(report)
+    assert "PASS" not in found.values(), found
+    assert "ERROR" not in found.values(), found
+    assert "PASS" not in {line["verdict"] for line in report["criteria"].values()}
+
+
+def test_a_pass_is_one_model_corpus_and_arm(untrained):
+    """Passes are counted once, however many trials read them."""
+    report, _ = untrained
+    # The reference, the new data and the probe, each on the subject and four controls.
+    assert report["forward_passes"] == 3 * 5
+
+
+def test_the_report_says_what_was_measured(untrained):
+    """Models with their neurons, corpora with fingerprints and tokens, versions."""
+    report, _ = untrained
+    model = report["models"]["untrained:neox-a"]
+    assert model["weights_sha256"] is None
+    assert model["neurons"] > 0
+    assert set(report["corpora"]) == {"prose", "news", "number-words"}
+    assert report["corpora"]["news"]["tokens"]["untrained:neox-a"] > 6000
+    assert len(report["corpora"]["news"]["fingerprint"]) == 64
+    assert report["versions"]["torch"]
+
+
+def test_every_arm_has_its_measurements(untrained):
+    """Control arms record what they measured, under the same names."""
+    report, _ = untrained
+    (trial,) = [t for t in report["trials"] if t["name"] == "neurons_are_mostly_off[prose]"]
+    (case,) = trial["subjects"]["untrained:neox-a"]["cases"]
+    names = [m["name"] for m in case["subject"]["measurements"]]
+    assert set(case["controls"]) == {"untrained", "reinitialised", "shuffled", "rotation"}
+    for arm in case["controls"].values():
+        assert [m["name"] for m in arm["measurements"]] == names
+
+
+def test_an_encoder_runs_to_the_end(minilm, tmp_path):
+    """MiniLM has no unembedding and another tokenizer; what does not apply is NA, and nothing breaks."""
+    report, _ = run(tmp_path, NEWS, f"--unineuron-model={minilm}", "-k", "not number", "--unineuron-tokens=12000")
+    found = {outcome for (name, _), outcome in outcomes(report).items() if "number" not in name}
+    assert "ERROR" not in found
+    assert report["models"]["model"]["neurons"] == 6 * 1536
+    assert report["models"]["model"]["class"] == "BertModel"
+
+
+def test_gt1_does_not_ask_a_studied_model(tmp_path):
+    """NA with the reason, without loading it."""
+    report, _ = run(tmp_path, "-m", "gt1", "--unineuron-model=nano:gpt2-a")
+    reasons = {s["reason"] for t in report["trials"] for s in t["subjects"].values() if t["criterion"] == "GT1"}
+    assert reasons == {"not a new model: the zoo's stand-in for the paper's GPT-2 models"}
+    assert report["forward_passes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"junk"), "its weights cannot be loaded"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "its tokenizer cannot be loaded"),
+    ],
+)
+def test_a_model_that_cannot_be_measured_is_an_error_in_one_line(tiny, tmp_path, make, words):
+    """ERROR outcomes, exit status 1, and no traceback from deep inside."""
+    import shutil
+
+    folder = shutil.copytree(tiny("gpt_neox"), tmp_path / "broken")
+    make(folder)
+    report, printed = run(tmp_path / "out", "-m", "gt1", "-k", "mostly_off", f"--unineuron-model={folder}", status=1)
+    assert outcomes(report)["neurons_are_mostly_off[prose]", "broken"] == "ERROR"
+    assert words in printed
+    assert "Traceback" not in printed
+    assert not re.search(r"^E   ", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.txt", b"", "0 documents with text"),
+        ("one.txt", b"x", "1 document with text"),
+        ("tiny.txt", b"a\n\nb", None),
+        ("binary.txt", b"\x00\x01\xff", "is not UTF-8 text"),
+        ("bad.jsonl", b'{"text": "a"}\n{', "bad.jsonl, line 2: not JSON"),
+    ],
+)
+def test_a_corpus_that_cannot_be_measured_is_never_a_pass(tmp_path, name, content, words):
+    """ERROR with the file and the line, or NA for too little of it."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    report, printed = run(tmp_path / "out", "-m", "gt2", "-k", "replicate", "--unineuron-model=nano:neox-a",
+                          f"--unineuron-corpus={path}", status=1 if words else 0)  # fmt: skip
+    found = set(outcomes(report).values()) - {"NOT_RUN"}
+    assert found == ({"ERROR"} if words else {"NA"})
+    assert words is None or words in printed
+    assert "Traceback" not in printed
+
+
+def test_every_trial_is_in_the_catalogue():
+    """evals/README.md names every trial, and no trial that is not there."""
+    catalogue = (EVALS / "README.md").read_text(encoding="utf-8")
+    functions = {n for path in EVALS.rglob("test_*.py") for n in re.findall(r"^def test_(\w+)", path.read_text(), re.M)}
+    listed = set(re.findall(r"^\| `(\w+)` \|", catalogue, re.MULTILINE))
+    assert functions == listed
+
+
+def test_the_summary_is_the_two_keys(untrained, tmp_path):
+    """Of the real suite too."""
+    report, _ = run(tmp_path, "-m", "gt3", "-k", "heads", "--unineuron-model=nano:neox-a")
+    summary = json.loads((tmp_path / SUMMARY).read_text(encoding="utf-8"))
+    assert set(summary) == {"Checklist", "Rationale"}
+    assert report["schema_version"] == 1

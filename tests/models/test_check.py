@@ -1,0 +1,53 @@
+"""A plan that is wrong is noticed on load."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pytest_unineuron.errors import NeuronsNotFound
+from pytest_unineuron.models.anatomy import dissect
+from pytest_unineuron.models.check import verify
+from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.neurons import Plan
+from tests.models.tiny import build, tokenizer
+
+
+def loaded(architecture="gpt2", dtype=torch.float32):
+    return Loaded(build(architecture).to(dtype), tokenizer(), "", None)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "phi3", "bert"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_was_found_is_confirmed(architecture, dtype):
+    """Widths, both products, and the effect of a zeroed neuron."""
+    model = loaded(architecture, dtype)
+    verify(model, dissect(model))
+
+
+def test_a_wrong_width_is_noticed():
+    """The layer reads another number of units than the plan says."""
+    model = loaded()
+    anatomy = dissect(model)
+    wrong = replace(anatomy, plan=Plan(tuple(replace(s, width=s.width - 1) for s in anatomy.plan.sites)))
+    with pytest.raises(NeuronsNotFound, match="reads 48 units, the plan says 47"):
+        verify(model, wrong)
+
+
+def test_neurons_without_effect_are_noticed():
+    """A projection whose output nobody reads moves nothing."""
+    model = loaded()
+    anatomy = dissect(model)
+    for block in model.model.transformer.h:
+        block.mlp.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
+    with pytest.raises(NeuronsNotFound, match="does not move the output of the model"):
+        verify(model, anatomy)
+
+
+def test_a_projection_that_is_not_linear_is_noticed():
+    """The weights that were read are not the weights that act."""
+    model = loaded()
+    anatomy = dissect(model)
+    model.model.transformer.h[0].mlp.c_proj.register_forward_hook(lambda module, args, output: output.abs() * output)
+    with pytest.raises(NeuronsNotFound, match=r"layer 0: .* W_out h \+ b = output fails by"):
+        verify(model, anatomy)

@@ -1,0 +1,90 @@
+"""The paper's published tables: read, summarised, and clearly refused when they are not what they should be."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_unineuron.errors import FindingsError
+from pytest_unineuron.findings import WHERE, read
+
+HEADER = "layer,neuron,input_bias,skew,kurt\n"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout with one model's tables."""
+    folder = tmp_path / WHERE / "stanford-gpt2-medium-a"
+    folder.mkdir(parents=True)
+    (folder / "universal.csv").write_text(HEADER + "0,1,-0.5,1.0,8.0\n3,7,-0.25,2.0,4.0\n")
+    (folder / "prediction_neurons.csv").write_text("layer,neuron,feature\n1,2,dates\n")
+    return tmp_path
+
+
+def universal(checkout):
+    return checkout / WHERE / "stanford-gpt2-medium-a" / "universal.csv"
+
+
+def test_rows_are_counted_and_averaged(checkout):
+    """By model."""
+    assert read(checkout) == {
+        "stanford-gpt2-medium-a": {
+            "universal": 2, "prediction": 1, "mean input bias": -0.375, "mean skew": 1.5, "mean kurtosis": 6.0,
+        }
+    }  # fmt: skip
+
+
+def test_a_model_without_prediction_neurons(checkout):
+    """They are absent, not zero."""
+    (universal(checkout).parent / "prediction_neurons.csv").unlink()
+    assert "prediction" not in read(checkout)["stanford-gpt2-medium-a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, r"universal.csv: no such file; the checkout is not complete"),
+        ("layer,neuron,skew,kurt\n0,1,2,3\n", r"universal.csv: column 'input_bias' is missing \(found: layer, neuron"),
+        (HEADER + "0,1,-0.5,1.0,8.0\n0,2,many,1.0,8.0\n", r"column 'input_bias', row 2: 'many' is not a number"),
+        (HEADER + "0,1,,1.0,8.0\n", r"column 'input_bias', row 1: nan is not a number"),
+        (HEADER, "the table has no rows"),
+        ("", "not a table"),
+    ],
+)
+def test_tables_that_are_not(checkout, content, words):
+    """The file is named, and the column where there is one."""
+    if content is None:
+        universal(checkout).unlink()
+    else:
+        universal(checkout).write_text(content)
+    with pytest.raises(FindingsError, match=words):
+        read(checkout)
+
+
+def test_a_folder_that_is_no_checkout(tmp_path):
+    """The error says what to give."""
+    with pytest.raises(FindingsError, match="give a checkout of the paper's repository"):
+        read(tmp_path)
+    (tmp_path / WHERE).mkdir(parents=True)
+    with pytest.raises(FindingsError, match="holds no model's tables"):
+        read(tmp_path)
+
+
+def test_findings_are_printed_and_reported(trials, checkout):
+    """In the terminal and in the report, without any trial on a studied model."""
+    trials.write("@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('x', 1, above=0)")
+    found = trials.run("--unineuron-model=nano:neox-a", f"--unineuron-findings={checkout}")
+    assert found.report["original_findings"]["stanford-gpt2-medium-a"]["universal"] == 2
+    line = "  stanford-gpt2-medium-a: universal 2, prediction 1, mean input bias -0.3750, *"
+    found.result.stdout.fnmatch_lines(["Original findings*", line])
+
+
+def test_the_published_tables():
+    """The paper's own numbers, where a checkout is at hand."""
+    where = os.environ.get("UNINEURON_TEST_FINDINGS", "")
+    if not where:
+        pytest.skip("set UNINEURON_TEST_FINDINGS to a checkout of wesg52/universal-neurons")
+    medium = read(Path(where))["stanford-gpt2-medium-a"]
+    assert medium == {
+        "universal": 1211, "prediction": 136, "mean input bias": -0.4861, "mean skew": 1.0997, "mean kurtosis": 8.1113,
+    }  # fmt: skip
