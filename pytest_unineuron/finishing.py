@@ -113,7 +113,8 @@ class Finisher:
         if self._evidence is None:
             return
         terminalreporter.section("universal neurons: do they generalize?")
-        for text, colour in terminal.lines(self._evidence):
+        width = config.get_terminal_writer().fullwidth if terminalreporter.isatty else None
+        for text, colour in terminal.lines(self._evidence, width):
             terminalreporter.write_line(text, **({colour: True} if colour else {}))
         for problem in self._unwritten:
             terminalreporter.write_line(problem, red=True)

@@ -60,12 +60,16 @@ class Session:
     @cached_property
     def lab(self) -> Lab:
         """The lab; making it imports torch, so it is made when a trial first asks for it."""
+        # Threads that spin while they wait make torch forty times slower when another process wants the core;
+        # OpenMP reads this once, when torch is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from pytest_unineuron.lab import Lab
         from pytest_unineuron.progress import bar
 
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         corpora = {**self.new_data, self.reference: self.settings.reference}
-        return Lab(self.settings, self.models, corpora, workers=workers, progress=bar(self.config))
+        drawn = bar(self.config)
+        return Lab(self.settings, self.models, corpora, workers=workers, progress=drawn.over if drawn else None)
 
     @property
     def has_lab(self) -> bool:

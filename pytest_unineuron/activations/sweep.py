@@ -12,10 +12,10 @@ import torch
 
 from pytest_unineuron.activations.capture import caught, forward
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.statistics import PRE, RESIDUAL, Sum, swept
+from pytest_unineuron.statistics import ALL, Sum, swept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
@@ -63,13 +63,15 @@ def sweep(
     blocks: Blocks,
     *,
     batch: int,
+    sites: frozenset[str] = ALL,
     change: Callable[[str, int, Tensor], Tensor] | None = None,
-    progress: Callable[[Iterable[Batch], int], Iterable[Batch]] | None = None,
+    progress: Callable[[Sequence[Batch]], Iterable[Batch]] | None = None,
 ) -> Swept:
     """One pass of ``model`` over ``blocks``, about ``batch`` positions at a time.
 
-    ``change`` turns the units of a layer into others before anything is gathered, as a rotation does;
-    ``progress`` may wrap the batches in a bar. Raises ModelError if an activation is not finite.
+    ``change`` turns the units of a layer into others before anything is gathered, as a rotation does, which
+    can cost more than the pass itself: ``sites`` may leave some out. ``progress`` may wrap the batches in a
+    bar. Raises ModelError if an activation is not finite.
     """
     batches = list(blocks.batches(batch))
     gatherers: dict[str, dict[str, type[Sum]]] = {}
@@ -78,6 +80,8 @@ def sweep(
     current: dict[str, Any] = {}
 
     def receive(site: str, index: int, values: Tensor) -> None:
+        if site not in sites:
+            return
         units = values.reshape(-1, values.shape[-1])[current["counts"]]  # [token, unit]
         if change is not None:
             units = change(site, index, units)
@@ -88,7 +92,7 @@ def sweep(
 
     tokens: dict[int, int] = defaultdict(int)
     with caught(model, plan, receive):
-        for part in progress(batches, len(batches)) if progress else batches:
+        for part in progress(batches) if progress else batches:
             counts = part.counts.flatten().to(model.device)
             current = {
                 "group": part.group,
@@ -114,8 +118,8 @@ def _finished(state: dict[tuple[int, str, str, int], Sum], tokens: dict[int, int
                 joined.setdefault((site, name), []).append(statistic)
         sums.append({key: _on_cpu(type(parts[0]).beside(parts)) for key, parts in joined.items()})
     for group_sums in sums:
-        for site in (PRE, RESIDUAL):
-            if not bool(torch.isfinite(group_sums[site, "moments"].mean).all()):
+        for (site, name), statistic in group_sums.items():
+            if name == "moments" and not bool(torch.isfinite(statistic.mean).all()):
                 raise ModelError(f"activations at the {site} site are not finite; try --unineuron-dtype float32")
     return Swept(tuple(sums), tuple(tokens[g] for g in groups), tuple(documents[g] for g in groups))
 

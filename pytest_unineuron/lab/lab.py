@@ -25,14 +25,15 @@ from pytest_unineuron.models import check
 from pytest_unineuron.models.anatomy import Anatomy, dissect
 from pytest_unineuron.models.load import Loaded, load
 from pytest_unineuron.models.view import View
-from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_unineuron.controls.rotation import Rotation
+    from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.corpora.corpus import Corpus
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.options import Settings
@@ -74,7 +75,7 @@ class Lab:
         corpora: Mapping[str, str],
         *,
         workers: int = 1,
-        progress: Callable[[str], Callable[[Any, int], Any]] | None = None,
+        progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
@@ -83,7 +84,7 @@ class Lab:
         self._progress = progress
         self._models: OrderedDict[Arm, Loaded] = OrderedDict()
         self._broken: dict[str, ModelError] = {}
-        self._swept: dict[tuple[Arm, str], Swept] = {}
+        self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
         torch.set_num_threads(settings.threads or max(1, _cores() // workers))
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
@@ -186,25 +187,32 @@ class Lab:
 
     def neurons(self, arm: Arm, corpus: str) -> Neurons:
         """The neurons of an arm on a corpus."""
-        return Neurons(self.swept(arm, corpus), self.layer(arm.model))
+        return Neurons(lambda site: self.swept(arm, corpus, site), self.layer(arm.model))
 
     def number_words(self, arm: Arm) -> WordResponses:
         """How the neurons of an arm answer to words for numbers and to words like them."""
-        swept = self.swept(arm, number_words.NAME)
+        swept = self.swept(arm, number_words.NAME, POST)
         return WordResponses(swept, self._sizes(arm.model)[POST], self._last_tokens(arm.model))
 
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""
         return np.concatenate([np.full(site.width, site.layer) for site in self.anatomy(model).plan.sites])
 
-    def swept(self, arm: Arm, corpus: str) -> Swept:
-        """The finished statistics of an arm on a corpus; swept when they are first asked for."""
-        key = (arm, corpus)
+    def swept(self, arm: Arm, corpus: str, site: str) -> Swept:
+        """The finished statistics of an arm on a corpus that hold a site; swept when they are first asked for.
+
+        One pass gathers all sites, except where units are rotated: a rotation costs several passes, so it is
+        made for the post-activations only when a trial asks for these.
+        """
+        sites = ALL
+        if arm.replaces(controls.UNITS):
+            sites = frozenset({POST}) if site == POST else ALL - {POST}
+        key = (arm, corpus, sites)
         if key not in self._swept:
-            self._swept[key] = self._sweep(arm, corpus)
+            self._swept[key] = self._sweep(arm, corpus, sites)
         return self._swept[key]
 
-    def _sweep(self, arm: Arm, corpus: str) -> Swept:
+    def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Swept:
         anatomy, blocks = self.anatomy(arm.model), self.blocks(arm.model, corpus)
         change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
         loaded = self.loaded(arm)
@@ -213,13 +221,14 @@ class Lab:
             blocks = controls.CONTROLS[arm.control].function()(blocks, loaded.vocabulary, special, arm.seed)
         self.events.append({"kind": "pass", "model": arm.model, "corpus": corpus,
                             "control": arm.control, "draw": arm.draw})  # fmt: skip
-        bar = self._progress(f"{arm.model} {arm.control} on {corpus}") if self._progress else None
+        title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {corpus}"
+        bar = self._progress(title) if self._progress else None
         batch = self.settings.batch or (1024 if self.device == "cpu" else 32_768)
-        return sweep(loaded.model, anatomy.plan, blocks, batch=batch, change=change, progress=bar)
+        return sweep(loaded.model, anatomy.plan, blocks, batch=batch, sites=sites, change=change, progress=bar)
 
     def _rotation(self, arm: Arm, corpus: str) -> Rotation:
-        plain = self.swept(Arm(arm.model), corpus)
-        moments = {site: plain.total(site, "moments") for site in (PRE, POST, RESIDUAL)}
+        plain = self.swept(Arm(arm.model), corpus, PRE)
+        moments = {site: plain.total(site, "moments") for site in ALL}
         made: Rotation = controls.CONTROLS[arm.control].function()(moments, self._sizes(arm.model), arm.seed)
         return made
 

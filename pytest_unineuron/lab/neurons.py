@@ -10,6 +10,8 @@ import numpy as np
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_unineuron.activations.sweep import Swept
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
 class Units:
     """The statistics of the units at one site. Every array is [unit], float64, over all layers in order."""
 
-    def __init__(self, swept: Swept, site: str) -> None:
+    def __init__(self, swept: Callable[[str], Swept], site: str) -> None:
         self._swept = swept
         self._site = site
 
+    def total(self, statistic: str) -> Any:
+        """One swept statistic over all groups, as it was gathered."""
+        return self._swept(self._site).total(self._site, statistic)
+
     def _of(self, statistic: str, value: str) -> NDArray[np.float64]:
-        return np.asarray(getattr(self._swept.total(self._site, statistic), value).numpy())
+        return np.asarray(getattr(self.total(statistic), value).numpy())
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:
@@ -53,7 +59,7 @@ class Units:
     @cached_property
     def pooled_kurtosis(self) -> float:
         """Pearson kurtosis of all units and tokens thrown together, as a flattened array has it."""
-        return float(self._swept.total(self._site, "moments").flattened().kurtosis)
+        return float(self.total("moments").flattened().kurtosis)
 
 
 class Neurons:
@@ -62,9 +68,12 @@ class Neurons:
     ``pre`` and ``post`` are the sites before and after the activation function, ``residual`` is the stream
     after half of the blocks. The neurons' own statistics are those of the pre-activation, as in the paper.
     A sample of document groups: ``without(group)`` is the same without one of them.
+
+    ``swept`` gives the finished statistics in which a site is found: one and the same for all of them, unless
+    a control makes some too dear to gather unasked.
     """
 
-    def __init__(self, swept: Swept, layer: NDArray[np.int64]) -> None:
+    def __init__(self, swept: Callable[[str], Swept], layer: NDArray[np.int64]) -> None:
         self._swept = swept
         self.layer = layer
         """The layer of each neuron, [neuron]."""
@@ -75,11 +84,11 @@ class Neurons:
     @property
     def groups(self) -> int:
         """How many groups the documents were dealt into."""
-        return self._swept.groups
+        return self._swept(PRE).groups
 
     def without(self, group: int) -> Neurons:
         """The neurons as they are without one group of documents."""
-        return Neurons(self._swept.without(group), self.layer)
+        return Neurons(lambda site: self._swept(site).without(group), self.layer)
 
     def __len__(self) -> int:
         return len(self.layer)
@@ -87,12 +96,12 @@ class Neurons:
     @property
     def tokens(self) -> int:
         """Tokens of text that were counted."""
-        return sum(self._swept.tokens)
+        return sum(self._swept(PRE).tokens)
 
     @property
     def documents(self) -> int:
         """Documents they came from."""
-        return sum(self._swept.documents)
+        return sum(self._swept(PRE).documents)
 
     @property
     def kurtosis(self) -> NDArray[np.float64]:
@@ -111,4 +120,4 @@ class Neurons:
 
     def extremes(self) -> Any:
         """The strongest post-activations of each neuron and their token numbers, [rank, neuron]."""
-        return self._swept.total(POST, "extremes")
+        return self.post.total("extremes")

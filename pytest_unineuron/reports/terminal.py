@@ -17,18 +17,29 @@ if TYPE_CHECKING:
 
 MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
 COLOURS = {"PASS": "green", "FAIL": "red", "VACUOUS": "yellow", "ERROR": "red", "NA": "cyan", "NOT_RUN": "cyan"}
+NOTHING = "—"
 Line = tuple[str, str]
 """A line of text and the name of its colour, empty for none."""
 
 
-def lines(evidence: Evidence) -> Iterator[Line]:
-    """The terminal section, line by line."""
+HEADS = ("trial", "model", "measured", "value", "claimed", "worst control", "outcome")
+
+
+def lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]:
+    """The terminal section, line by line; as a table where ``width`` allows it, else trial by trial.
+
+    ``width`` is None where lines may be of any length, such as in a log.
+    """
     rows = [row for record in evidence.trials for subject in record.subjects for row in _rows(record, subject)]
-    heads = ("trial", "model", "measured", "value", "claimed", "worst control", "outcome")
-    widths = [max(len(row[i]) for row in (*(r for r, _ in rows), heads)) for i in range(len(heads))]
-    yield _aligned(heads, widths), ""
-    for cells, colour in rows:
-        yield _aligned(cells, widths), colour
+    widths = [max(len(row[i]) for row in (*(r for r, _ in rows), HEADS)) for i in range(len(HEADS))]
+    if width is None or sum(widths) + 2 * len(widths) <= width:
+        yield _aligned(HEADS, widths), ""
+        yield from ((_aligned(cells, widths), colour) for cells, colour in rows)
+    else:
+        for cells, colour in rows:
+            yield from _stacked(cells, colour)
+    if count := evidence.count(Outcome.NOT_RUN):
+        yield f"and {count} that did not run", COLOURS[Outcome.NOT_RUN]
     yield "", ""
     yield from notes(evidence)
     yield from checklist(evidence)
@@ -38,14 +49,23 @@ def _aligned(cells: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
+def _stacked(cells: tuple[str, ...], colour: str) -> Iterator[Line]:
+    """The cells of one row, below one another."""
+    trial, model, measured, value, claimed, worst, outcome = cells
+    if trial:
+        yield f"{outcome:8} {trial} on {model}", colour
+    if measured != NOTHING:
+        yield f"         {measured} {value}, claimed {claimed}; worst control {worst}", ""
+
+
 def _rows(record: TrialRecord, subject: SubjectRecord) -> Iterator[tuple[tuple[str, ...], str]]:
     """One row per judged measurement of each case; the outcome stands in the first."""
     for case in subject.cases:
         name = record.name + ("*" if record.trial.primary else "") + (f" {case.variant}" if case.variant else "")
         colour = COLOURS[case.outcome]
         shown = [m for m in case.result.subject.measurements if not m.needed and m.standing is not Standing.REPORTED]
-        if not shown:
-            yield (name, subject.model, "—", "—", "—", "—", str(case.outcome)), colour
+        if not shown and case.outcome is not Outcome.NOT_RUN:
+            yield (name, subject.model, *[NOTHING] * 4, str(case.outcome)), colour
         for index, measurement in enumerate(shown):
             arms = case.result.arms
             worst = _worst(measurement, {arm: r.measurements for arm, r in arms.items()})
@@ -80,7 +100,7 @@ def _worst(measurement: Measurement, arms: dict[str, tuple[Measurement, ...]]) -
         if other.name == measurement.name and other.value is not None
     ]
     if not values:
-        return "—" if not arms else "none measured"
+        return NOTHING if not arms else "none measured"
     value, arm = (max if measurement.above is not None else min)(values)
     return f"{number(value)} ({arm})"
 

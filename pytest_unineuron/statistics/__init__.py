@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 PRE, POST, RESIDUAL = "pre", "post", "residual"
 """Sites: what the activation function reads, what the output projection reads, and the middle residual stream."""
 
+ALL = frozenset({PRE, POST, RESIDUAL})
+
 SWEPT: dict[str, tuple[str, tuple[str, ...]]] = {
     "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL)),
     "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL)),

@@ -23,6 +23,10 @@ def prepared(architecture, dtype=torch.float32, budget=6000):
     return model, anatomy, cut(find("news"), model.tokenizer, context=64, budget=budget)
 
 
+def neurons(swept):
+    return Neurons(lambda site: swept, np.zeros(96, dtype=int))
+
+
 def by_hand(model, anatomy, blocks):
     """Every activation of every counted token, captured row by row without batching or padding."""
     kept = {PRE: {}, POST: {}}
@@ -44,7 +48,7 @@ def by_hand(model, anatomy, blocks):
 def test_statistics_agree_with_float64(architecture):
     """Mean, variance and kurtosis to 1e-6 relative, skew to 1e-6, density exactly."""
     model, anatomy, blocks = prepared(architecture)
-    found = Neurons(sweep(model.model, anatomy.plan, blocks, batch=700), np.zeros(96, dtype=int))
+    found = neurons(sweep(model.model, anatomy.plan, blocks, batch=700))
     expected = by_hand(model, anatomy, blocks)
     assert found.tokens == len(expected[PRE])
     for site in (PRE, POST, RESIDUAL):
@@ -67,7 +71,7 @@ def test_the_sums_themselves_are_exact_to_a_millionth():
         captured.setdefault((site, index), []).append(units.double().clone())
         return units
 
-    found = Neurons(sweep(model.model, anatomy.plan, blocks, batch=700, change=spy), np.zeros(96, dtype=int))
+    found = neurons(sweep(model.model, anatomy.plan, blocks, batch=700, change=spy))
     values = torch.cat([torch.cat(captured[PRE, i]) for i in (0, 1)], dim=1).numpy()
     np.testing.assert_allclose(found.pre.mean, values.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.pre.variance, values.var(axis=0), rtol=1e-6)
@@ -134,9 +138,9 @@ def test_activations_that_are_not_finite_are_an_error():
 def test_half_precision_models_are_summed_in_full():
     """The statistics of a bfloat16 model are those of its activations, not of sums in bfloat16."""
     model, anatomy, blocks = prepared("gpt2", torch.bfloat16, budget=3000)
-    found = Neurons(sweep(model.model, anatomy.plan, blocks, batch=20_000), np.zeros(96, dtype=int))
+    found = neurons(sweep(model.model, anatomy.plan, blocks, batch=20_000))
     full, _, _ = prepared("gpt2")
-    expected = Neurons(sweep(full.model, anatomy.plan, blocks, batch=20_000), np.zeros(96, dtype=int))
+    expected = neurons(sweep(full.model, anatomy.plan, blocks, batch=20_000))
     assert np.corrcoef(found.pre.variance, expected.pre.variance)[0, 1] > 0.999
 
 
