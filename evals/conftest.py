@@ -28,6 +28,18 @@ def reference_neurons(unineuron_reference_neurons):
 
 
 @pytest.fixture
+def universality(unineuron_universality):
+    """The model compared with further seeds of itself, on the trial's corpus: neurons, heads, dimensions."""
+    return unineuron_universality
+
+
+@pytest.fixture
+def reference_universality(unineuron_reference_universality):
+    """The same comparison on the reference corpus."""
+    return unineuron_reference_universality
+
+
+@pytest.fixture
 def number_words(unineuron_number_words):
     """How the neurons answer to words for numbers, and to words like them."""
     return unineuron_number_words

@@ -52,6 +52,8 @@ class Option:
 OPTIONS = (
     Option("model", list, ("nano:neox-a", "nano:gpt2-a"), "a model under test: hub id[@revision], folder, nano:NAME "
            "or untrained:MODEL; repeatable", metavar="MODEL"),
+    Option("seed", list, (), "a further training seed of the model, for trials that compare seeds; repeatable "
+           "(default: what the registry knows)", metavar="MODEL"),
     Option("corpus", list, ("news", "code", "multilingual"), "a corpus of new data: a bundled name, stdlib, pydoc, "
            "a .txt or .jsonl file, a folder, or a data set's name; repeatable", metavar="CORPUS"),
     Option("reference", str, "prose", "the corpus that new data is compared with", metavar="CORPUS"),
@@ -66,6 +68,9 @@ OPTIONS = (
     Option("findings", str, "", "a checkout of the paper's repository, to report its published neurons",
            metavar="FOLDER"),
     Option("tokens", int, 60_000, "token budget per corpus and model", metavar="N"),
+    Option("correlation-tokens", int, 24_000, "tokens at which seeds are compared, spread over the corpus",
+           metavar="N"),
+    Option("memory", int, 8, "GiB that the products of two models may take", metavar="GIB"),
     Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
            metavar="N"),
     Option("batch", int, 0, "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, "
@@ -84,6 +89,7 @@ class Settings:
     """What a run was asked to do. Built once, passed as a value, stored with the results."""
 
     model: tuple[str, ...]
+    seed: tuple[str, ...]
     corpus: tuple[str, ...]
     reference: str
     controls: tuple[str, ...]
@@ -94,6 +100,8 @@ class Settings:
     out: str
     findings: str
     tokens: int
+    correlation_tokens: int
+    memory: int
     context: int
     batch: int
     text_field: str
@@ -138,7 +146,7 @@ def read(
                 found = [part.strip() for part in found.split(",") if part.strip()]
         if found is None:
             found, where = ini(option.key), f"ini key {option.key}"
-        if found is None or found == []:
+        if found is None or found in ([], ()):
             found = option.default
         values[option.key.removeprefix("unineuron_")] = _convert(option, found, where)
     return Settings(**values)
@@ -147,7 +155,7 @@ def read(
 def _convert(option: Option, found: Any, where: str) -> Any:
     if option.kind is list:
         if not all(str(item).strip() for item in found):
-            raise OptionError(f"{where}: is empty; leave it out for {', '.join(option.default)}")
+            raise OptionError(f"{where}: is empty; leave it out for {', '.join(option.default) or 'the default'}")
         return tuple(dict.fromkeys(str(item) for item in found))
     if option.kind is bool:
         return _boolean(found, where)

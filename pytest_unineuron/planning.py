@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 CASE = "unineuron_case"
 """The fixture that carries an item's assignment."""
-CORPUS, ACTIVATIONS = "unineuron_corpus", "unineuron_sweeps"
-"""Fixtures that tell what a trial reads: a corpus of its own, and activations at all."""
+CORPUS = "unineuron_corpus"
+"""Asking for this fixture makes one item per corpus."""
+READS = {"unineuron_sweeps": controls.ACTIVATIONS, "unineuron_comparisons": controls.SEEDS}
+"""Fixtures that tell what a trial reads besides weights."""
 PLANNED = pytest.StashKey[Planned]()
 
 
@@ -71,7 +73,7 @@ class Planner:
 
     def _assignments(self, trial: Trial, fixtures: list[str]) -> list[Assignment]:
         session = self._session
-        arms = self._arms(trial, activations=ACTIVATIONS in fixtures)
+        arms = self._arms(trial, {what for fixture, what in READS.items() if fixture in fixtures})
         corpora = [""]
         if CORPUS in fixtures:
             corpora = list(session.new_data) if trial.criterion == "GT2" else [session.reference]
@@ -84,9 +86,9 @@ class Planner:
                 made += [Assignment(trial, each, reason) for each in cases]
         return made
 
-    def _arms(self, trial: Trial, *, activations: bool) -> tuple[str, ...]:
+    def _arms(self, trial: Trial, reads: set[str]) -> tuple[str, ...]:
         """The controls of a trial: its own list or the default ones, from which the option may pick."""
-        own = trial.controls if trial.controls is not None else controls.default(activations=activations)
+        own = trial.controls if trial.controls is not None else controls.default(reads)
         if unknown := set(own) - set(controls.CONTROLS):
             raise TrialError(
                 f"{trial.id}: no control {', '.join(sorted(unknown))}; there are {', '.join(controls.CONTROLS)}"
@@ -98,7 +100,7 @@ class Planner:
             extra = tuple(name for name in chosen if name != "default" and name not in own)
             return own + (extra if trial.controls is None else ())
         # A control that a trial did not list is not defined for it, whatever the command line says.
-        allowed = own if trial.controls is not None else controls.defined(activations=activations)
+        allowed = own if trial.controls is not None else controls.defined(reads)
         return tuple(name for name in chosen if name in allowed)
 
     def prepare(self, items: Iterable[pytest.Item]) -> None:

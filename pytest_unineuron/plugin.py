@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.lab import Arm, Lab
     from pytest_unineuron.lab.neurons import Neurons
+    from pytest_unineuron.lab.universality import Universality
     from pytest_unineuron.lab.weights import Weights
     from pytest_unineuron.lab.words import WordResponses
     from pytest_unineuron.session import Session
@@ -211,6 +212,28 @@ def unineuron_neurons(unineuron_sweeps: Callable[[str], Neurons], unineuron_corp
 def unineuron_reference_neurons(unineuron_sweeps: Callable[[str], Neurons], request: pytest.FixtureRequest) -> Neurons:
     """The same neurons on the reference corpus."""
     return unineuron_sweeps(session_of(request.config).reference)
+
+
+@pytest.fixture
+def unineuron_comparisons(
+    unineuron_sweeps: object, unineuron_lab: Lab, unineuron_arm: Arm
+) -> Callable[[str], Universality]:
+    """From a corpus label to the arm compared with further seeds on it. Asking for it adds the shift of documents."""
+    return lambda corpus: unineuron_lab.universality(unineuron_arm, corpus)
+
+
+@pytest.fixture
+def unineuron_universality(unineuron_comparisons: Callable[[str], Universality], unineuron_corpus: str) -> Universality:
+    """The arm compared with further seeds of the model, on the item's corpus."""
+    return unineuron_comparisons(unineuron_corpus)
+
+
+@pytest.fixture
+def unineuron_reference_universality(
+    unineuron_comparisons: Callable[[str], Universality], request: pytest.FixtureRequest
+) -> Universality:
+    """The same comparison on the reference corpus."""
+    return unineuron_comparisons(session_of(request.config).reference)
 
 
 @pytest.fixture

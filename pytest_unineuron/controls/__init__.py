@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-MODEL, UNITS, TEXT = "model", "units", "text"
-"""What a control replaces: the weights, the units within each layer, or the text."""
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+MODEL, UNITS, TEXT, PAIRING = "model", "units", "text", "pairing"
+"""What a control replaces: the weights, the units within each layer, the text, or which text two models share."""
+
+ACTIVATIONS, SEEDS = "activations", "seeds"
+"""What a trial reads besides weights, on which it depends which controls are defined for it."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +52,25 @@ CONTROLS = {
         "pytest_unineuron.controls.rotation:Rotation", UNITS,
         "everything a layer computes, linearly; its standardised units are rotated at random",
     ),
+    "shifted-documents": Control(
+        "pytest_unineuron.controls.shifted_documents:shifted_documents", PAIRING,
+        "both models and all texts; the second model reads another document than the first",
+    ),
     "random-tokens": Control(
         "pytest_unineuron.controls.random_tokens:random_tokens", TEXT,
         "the model and the lengths of the documents; every token is drawn at random", default=False,
     ),
 }  # fmt: skip
-"""N0, N1, N2 and N5 of the trials' catalogue, and a content control for claims about text."""
+"""N0, N1, N2, N5 and N4 of the trials' catalogue, and a content control for claims about text."""
+
+NEEDS = {MODEL: set[str](), UNITS: {ACTIVATIONS}, TEXT: {ACTIVATIONS}, PAIRING: {SEEDS}}
 
 
-def defined(*, activations: bool) -> tuple[str, ...]:
-    """The controls that can be made for a trial: what replaces units or text needs activations to change."""
-    return tuple(name for name, control in CONTROLS.items() if activations or control.replaces == MODEL)
+def defined(reads: Set[str]) -> tuple[str, ...]:
+    """The controls that can be made for a trial that reads this besides weights."""
+    return tuple(name for name, control in CONTROLS.items() if NEEDS[control.replaces] <= reads)
 
 
-def default(*, activations: bool) -> tuple[str, ...]:
-    """The controls of an ordinary trial on one model."""
-    return tuple(name for name in defined(activations=activations) if CONTROLS[name].default)
+def default(reads: Set[str]) -> tuple[str, ...]:
+    """The controls of an ordinary trial that reads this besides weights."""
+    return tuple(name for name in defined(reads) if CONTROLS[name].default)

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from pytest_unineuron.corpora.blocks import Blocks
 
 
-def random_tokens(blocks: Blocks, vocabulary: int, specials: frozenset[int], seed: int) -> Blocks:
+def random_tokens(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int) -> Blocks:
     """The same blocks with every token of text drawn uniformly from the vocabulary without special tokens.
 
     What does not change is not about the text.
     """
     generator = torch.Generator().manual_seed(seed)
-    plain = torch.tensor([token for token in range(vocabulary) if token not in specials])
+    specials = set(tokenizer.all_special_ids)
+    plain = torch.tensor([token for token in range(len(tokenizer)) if token not in specials])
     made = []
     for block in blocks.blocks:
         drawn = plain[torch.randint(len(plain), (len(block.ids),), generator=generator)].tolist()

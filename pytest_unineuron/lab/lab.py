@@ -14,16 +14,21 @@ import transformers
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sweep import Swept, sweep
+from pytest_unineuron.activations.units import Member
+from pytest_unineuron.activations.universality import match
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.errors import ModelError, OptionError
+from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
 from pytest_unineuron.lab.neurons import Neurons
+from pytest_unineuron.lab.universality import Universality
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models import check
 from pytest_unineuron.models.anatomy import Anatomy, dissect
 from pytest_unineuron.models.load import Loaded, load
+from pytest_unineuron.models.seeds import further
+from pytest_unineuron.models.source import parse
 from pytest_unineuron.models.view import View
 from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL
 
@@ -79,11 +84,12 @@ class Lab:
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
-        self._sources = models
+        self._sources = dict(models)
         self._corpora = corpora
         self._progress = progress
         self._models: OrderedDict[Arm, Loaded] = OrderedDict()
         self._broken: dict[str, ModelError] = {}
+        self._matched: dict[tuple[Arm, str], Universality] = {}
         self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
         torch.set_num_threads(settings.threads or max(1, _cores() // workers))
         transformers.logging.set_verbosity_error()
@@ -194,6 +200,45 @@ class Lab:
         swept = self.swept(arm, number_words.NAME, POST)
         return WordResponses(swept, self._sizes(arm.model)[POST], self._last_tokens(arm.model))
 
+    def universality(self, arm: Arm, corpus: str) -> Universality:
+        """The units of an arm matched in every further seed of its model, on a corpus.
+
+        Raises NotApplicable if no further seed is known, ModelError if one cannot be compared.
+        """
+        key = (arm, corpus)
+        if key not in self._matched:
+            self._matched[key] = self._match(arm, corpus)
+        return self._matched[key]
+
+    def seeds(self, model: str) -> tuple[str, ...]:
+        """The further seeds of a model, as they would be typed: those asked for, or what the registry knows."""
+        source = self._sources[model]
+        named = tuple(spec for spec in self.settings.seed if spec != source.spec) or further(source)
+        if not named:
+            raise NotApplicable(f"no further seeds of {source.spec} are known; name some with --unineuron-seed")
+        for spec in named:
+            self._sources.setdefault(spec, parse(spec))
+        return named
+
+    def _match(self, arm: Arm, corpus: str) -> Universality:
+        seeds, blocks = self.seeds(arm.model), self.blocks(arm.model, corpus)
+        own = self.loaded(Arm(arm.model)).tokenizer.get_vocab()
+        for name in seeds:
+            if self.loaded(Arm(name)).tokenizer.get_vocab() != own:
+                raise ModelError(f"{name} has another tokenizer than {arm.model}: their tokens cannot be compared")
+        change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
+        subject = Member(self.loaded(arm).model, self.anatomy(arm.model), change)
+        others = [Member(self.loaded(Arm(name)).model, self.anatomy(name)) for name in seeds]
+        second = self._control_text(arm, blocks) if arm.replaces(controls.PAIRING) else None
+        batches = blocks.pairs(self._batch, at_most=self.settings.correlation_tokens, second=second)
+        for name in (arm.model, *seeds):
+            control = arm.control if name == arm.model else ""
+            self._note_pass(replace(arm, model=name, control=control), corpus)
+        found = match(subject, others, batches, memory=self.settings.memory * 2.0**30,
+                      progress=self._bar(arm, f"{corpus} with {len(seeds)} seeds"))  # fmt: skip
+        tokens = sum(int(batch.first[2].sum()) for batch in batches)
+        return Universality(found, seeds, tokens=tokens, documents=blocks.documents)
+
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""
         return np.concatenate([np.full(site.width, site.layer) for site in self.anatomy(model).plan.sites])
@@ -215,16 +260,29 @@ class Lab:
     def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Swept:
         anatomy, blocks = self.anatomy(arm.model), self.blocks(arm.model, corpus)
         change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
-        loaded = self.loaded(arm)
         if arm.replaces(controls.TEXT):
-            special = frozenset(loaded.tokenizer.all_special_ids)
-            blocks = controls.CONTROLS[arm.control].function()(blocks, loaded.vocabulary, special, arm.seed)
+            blocks = self._control_text(arm, blocks)
+        self._note_pass(arm, corpus)
+        model = self.loaded(arm).model
+        return sweep(model, anatomy.plan, blocks, batch=self._batch, sites=sites, change=change,
+                     progress=self._bar(arm, corpus))  # fmt: skip
+
+    def _control_text(self, arm: Arm, blocks: Blocks) -> Blocks:
+        loaded = self.loaded(Arm(arm.model))
+        made: Blocks = controls.CONTROLS[arm.control].function()(blocks, loaded.tokenizer, arm.seed)
+        return made
+
+    @property
+    def _batch(self) -> int:
+        return self.settings.batch or (1024 if self.device == "cpu" else 32_768)
+
+    def _note_pass(self, arm: Arm, corpus: str) -> None:
         self.events.append({"kind": "pass", "model": arm.model, "corpus": corpus,
                             "control": arm.control, "draw": arm.draw})  # fmt: skip
-        title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {corpus}"
-        bar = self._progress(title) if self._progress else None
-        batch = self.settings.batch or (1024 if self.device == "cpu" else 32_768)
-        return sweep(loaded.model, anatomy.plan, blocks, batch=batch, sites=sites, change=change, progress=bar)
+
+    def _bar(self, arm: Arm, what: str) -> Any:
+        title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {what}"
+        return self._progress(title) if self._progress else None
 
     def _rotation(self, arm: Arm, corpus: str) -> Rotation:
         plain = self.swept(Arm(arm.model), corpus, PRE)

@@ -40,11 +40,22 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """One attention layer: ``out`` is its output projection, which reads ``heads`` times ``dimension`` values."""
+
+    layer: int
+    out: str
+    heads: int
+    dimension: int
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """Where things are in a model, by module path. ``width`` is that of the residual stream.
 
     ``unembedding`` is empty for a model without one that reads ``final_norm`` directly. ``heads`` is empty
-    where attention does not show separate query and key projections.
+    where attention does not show separate query and key projections, ``attentions`` where no output
+    projection reads its values.
     """
 
     plan: Plan
@@ -52,6 +63,7 @@ class Anatomy:
     unembedding: str
     final_norm: str
     heads: tuple[Head, ...]
+    attentions: tuple[Attention, ...]
 
 
 def probe_inputs(loaded: Loaded, tokens: int = TOKENS) -> dict[str, Tensor]:
@@ -80,7 +92,7 @@ def dissect(loaded: Loaded) -> Anatomy:
         raise NeuronsNotFound(f"{type(loaded.model).__name__}: {error}") from None
     width = next(op.width for op in seen.linear() if op.module == plan.sites[0].down)
     unembedding, final_norm = _unembedding(loaded, seen)
-    return Anatomy(plan, width, unembedding, final_norm, _heads(seen))
+    return Anatomy(plan, width, unembedding, final_norm, _heads(seen), _attentions(seen))
 
 
 def _unembedding(loaded: Loaded, seen: Trace) -> tuple[str, str]:
@@ -120,6 +132,19 @@ def _heads(seen: Trace) -> tuple[Head, ...]:
                 return ()
             heads.append(Head(layer, index, of_query, of_key))
     return tuple(heads)
+
+
+def _attentions(seen: Trace) -> tuple[Attention, ...]:
+    """The output projections: matmuls that read nothing but the output of one attention, value by value."""
+    found: list[Attention] = []
+    for op in seen.linear():
+        x = op.rows
+        depends = list(seen.depends(x[x.shape[0] // 2, x.shape[1] // 2]))
+        if op.module and len(depends) == 1 and len(depends[0].parts) == 3:
+            _, heads, _, dimension = depends[0].leaf.shape
+            if heads * dimension == x.shape[1]:
+                found.append(Attention(len(found), op.module, heads, dimension))
+    return tuple(found)
 
 
 def _head_part(seen: Trace, part: Tensor) -> HeadPart | None:

@@ -69,7 +69,7 @@ def load(source: Source, *, dtype: str = "float32", device: str = "cpu", seed: i
         model, digest = _weights(source, folder, config), digest_of(folder)
     _check_finite(source, model)
     model = model.to(device=device, dtype=getattr(torch, dtype)).eval()
-    return Loaded(model, _tokenizer(source, folder), digest, folder)
+    return Loaded(model, _tokenizer(source, folder, model), digest, folder)
 
 
 def fetch(source: Source) -> Path:
@@ -139,11 +139,18 @@ def _weights(source: Source, folder: Path, config: PretrainedConfig) -> PreTrain
     return model
 
 
-def _tokenizer(source: Source, folder: Path) -> PreTrainedTokenizerBase:
+def _tokenizer(source: Source, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # tokenizers fail in as many ways as there are tokenizers
         raise ModelError(f"model {source.spec}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+    rows = model.get_input_embeddings().weight.shape[0]
+    if not 2 < len(tokenizer) <= rows:
+        raise ModelError(
+            f"model {source.spec}: its tokenizer has {len(tokenizer)} tokens, its embedding {rows}; "
+            "save the model's own tokenizer beside it with tokenizer.save_pretrained"
+        )
+    return tokenizer
 
 
 def _check_finite(source: Source, model: PreTrainedModel) -> None:

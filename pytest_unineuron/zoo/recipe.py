@@ -23,13 +23,13 @@ class Recipe:
     name: str
     architecture: str
     seed: int
-    layers: int = 2
+    layers: int = 3
     width: int = 128
     heads: int = 4
-    neurons: int = 1024
+    neurons: int = 512
     vocabulary: int = 512
     context: int = 128
-    tokens: int = 60_000_000
+    tokens: int = 20_000_000
     batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.1

@@ -1,0 +1,57 @@
+"""GT1: are there universal neurons in a model nobody studied, and do they look like the paper's?"""
+
+import numpy as np
+import pytest
+
+from pytest_unineuron import jackknife, within
+
+ENOUGH = {"further seeds": 2, "documents": 300, "tokens": 20_000}
+
+
+def enough(measure, universality):
+    """What a statement about universality takes."""
+    measure.needs("further seeds", len(universality.seeds), at_least=ENOUGH["further seeds"])
+    measure.needs("documents", universality.documents, at_least=ENOUGH["documents"])
+    measure.needs("tokens", universality.tokens, at_least=ENOUGH["tokens"])
+
+
+@pytest.mark.gt1(primary=True, source="Gurnee et al. 2024, section 4.1, equation 3; catalogue GT1-A")
+def test_neurons_are_universal(universality, measure):
+    """Some neurons have an excess correlation above 0.5 with neurons of other seeds, and none of a null does."""
+    enough(measure, universality)
+    neurons = universality.neurons
+    measure("share of universal neurons", jackknife(lambda n: n.share(), neurons), above=0.0025, null=0.0005)
+    measure("mean excess correlation", jackknife(lambda n: n.mean_excess, neurons), above=0.05)
+    measure("share with excess above 0.3", neurons.share(0.3))
+    measure("share of universal neurons by the paper's procedure", np.nanmean(neurons.paper > 0.5))
+    measure("deviation of the mean baseline between random bases", neurons.draw_spread)
+    measure("neurons that never varied", neurons.constant)
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, figure 3; catalogue GT1-B")
+def test_universal_neurons_have_a_signature(universality, neurons, weights, measure):
+    """Universal neurons are heavier-tailed, more skewed, rarer and lower in bias than the rest of their layer."""
+    universal = universality.neurons.universal
+    measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
+
+    def contrast(values):
+        return jackknife(lambda n: within(values(n), universal, n.layer), neurons)
+
+    measure("AUROC of the skew within layers", contrast(lambda n: n.skew), above=0.60)
+    measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis), above=0.60)
+    measure("AUROC of the density within layers", contrast(lambda n: n.density), below=0.40)
+    measure("AUROC of the bias within layers", within(weights.bias, universal, neurons.layer), below=0.40)
+    size = weights.read_norm**2 + weights.write_norm**2
+    measure("AUROC of the squared norms within layers", within(size, universal, neurons.layer))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, figure 2c; catalogue GT1-D")
+def test_matches_lie_at_the_same_depth(universality, measure):
+    """The best match of a universal neuron lies in the same layer of the other model."""
+    neurons = universality.neurons
+    universal = neurons.universal
+    measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
+    measure.needs("layers", len(np.unique(neurons.layer)), at_least=2)
+    same = np.mean(neurons.partner_layer == neurons.layer, axis=0)  # [neuron], over seeds
+    measure("share of matches in the same layer, universal neurons", np.mean(same[universal]), above=0.6)
+    measure("share of matches in the same layer, all neurons", np.mean(same))

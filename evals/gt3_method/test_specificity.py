@@ -1,0 +1,31 @@
+"""GT3: does excess correlation single out units that are special, and nothing else?"""
+
+import numpy as np
+import pytest
+
+from pytest_unineuron import jackknife
+
+
+@pytest.mark.gt3(primary=True, source="Elhage et al. 2023, privileged bases; catalogue GT3-B")
+def test_excess_needs_a_privileged_basis(universality, measure):
+    """Neurons are universal and the dimensions of the residual stream, which could be any others, are not."""
+    measure.needs("further seeds", len(universality.seeds), at_least=2)
+    measure.needs("documents", universality.documents, at_least=300)
+    neurons, dimensions, values = universality.neurons, universality.dimensions, universality.head_values
+
+    def beyond(one, other):
+        return one.share() - other.share()
+
+    measure("share of universal neurons beyond that of residual dimensions", jackknife(beyond, neurons, dimensions),
+            above=0.0025, null=0.0005)  # fmt: skip
+    measure("mean excess of residual dimensions, either way", abs(dimensions.mean_excess), below=0.02)
+    measure("mean excess of head values", values.mean_excess)
+
+
+@pytest.mark.gt3(source="catalogue GT3-A", controls=["untrained", "reinitialised", "shuffled", "shifted-documents"])
+def test_heads_are_universal(universality, measure):
+    """What attention heads write is large at the same tokens in other seeds, whatever basis they write in."""
+    measure.needs("further seeds", len(universality.seeds), at_least=2)
+    measure.needs("heads", len(universality.heads), at_least=32)
+    excess = jackknife(lambda heads: np.nanmean(heads.excess), universality.heads)
+    measure("mean excess correlation of heads", excess, above=0.03, null=0.015)

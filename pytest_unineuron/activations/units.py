@@ -1,0 +1,93 @@
+"""What a model's units do on a batch, of every kind that can be compared between models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_unineuron.activations.capture import caught, forward
+from pytest_unineuron.models.view import replay
+from pytest_unineuron.statistics import POST, RESIDUAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from pytest_unineuron.models.anatomy import Anatomy
+
+NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
+"""MLP neurons after the activation function; the middle residual stream; what the heads' output projection
+reads; and one number per head, the norm of what it writes."""
+KINDS = (NEURONS, DIMENSIONS, VALUES, HEADS)
+SITE = {NEURONS: POST, DIMENSIONS: RESIDUAL}
+
+
+@dataclass(eq=False)
+class Member:
+    """One of the models that are compared. ``change`` makes other units of a layer's units, as a rotation does."""
+
+    model: Any
+    anatomy: Anatomy
+    change: Callable[[str, int, Tensor], Tensor] | None = None
+    _writes: dict[str, Tensor] = field(default_factory=dict)
+
+    def sizes(self, kind: str) -> list[int]:
+        """How many units there are of a kind, by layer."""
+        if kind == NEURONS:
+            return [site.width for site in self.anatomy.plan.sites]
+        if kind == DIMENSIONS:
+            return [self.anatomy.width]
+        return [a.heads * (a.dimension if kind == VALUES else 1) for a in self.anatomy.attentions]
+
+    def layers(self, kind: str) -> list[int]:
+        """The layer of every unit of a kind."""
+        named = {
+            NEURONS: [site.layer for site in self.anatomy.plan.sites],
+            DIMENSIONS: [0],
+        }.get(kind, [a.layer for a in self.anatomy.attentions])
+        return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
+
+    def observe(self, ids: Tensor, attended: Tensor, counts: Tensor) -> dict[str, Tensor]:
+        """The units of every kind at the tokens that count, [token, unit], float32, layers side by side."""
+        parts: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
+        chosen = counts.flatten().to(self.model.device)
+
+        def receive(site: str, index: int, values: Tensor) -> None:
+            for kind, of in SITE.items():
+                if site == of:
+                    units = values.reshape(-1, values.shape[-1])[chosen].float()
+                    parts[kind].append(self.change(site, index, units) if self.change else units)
+
+        handles = [
+            self._module(a.out).register_forward_pre_hook(self._heads_hook(a, parts, chosen))
+            for a in self.anatomy.attentions
+        ]
+        try:
+            with caught(self.model, self.anatomy.plan, receive):
+                forward(self.model, ids, attended, receive)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return {kind: torch.cat(found, dim=1) for kind, found in parts.items() if found}
+
+    def _module(self, path: str) -> Any:
+        return self.model.get_submodule(path)
+
+    def _heads_hook(self, attention: Any, parts: dict[str, list[Tensor]], chosen: Tensor) -> Any:
+        """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O."""
+        if attention.out not in self._writes:
+            weight = replay(self._module(attention.out), attention.heads * attention.dimension).weight.float()
+            blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
+            self._writes[attention.out] = torch.einsum("whi,whj->hij", blocks, blocks)  # [head, value, value]
+
+        def hook(module: Any, args: tuple[Any, ...]) -> None:
+            z = args[0].reshape(-1, attention.heads * attention.dimension)[chosen].float()  # [token, value]
+            by_head = z.reshape(-1, attention.heads, attention.dimension)
+            squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
+            parts[VALUES].append(z)
+            parts[HEADS].append(squares.clamp_min(0).sqrt())
+
+        return hook

@@ -1,0 +1,163 @@
+"""Universality as a trial sees it: for every unit, how well it is matched in other seeds beyond a random basis."""
+
+from __future__ import annotations
+
+from functools import cached_property, reduce
+from operator import add
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_unineuron.activations.units import DIMENSIONS, HEADS, NEURONS, VALUES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_unineuron.activations.universality import Matches
+
+UNIVERSAL = 0.5
+"""The paper's threshold on the excess correlation; it says itself that none is principled."""
+
+
+class Matched:
+    """The units of one kind, matched in every further seed of the model.
+
+    Correlations are read on document groups in which nothing was chosen. Arrays are [unit] or [seed, unit],
+    float64; a unit that never varied is nan. A sample of document groups: ``without(group)`` is the same
+    matches read without one of them.
+    """
+
+    def __init__(self, matches: Sequence[Matches], groups: Sequence[int] | None = None) -> None:
+        self._matches = list(matches)
+        self._groups = list(range(len(matches[0].pairs))) if groups is None else list(groups)
+
+    @property
+    def groups(self) -> int:
+        """How many document groups are read."""
+        return len(self._groups)
+
+    def without(self, group: int) -> Matched:
+        """The same matches, read without one group."""
+        return self.among([g for i, g in enumerate(self._groups) if i != group])
+
+    def among(self, groups: Sequence[int]) -> Matched:
+        """The same matches, read on these groups only."""
+        return Matched(self._matches, groups)
+
+    def halves(self) -> tuple[Matched, Matched]:
+        """Read on every other group, twice: how well the numbers agree with themselves."""
+        return self.among(self._groups[::2]), self.among(self._groups[1::2])
+
+    def __len__(self) -> int:
+        return len(self.layer)
+
+    @property
+    def tokens(self) -> float:
+        """Tokens the correlations are read on."""
+        return float(sum(self._matches[0].pairs[g].count for g in self._groups))
+
+    @cached_property
+    def _read(self) -> NDArray[np.float64]:
+        """Signed ρ of every comparison, [seed, 1 + draw, unit]."""
+        return np.stack([
+            (reduce(add, (m.pairs[g] for g in self._groups)).correlation * m.sign).cpu().numpy() for m in self._matches
+        ])  # fmt: skip
+
+    @property
+    def layer(self) -> NDArray[np.int64]:
+        """The layer of each unit, [unit]."""
+        return np.asarray(self._matches[0].layer.numpy())
+
+    @property
+    def partner_layer(self) -> NDArray[np.int64]:
+        """The layer of the unit it is matched with, [seed, unit]; −1 where there is none."""
+        return np.stack([m.partner_layer.numpy() for m in self._matches])
+
+    @property
+    def correlation(self) -> NDArray[np.float64]:
+        """ρ with the best unit of each seed, [seed, unit]."""
+        return self._read[:, 0]
+
+    @property
+    def baseline(self) -> NDArray[np.float64]:
+        """ρ with the best direction of a random basis of each seed, mean over bases, [seed, unit]."""
+        return np.asarray(self._read[:, 1:].mean(axis=1))
+
+    @property
+    def excess(self) -> NDArray[np.float64]:
+        """Excess correlation ϱ: ρ beyond the baseline, mean over seeds, [unit] (paper, equation 3)."""
+        return np.asarray((self.correlation - self.baseline).mean(axis=0))
+
+    @property
+    def universal(self) -> NDArray[np.bool_]:
+        """Whether ϱ is above 0.5, [unit]."""
+        return self.excess > UNIVERSAL
+
+    def share(self, above: float = UNIVERSAL) -> float:
+        """Share of units with ϱ above a bound, among those that have one; nan if none has."""
+        known = self.excess[~np.isnan(self.excess)]
+        return float((known > above).mean()) if len(known) else float("nan")
+
+    @property
+    def mean_excess(self) -> float:
+        """Mean ϱ of the units that have one; nan if none has."""
+        known = self.excess[~np.isnan(self.excess)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def constant(self) -> int:
+        """Units that never varied and have no ϱ."""
+        return int(np.isnan(self.excess).sum())
+
+    @property
+    def draw_spread(self) -> float:
+        """Deviation between random bases of the mean baseline: what another draw would change."""
+        means = np.nanmean(self._read[:, 1:], axis=2)  # [seed, draw]
+        return float(means.std(axis=1, ddof=1).mean()) if means.shape[1] > 1 else float("nan")
+
+    @cached_property
+    def paper(self) -> NDArray[np.float64]:
+        """ϱ by the paper's procedure, [unit]: read where it was chosen, against unstandardised random bases."""
+        found = [(m.choice.direct.correlation - m.choice.raw).cpu().double().numpy() for m in self._matches]
+        return np.asarray(np.mean(found, axis=0))
+
+
+class Universality:
+    """The matches of every kind of unit of one model, in each of ``seeds``.
+
+    ``tokens`` and ``documents`` are what was looked at in all, by both halves together.
+    """
+
+    def __init__(
+        self, found: Mapping[str, Sequence[Matches]], seeds: Sequence[str], *, tokens: int, documents: int
+    ) -> None:
+        self._found = found
+        self.seeds = tuple(seeds)
+        self.tokens = tokens
+        self.documents = documents
+
+    def of(self, kind: str) -> Matched:
+        """The matches of one kind of unit. Raises KeyError for a kind the model does not have."""
+        return Matched(self._found[kind])
+
+    @cached_property
+    def neurons(self) -> Matched:
+        """MLP neurons, after the activation function."""
+        return self.of(NEURONS)
+
+    @cached_property
+    def dimensions(self) -> Matched:
+        """Dimensions of the middle residual stream: no privileged basis, so no excess is expected."""
+        return self.of(DIMENSIONS)
+
+    @cached_property
+    def head_values(self) -> Matched:
+        """What the heads' output projections read: free to be rotated within a head, so none here either."""
+        return self.of(VALUES)
+
+    @cached_property
+    def heads(self) -> Matched:
+        """One number per head, the norm of what it writes, which depends on no basis."""
+        return self.of(HEADS)

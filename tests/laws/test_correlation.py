@@ -1,0 +1,208 @@
+"""Laws of correlation, best matches and random bases (numbers are those of the methods' list of laws)."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron.controls.rotation import haar
+from pytest_unineuron.statistics.correlation import Covariation, Pairs, best
+from tests.strategies import cut_batches
+
+
+def sample(tokens, units, seed=0):
+    """Sparse, skewed, correlated activations, [token, unit]."""
+    random = np.random.default_rng(seed)
+    return (random.exponential(size=(tokens, units)) ** 2 @ (np.eye(units) + 0.2)).astype(np.float32)
+
+
+def gathered(x, y, sizes=None, cuts=()):
+    parts = [
+        Covariation.of(torch.as_tensor(a), torch.as_tensor(b), sizes or [y.shape[1]])
+        for a, b in zip(np.split(x, cuts), np.split(y, cuts), strict=True)
+    ]
+    return sum(parts[1:], parts[0])
+
+
+def brute_force(x, y):
+    """ρ of every pair in float64."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    with np.errstate(all="ignore"):
+        a, b = (x - x.mean(0)) / x.std(0), (y - y.mean(0)) / y.std(0)
+    return a.T @ b / len(x)
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0, 1), (1e4, 1), (0, 300), (-50, 1e-3)])
+def test_it_agrees_with_float64(offset, scale):
+    """P9, P10: also for means far from zero, and for sums of squares beyond half precision."""
+    x, y = sample(4000, 40) * np.float32(scale) + np.float32(offset), sample(4000, 30, seed=1)
+    y[:, :10] += x[:, :10] / np.float32(scale)
+    found = gathered(x, y)
+    np.testing.assert_allclose(found.correlation().numpy(), brute_force(x, y), atol=1e-5)
+
+
+def test_half_precision_does_not_overflow():
+    """P10: a batch whose sum of squares exceeds 65 504 made the original's ρ zero."""
+    x = torch.as_tensor(30 * sample(4000, 12)).half()
+    found = gathered(x.numpy(), x.numpy())
+    expected = brute_force(x.numpy(), x.numpy())
+    np.testing.assert_allclose(found.correlation().numpy(), expected, atol=1e-5)
+
+
+@given(cut_batches(max_tokens=60), st.integers(0, 3))
+def test_a_cut_batch_adds_up_to_the_whole(case, seed):
+    """P5: however the tokens are cut, the co-moments are those of one batch."""
+    x, cuts = case
+    y = x @ np.random.default_rng(seed).normal(size=(x.shape[1], 3)).astype(np.float32)
+    whole, joined = gathered(x, y), gathered(x, y, cuts=cuts)
+    size = float(np.abs(x).max() * np.abs(y).max()) + 1
+    np.testing.assert_allclose(joined.covariance().numpy(), whole.covariance().numpy(), atol=1e-5 * size)
+    assert joined.count == whole.count == len(x)
+
+
+def test_taking_batches_is_adding_them():
+    """About a fixed shift, as the engine does it, or each about its own mean."""
+    x, y = sample(3000, 8), sample(3000, 6, seed=1)
+    taken = Covariation(torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0), [6])
+    for part in range(0, 3000, 500):
+        taken.take(torch.as_tensor(x[part : part + 500]), torch.as_tensor(y[part : part + 500]))
+    np.testing.assert_allclose(taken.correlation().numpy(), brute_force(x, y), atol=1e-6)
+
+
+def test_a_model_with_itself():
+    """P1, P2, P6: the diagonal is one, nothing is beyond one, and swapping the models transposes."""
+    x, y = sample(2000, 25), sample(2000, 10, seed=1)
+    own = gathered(x, x)
+    np.testing.assert_allclose(own.correlation().diagonal().numpy(), 1, atol=1e-6)
+    assert best(own.correlation()).partner.tolist() == list(range(25))
+    assert own.correlation().abs().max() <= 1 + 1e-6
+    there, back = gathered(x, y).correlation(), gathered(y, x).correlation()
+    np.testing.assert_allclose(there.numpy(), back.T.numpy(), atol=1e-6)
+
+
+def test_scale_shift_and_sign():
+    """P3: a positive affine change of a unit changes nothing, a negative one the sign."""
+    x, y = sample(2000, 6), sample(2000, 6, seed=1)
+    plain = gathered(x, y).correlation().numpy()
+    moved = gathered(x * np.float32([1, 2, 3, 0.1, 10, 5]) + np.float32(7), y).correlation().numpy()
+    np.testing.assert_allclose(moved, plain, atol=1e-5)
+    np.testing.assert_allclose(gathered(-x, y).correlation().numpy(), -plain, atol=1e-6)
+
+
+def test_the_order_of_units_and_tokens():
+    """P4, P5: permuting the second model's units permutes columns; permuting or repeating tokens does nothing."""
+    random, x, y = np.random.default_rng(2), sample(2000, 9), sample(2000, 12, seed=1)
+    plain = best(gathered(x, y).correlation())
+    order = random.permutation(12)
+    moved = best(gathered(x, y[:, order]).correlation())
+    np.testing.assert_array_equal(order[moved.partner.numpy()], plain.partner.numpy())
+    tokens = random.permutation(2000)
+    for same in (gathered(x[tokens], y[tokens]), gathered(np.tile(x, (2, 1)), np.tile(y, (2, 1)))):
+        np.testing.assert_allclose(best(same.correlation()).correlation.numpy(), plain.correlation.numpy(), atol=1e-6)
+
+
+def test_a_constant_unit_is_undefined():
+    """P7: not zero, on neither side, and nobody's partner; also where its value is no round number."""
+    x, y = sample(500, 4), sample(500, 5, seed=1)
+    x[:, 1], y[:, 3] = 0.1, 1e4 / 3
+    found = gathered(x, y, cuts=[123])
+    correlation = found.correlation()
+    assert torch.isnan(correlation[1]).all()
+    assert torch.isnan(correlation[:, 3]).all()
+    assert torch.isnan(correlation).sum() == 5 + 4 - 1
+    chosen = best(correlation)
+    assert chosen.partner[1] == -1
+    assert torch.isnan(chosen.correlation[1])
+    assert 3 not in chosen.partner.tolist()
+
+
+def test_independent_units_are_hardly_correlated():
+    """P8, P11: the best of N is below the square root of 2 ln N over n, and so is a model shifted by a token."""
+    random = np.random.default_rng(3)
+    x, y = random.normal(size=(4000, 50)).astype(np.float32), random.normal(size=(4000, 60)).astype(np.float32)
+    bound = 1.25 * np.sqrt(2 * np.log(3000) / 4000)
+    assert best(gathered(x, y).correlation()).correlation.max() < bound
+    assert best(gathered(x, np.roll(x, 1, axis=0)).correlation()).correlation.max() < bound
+
+
+def test_more_units_cannot_lower_the_best_match():
+    """P19."""
+    x, y = sample(800, 10), sample(800, 20, seed=1)
+    few, many = (best(gathered(x, y[:, :size]).correlation()).correlation for size in (8, 20))
+    assert (many >= few - 1e-6).all()
+
+
+def test_opposites_count_where_signs_are_arbitrary():
+    """B6: the antipodal twin of a unit is its match only if its sign says nothing."""
+    x = sample(1000, 5)
+    y = np.concatenate([-x[:, :1], sample(1000, 3, seed=4)], axis=1)
+    correlation = gathered(x, y).correlation()
+    absolute = best(correlation, absolute=True)
+    assert (absolute.partner[0], absolute.sign[0]) == (0, -1)
+    assert absolute.correlation[0] == pytest.approx(1, abs=1e-6)
+    assert best(correlation).correlation[0] < 0.9
+    assert best(correlation).sign.tolist() == [1] * 5
+
+
+@pytest.mark.parametrize("standardised", [False, True])
+def test_a_rotation_needs_no_rotated_activations(standardised):
+    """The algebra against activations rotated in float64, within each layer of its own."""
+    x, y, sizes = sample(3000, 12), sample(3000, 20, seed=1) * np.float32(3), [8, 12]
+    y[:, :6] += x[:, :6]
+    found = gathered(x, y, sizes)
+    start = 0
+    for layer, size in enumerate(sizes):
+        rotation = haar(size, layer)
+        if standardised:
+            rotation = rotation / torch.as_tensor(y[:, start : start + size].std(axis=0))
+        turned = y[:, start : start + size].astype(np.float64) @ rotation.double().numpy().T
+        np.testing.assert_allclose(found.rotated(layer, rotation).numpy(), brute_force(x, turned), atol=1e-5)
+        start += size
+
+
+def test_isotropic_noise_has_no_excess():
+    """P13: in a basis like any other the best unit is no better than the best direction."""
+    random = np.random.default_rng(5)
+    y = random.normal(size=(3000, 100)).astype(np.float32)
+    x = (y @ random.normal(size=(100, 150)) + 5 * random.normal(size=(3000, 150))).astype(np.float32)
+    found = gathered(x, y)
+    excess = best(found.correlation()).correlation - best(found.rotated(0, haar(100, 0))).correlation
+    assert abs(excess.mean()) < 3 * excess.std() / np.sqrt(150)
+
+
+def test_rescaling_changes_the_baseline_only_unless_standardised():
+    """P20, B3: a few units of large variance rule every direction of an unstandardised basis."""
+    x, y = sample(2000, 30), sample(2000, 30, seed=1)
+    y[:, :15] += x[:, :15]
+    scaled = y * np.where(np.arange(30) < 2, 30, 1).astype(np.float32)
+    plain, moved = gathered(x, y), gathered(x, scaled)
+    rotation = haar(30, 0)
+
+    def baselines(sums, deviation):
+        turned = rotation / torch.as_tensor(deviation, dtype=torch.float32)
+        return best(sums.rotated(0, turned)).correlation.numpy()
+
+    np.testing.assert_allclose(best(plain.correlation()).correlation, best(moved.correlation()).correlation, atol=1e-5)
+    np.testing.assert_allclose(baselines(plain, y.std(0)), baselines(moved, scaled.std(0)), atol=1e-5)
+    assert abs(baselines(plain, 1.0).mean() - baselines(moved, 1.0).mean()) > 0.02
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_pairs_agree_with_numpy(offset):
+    """Chosen pairs, read without a product, in any cut."""
+    x, y = sample(3000, 8) + np.float32(offset), sample(3000, 8, seed=1)
+    y += 0.5 * (x - np.float32(offset))
+    cuts = [7, 1900]
+    pieces = zip(np.split(x, cuts), np.split(y, cuts), strict=True)
+    parts = [Pairs.of(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pieces]
+    found = parts[0] + parts[1] + parts[2]
+    np.testing.assert_allclose(found.correlation.numpy(), brute_force(x, y).diagonal(), atol=1e-6)
+
+
+def test_pairs_with_a_constant_side_are_undefined():
+    """Nan, whatever the constant."""
+    x, y = torch.as_tensor(sample(100, 3)), torch.as_tensor(sample(100, 3, seed=1))
+    x[:, 0], y[:, 2] = 0.3, 123.456
+    found = Pairs.of(x[:50], y[:50]) + Pairs.of(x[50:], y[50:])
+    assert torch.isnan(found.correlation).tolist() == [True, False, True]
