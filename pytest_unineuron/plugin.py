@@ -90,6 +90,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session_of(session.config).planner.finished(session.items)
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """What is about to be fetched and compared, before it is."""
+    if not any(map(_is_trial, items)):
+        return []
+    from pytest_unineuron.forecast import forecast
+
+    return list(forecast(session_of(config), items))
+
+
 # -- running -------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +164,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from pytest_unineuron.scheduler import ModelScheduling
 
-    return ModelScheduling(config, log, list(session.models))
+    try:
+        models = list(session.models)
+    except UnineuronError:
+        return None  # if there are trials, their collection says so
+    return ModelScheduling(config, log, models)
 
 
 # -- fixtures ------------------------------------------------------------------------------------------------

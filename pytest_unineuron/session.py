@@ -48,6 +48,11 @@ class Session:
         return source.labels(self.settings.model)
 
     @cached_property
+    def seeds(self) -> dict[str, source.Source]:
+        """The further seeds that were named, by label. Raises ModelError for one that cannot be."""
+        return source.labels(self.settings.seed)
+
+    @cached_property
     def new_data(self) -> dict[str, str]:
         """The corpora of new data by label. Raises CorpusError for one that cannot be."""
         return corpora_named.labels(self.settings.corpus)
@@ -95,7 +100,7 @@ class Session:
             )
         if "none" in given and len(given) > 1:
             raise OptionError(f"--unineuron-controls: none stands alone, but was given with {len(given) - 1} more")
-        for name in ("models", "new_data", "reference", "findings"):
+        for name in ("models", "seeds", "new_data", "reference", "findings"):
             getattr(self, name)
         if self.settings.out != options.defaults().out and (reason := obstacle(self.out)):
             raise OptionError(f"--unineuron-out={self.settings.out}: cannot be written to: {reason}")

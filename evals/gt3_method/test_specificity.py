@@ -1,6 +1,5 @@
 """GT3: does excess correlation single out units that are special, and nothing else?"""
 
-import numpy as np
 import pytest
 
 from pytest_unineuron import jackknife
@@ -27,5 +26,7 @@ def test_heads_are_universal(universality, measure):
     """What attention heads write is large at the same tokens in other seeds, whatever basis they write in."""
     measure.needs("further seeds", len(universality.seeds), at_least=2)
     measure.needs("heads", len(universality.heads), at_least=32)
-    excess = jackknife(lambda heads: np.nanmean(heads.excess), universality.heads)
-    measure("mean excess correlation of heads", excess, above=0.03, null=0.015)
+    # Random networks have a little excess everywhere, so a mean says nothing; single heads have none.
+    share = jackknife(lambda heads: heads.share(0.3), universality.heads)
+    measure("share of heads with excess above 0.3", share, above=0.05, null=0.02)
+    measure("mean excess correlation of heads", universality.heads.mean_excess)

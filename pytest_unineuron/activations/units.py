@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
 """MLP neurons after the activation function; the middle residual stream; what the heads' output projection
-reads; and one number per head, the norm of what it writes."""
+reads; and one number per head, the norm of what it writes beyond what is usual at that position."""
 KINDS = (NEURONS, DIMENSIONS, VALUES, HEADS)
 SITE = {NEURONS: POST, DIMENSIONS: RESIDUAL}
 
@@ -62,7 +62,7 @@ class Member:
                     parts[kind].append(self.change(site, index, units) if self.change else units)
 
         handles = [
-            self._module(a.out).register_forward_pre_hook(self._heads_hook(a, parts, chosen))
+            self._module(a.out).register_forward_pre_hook(self._heads_hook(a, parts, attended, chosen))
             for a in self.anatomy.attentions
         ]
         try:
@@ -76,18 +76,26 @@ class Member:
     def _module(self, path: str) -> Any:
         return self.model.get_submodule(path)
 
-    def _heads_hook(self, attention: Any, parts: dict[str, list[Tensor]], chosen: Tensor) -> Any:
-        """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O."""
+    def _heads_hook(self, attention: Any, parts: dict[str, list[Tensor]], attended: Tensor, chosen: Tensor) -> Any:
+        """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O.
+
+        A head that looks at everything writes less the more there is, so norms follow the position in any
+        model. The mean over the rows of the batch is taken off at every position; that leaves correlations
+        over documents what they were.
+        """
         if attention.out not in self._writes:
             weight = replay(self._module(attention.out), attention.heads * attention.dimension).weight.float()
             blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
             self._writes[attention.out] = torch.einsum("whi,whj->hij", blocks, blocks)  # [head, value, value]
+        there = attended.to(chosen.device).float()[..., None]  # [row, position, 1]
 
         def hook(module: Any, args: tuple[Any, ...]) -> None:
-            z = args[0].reshape(-1, attention.heads * attention.dimension)[chosen].float()  # [token, value]
+            z = args[0].reshape(-1, attention.heads * attention.dimension).float()  # [row·position, value]
             by_head = z.reshape(-1, attention.heads, attention.dimension)
             squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
-            parts[VALUES].append(z)
-            parts[HEADS].append(squares.clamp_min(0).sqrt())
+            norms = squares.clamp_min(0).sqrt().view(*attended.shape, attention.heads)  # [row, position, head]
+            usual = (norms * there).sum(dim=0) / there.sum(dim=0).clamp_min(1)
+            parts[VALUES].append(z[chosen])
+            parts[HEADS].append((norms - usual).flatten(0, 1)[chosen])
 
         return hook

@@ -15,7 +15,7 @@ import torch
 
 from pytest_unineuron.activations.units import HEADS, KINDS, NEURONS, Member
 from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Best, Covariation, Pairs, best
+from pytest_unineuron.statistics.correlation import Best, Covariation, Pairs, best_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -162,21 +162,17 @@ def _choose(sums: Covariation, *, absolute: bool, draws: int, seed: int) -> Choi
     """Partners by the sums of the choosing half, directly and in random bases."""
     deviation = sums.variance_y.sqrt()
     inverse = torch.where(deviation > 0, 1 / deviation, 0.0).float().split(sums.sizes)
-    bases, rotated, raw = [], [], []
+    layers, bases, rotated, raw = range(len(sums.sizes)), [], [], []
     for draw in range(draws):
         turned = [
             haar(size, (31 * seed + draw) * 1009 + layer).to(deviation.device) for layer, size in enumerate(sums.sizes)
         ]
         standardised = tuple(basis * scale for basis, scale in zip(turned, inverse, strict=True))
         bases.append(standardised)
-        rotated.append(best(_in_bases(sums, standardised), absolute=absolute))
-        raw.append(best(_in_bases(sums, turned), absolute=absolute).correlation)
-    direct = best(sums.correlation(), absolute=absolute)
+        rotated.append(best_of(map(sums.rotated, layers, standardised), absolute=absolute))
+        raw.append(best_of(map(sums.rotated, layers, turned), absolute=absolute).correlation)
+    direct = best_of(map(sums.correlation, layers), absolute=absolute)
     return Choice(direct, tuple(rotated), torch.stack(raw).mean(dim=0), tuple(bases), tuple(sums.sizes))
-
-
-def _in_bases(sums: Covariation, bases: Sequence[Tensor]) -> Tensor:
-    return torch.cat([sums.rotated(layer, basis) for layer, basis in enumerate(bases)], dim=1)
 
 
 def _joined(blocks: list[Choice]) -> Choice:

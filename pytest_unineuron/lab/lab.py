@@ -19,7 +19,7 @@ from pytest_unineuron.activations.universality import match
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
+from pytest_unineuron.errors import ModelError, OptionError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.universality import Universality
 from pytest_unineuron.lab.weights import Weights
@@ -27,7 +27,7 @@ from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models import check
 from pytest_unineuron.models.anatomy import Anatomy, dissect
 from pytest_unineuron.models.load import Loaded, load
-from pytest_unineuron.models.seeds import further
+from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
 from pytest_unineuron.models.view import View
 from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL
@@ -211,11 +211,8 @@ class Lab:
         return self._matched[key]
 
     def seeds(self, model: str) -> tuple[str, ...]:
-        """The further seeds of a model, as they would be typed: those asked for, or what the registry knows."""
-        source = self._sources[model]
-        named = tuple(spec for spec in self.settings.seed if spec != source.spec) or further(source)
-        if not named:
-            raise NotApplicable(f"no further seeds of {source.spec} are known; name some with --unineuron-seed")
+        """The further seeds a model is compared with. Raises NotApplicable if there are none."""
+        named = compared(self._sources[model], self.settings.seed)
         for spec in named:
             self._sources.setdefault(spec, parse(spec))
         return named

@@ -11,8 +11,11 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_unineuron import zoo
+from pytest_unineuron.errors import NotApplicable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_unineuron.models.source import Source
 
 AT_MOST = 2
@@ -40,6 +43,17 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (r"google/multiberts-seed_\d+", tuple(f"google/multiberts-seed_{i}" for i in range(25))),
 )
+
+
+def compared(source: Source, asked: Sequence[str]) -> tuple[str, ...]:
+    """The seeds a model is compared with, as they would be typed: those asked for, else what the registry knows.
+
+    Raises NotApplicable if there are none.
+    """
+    named = tuple(spec for spec in asked if spec != source.spec) or further(source)
+    if not named:
+        raise NotApplicable(f"no further seeds of {source.spec} are known; name some with --unineuron-seed")
+    return named
 
 
 def further(source: Source) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
@@ -96,20 +96,28 @@ class Covariation:
         mean = self._sums[1] / self.count
         return _positive(squares - mean**2, squares)
 
-    def covariance(self) -> Tensor:
-        """[unit of 1, unit of 2], float32."""
-        return self._cross / self.count - torch.outer(*(s / self.count for s in self._sums)).float()
+    def covariance(self, layer: int | None = None) -> Tensor:
+        """[unit of 1, unit of 2], float32; with one layer of the second model, or with all."""
+        columns = slice(None) if layer is None else self._columns(layer)
+        return (
+            self._cross[:, columns] / self.count
+            - torch.outer(self._sums[0] / self.count, self._sums[1][columns] / self.count).float()
+        )
 
-    def within(self) -> list[Tensor]:
-        """The second model's covariance within each layer, [unit, unit] each."""
-        means = (self._sums[1] / self.count).split(self.sizes)
-        return [w / self.count - torch.outer(m, m).float() for w, m in zip(self._within, means, strict=True)]
+    def _columns(self, layer: int) -> slice:
+        start = sum(self.sizes[:layer])
+        return slice(start, start + self.sizes[layer])
 
-    def correlation(self) -> Tensor:
+    def within(self, layer: int) -> Tensor:
+        """The covariance of the second model's units inside one layer, [unit, unit]."""
+        mean = self._sums[1][self._columns(layer)] / self.count
+        return self._within[layer] / self.count - torch.outer(mean, mean).float()
+
+    def correlation(self, layer: int | None = None) -> Tensor:
         """Pearson's ρ, [unit of 1, unit of 2]; nan where either unit never varied: undefined, not zero."""
-        scale = torch.outer(_deviation(self.variance_x), _deviation(self.variance_y))
-        found: Tensor = self.covariance() / scale
-        return found
+        columns = slice(None) if layer is None else self._columns(layer)
+        deviations = _deviation(self.variance_x), _deviation(self.variance_y[columns])
+        return self.covariance(layer).div_(deviations[0][:, None]).div_(deviations[1])
 
     def rotated(self, layer: int, rotation: Tensor) -> Tensor:
         """ρ of the first model's units with a layer of the second in another basis, [unit of 1, direction].
@@ -118,10 +126,9 @@ class Covariation:
         of standardised units.
         """
         rotation = rotation.float()
-        block = self.covariance().split(self.sizes, dim=1)[layer] @ rotation.T
-        variance = ((rotation @ self.within()[layer]) * rotation).sum(dim=1)
-        found: Tensor = block / torch.outer(_deviation(self.variance_x), _deviation(variance.double()))
-        return found
+        variance = ((rotation @ self.within(layer)) * rotation).sum(dim=1)
+        block = self.covariance(layer) @ rotation.T
+        return block.div_(_deviation(self.variance_x)[:, None]).div_(_deviation(variance.double()))
 
 
 def _positive(variance: Tensor, scale: Tensor) -> Tensor:
@@ -146,19 +153,26 @@ class Best:
     sign: Tensor
 
 
-def best(correlation: Tensor, *, absolute: bool = False) -> Best:
-    """The best match of every row, over all columns; with ``absolute``, the strongest of either sign."""
-    scores = correlation.abs() if absolute else correlation
-    known = scores.nan_to_num(nan=-torch.inf)
-    value, partner = known.max(dim=1)
+def best_of(blocks: Iterable[Tensor], *, absolute: bool = False) -> Best:
+    """The best match of every row over the columns of all blocks; ``absolute``: the strongest of either sign.
+
+    Blocks may be made one at a time, such as the layers of a model. Raises ValueError if there are none.
+    """
+    offset, found = 0, None
+    for block in blocks:
+        scores = (block.abs() if absolute else block).nan_to_num(nan=-torch.inf)
+        value, partner = scores.max(dim=1)
+        sign = torch.where(block.gather(1, partner[:, None])[:, 0] < 0, -1.0, 1.0) if absolute else value.new_ones(())
+        new = (value, partner + offset, sign.expand_as(value))
+        if found is not None:
+            better = value > found[0]
+            new = tuple(torch.where(better, a, b) for a, b in zip(new, found, strict=True))  # type: ignore[assignment]
+        found, offset = new, offset + block.shape[1]
+    if found is None:
+        raise ValueError("best_of needs a block of correlations; there was none")
+    value, partner, sign = found
     none = value == -torch.inf
-    chosen = correlation.gather(1, partner[:, None])[:, 0]
-    sign = torch.where(chosen < 0, -1.0, 1.0) if absolute else torch.ones_like(value)
-    return Best(
-        partner=torch.where(none, -1, partner),
-        correlation=torch.where(none, torch.nan, value),
-        sign=sign,
-    )
+    return Best(torch.where(none, -1, partner), torch.where(none, torch.nan, value), sign)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,9 @@
 
 Words are whole tokens. Every word carries one of many features, each a direction of its own, so that a neuron
 that reads one feature is heavy-tailed while a random direction sees a mixture of all and is not. All words
-share one more direction, against which neurons are turned off. Heads compare few directions. Nothing of this
-survives a shuffle or a rotation.
+share one more direction, against which neurons are turned off. Heads compare few directions, and read one feature
+each. Another seed draws other directions, but words keep their features, so its neurons fire on the same
+words. Nothing of this survives a shuffle or a rotation.
 """
 
 import torch
@@ -40,9 +41,10 @@ def save(folder, seed=0):
         plant_words(model.transformer.wte.weight, words, features, random)
         # Without them the few commonest words, always alike, would make some random directions heavy-tailed.
         model.transformer.wpe.weight.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
-        for block in model.transformer.h:
-            plant_neurons(block.mlp, features, random)
-            plant_heads(block.attn, random)
+        for number, block in enumerate(model.transformer.h):
+            # A layer has features of its own, so that neurons of other seeds are matched at the same depth.
+            plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
+            plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], random)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
@@ -61,13 +63,13 @@ def plant_words(embedding, words, features, random):
     embedding.add_(strength[:, None] * features[which] + SHARED * features[-1])
 
 
-def plant_neurons(mlp, features, random):
+def plant_neurons(mlp, features, own, random):
     """Most neurons read one feature and have a lower bias; all are turned off by what words share."""
     read = torch.nn.functional.normalize(torch.randn(NEURONS, WIDTH, generator=random), dim=1)
     bias = 0.07 + 0.02 * torch.randn(NEURONS, generator=random)
-    chosen = torch.randperm(FEATURES, generator=random)
+    chosen = torch.tensor(own)[torch.randperm(len(own), generator=random)]
     readers = NEURONS * 7 // 10
-    read[:readers] = features[chosen[torch.arange(readers) % FEATURES]]
+    read[:readers] = features[chosen[torch.arange(readers) % len(own)]]
     read[:NUMBER_NEURONS] = features[FEATURES]
     bias[:readers] -= 0.1
     read -= 0.4 * features[-1]
@@ -76,12 +78,14 @@ def plant_neurons(mlp, features, random):
     mlp.c_proj.weight.mul_(0.1)
 
 
-def plant_heads(attention, random):
-    """Queries and keys of every head lie almost along one direction."""
+def plant_heads(attention, features, random):
+    """Queries and keys of every head lie almost along one direction, and its values read one feature."""
     size, weight = WIDTH // HEADS, attention.c_attn.weight  # [width, query | key | value]
     for head in range(HEADS):
         for part in (0, WIDTH):
             rows = slice(part + head * size, part + (head + 1) * size)
             line = torch.outer(torch.randn(WIDTH, generator=random), torch.randn(size, generator=random))
             weight[:, rows] = 0.01 * line + 0.001 * torch.randn(WIDTH, size, generator=random)
+        rows = slice(2 * WIDTH + head * size, 2 * WIDTH + (head + 1) * size)
+        weight[:, rows] = torch.outer(features[head], torch.randn(size, generator=random))
     attention.c_proj.weight.mul_(0.1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Covariation, Pairs, best
+from pytest_unineuron.statistics.correlation import Covariation, Pairs, best_of
 from tests.strategies import cut_batches
 
 
@@ -15,6 +15,10 @@ def sample(tokens, units, seed=0):
     """Sparse, skewed, correlated activations, [token, unit]."""
     random = np.random.default_rng(seed)
     return (random.exponential(size=(tokens, units)) ** 2 @ (np.eye(units) + 0.2)).astype(np.float32)
+
+
+def best(*blocks, absolute=False):
+    return best_of(blocks, absolute=absolute)
 
 
 def gathered(x, y, sizes=None, cuts=()):
@@ -131,6 +135,19 @@ def test_more_units_cannot_lower_the_best_match():
     x, y = sample(800, 10), sample(800, 20, seed=1)
     few, many = (best(gathered(x, y[:, :size]).correlation()).correlation for size in (8, 20))
     assert (many >= few - 1e-6).all()
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_blocks_of_columns_are_one_matrix(absolute):
+    """Layer by layer, as the engine goes, or all at once; constant units among them."""
+    x, y = sample(500, 7), sample(500, 12, seed=1)
+    x[:, 2], y[:, :4] = 3, 1
+    found = gathered(x, -y, [4, 8])
+    whole = best(found.correlation(), absolute=absolute)
+    parts = best(found.correlation(0), found.correlation(1), absolute=absolute)
+    for name in ("partner", "correlation", "sign"):
+        np.testing.assert_allclose(getattr(parts, name).numpy(), getattr(whole, name).numpy())
+    assert whole.partner[2] == -1
 
 
 def test_opposites_count_where_signs_are_arbitrary():

@@ -91,6 +91,25 @@ def test_a_folder_without_weights(folder):
         load(parse(str(folder)))
 
 
+def test_a_folder_without_a_tokenizer(folder):
+    """Transformers would make an empty one, which reads every text alike."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match=r"its tokenizer (has \d+ tokens, its embedding 300; save|cannot be loaded)"):
+        load(parse(str(folder)))
+
+
+def test_a_tokenizer_of_another_model(folder):
+    """More tokens than the embedding has rows."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["added_tokens"] += [
+        {**tokenizer["added_tokens"][0], "id": 300 + i, "content": f"<{i}>"} for i in range(9)
+    ]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(ModelError, match="its tokenizer has 309 tokens, its embedding 300; save the model's own"):
+        load(parse(str(folder)))
+
+
 class Bomb:
     """Pickled, this writes a file when it is loaded."""
 

@@ -1,0 +1,60 @@
+"""What a run is about to do that may take long: models to fetch, models to compare, forward passes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.seeds import compared
+from pytest_unineuron.models.source import parse
+from pytest_unineuron.planning import PLANNED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pytest
+
+    from pytest_unineuron.models.source import Source
+    from pytest_unineuron.session import Session
+
+COMPARES = "unineuron_comparisons"
+"""The fixture of a trial that compares seeds."""
+
+
+def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
+    """One line per comparison of seeds and one per model that has to be fetched."""
+    chosen = [item for item in items if PLANNED in item.stash]
+    comparing = [item.stash[PLANNED].case for item in chosen if COMPARES in getattr(item, "fixturenames", ())]
+    models = list(dict.fromkeys(item.stash[PLANNED].case.model for item in chosen))
+    wanted = {session.models[label].spec: session.models[label] for label in models}
+    for label in dict.fromkeys(case.model for case in comparing):
+        try:
+            seeds = compared(session.models[label], session.settings.seed)
+        except NotApplicable:
+            continue
+        arms = len({(case.corpus, case.control, case.draw) for case in comparing if case.model == label})
+        yield (
+            f"{label} is compared with {', '.join(seeds)}: at most {arms * (1 + len(seeds))} forward passes over "
+            f"{session.settings.tokens} tokens, products within {session.settings.memory} GiB"
+        )
+        wanted |= {spec: parse(spec) for spec in seeds}
+    for source in wanted.values():
+        if source.hub and (size := _to_fetch(source)):
+            yield f"to be fetched: {source.spec}, {size}"
+
+
+def _to_fetch(source: Source) -> str:
+    """How much a model of the hub is to download; empty if it is here already."""
+    import huggingface_hub
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(source.hub, "config.json", revision=source.revision), str | os.PathLike):
+        return ""
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return "but the hub is switched off (HF_HUB_OFFLINE)"
+    try:
+        files = HfApi().model_info(source.hub, revision=source.revision, files_metadata=True).siblings or []
+    except Exception as error:  # no forecast is no reason to stop; loading says what is wrong
+        return f"size unknown ({type(error).__name__})"
+    return f"{sum(f.size or 0 for f in files if f.rfilename.endswith('.safetensors')) / 1e9:.2f} GB"

@@ -1,0 +1,65 @@
+"""``--unineuron-seed``, and what a run says before it fetches and compares."""
+
+import shutil
+
+import pytest
+
+COMPARES = """
+@pytest.mark.gt1(source="x", controls=["shifted-documents"])
+def test_compared(unineuron_universality):
+    measure("mean excess", unineuron_universality.neurons.mean_excess, above=0.5)
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tiny):
+    """Two seeds and another family, made before pytester takes stock of the modules that are imported."""
+    return tiny("gpt_neox", initializer_range=0.02), tiny("gpt_neox", initializer_range=0.03), tiny("gpt2")
+
+
+NEVER = "--unineuron-fail-on=never"
+NONE = "--unineuron-controls=none"
+
+
+def test_seeds_can_be_named(folders, trials):
+    """A model and a copy of it agree; the run said beforehand what it would compare."""
+    own, other, _ = folders
+    found = trials.write(COMPARES).run(
+        NEVER, f"--unineuron-model={own}", f"--unineuron-seed={other}", "--unineuron-tokens=4000", subprocess=True
+    )
+    assert found.ret == 0
+    found.result.stdout.fnmatch_lines([f"{own.name} is compared with {other}: at most 4 forward passes over 4000 *"])
+    (record,) = found.trial("compared[prose]")["subjects"].values()
+    assert record["cases"][0]["subject"]["measurements"][0]["value"] > 0.3
+    assert found.report["forward_passes"] == 4
+
+
+def test_a_model_without_seeds_is_not_applicable(folders, trials):
+    """NA, with the option that would help, and nothing is read."""
+    found = trials.write(COMPARES).run(NEVER, f"--unineuron-model={folders[2]}", subprocess=True)
+    assert found.ret == 0
+    (subject,) = found.trial("compared[prose]")["subjects"].values()
+    assert subject["outcome"] == "NA"
+    assert "name some with --unineuron-seed" in subject["reason"]
+    assert found.report["forward_passes"] == 0
+
+
+def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
+    """In one sentence: the same ids would mean other text."""
+    other = shutil.copytree(folders[2], tmp_path / "other")
+    text = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(text.replace('"Ġthe"', '"Ġteh"').replace("Ġt he", "Ġt eh"), encoding="utf-8")
+    found = trials.write(COMPARES).run(
+        NEVER, NONE, f"--unineuron-model={folders[2]}", f"--unineuron-seed={other}", subprocess=True
+    )
+    (subject,) = found.trial("compared[prose]")["subjects"].values()
+    assert subject["outcome"] == "ERROR"
+    assert found.ret == 1
+    assert "Traceback" not in found.result.stdout.str()
+
+
+def test_a_seed_that_cannot_be_is_refused(trials):
+    """Before anything is collected."""
+    found = trials.write(COMPARES).run("--unineuron-seed=nano:nobody", subprocess=True)
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines(["ERROR: model nano:nobody: there is no such nano model; there are *"])
