@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_unineuron import controls
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
@@ -18,14 +20,19 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.session import Session
 
-COMPARES = "unineuron_comparisons"
-"""The fixture of a trial that compares seeds."""
+COMPARES, REFERENCE = "unineuron_comparisons", "unineuron_reference_universality"
+"""The fixtures of a trial that compares seeds, and of one that does so on the reference corpus too."""
 
 
 def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
     """One line per comparison of seeds and one per model that has to be fetched."""
     chosen = [item for item in items if PLANNED in item.stash]
-    comparing = [item.stash[PLANNED].case for item in chosen if COMPARES in getattr(item, "fixturenames", ())]
+    comparing = [
+        replace(item.stash[PLANNED].case, corpus=corpus)
+        for item in chosen
+        if COMPARES in (fixtures := getattr(item, "fixturenames", ()))
+        for corpus in {item.stash[PLANNED].case.corpus, *([session.reference] if REFERENCE in fixtures else [])}
+    ]
     models = list(dict.fromkeys(item.stash[PLANNED].case.model for item in chosen))
     wanted = {session.models[label].spec: session.models[label] for label in models}
     for label in dict.fromkeys(case.model for case in comparing):
@@ -33,15 +40,21 @@ def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
             seeds = compared(session.models[label], session.settings.seed)
         except NotApplicable:
             continue
-        arms = len({(case.corpus, case.control, case.draw) for case in comparing if case.model == label})
+        arms = {(case.corpus, case.control, case.draw) for case in comparing if case.model == label}
+        # Arms that read the same text share the seeds' pass; one that shifts documents needs its own.
+        texts = {(corpus, control if _shifts(control) else "") for corpus, control, _ in arms}
         yield (
-            f"{label} is compared with {', '.join(seeds)}: at most {arms * (1 + len(seeds))} forward passes over "
-            f"{session.settings.tokens} tokens, products within {session.settings.memory} GiB"
+            f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes over "
+            f"at most {session.settings.tokens} tokens, within {session.settings.memory} GiB"
         )
         wanted |= {spec: parse(spec) for spec in seeds}
     for source in wanted.values():
         if source.hub and (size := _to_fetch(source)):
             yield f"to be fetched: {source.spec}, {size}"
+
+
+def _shifts(control: str) -> bool:
+    return bool(control) and controls.CONTROLS[control].replaces == controls.PAIRING
 
 
 def _to_fetch(source: Source) -> str:

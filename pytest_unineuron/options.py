@@ -70,7 +70,8 @@ OPTIONS = (
     Option("tokens", int, 60_000, "token budget per corpus and model", metavar="N"),
     Option("correlation-tokens", int, 24_000, "tokens at which seeds are compared, spread over the corpus",
            metavar="N"),
-    Option("memory", int, 8, "GiB that the products of two models may take", metavar="GIB"),
+    Option("memory", int, 8, "GiB for comparing seeds: half for products, half for the seeds' activations",
+           metavar="GIB"),
     Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
            metavar="N"),
     Option("batch", int, 0, "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, "

@@ -12,7 +12,7 @@ from pytest_unineuron.models.view import replay
 from pytest_unineuron.statistics import POST, RESIDUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -50,20 +50,21 @@ class Member:
         }.get(kind, [a.layer for a in self.anatomy.attentions])
         return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
 
-    def observe(self, ids: Tensor, attended: Tensor, counts: Tensor) -> dict[str, Tensor]:
-        """The units of every kind at the tokens that count, [token, unit], float32, layers side by side."""
-        parts: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
+    def observe(self, ids: Tensor, attended: Tensor, counts: Tensor, kinds: Sequence[str] = KINDS) -> dict[str, Tensor]:
+        """The units of these kinds at the tokens that count, [token, unit], float32, layers side by side."""
+        parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
         chosen = counts.flatten().to(self.model.device)
 
         def receive(site: str, index: int, values: Tensor) -> None:
-            for kind, of in SITE.items():
-                if site == of:
+            for kind in kinds:
+                if SITE.get(kind) == site:
                     units = values.reshape(-1, values.shape[-1])[chosen].float()
                     parts[kind].append(self.change(site, index, units) if self.change else units)
 
         handles = [
             self._module(a.out).register_forward_pre_hook(self._heads_hook(a, parts, attended, chosen))
             for a in self.anatomy.attentions
+            if VALUES in kinds
         ]
         try:
             with caught(self.model, self.anatomy.plan, receive):

@@ -14,20 +14,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.activations.units import HEADS, KINDS, NEURONS, Member
-from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Best, Covariation, Pairs, best_of
+from pytest_unineuron.statistics.correlation import Best, Centred, Covariation, Pairs, best_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
-    from pytest_unineuron.corpora.blocks import PairBatch
+    from pytest_unineuron.activations.counterpart import Counterpart
 
-    Progress = Callable[[Sequence[PairBatch]], Iterable[PairBatch]]
-
-DRAWS = 3
-"""Random bases per seed; the baseline is their mean."""
+    Progress = Callable[[Sequence[int]], Iterable[int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,23 +32,16 @@ class Choice:
 
     ``direct`` is the best unit of the seed for each unit, ``rotated`` the best direction in each random basis
     of its standardised units, ``raw`` the best ρ in a basis of unstandardised ones, the paper's baseline.
-    ``bases`` are the directions, [draw][layer] [direction, unit].
     """
 
     direct: Best
     rotated: tuple[Best, ...]
     raw: Tensor
-    bases: tuple[tuple[Tensor, ...], ...]
-    sizes: tuple[int, ...]
 
-    def columns(self, y: Tensor) -> Tensor:
-        """What every unit is compared with, [1 + draw, token, unit], from the seed's units [token, unit]."""
-        layers = y.split(self.sizes, dim=1)
-        found = [y[:, self.direct.partner.clamp_min(0)]]
-        for bases, chosen in zip(self.bases, self.rotated, strict=True):
-            turned = torch.cat([layer @ basis.T for layer, basis in zip(layers, bases, strict=True)], dim=1)
-            found.append(turned[:, chosen.partner.clamp_min(0)])
-        return torch.stack(found)
+    @property
+    def all(self) -> tuple[Best, ...]:
+        """What is compared: the unit, then one direction per random basis."""
+        return self.direct, *self.rotated
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,53 +61,53 @@ class Matches:
     @property
     def sign(self) -> Tensor:
         """The sign each comparison was chosen with."""
-        return torch.stack([self.choice.direct.sign, *(b.sign for b in self.choice.rotated)])
+        return torch.stack([chosen.sign for chosen in self.choice.all])
 
 
 def match(
-    subject: Member,
-    seeds: Sequence[Member],
-    batches: Sequence[PairBatch],
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
-    memory: float = 8e9,
-    progress: Progress | None = None,
+    subject: Member, seeds: Sequence[Counterpart], *, memory: float = 8e9, progress: Progress | None = None
 ) -> dict[str, list[Matches]]:
     """How the units of ``subject`` are matched in every one of ``seeds``, by kind of unit.
 
-    Even document groups choose, odd ones read. ``memory`` bounds the products in bytes: past it, the layers
-    of the subject are taken in blocks, and the choosing half is read once per block.
+    It reads the first side of the batches that the seeds read the second side of. ``memory`` bounds the
+    products in bytes: past it, the layers of the subject are taken in blocks, and the choosing half is read
+    once per block.
     """
-    halves = [[part for part in batches if part.group % 2 == half] for half in (0, 1)]
     chosen: dict[tuple[str, int], list[Choice]] = {}
     for number, rows in enumerate(_row_blocks(subject, seeds, memory)):
-        sums = _gather(subject, seeds, halves[0], rows, neurons_only=number > 0, progress=progress)
+        sums = gather(subject, seeds, rows, kinds=(NEURONS,) if number else KINDS, progress=progress)
         for (kind, index), of in sums.items():
-            made = _choose(of, absolute=_signless(subject, kind), draws=draws, seed=seed)
+            made = choose(of, seeds[index], kind, absolute=_signless(subject, kind))
             chosen.setdefault((kind, index), []).append(made)
     choices = {key: _joined(blocks) for key, blocks in chosen.items()}
     pairs: dict[tuple[str, int], dict[int, Pairs]] = {key: {} for key in choices}
-    for part in progress(halves[1]) if progress else halves[1]:
-        xs, all_ys = subject.observe(*part.first), [member.observe(*part.second) for member in seeds]
+    for number in _numbers(seeds, 1, progress):
+        batch = seeds[0].batches[number]
+        xs = {kind: Centred.of(units) for kind, units in subject.observe(*batch.first).items()}
         for (kind, index), choice in choices.items():
-            x, y = xs[kind], choice.columns(all_ys[index][kind])
-            new = Pairs.of(x.expand_as(y).transpose(0, 1), y.transpose(0, 1))
-            before = pairs[kind, index].get(part.group)
-            pairs[kind, index][part.group] = new if before is None else before + new
+            ys = seeds[index].compared(number)[kind]
+            new = Pairs.of(xs[kind], *(y.chosen(b.partner.clamp_min(0)) for y, b in zip(ys, choice.all, strict=True)))
+            before = pairs[kind, index].get(batch.group)
+            pairs[kind, index][batch.group] = new if before is None else before + new
     return {
         kind: [
-            _matches(subject, member, kind, choices[kind, index], pairs[kind, index])
-            for index, member in enumerate(seeds)
+            _matches(subject, seed.member, kind, choices[kind, index], pairs[kind, index])
+            for index, seed in enumerate(seeds)
         ]
         for kind in KINDS
         if (kind, 0) in choices
     }
 
 
-def _row_blocks(subject: Member, seeds: Sequence[Member], memory: float) -> list[slice]:
+def _numbers(seeds: Sequence[Counterpart], half: int, progress: Progress | None) -> Iterable[int]:
+    """The batches of one half, by number."""
+    numbers = [number for number, batch in enumerate(seeds[0].batches) if batch.group % 2 == half]
+    return progress(numbers) if progress else numbers
+
+
+def _row_blocks(subject: Member, seeds: Sequence[Counterpart], memory: float) -> list[slice]:
     """The subject's neurons in runs of whole layers, as many as the products of one run leave room for."""
-    columns = sum(sum(member.sizes(NEURONS)) for member in seeds)
+    columns = sum(seed.neurons for seed in seeds)
     blocks, start, stop = [], 0, 0
     for size in subject.sizes(NEURONS):
         if stop > start and 4.0 * (stop + size - start) * columns > memory:
@@ -128,25 +117,27 @@ def _row_blocks(subject: Member, seeds: Sequence[Member], memory: float) -> list
     return [*blocks, slice(start, stop)]
 
 
-def _gather(
+def gather(
     subject: Member,
-    seeds: Sequence[Member],
-    batches: Sequence[PairBatch],
-    rows: slice,
+    seeds: Sequence[Counterpart],
+    rows: slice = slice(None),
     *,
-    neurons_only: bool,
-    progress: Progress | None,
+    kinds: Sequence[str] = KINDS,
+    progress: Progress | None = None,
 ) -> dict[tuple[str, int], Covariation]:
-    """The co-moments of the subject's units with those of every seed, by kind and seed."""
+    """The co-moments of the subject's units with those of every seed on the choosing half, by kind and seed.
+
+    ``rows`` are the neurons of the subject that are taken; of the other kinds all are.
+    """
     sums: dict[tuple[str, int], Covariation] = {}
-    for part in progress(batches) if progress else batches:
-        xs = subject.observe(*part.first)
-        for index, member in enumerate(seeds):
-            ys = member.observe(*part.second)
-            for kind in [NEURONS] if neurons_only else [kind for kind in KINDS if kind in xs and kind in ys]:
+    for number in _numbers(seeds, 0, progress):
+        xs = subject.observe(*seeds[0].batches[number].first, kinds)
+        for index, seed in enumerate(seeds):
+            ys = seed.units(number)
+            for kind in [kind for kind in kinds if kind in xs and kind in ys]:
                 x = xs[kind][:, rows] if kind == NEURONS else xs[kind]
                 if (kind, index) not in sums:
-                    sums[kind, index] = Covariation(x.mean(0), ys[kind].mean(0), member.sizes(kind))
+                    sums[kind, index] = Covariation(x.mean(0), ys[kind].mean(0))
                 sums[kind, index].take(x, ys[kind])
     return sums
 
@@ -158,21 +149,18 @@ def _signless(subject: Member, kind: str) -> bool:
     return kind != HEADS
 
 
-def _choose(sums: Covariation, *, absolute: bool, draws: int, seed: int) -> Choice:
+def choose(sums: Covariation, seed: Counterpart, kind: str, *, absolute: bool) -> Choice:
     """Partners by the sums of the choosing half, directly and in random bases."""
-    deviation = sums.variance_y.sqrt()
-    inverse = torch.where(deviation > 0, 1 / deviation, 0.0).float().split(sums.sizes)
-    layers, bases, rotated, raw = range(len(sums.sizes)), [], [], []
-    for draw in range(draws):
-        turned = [
-            haar(size, (31 * seed + draw) * 1009 + layer).to(deviation.device) for layer, size in enumerate(sums.sizes)
+    columns, within = seed.columns(kind), seed.within[kind]
+    rotated, raw = (
+        [
+            best_of(map(sums.rotated, columns, within, bases), absolute=absolute)
+            for bases in seed.bases(kind, standardised=standardised)
         ]
-        standardised = tuple(basis * scale for basis, scale in zip(turned, inverse, strict=True))
-        bases.append(standardised)
-        rotated.append(best_of(map(sums.rotated, layers, standardised), absolute=absolute))
-        raw.append(best_of(map(sums.rotated, layers, turned), absolute=absolute).correlation)
-    direct = best_of(map(sums.correlation, layers), absolute=absolute)
-    return Choice(direct, tuple(rotated), torch.stack(raw).mean(dim=0), tuple(bases), tuple(sums.sizes))
+        for standardised in (True, False)
+    )
+    direct = best_of(map(sums.correlation, columns), absolute=absolute)
+    return Choice(direct, tuple(rotated), torch.stack([b.correlation for b in raw]).mean(dim=0))
 
 
 def _joined(blocks: list[Choice]) -> Choice:
@@ -184,8 +172,6 @@ def _joined(blocks: list[Choice]) -> Choice:
         direct=_beside([b.direct for b in blocks]),
         rotated=tuple(_beside(list(of_draw)) for of_draw in zip(*(b.rotated for b in blocks), strict=True)),
         raw=torch.cat([b.raw for b in blocks]),
-        bases=first.bases,
-        sizes=first.sizes,
     )
 
 

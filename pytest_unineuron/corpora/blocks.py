@@ -61,6 +61,11 @@ class PairBatch:
     first: Input
     second: Input
 
+    @property
+    def looked_at(self) -> int:
+        """Number of tokens that are looked at."""
+        return int(self.first[2].sum())
+
 
 @dataclass(frozen=True, eq=False)
 class Blocks:

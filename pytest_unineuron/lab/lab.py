@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from pytest_unineuron import controls
+from pytest_unineuron.activations.counterpart import Counterpart
 from pytest_unineuron.activations.sweep import Swept, sweep
 from pytest_unineuron.activations.units import Member
 from pytest_unineuron.activations.universality import match
@@ -90,6 +91,7 @@ class Lab:
         self._models: OrderedDict[Arm, Loaded] = OrderedDict()
         self._broken: dict[str, ModelError] = {}
         self._matched: dict[tuple[Arm, str], Universality] = {}
+        self._others: OrderedDict[tuple[str, str], list[Counterpart]] = OrderedDict()
         self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
         torch.set_num_threads(settings.threads or max(1, _cores() // workers))
         transformers.logging.set_verbosity_error()
@@ -225,16 +227,32 @@ class Lab:
                 raise ModelError(f"{name} has another tokenizer than {arm.model}: their tokens cannot be compared")
         change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
         subject = Member(self.loaded(arm).model, self.anatomy(arm.model), change)
-        others = [Member(self.loaded(Arm(name)).model, self.anatomy(name)) for name in seeds]
-        second = self._control_text(arm, blocks) if arm.replaces(controls.PAIRING) else None
-        batches = blocks.pairs(self._batch, at_most=self.settings.correlation_tokens, second=second)
-        for name in (arm.model, *seeds):
-            control = arm.control if name == arm.model else ""
-            self._note_pass(replace(arm, model=name, control=control), corpus)
-        found = match(subject, others, batches, memory=self.settings.memory * 2.0**30,
+        others = self._counterparts(arm, corpus, seeds)
+        self._note_pass(arm, corpus)
+        found = match(subject, others, memory=self.settings.memory * 2.0**29,
                       progress=self._bar(arm, f"{corpus} with {len(seeds)} seeds"))  # fmt: skip
-        tokens = sum(int(batch.first[2].sum()) for batch in batches)
+        tokens = sum(batch.looked_at for batch in others[0].batches)
         return Universality(found, seeds, tokens=tokens, documents=blocks.documents)
+
+    def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
+        """The seeds on a corpus, shared by all arms that read the same text. Those of the last two texts are kept."""
+        shifted = arm.replaces(controls.PAIRING)
+        key = (arm.model, corpus)
+        if key in self._others and not shifted:
+            self._others.move_to_end(key)
+            return self._others[key]
+        blocks = self.blocks(arm.model, corpus)
+        second = self._control_text(arm, blocks) if shifted else None
+        batches = blocks.pairs(self._batch, at_most=self.settings.correlation_tokens, second=second)
+        room = self.settings.memory * 2.0**29 / (2 * len(seeds))
+        for name in seeds:
+            self._note_pass(Arm(name, arm.control, arm.draw) if shifted else Arm(name), corpus)
+        made = [Counterpart(Member(self.loaded(Arm(n)).model, self.anatomy(n)), batches, room=room) for n in seeds]
+        if not shifted:
+            self._others[key] = made
+            while len(self._others) > 2:
+                self._others.popitem(last=False)
+        return made
 
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""

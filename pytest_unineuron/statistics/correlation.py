@@ -14,33 +14,32 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from torch import Tensor
+
+ALL = slice(None)
 
 
 class Covariation:
     """Co-moments of the units of two models over the same tokens, about a fixed shift.
 
-    ``take`` adds a batch, ``+`` joins two; the order and the cuts do not matter. ``sizes`` are the units of
-    each layer of the second model. The products are float32 sums of centred values, everything else is
-    float64; half precision input is widened first.
+    ``take`` adds a batch, ``+`` joins two; the order and the cuts do not matter. The products are float32 sums
+    of centred values, everything else is float64; half precision input is widened first.
     """
 
-    def __init__(self, shift_x: Tensor, shift_y: Tensor, sizes: Sequence[int]) -> None:
-        self.sizes = list(sizes)
+    def __init__(self, shift_x: Tensor, shift_y: Tensor) -> None:
         self._shift = (shift_x.float(), shift_y.float())
         device = shift_x.device
         self.count = 0
         self._sums = [torch.zeros(len(s), dtype=torch.float64, device=device) for s in self._shift]
-        self._squares = torch.zeros(len(shift_x), dtype=torch.float64, device=device)
+        self._squares = [torch.zeros(len(s), dtype=torch.float64, device=device) for s in self._shift]
         self._cross = torch.zeros(len(shift_x), len(shift_y), device=device)  # [unit of 1, unit of 2]
-        self._within = [torch.zeros(size, size, device=device) for size in self.sizes]
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, sizes: Sequence[int]) -> Self:
+    def of(cls, x: Tensor, y: Tensor) -> Self:
         """The co-moments of one batch: ``x`` [token, unit of 1], ``y`` [token, unit of 2], the same tokens."""
-        made = cls(x.float().mean(dim=0), y.float().mean(dim=0), sizes)
+        made = cls(x.float().mean(dim=0), y.float().mean(dim=0))
         made.take(x, y)
         return made
 
@@ -48,87 +47,53 @@ class Covariation:
         """Add a batch."""
         a, b = x.float() - self._shift[0], y.float() - self._shift[1]
         self.count += len(a)
-        self._sums[0] += a.sum(dim=0).double()
-        self._sums[1] += b.sum(dim=0).double()
-        self._squares += a.square().sum(dim=0).double()
+        for index, part in enumerate((a, b)):
+            self._sums[index] += part.sum(dim=0).double()
+            self._squares[index] += part.square().sum(dim=0).double()
         self._cross.addmm_(a.T, b)
-        for total, layer in zip(self._within, b.split(self.sizes, dim=1), strict=True):
-            total.addmm_(layer.T, layer)
 
     def __add__(self, other: Self) -> Self:
         """The co-moments of both together; the shift of the result is that of the first."""
-        moved = other.about(self._shift)
-        joined = type(self)(*self._shift, self.sizes)
-        joined.count = self.count + moved.count
-        joined._sums = [a + b for a, b in zip(self._sums, moved._sums, strict=True)]
-        joined._squares = self._squares + moved._squares
-        joined._cross = self._cross + moved._cross
-        joined._within = [a + b for a, b in zip(self._within, moved._within, strict=True)]
+        joined = type(self)(*self._shift)
+        joined.count = self.count + other.count
+        moves = [old.double() - new.double() for old, new in zip(other._shift, self._shift, strict=True)]
+        for index, move in enumerate(moves):
+            sums = other._sums[index]
+            joined._sums[index] = self._sums[index] + sums + other.count * move
+            joined._squares[index] = (
+                self._squares[index] + other._squares[index] + move * (2 * sums + other.count * move)
+            )
+        (d1, d2), (s1, s2), n = moves, other._sums, other.count
+        moved = other._cross.double() + torch.outer(d1, s2) + torch.outer(s1, d2) + n * torch.outer(d1, d2)
+        joined._cross = (self._cross.double() + moved).float()
         return joined
 
-    def about(self, shift: tuple[Tensor, Tensor]) -> Self:
-        """The same co-moments about another shift."""
-        d1, d2 = (old.double() - new.double() for old, new in zip(self._shift, shift, strict=True))
-        s1, s2 = self._sums
-        n = self.count
-        moved = type(self)(*shift, self.sizes)
-        moved.count = n
-        moved._sums = [s1 + n * d1, s2 + n * d2]
-        moved._squares = self._squares + 2 * d1 * s1 + n * d1**2
-        cross = self._cross.double() + torch.outer(d1, s2) + torch.outer(s1, d2) + n * torch.outer(d1, d2)
-        moved._cross = cross.float()
-        moved._within = [
-            (w.double() + torch.outer(d, s) + torch.outer(s, d) + n * torch.outer(d, d)).float()
-            for w, d, s in zip(self._within, d2.split(self.sizes), s2.split(self.sizes), strict=True)
-        ]
-        return moved
+    def covariance(self, columns: slice = ALL) -> Tensor:
+        """[unit of 1, unit of 2], float32, for these units of the second model."""
+        means = self._sums[0] / self.count, self._sums[1][columns] / self.count
+        return self._cross[:, columns] / self.count - torch.outer(*means).float()
 
-    @property
-    def variance_x(self) -> Tensor:
-        """Population variance of the first model's units, [unit of 1]; zero for one that never varied."""
-        mean = self._sums[0] / self.count
-        return _positive(self._squares / self.count - mean**2, self._squares / self.count)
-
-    @property
-    def variance_y(self) -> Tensor:
-        """Population variance of the second model's units, [unit of 2]."""
-        squares = torch.cat([within.diagonal() for within in self._within]).double() / self.count
-        mean = self._sums[1] / self.count
-        return _positive(squares - mean**2, squares)
-
-    def covariance(self, layer: int | None = None) -> Tensor:
-        """[unit of 1, unit of 2], float32; with one layer of the second model, or with all."""
-        columns = slice(None) if layer is None else self._columns(layer)
-        return (
-            self._cross[:, columns] / self.count
-            - torch.outer(self._sums[0] / self.count, self._sums[1][columns] / self.count).float()
-        )
-
-    def _columns(self, layer: int) -> slice:
-        start = sum(self.sizes[:layer])
-        return slice(start, start + self.sizes[layer])
-
-    def within(self, layer: int) -> Tensor:
-        """The covariance of the second model's units inside one layer, [unit, unit]."""
-        mean = self._sums[1][self._columns(layer)] / self.count
-        return self._within[layer] / self.count - torch.outer(mean, mean).float()
-
-    def correlation(self, layer: int | None = None) -> Tensor:
+    def correlation(self, columns: slice = ALL) -> Tensor:
         """Pearson's ρ, [unit of 1, unit of 2]; nan where either unit never varied: undefined, not zero."""
-        columns = slice(None) if layer is None else self._columns(layer)
-        deviations = _deviation(self.variance_x), _deviation(self.variance_y[columns])
-        return self.covariance(layer).div_(deviations[0][:, None]).div_(deviations[1])
+        x, y = self.deviation(0), self.deviation(1)[columns]
+        return self.covariance(columns).div_(x[:, None]).div_(y)
 
-    def rotated(self, layer: int, rotation: Tensor) -> Tensor:
-        """ρ of the first model's units with a layer of the second in another basis, [unit of 1, direction].
+    def rotated(self, columns: slice, within: Covariation, rotation: Tensor) -> Tensor:
+        """ρ of the first model's units with one layer of the second in another basis, [unit of 1, direction].
 
-        ``rotation`` [direction, unit] need not be orthogonal: scale its columns by 1/deviation for a rotation
-        of standardised units.
+        ``columns`` are the units of that layer, ``within`` are its co-moments with itself. ``rotation``
+        [direction, unit] need not be orthogonal: scale its columns by 1/deviation for a rotation of
+        standardised units.
         """
         rotation = rotation.float()
-        variance = ((rotation @ self.within(layer)) * rotation).sum(dim=1)
-        block = self.covariance(layer) @ rotation.T
-        return block.div_(_deviation(self.variance_x)[:, None]).div_(_deviation(variance.double()))
+        variance = ((rotation @ within.covariance()) * rotation).sum(dim=1)
+        block = self.covariance(columns) @ rotation.T
+        return block.div_(self.deviation(0)[:, None]).div_(_deviation(variance.double()))
+
+    def deviation(self, model: int) -> Tensor:
+        """The population deviation of the units of the first (0) or second (1) model, [unit]; nan for a constant."""
+        mean, square = self._sums[model] / self.count, self._squares[model] / self.count
+        return _deviation(_positive(square - mean**2, square))
 
 
 def _positive(variance: Tensor, scale: Tensor) -> Tensor:
@@ -176,10 +141,38 @@ def best_of(blocks: Iterable[Tensor], *, absolute: bool = False) -> Best:
 
 
 @dataclass(frozen=True, eq=False)
+class Centred:
+    """The units of one model in one batch, about their mean. ``mean`` and ``squares`` are [unit], float64.
+
+    ``values`` [unit, token] is float32 and lies unit by unit, so that chosen units are read in one go.
+    """
+
+    mean: Tensor
+    squares: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, units: Tensor) -> Self:
+        """From ``units`` [token, unit]."""
+        values = units.float().T.contiguous()
+        mean = values.mean(dim=1, keepdim=True)
+        values = values - mean
+        # What the rounded mean missed.
+        rest = values.mean(dim=1, keepdim=True)
+        values -= rest
+        return cls((mean.double() + rest.double())[:, 0], values.square().sum(dim=1).double(), values)
+
+    def chosen(self, index: Tensor) -> Centred:
+        """Only these units, in this order."""
+        return Centred(self.mean[index], self.squares[index], self.values[index])
+
+
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """Correlation of chosen pairs of units, gathered without products: one number per pair.
 
-    ``of`` takes [token, pair] twice. A sum: ``+`` joins two. Sums are float64 and centred.
+    A sum: ``+`` joins two. ``mean_x`` and ``xx`` are [pair]; the others are [pair], or [comparison, pair] where
+    several pairs share their first unit. Sums are float64 and centred.
     """
 
     count: float
@@ -190,18 +183,16 @@ class Pairs:
     xy: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor) -> Self:
-        """The sums of one batch."""
-        x, y = x.float(), y.float()
-        mx, my = x.mean(dim=0), y.mean(dim=0)
-        a, b = x - mx, y - my
-        n = float(len(x))
-        # What the rounded means miss is put right to first order; the rest is below float32.
-        da, db = a.mean(dim=0).double(), b.mean(dim=0).double()
-        xx = a.square().sum(dim=0).double() - n * da**2
-        yy = b.square().sum(dim=0).double() - n * db**2
-        xy = (a * b).sum(dim=0).double() - n * da * db
-        return cls(n, mx.double() + da, my.double() + db, xx, yy, xy)
+    def of(cls, x: Centred, *ys: Centred) -> Self:
+        """The sums of one batch: every unit of ``x`` with the unit in its place in each of ``ys``."""
+        return cls(
+            float(x.values.shape[1]),
+            x.mean,
+            torch.stack([y.mean for y in ys]),
+            x.squares,
+            torch.stack([y.squares for y in ys]),
+            torch.stack([(x.values * y.values).sum(dim=1).double() for y in ys]),
+        )
 
     def __add__(self, other: Self) -> Self:
         """The sums of both batches together (Chan, Golub and LeVeque 1983)."""

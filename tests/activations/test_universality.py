@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_unineuron.activations import universality
+from pytest_unineuron.activations.counterpart import Counterpart
 from pytest_unineuron.activations.units import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES, Member
-from pytest_unineuron.activations.universality import match
 from pytest_unineuron.controls.rotation import haar
 from pytest_unineuron.controls.shifted_documents import shifted_documents
 from pytest_unineuron.corpora.blocks import cut
@@ -20,6 +21,10 @@ from tests.models.tiny import build, tokenizer
 
 def member(model):
     return Member(model, dissect(Loaded(model, tokenizer(), "", None)))
+
+
+def match(subject, seeds, batches, *, draws=3, room=1e9, **kwargs):
+    return universality.match(subject, [Counterpart(s, batches, draws=draws, room=room) for s in seeds], **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +148,14 @@ def test_blocks_of_rows_give_the_same(batches):
     np.testing.assert_allclose(whole.paper, cut_up.paper, atol=1e-6)
 
 
+def test_without_room_for_activations_they_are_made_again(batches):
+    """With the same result."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    kept, made_again = (match(one, [two], batches, room=room) for room in (1e9, 0))
+    for kind in KINDS:
+        np.testing.assert_array_equal(Matched(kept[kind]).excess, Matched(made_again[kind]).excess)
+
+
 def test_a_text_is_read_once_by_every_model(batches):
     """A reference and k seeds take k + 1 passes."""
     seen = []
@@ -150,8 +163,11 @@ def test_a_text_is_read_once_by_every_model(batches):
     members = [member(model) for model in models]
     for number, model in enumerate(models):
         model.transformer.register_forward_hook(lambda *_, number=number: seen.append(number))
-    match(members[0], members[1:], batches)
+    seeds = [Counterpart(other, batches) for other in members[1:]]
+    universality.match(members[0], seeds)
     assert sorted(seen) == sorted([0, 1, 2] * len(batches))
+    universality.match(members[0], seeds)  # another arm: the seeds have read it
+    assert sorted(seen) == sorted([0, 0, 1, 2] * len(batches))
 
 
 def test_seeds_are_averaged(batches):

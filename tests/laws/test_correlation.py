@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Covariation, Pairs, best_of
+from pytest_unineuron.statistics.correlation import Centred, Covariation, Pairs, best_of
 from tests.strategies import cut_batches
 
 
@@ -21,12 +21,17 @@ def best(*blocks, absolute=False):
     return best_of(blocks, absolute=absolute)
 
 
-def gathered(x, y, sizes=None, cuts=()):
+def gathered(x, y, cuts=()):
     parts = [
-        Covariation.of(torch.as_tensor(a), torch.as_tensor(b), sizes or [y.shape[1]])
+        Covariation.of(torch.as_tensor(a), torch.as_tensor(b))
         for a, b in zip(np.split(x, cuts), np.split(y, cuts), strict=True)
     ]
     return sum(parts[1:], parts[0])
+
+
+def turned(x, y, rotation, columns=slice(None)):
+    """ρ with the directions of another basis, by the algebra."""
+    return gathered(x, y).rotated(columns, gathered(y[:, columns], y[:, columns]), rotation)
 
 
 def brute_force(x, y):
@@ -68,7 +73,7 @@ def test_a_cut_batch_adds_up_to_the_whole(case, seed):
 def test_taking_batches_is_adding_them():
     """About a fixed shift, as the engine does it, or each about its own mean."""
     x, y = sample(3000, 8), sample(3000, 6, seed=1)
-    taken = Covariation(torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0), [6])
+    taken = Covariation(torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0))
     for part in range(0, 3000, 500):
         taken.take(torch.as_tensor(x[part : part + 500]), torch.as_tensor(y[part : part + 500]))
     np.testing.assert_allclose(taken.correlation().numpy(), brute_force(x, y), atol=1e-6)
@@ -142,9 +147,9 @@ def test_blocks_of_columns_are_one_matrix(absolute):
     """Layer by layer, as the engine goes, or all at once; constant units among them."""
     x, y = sample(500, 7), sample(500, 12, seed=1)
     x[:, 2], y[:, :4] = 3, 1
-    found = gathered(x, -y, [4, 8])
+    found = gathered(x, -y)
     whole = best(found.correlation(), absolute=absolute)
-    parts = best(found.correlation(0), found.correlation(1), absolute=absolute)
+    parts = best(found.correlation(slice(4)), found.correlation(slice(4, 12)), absolute=absolute)
     for name in ("partner", "correlation", "sign"):
         np.testing.assert_allclose(getattr(parts, name).numpy(), getattr(whole, name).numpy())
     assert whole.partner[2] == -1
@@ -167,14 +172,14 @@ def test_a_rotation_needs_no_rotated_activations(standardised):
     """The algebra against activations rotated in float64, within each layer of its own."""
     x, y, sizes = sample(3000, 12), sample(3000, 20, seed=1) * np.float32(3), [8, 12]
     y[:, :6] += x[:, :6]
-    found = gathered(x, y, sizes)
     start = 0
     for layer, size in enumerate(sizes):
         rotation = haar(size, layer)
         if standardised:
             rotation = rotation / torch.as_tensor(y[:, start : start + size].std(axis=0))
-        turned = y[:, start : start + size].astype(np.float64) @ rotation.double().numpy().T
-        np.testing.assert_allclose(found.rotated(layer, rotation).numpy(), brute_force(x, turned), atol=1e-5)
+        columns = slice(start, start + size)
+        expected = brute_force(x, y[:, columns].astype(np.float64) @ rotation.double().numpy().T)
+        np.testing.assert_allclose(turned(x, y, rotation, columns).numpy(), expected, atol=1e-5)
         start += size
 
 
@@ -184,7 +189,7 @@ def test_isotropic_noise_has_no_excess():
     y = random.normal(size=(3000, 100)).astype(np.float32)
     x = (y @ random.normal(size=(100, 150)) + 5 * random.normal(size=(3000, 150))).astype(np.float32)
     found = gathered(x, y)
-    excess = best(found.correlation()).correlation - best(found.rotated(0, haar(100, 0))).correlation
+    excess = best(found.correlation()).correlation - best(turned(x, y, haar(100, 0))).correlation
     assert abs(excess.mean()) < 3 * excess.std() / np.sqrt(150)
 
 
@@ -196,13 +201,17 @@ def test_rescaling_changes_the_baseline_only_unless_standardised():
     plain, moved = gathered(x, y), gathered(x, scaled)
     rotation = haar(30, 0)
 
-    def baselines(sums, deviation):
-        turned = rotation / torch.as_tensor(deviation, dtype=torch.float32)
-        return best(sums.rotated(0, turned)).correlation.numpy()
+    def baselines(units, deviation):
+        basis = rotation / torch.as_tensor(deviation, dtype=torch.float32)
+        return best(turned(x, units, basis)).correlation.numpy()
 
     np.testing.assert_allclose(best(plain.correlation()).correlation, best(moved.correlation()).correlation, atol=1e-5)
-    np.testing.assert_allclose(baselines(plain, y.std(0)), baselines(moved, scaled.std(0)), atol=1e-5)
-    assert abs(baselines(plain, 1.0).mean() - baselines(moved, 1.0).mean()) > 0.02
+    np.testing.assert_allclose(baselines(y, y.std(0)), baselines(scaled, scaled.std(0)), atol=1e-5)
+    assert abs(baselines(y, 1.0).mean() - baselines(scaled, 1.0).mean()) > 0.02
+
+
+def centred(units):
+    return Centred.of(torch.as_tensor(units))
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
@@ -212,14 +221,23 @@ def test_pairs_agree_with_numpy(offset):
     y += 0.5 * (x - np.float32(offset))
     cuts = [7, 1900]
     pieces = zip(np.split(x, cuts), np.split(y, cuts), strict=True)
-    parts = [Pairs.of(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pieces]
+    parts = [Pairs.of(centred(a), centred(b)) for a, b in pieces]
     found = parts[0] + parts[1] + parts[2]
-    np.testing.assert_allclose(found.correlation.numpy(), brute_force(x, y).diagonal(), atol=1e-6)
+    np.testing.assert_allclose(found.correlation[0].numpy(), brute_force(x, y).diagonal(), atol=1e-6)
 
 
 def test_pairs_with_a_constant_side_are_undefined():
     """Nan, whatever the constant."""
     x, y = torch.as_tensor(sample(100, 3)), torch.as_tensor(sample(100, 3, seed=1))
     x[:, 0], y[:, 2] = 0.3, 123.456
-    found = Pairs.of(x[:50], y[:50]) + Pairs.of(x[50:], y[50:])
-    assert torch.isnan(found.correlation).tolist() == [True, False, True]
+    found = Pairs.of(centred(x[:50]), centred(y[:50])) + Pairs.of(centred(x[50:]), centred(y[50:]))
+    assert torch.isnan(found.correlation[0]).tolist() == [True, False, True]
+
+
+def test_several_comparisons_share_their_first_unit():
+    """What is read at once is what would be read apart; units can be chosen in any order."""
+    x, y = sample(400, 5), sample(400, 9, seed=1)
+    order = torch.tensor([8, 0, 3, 3, 1])
+    both = Pairs.of(centred(x), centred(y[:, :5]), centred(y).chosen(order)).correlation
+    for index, columns in enumerate((np.arange(5), order.numpy())):
+        np.testing.assert_allclose(both[index].numpy(), brute_force(x, y[:, columns]).diagonal(), atol=1e-6)

@@ -28,7 +28,9 @@ def test_seeds_can_be_named(folders, trials):
         NEVER, f"--unineuron-model={own}", f"--unineuron-seed={other}", "--unineuron-tokens=4000", subprocess=True
     )
     assert found.ret == 0
-    found.result.stdout.fnmatch_lines([f"{own.name} is compared with {other}: at most 4 forward passes over 4000 *"])
+    found.result.stdout.fnmatch_lines(
+        [f"{own.name} is compared with {other}: 4 forward passes over at most 4000 tokens, *"]
+    )
     (record,) = found.trial("compared[prose]")["subjects"].values()
     assert record["cases"][0]["subject"]["measurements"][0]["value"] > 0.3
     assert found.report["forward_passes"] == 4

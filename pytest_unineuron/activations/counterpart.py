@@ -1,0 +1,107 @@
+"""A further seed on one text: all that does not depend on the model it is compared with."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_unineuron.activations.units import KINDS, NEURONS, Member
+from pytest_unineuron.controls.rotation import haar
+from pytest_unineuron.statistics.correlation import Centred, Covariation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from pytest_unineuron.corpora.blocks import PairBatch
+
+DRAWS = 3
+"""Random bases; the baseline is the mean over them."""
+
+
+class Counterpart:
+    """One seed reading the second side of ``batches``, of which the even document groups choose and the odd read.
+
+    Model and control arms are all compared with the same seeds on the same text, so activations are kept in
+    memory where they fit into ``room`` (bytes), and are computed again each time where they do not. Nothing is
+    kept on disk.
+    """
+
+    def __init__(
+        self, member: Member, batches: Sequence[PairBatch], *, draws: int = DRAWS, seed: int = 0, room: float = 1e9
+    ) -> None:
+        self.member = member
+        self.batches = batches
+        self.draws = draws
+        self._seed = seed
+        slots = sum(batch.looked_at * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
+        fits = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in KINDS) <= room
+        # Kept by number of the batch.
+        self.units = lru_cache(maxsize=None if fits else 0)(self._units)
+        self.compared = lru_cache(maxsize=None if fits else 0)(self._compared)
+
+    def columns(self, kind: str) -> list[slice]:
+        """Where each layer lies among the units of a kind."""
+        ends = accumulate(self.member.sizes(kind), initial=0)
+        return [slice(start, stop) for start, stop in pairwise(ends)]
+
+    def _units(self, number: int) -> dict[str, Tensor]:
+        """The units of a batch by kind, [token, unit]."""
+        return self.member.observe(*self.batches[number].second)
+
+    @cached_property
+    def within(self) -> dict[str, list[Covariation]]:
+        """The co-moments of the units of every layer with one another on the choosing half, by kind."""
+        found: dict[str, list[Covariation]] = {}
+        for number, batch in enumerate(self.batches):
+            if batch.group % 2:
+                continue
+            for kind, units in self.units(number).items():
+                layers = [units[:, columns] for columns in self.columns(kind)]
+                if kind not in found:
+                    found[kind] = [Covariation(layer.mean(0), layer.mean(0)) for layer in layers]
+                for sums, layer in zip(found[kind], layers, strict=True):
+                    sums.take(layer, layer)
+        return found
+
+    def bases(self, kind: str, *, standardised: bool = True) -> list[list[Tensor]]:
+        """Random bases of every layer's units, [draw][layer] [direction, unit]."""
+        return self._standardised[kind] if standardised else self._plain(kind)
+
+    @cached_property
+    def _standardised(self) -> dict[str, list[list[Tensor]]]:
+        found = {}
+        for kind, layers in self.within.items():
+            scales = [1 / layer.deviation(1).nan_to_num(nan=torch.inf) for layer in layers]
+            found[kind] = [[b * s for b, s in zip(bases, scales, strict=True)] for bases in self._plain(kind)]
+        return found
+
+    def _plain(self, kind: str) -> list[list[Tensor]]:
+        return [
+            [
+                haar(size, (31 * self._seed + draw) * 1009 + layer).to(self.member.model.device)
+                for layer, size in enumerate(self.member.sizes(kind))
+            ]
+            for draw in range(self.draws)
+        ]
+
+    def _compared(self, number: int) -> dict[str, list[Centred]]:
+        """What units are compared with in a batch, by kind: the seed's units, then every random basis of them."""
+        found = {}
+        for kind, units in self._units(number).items():
+            layers = [units[:, columns] for columns in self.columns(kind)]
+            turned = [
+                torch.cat([layer @ basis.T for layer, basis in zip(layers, bases, strict=True)], dim=1)
+                for bases in self.bases(kind)
+            ]
+            found[kind] = [Centred.of(each) for each in (units, *turned)]
+        return found
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons it has."""
+        return sum(self.member.sizes(NEURONS))
