@@ -101,6 +101,7 @@ class Collector:
             self._results,
             policy=self._settings.policy,
             accept_vacuous=self._settings.accept_vacuous,
+            holm=self._settings.holm,
             settings=self._settings.as_dict(),
             models=dict(sorted(self._models.items())),
             corpora=dict(sorted(self._corpora.items())),

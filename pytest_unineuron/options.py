@@ -61,6 +61,7 @@ OPTIONS = (
     Option("control-draws", int, 1, "independent draws of each control", metavar="N"),
     Option("policy", str, "primary", "how trials make a criterion: primary, all, majority or any",
            choices=("primary", "all", "majority", "any"), metavar="POLICY"),
+    Option("holm", bool, False, "let a trial pass only after Holm's correction over all trials of its criterion"),
     Option("accept-vacuous", bool, False, "let trials count that a control passes too, as the notebook did"),
     Option("fail-on", str, "trial", "what makes the run fail: trial, criterion or never",
            choices=("trial", "criterion", "never"), metavar="WHAT"),
@@ -96,6 +97,7 @@ class Settings:
     controls: tuple[str, ...]
     control_draws: int
     policy: str
+    holm: bool
     accept_vacuous: bool
     fail_on: str
     out: str

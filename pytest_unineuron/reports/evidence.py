@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.checklist.criteria import CRITERIA
+from pytest_unineuron.checklist.holm import LEVEL, adjusted
 from pytest_unineuron.checklist.verdict import Verdict, overall, verdict
 from pytest_unineuron.trials.case import SUBJECT, Case
+from pytest_unineuron.trials.measurement import number
 from pytest_unineuron.trials.outcome import NOT_RUN, ArmResult, CaseResult, Outcome, together
 from pytest_unineuron.trials.trial import Trial
 
@@ -65,6 +67,11 @@ class SubjectRecord:
     def outcome(self) -> Outcome:
         """What the trial comes to on this model."""
         return together(case.outcome for case in self.cases)
+
+    @property
+    def p(self) -> float | None:
+        """The p-value of the trial as a whole: every case has to hold, so it is the largest."""
+        return max((case.result.subject.p for case in self.cases if case.result.subject.p is not None), default=None)
 
     @property
     def reason(self) -> str:
@@ -145,11 +152,18 @@ class Evidence:
 
 
 def gather(
-    planned: Iterable[Planned], results: Mapping[str, ArmResult], *, policy: str, accept_vacuous: bool, **rest: Any
+    planned: Iterable[Planned],
+    results: Mapping[str, ArmResult],
+    *,
+    policy: str,
+    accept_vacuous: bool = False,
+    holm: bool = False,
+    **rest: Any,
 ) -> Evidence:
     """The evidence of a run, from what was planned and what came back (by node id).
 
-    A planned item without a result is NOT_RUN; a result that nobody planned is not looked at.
+    A planned item without a result is NOT_RUN; a result that nobody planned is not looked at. ``holm`` asks
+    that trials pass after Holm's correction over all trials of their criterion on the same model.
     """
     arms: dict[tuple[Trial, str], dict[tuple[str, str], dict[str, ArmResult]]] = defaultdict(dict)
     for item in planned:
@@ -164,4 +178,29 @@ def gather(
             together_ = CaseResult(controls, results_of.get(SUBJECT, NOT_RUN))
             subjects[model].append(CaseRecord(variant, together_, *together_.outcome(accept_vacuous=accept_vacuous)))
         records.append(TrialRecord(trial, corpus, tuple(SubjectRecord(m, tuple(c)) for m, c in subjects.items())))
+    if holm:
+        records = _corrected(records)
     return Evidence(tuple(records), policy=policy, accept_vacuous=accept_vacuous, **rest)
+
+
+def _corrected(records: list[TrialRecord]) -> list[TrialRecord]:
+    """The same records, in which a PASS that does not survive Holm's correction is NA.
+
+    What has no p-value, having no sampling error, neither counts nor is touched.
+    """
+    families: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for record in records:
+        for subject in record.subjects:
+            if subject.p is not None:
+                families[record.trial.criterion, subject.model][record.name] = subject.p
+    corrected = {family: adjusted(p_values) for family, p_values in families.items()}
+
+    def again(record: TrialRecord, subject: SubjectRecord) -> SubjectRecord:
+        family = corrected.get((record.trial.criterion, subject.model), {})
+        p = family.get(record.name, 0.0)
+        if subject.outcome is not Outcome.PASS or p <= LEVEL:
+            return subject
+        reason = f"p = {number(p)} after Holm's correction over {len(family)} trials; {subject.reason}"
+        return replace(subject, cases=tuple(replace(c, outcome=Outcome.NA, reason=reason) for c in subject.cases))
+
+    return [replace(record, subjects=tuple(again(record, s) for s in record.subjects)) for record in records]

@@ -27,13 +27,24 @@ class Sample(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its standard error and 95 % interval; ``method`` says how they were made."""
+    """A value with its standard error and 95 % interval; ``method`` says how they were made.
+
+    ``degrees`` are the degrees of freedom of the error.
+    """
 
     value: float
     low: float
     high: float
     error: float
     method: str
+    degrees: int = 1
+
+    def p_value(self, bound: float, *, above: bool) -> float:
+        """The chance of an estimate at least this far beyond ``bound``, were the truth at the bound (Student's t)."""
+        distance = (self.value - bound) if above else (bound - self.value)
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(stats.t.sf(distance / self.error, self.degrees))
 
 
 def jackknife(statistic: Callable[..., float], *samples: Any, level: float = 0.95) -> Estimate:
@@ -61,9 +72,10 @@ def jackknife(statistic: Callable[..., float], *samples: Any, level: float = 0.9
         ], dtype=float)  # [group]  # fmt: skip
         variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
     error = float(np.sqrt(variance))
-    reach = float(stats.t.ppf(0.5 + level / 2, max(1, groups - 1))) * error
+    degrees = max(1, groups - 1)
+    reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
     method = f"delete-a-group jackknife over {groups} document groups"
-    return Estimate(value, value - reach, value + reach, error, method)
+    return Estimate(value, value - reach, value + reach, error, method, degrees)
 
 
 def over_units(statistic: Callable[[Any], float], values: Any, level: float = 0.95) -> Estimate:
@@ -76,7 +88,9 @@ def over_units(statistic: Callable[[Any], float], values: Any, level: float = 0.
     partial = np.array([statistic(np.delete(values, unit)) for unit in range(size)], dtype=float)
     error = float(np.sqrt((size - 1) / size * ((partial - partial.mean()) ** 2).sum())) if size > 1 else np.nan
     reach = float(stats.t.ppf(0.5 + level / 2, max(1, size - 1))) * error
-    return Estimate(value, value - reach, value + reach, error, f"delete-one jackknife over {size} units")
+    return Estimate(
+        value, value - reach, value + reach, error, f"delete-one jackknife over {size} units", max(1, size - 1)
+    )
 
 
 def over_splits(values: Any, level: float = 0.95) -> Estimate:
@@ -89,7 +103,14 @@ def over_splits(values: Any, level: float = 0.95) -> Estimate:
     error = float(values.std(ddof=1)) if len(values) > 1 else np.nan
     reach = float(stats.t.ppf(0.5 + level / 2, max(1, len(values) - 1))) * error
     value = float(values.mean())
-    return Estimate(value, value - reach, value + reach, error, f"half-sample replication, {len(values)} splits")
+    return Estimate(
+        value,
+        value - reach,
+        value + reach,
+        error,
+        f"half-sample replication, {len(values)} splits",
+        max(1, len(values) - 1),
+    )
 
 
 def against_draws(value: float, draws: Any, level: float = 0.95) -> Estimate:
@@ -101,4 +122,11 @@ def against_draws(value: float, draws: Any, level: float = 0.95) -> Estimate:
     error = float(draws.std(ddof=1) * np.sqrt(1 + 1 / len(draws))) if len(draws) > 1 else np.nan
     reach = float(stats.t.ppf(0.5 + level / 2, max(1, len(draws) - 1))) * error
     difference = float(value - draws.mean())
-    return Estimate(difference, difference - reach, difference + reach, error, f"against {len(draws)} null draws")
+    return Estimate(
+        difference,
+        difference - reach,
+        difference + reach,
+        error,
+        f"against {len(draws)} null draws",
+        max(1, len(draws) - 1),
+    )

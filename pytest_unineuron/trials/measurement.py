@@ -39,8 +39,8 @@ class Measurement:
 
     ``above`` and ``below`` are the bounds of the claim; ``null`` is the limit that a control must keep to
     on the other side of ``above`` (or of ``below``): a margin. ``low`` and ``high`` are the ends of a 95 %
-    interval made by ``method``. ``needed`` marks a minimum (tokens, heads, words) without which nothing
-    can be said. A value of None was undefined (nan) or infinite, and ``note`` says so.
+    interval made by ``method``; ``p`` is the one-sided p-value of the claim from the same error. ``needed``
+    marks a minimum (tokens, heads, words) without which nothing can be said. A value of None was undefined (nan) or infinite, and ``note`` says so.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Measurement:
     method: str = ""
     needed: bool = False
     note: str = ""
+    p: float | None = None
 
     @property
     def standing(self) -> Standing:
@@ -149,8 +150,11 @@ def measured(
     """
     if null is not None and above is None and below is None:
         raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
-    method, ends = "", interval
+    method, ends, p = "", interval, None
     if isinstance(value, Estimated):
+        sides = [(bound, side) for bound, side in ((above, True), (below, False)) if bound is not None]
+        if p_value := getattr(value, "p_value", None):
+            p = max((_plain(name, p_value(bound, above=side)) for bound, side in sides), default=None)
         method, ends, value = value.method, (value.low, value.high), value.value
     plain = _plain(name, value)
     low, high = (None, None) if ends is None else (_plain(name, ends[0]), _plain(name, ends[1]))
@@ -160,7 +164,8 @@ def measured(
     if low is not None and not (math.isfinite(low) and high is not None and math.isfinite(high)):
         low = high = None
         note = f"{note}; no interval" if note else "no interval could be made"
-    return Measurement(name, plain, unit, _maybe(above), _maybe(below), _maybe(null), low, high, method, note=note)
+    p = p if p is not None and math.isfinite(p) else None
+    return Measurement(name, plain, unit, _maybe(above), _maybe(below), _maybe(null), low, high, method, note=note, p=p)
 
 
 def _maybe(bound: float | None) -> float | None:

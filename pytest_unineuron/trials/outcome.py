@@ -57,6 +57,11 @@ class ArmResult:
         return Control.MISSED if finished else Control.UNFINISHED
 
     @property
+    def p(self) -> float | None:
+        """The p-value of the claim as a whole, the largest of its parts'; None if no part has one."""
+        return max((m.p for m in self.measurements if m.p is not None), default=None)
+
+    @property
     def broken_limits(self) -> str:
         """What a control measured beyond the limits set for controls."""
         return "; ".join(

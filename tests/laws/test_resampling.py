@@ -88,3 +88,23 @@ def test_a_further_draw_of_the_null_is_covered():
     random = np.random.default_rng(0)
     found = [against_draws(random.normal(), random.normal(size=20)) for _ in range(2000)]
     assert np.mean([f.low < 0 < f.high for f in found]) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_p_values_are_those_of_a_t_test(above):
+    """Of a mean over equal groups against a bound, and they agree with the interval."""
+    sample = groups(seed=4, size=30)
+    found = jackknife(lambda s: s.mean, sample)
+    means = [part.mean() for part in sample.parts]
+    for bound in (-0.1, 0.0, 0.02, found.low, found.high):
+        expected = stats.ttest_1samp(means, bound, alternative="greater" if above else "less").pvalue
+        assert found.p_value(bound, above=above) == pytest.approx(expected)
+    assert found.p_value(found.low if above else found.high, above=above) == pytest.approx(0.025)
+
+
+def test_p_values_without_any_error():
+    """What does not vary is beyond the bound or it is not."""
+    found = jackknife(lambda s: 1.0, groups())
+    assert found.p_value(0.5, above=True) == 0
+    assert found.p_value(0.5, above=False) == 1
+    assert found.p_value(1.0, above=True) == 1
