@@ -40,7 +40,8 @@ class Measurement:
     ``above`` and ``below`` are the bounds of the claim; ``null`` is the limit that a control must keep to
     on the other side of ``above`` (or of ``below``): a margin. ``low`` and ``high`` are the ends of a 95 %
     interval made by ``method``; ``p`` is the one-sided p-value of the claim from the same error. ``needed``
-    marks a minimum (tokens, heads, words) without which nothing can be said. A value of None was undefined (nan) or infinite, and ``note`` says so.
+    marks a minimum (tokens, heads, words) without which nothing can be said. A value of None was undefined
+    (nan) or infinite, and ``note`` says so.
     """
 
     name: str
