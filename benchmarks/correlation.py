@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -19,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from pytest_unineuron.activations.counterpart import Counterpart
 from pytest_unineuron.activations.units import NEURONS, Member
 from pytest_unineuron.activations.universality import choose, gather, match
-from pytest_unineuron.corpora.blocks import PairBatch
+from pytest_unineuron.corpora.blocks import Batch
 from pytest_unineuron.models.anatomy import Anatomy, dissect
 from pytest_unineuron.models.load import Loaded
 
@@ -51,8 +52,8 @@ def main() -> None:
         "two forwards and a product (the bound)": lambda: bound(members, batches),
         "the sums of one pair, baseline included": lambda: pair(members, batches, matched=False),
         "the same, with every best match": lambda: pair(members, batches, matched=True),
-        "one pair, all kinds of units, chosen and read": lambda: match(members[0], seeds(members[1:2], halves)),
-        "two seeds, all kinds of units, chosen and read": lambda: match(members[0], seeds(members[1:], halves)),
+        "one pair, all kinds of units, chosen and read": lambda: match(members[0], halves, seeds(members[1:2], halves)),
+        "two seeds, all kinds of units, chosen and read": lambda: match(members[0], halves, seeds(members[1:], halves)),
     }
     times: dict[str, list[float]] = {name: [] for name in variants}
     with torch.inference_mode():
@@ -79,42 +80,41 @@ def member(given: argparse.Namespace, seed: int) -> Member:
     return Member(model, found)
 
 
-def drawn(given: argparse.Namespace) -> list[PairBatch]:
+def drawn(given: argparse.Namespace) -> list[Batch]:
     """Random token ids, all of which count."""
     generator = torch.Generator().manual_seed(0)
     made = []
     for _ in range(given.batches):
         ids = torch.randint(given.vocabulary, (given.rows, given.context), generator=generator)
-        rows = (ids, torch.ones_like(ids), torch.ones_like(ids, dtype=torch.bool))
-        made.append(PairBatch(0, rows, rows))
+        made.append(Batch(0, ids, torch.ones_like(ids), torch.ones_like(ids, dtype=torch.bool), ids))
     return made
 
 
-def both_halves(batches: list[PairBatch]) -> list[PairBatch]:
+def both_halves(batches: list[Batch]) -> list[Batch]:
     """The same batches, in groups of which half choose and half read."""
-    return [PairBatch(number % 2, batch.first, batch.second) for number, batch in enumerate(batches)]
+    return [replace(batch, group=number % 2) for number, batch in enumerate(batches)]
 
 
-def bound(members: list[Member], batches: list[PairBatch]) -> None:
+def bound(members: list[Member], batches: list[Batch]) -> None:
     """What cannot be done without."""
     units = sum(members[0].sizes(NEURONS))
     product = torch.zeros(units, units)
-    x = torch.randn(batches[0].first[0].numel(), units)
+    x = torch.randn(batches[0].tokens, units)
     for batch in batches:
         for of in members[:2]:
-            of.model.base_model(input_ids=batch.first[0], attention_mask=batch.first[1], use_cache=False)
+            of.model.base_model(input_ids=batch.ids, attention_mask=batch.attended, use_cache=False)
         product.addmm_(x.T, x)
 
 
-def seeds(members: list[Member], batches: list[PairBatch]) -> list[Counterpart]:
+def seeds(members: list[Member], batches: list[Batch]) -> list[Counterpart]:
     """The other side, with everything still to do."""
     return [Counterpart(member, batches) for member in members]
 
 
-def pair(members: list[Member], batches: list[PairBatch], *, matched: bool) -> None:
+def pair(members: list[Member], batches: list[Batch], *, matched: bool) -> None:
     """The sums from which every correlation and every baseline follows; and best matches in one basis of each kind."""
     seed = Counterpart(members[1], batches, draws=1)
-    found = gather(members[0], [seed], kinds=(NEURONS,))[NEURONS, 0]
+    found = gather(members[0], batches, [seed], kinds=(NEURONS,))[NEURONS, 0]
     _ = seed.within
     if matched:
         choose(found, seed, NEURONS, absolute=False)

@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_unineuron import controls
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
@@ -41,8 +40,7 @@ def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
         except NotApplicable:
             continue
         arms = {(case.corpus, case.control, case.draw) for case in comparing if case.model == label}
-        # Arms that read the same text share the seeds' pass; one that shifts documents needs its own.
-        texts = {(corpus, control if _shifts(control) else "") for corpus, control, _ in arms}
+        texts = {corpus for corpus, _, _ in arms}  # all arms share the seeds' pass over a text
         yield (
             f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes over "
             f"at most {session.settings.tokens} tokens, within {session.settings.memory} GiB"
@@ -51,10 +49,6 @@ def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
     for source in wanted.values():
         if source.hub and (size := _to_fetch(source)):
             yield f"to be fetched: {source.spec}, {size}"
-
-
-def _shifts(control: str) -> bool:
-    return bool(control) and controls.CONTROLS[control].replaces == controls.PAIRING
 
 
 def _to_fetch(source: Source) -> str:

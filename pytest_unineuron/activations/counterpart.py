@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_unineuron.corpora.blocks import PairBatch
+    from pytest_unineuron.corpora.blocks import Batch
 
 DRAWS = 3
 """Random bases; the baseline is the mean over them."""
 
 
 class Counterpart:
-    """One seed reading the second side of ``batches``, of which the even document groups choose and the odd read.
+    """One seed reading ``batches``, of which the even document groups choose and the odd ones read.
 
     Model and control arms are all compared with the same seeds on the same text, so activations are kept in
     memory where they fit into ``room`` (bytes), and are computed again each time where they do not. Nothing is
@@ -32,13 +32,13 @@ class Counterpart:
     """
 
     def __init__(
-        self, member: Member, batches: Sequence[PairBatch], *, draws: int = DRAWS, seed: int = 0, room: float = 1e9
+        self, member: Member, batches: Sequence[Batch], *, draws: int = DRAWS, seed: int = 0, room: float = 1e9
     ) -> None:
         self.member = member
         self.batches = batches
         self.draws = draws
         self._seed = seed
-        slots = sum(batch.looked_at * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
+        slots = sum(batch.tokens * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
         fits = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in KINDS) <= room
         # Kept by number of the batch.
         self.units = lru_cache(maxsize=None if fits else 0)(self._units)
@@ -51,7 +51,7 @@ class Counterpart:
 
     def _units(self, number: int) -> dict[str, Tensor]:
         """The units of a batch by kind, [token, unit]."""
-        return self.member.observe(*self.batches[number].second)
+        return self.member.observe(self.batches[number])
 
     @cached_property
     def within(self) -> dict[str, list[Covariation]]:

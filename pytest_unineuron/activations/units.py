@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.models.anatomy import Anatomy
 
 NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
@@ -50,10 +51,10 @@ class Member:
         }.get(kind, [a.layer for a in self.anatomy.attentions])
         return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
 
-    def observe(self, ids: Tensor, attended: Tensor, counts: Tensor, kinds: Sequence[str] = KINDS) -> dict[str, Tensor]:
+    def observe(self, batch: Batch, kinds: Sequence[str] = KINDS) -> dict[str, Tensor]:
         """The units of these kinds at the tokens that count, [token, unit], float32, layers side by side."""
         parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
-        chosen = counts.flatten().to(self.model.device)
+        chosen = batch.counts.flatten().to(self.model.device)
 
         def receive(site: str, index: int, values: Tensor) -> None:
             for kind in kinds:
@@ -62,13 +63,13 @@ class Member:
                     parts[kind].append(self.change(site, index, units) if self.change else units)
 
         handles = [
-            self._module(a.out).register_forward_pre_hook(self._heads_hook(a, parts, attended, chosen))
+            self._module(a.out).register_forward_pre_hook(self._heads_hook(a, parts, batch.attended, chosen))
             for a in self.anatomy.attentions
             if VALUES in kinds
         ]
         try:
             with caught(self.model, self.anatomy.plan, receive):
-                forward(self.model, ids, attended, receive)
+                forward(self.model, batch.ids, batch.attended, receive)
         finally:
             for handle in handles:
                 handle.remove()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_unineuron.activations.counterpart import Counterpart
+    from pytest_unineuron.corpora.blocks import Batch
 
     Progress = Callable[[Sequence[int]], Iterable[int]]
 
@@ -65,25 +66,30 @@ class Matches:
 
 
 def match(
-    subject: Member, seeds: Sequence[Counterpart], *, memory: float = 8e9, progress: Progress | None = None
+    subject: Member,
+    batches: Sequence[Batch],
+    seeds: Sequence[Counterpart],
+    *,
+    memory: float = 8e9,
+    progress: Progress | None = None,
 ) -> dict[str, list[Matches]]:
-    """How the units of ``subject`` are matched in every one of ``seeds``, by kind of unit.
+    """How the units of ``subject``, reading ``batches``, are matched in every one of ``seeds``, by kind of unit.
 
-    It reads the first side of the batches that the seeds read the second side of. ``memory`` bounds the
-    products in bytes: past it, the layers of the subject are taken in blocks, and the choosing half is read
-    once per block.
+    The batches are those that the seeds read, with tokens in the same places. ``memory`` bounds the products
+    in bytes: past it, the layers of the subject are taken in blocks, and the choosing half is read once per
+    block.
     """
     chosen: dict[tuple[str, int], list[Choice]] = {}
     for number, rows in enumerate(_row_blocks(subject, seeds, memory)):
-        sums = gather(subject, seeds, rows, kinds=(NEURONS,) if number else KINDS, progress=progress)
+        sums = gather(subject, batches, seeds, rows, kinds=(NEURONS,) if number else KINDS, progress=progress)
         for (kind, index), of in sums.items():
             made = choose(of, seeds[index], kind, absolute=_signless(subject, kind))
             chosen.setdefault((kind, index), []).append(made)
     choices = {key: _joined(blocks) for key, blocks in chosen.items()}
     pairs: dict[tuple[str, int], dict[int, Pairs]] = {key: {} for key in choices}
-    for number in _numbers(seeds, 1, progress):
-        batch = seeds[0].batches[number]
-        xs = {kind: Centred.of(units) for kind, units in subject.observe(*batch.first).items()}
+    for number in _numbers(batches, 1, progress):
+        batch = batches[number]
+        xs = {kind: Centred.of(units) for kind, units in subject.observe(batch).items()}
         for (kind, index), choice in choices.items():
             ys = seeds[index].compared(number)[kind]
             new = Pairs.of(xs[kind], *(y.chosen(b.partner.clamp_min(0)) for y, b in zip(ys, choice.all, strict=True)))
@@ -99,9 +105,9 @@ def match(
     }
 
 
-def _numbers(seeds: Sequence[Counterpart], half: int, progress: Progress | None) -> Iterable[int]:
+def _numbers(batches: Sequence[Batch], half: int, progress: Progress | None) -> Iterable[int]:
     """The batches of one half, by number."""
-    numbers = [number for number, batch in enumerate(seeds[0].batches) if batch.group % 2 == half]
+    numbers = [number for number, batch in enumerate(batches) if batch.group % 2 == half]
     return progress(numbers) if progress else numbers
 
 
@@ -119,6 +125,7 @@ def _row_blocks(subject: Member, seeds: Sequence[Counterpart], memory: float) ->
 
 def gather(
     subject: Member,
+    batches: Sequence[Batch],
     seeds: Sequence[Counterpart],
     rows: slice = slice(None),
     *,
@@ -130,8 +137,8 @@ def gather(
     ``rows`` are the neurons of the subject that are taken; of the other kinds all are.
     """
     sums: dict[tuple[str, int], Covariation] = {}
-    for number in _numbers(seeds, 0, progress):
-        xs = subject.observe(*seeds[0].batches[number].first, kinds)
+    for number in _numbers(batches, 0, progress):
+        xs = subject.observe(batches[number], kinds)
         for index, seed in enumerate(seeds):
             ys = seed.units(number)
             for kind in [kind for kind in kinds if kind in xs and kind in ys]:

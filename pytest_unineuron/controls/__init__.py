@@ -54,7 +54,7 @@ CONTROLS = {
     ),
     "shifted-documents": Control(
         "pytest_unineuron.controls.shifted_documents:shifted_documents", PAIRING,
-        "both models and all texts; the second model reads another document than the first",
+        "the model, lengths and positions; it reads other documents than the seeds it is compared with",
     ),
     "random-tokens": Control(
         "pytest_unineuron.controls.random_tokens:random_tokens", TEXT,

@@ -1,32 +1,36 @@
-"""N4: the two models read different documents. What they still share is not about the text.
-
-The text of the second model is that of another document of nearly the same length, so that positions and
-lengths stay what they were.
-"""
+"""N4: the model reads other documents than the seeds it is compared with. What they still share is not the text."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from pytest_unineuron.corpora.blocks import Blocks
+    from pytest_unineuron.corpora.blocks import Block, Blocks
 
 
 def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int) -> Blocks:
-    """The same blocks in the same places, each with the text of another document.
+    """The same blocks in the same places and of the same lengths, each with the text of another document.
 
-    Blocks are ordered by length and every one takes the text of the ``1 + seed % 5``-th after it that is of
-    another document. Groups stay those of the first model.
+    Blocks are ordered by length, and every one takes its text from the ``1 + seed % 5``-th longer one of another
+    document, as much as it has room for; the longest, for which there is none, from the others in turn.
+    Special tokens stay where they are.
     """
     del tokenizer
-    order = sorted(range(len(blocks.blocks)), key=lambda i: (-len(blocks.blocks[i].ids), i))
+    order = sorted(range(len(blocks.blocks)), key=lambda i: (len(blocks.blocks[i].ids), i))
     made = list(blocks.blocks)
     for place, index in enumerate(order):
         own = blocks.blocks[index]
         later = (order[(place + step) % len(order)] for step in range(1 + seed % 5, len(order) + 5))
-        other = next(blocks.blocks[i] for i in later if blocks.blocks[i].document != own.document)
-        made[index] = replace(other, document=own.document)
+        other = next((b for b in (blocks.blocks[i] for i in later) if b.document != own.document), own)
+        made[index] = _with_text_of(own, other)
     return replace(blocks, blocks=tuple(made))
+
+
+def _with_text_of(own: Block, other: Block) -> Block:
+    text = cycle([token for token, counts in zip(other.ids, other.counts, strict=True) if counts])
+    ids = [next(text) if counts else token for token, counts in zip(own.ids, own.counts, strict=True)]
+    return replace(own, ids=tuple(ids))

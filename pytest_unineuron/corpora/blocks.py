@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,24 +49,6 @@ class Batch:
         return int(self.counts.sum())
 
 
-Input = tuple["Tensor", "Tensor", "Tensor"]
-"""Token ids, what is attended to, and which tokens are looked at, [row, position] each."""
-
-
-@dataclass(frozen=True, eq=False)
-class PairBatch:
-    """What two models read at the same time: the same rows, unless a control gives the second others."""
-
-    group: int
-    first: Input
-    second: Input
-
-    @property
-    def looked_at(self) -> int:
-        """Number of tokens that are looked at."""
-        return int(self.first[2].sum())
-
-
 @dataclass(frozen=True, eq=False)
 class Blocks:
     """A corpus as one model reads it."""
@@ -88,45 +70,34 @@ class Blocks:
 
     def batches(self, tokens: int) -> Iterator[Batch]:
         """Every block once, longest first within its group, about ``tokens`` positions at a time."""
-        for rows in self._rows(tokens):
-            blocks = [self.blocks[i] for i in rows]
-            yield self._padded(blocks[0].document % self.groups, blocks)
+        by_group: dict[int, list[Block]] = defaultdict(list)
+        for block in self.blocks:
+            by_group[block.document % self.groups].append(block)
+        for group, blocks in sorted(by_group.items()):
+            blocks.sort(key=lambda block: -len(block.ids))
+            while blocks:
+                rows = max(1, tokens // len(blocks[0].ids))
+                yield self._padded(group, blocks[:rows])
+                blocks = blocks[rows:]
 
-    def _rows(self, tokens: int) -> Iterator[list[int]]:
-        """The numbers of the blocks of each batch."""
-        by_group: dict[int, list[int]] = defaultdict(list)
-        for number, block in enumerate(self.blocks):
-            by_group[block.document % self.groups].append(number)
-        for _, numbers in sorted(by_group.items()):
-            numbers.sort(key=lambda number: -len(self.blocks[number].ids))
-            while numbers:
-                rows = max(1, tokens // len(self.blocks[numbers[0]].ids))
-                yield numbers[:rows]
-                numbers = numbers[rows:]
+    def thinned(self, tokens: int, *, at_most: int) -> list[Batch]:
+        """The same batches, in which only every n-th token of text counts, ``at_most`` in all.
 
-    def pairs(self, tokens: int, *, at_most: int, second: Blocks | None = None) -> list[PairBatch]:
-        """Batches for two models, in which every n-th token of text is looked at, ``at_most`` in all.
-
-        Neighbouring tokens repeat one another, so leaving most of them out loses little, and what is not
-        looked at costs nothing in a product. ``second`` gives the other model other text in the same places.
+        Neighbouring tokens repeat one another, so leaving most of them out loses little, and what does not
+        count costs nothing in a product.
         """
         step = -(-self.tokens // at_most)
         made, seen = [], 0
-        for rows in self._rows(tokens):
-            group = self.blocks[rows[0]].document % self.groups
-            first, other = (b._padded(group, [b.blocks[i] for i in rows]) for b in (self, second or self))
-            width = min(first.ids.shape[1], other.ids.shape[1])
-            both = first.counts[:, :width] & other.counts[:, :width]
-            running = both.flatten().cumsum(0).view_as(both) - 1 + seen
-            looked_at = both & (running % step == 0)
-            seen += int(both.sum())
-            if bool(looked_at.any()):
-                made.append(PairBatch(first.group, *((b.ids[:, :width], b.attended[:, :width], looked_at)
-                                                     for b in (first, other))))  # fmt: skip
+        for batch in self.batches(tokens):
+            running = batch.counts.flatten().cumsum(0).view_as(batch.counts) - 1 + seen
+            seen += batch.tokens
+            thin = replace(batch, counts=batch.counts & (running % step == 0))
+            if thin.tokens:
+                made.append(thin)
         return made
 
     def _padded(self, group: int, blocks: list[Block]) -> Batch:
-        longest = max(len(block.ids) for block in blocks)
+        longest = len(blocks[0].ids)
         ids = torch.full((len(blocks), longest), self.padding)
         attended = torch.zeros((len(blocks), longest), dtype=torch.int64)
         counts = torch.zeros((len(blocks), longest), dtype=torch.bool)

@@ -227,32 +227,29 @@ class Lab:
                 raise ModelError(f"{name} has another tokenizer than {arm.model}: their tokens cannot be compared")
         change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
         subject = Member(self.loaded(arm).model, self.anatomy(arm.model), change)
-        others = self._counterparts(arm, corpus, seeds)
+        own = self._control_text(arm, blocks) if arm.replaces(controls.PAIRING) else blocks
+        batches = own.thinned(self._batch, at_most=self.settings.correlation_tokens)
+        others = self._counterparts(arm.model, corpus, seeds)
         self._note_pass(arm, corpus)
-        found = match(subject, others, memory=self.settings.memory * 2.0**29,
+        found = match(subject, batches, others, memory=self.settings.memory * 2.0**29,
                       progress=self._bar(arm, f"{corpus} with {len(seeds)} seeds"))  # fmt: skip
-        tokens = sum(batch.looked_at for batch in others[0].batches)
+        tokens = sum(batch.tokens for batch in batches)
         return Universality(found, seeds, tokens=tokens, documents=blocks.documents)
 
-    def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
-        """The seeds on a corpus, shared by all arms that read the same text. Those of the last two texts are kept."""
-        shifted = arm.replaces(controls.PAIRING)
-        key = (arm.model, corpus)
-        if key in self._others and not shifted:
-            self._others.move_to_end(key)
-            return self._others[key]
-        blocks = self.blocks(arm.model, corpus)
-        second = self._control_text(arm, blocks) if shifted else None
-        batches = blocks.pairs(self._batch, at_most=self.settings.correlation_tokens, second=second)
-        room = self.settings.memory * 2.0**29 / (2 * len(seeds))
-        for name in seeds:
-            self._note_pass(Arm(name, arm.control, arm.draw) if shifted else Arm(name), corpus)
-        made = [Counterpart(Member(self.loaded(Arm(n)).model, self.anatomy(n)), batches, room=room) for n in seeds]
-        if not shifted:
-            self._others[key] = made
-            while len(self._others) > 2:
-                self._others.popitem(last=False)
-        return made
+    def _counterparts(self, model: str, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
+        """The seeds of a model on a corpus, shared by all its arms. Those of the last two texts are kept."""
+        key = (model, corpus)
+        if key not in self._others:
+            batches = self.blocks(model, corpus).thinned(self._batch, at_most=self.settings.correlation_tokens)
+            room = self.settings.memory * 2.0**29 / (2 * len(seeds))
+            for name in seeds:
+                self._note_pass(Arm(name), corpus)
+            members = [Member(self.loaded(Arm(name)).model, self.anatomy(name)) for name in seeds]
+            self._others[key] = [Counterpart(member, batches, room=room) for member in members]
+        self._others.move_to_end(key)
+        while len(self._others) > 2:
+            self._others.popitem(last=False)
+        return self._others[key]
 
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""

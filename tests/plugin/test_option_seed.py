@@ -29,11 +29,11 @@ def test_seeds_can_be_named(folders, trials):
     )
     assert found.ret == 0
     found.result.stdout.fnmatch_lines(
-        [f"{own.name} is compared with {other}: 4 forward passes over at most 4000 tokens, *"]
+        [f"{own.name} is compared with {other}: 3 forward passes over at most 4000 tokens, *"]
     )
     (record,) = found.trial("compared[prose]")["subjects"].values()
     assert record["cases"][0]["subject"]["measurements"][0]["value"] > 0.3
-    assert found.report["forward_passes"] == 4
+    assert found.report["forward_passes"] == 3
 
 
 def test_a_model_without_seeds_is_not_applicable(folders, trials):
