@@ -86,7 +86,8 @@ def drawn(given: argparse.Namespace) -> list[Batch]:
     made = []
     for _ in range(given.batches):
         ids = torch.randint(given.vocabulary, (given.rows, given.context), generator=generator)
-        made.append(Batch(0, ids, torch.ones_like(ids), torch.ones_like(ids, dtype=torch.bool), ids))
+        every = torch.ones_like(ids, dtype=torch.bool)
+        made.append(Batch(0, ids, torch.ones_like(ids), every, ids, 0, every))
     return made
 
 

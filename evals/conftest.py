@@ -1,12 +1,6 @@
 """Short names for the plugin's fixtures, so that a trial reads like a lab note."""
 
-import os
-
 import pytest
-
-# Threads that spin while they wait make torch forty times slower when another process wants the core. OpenMP
-# reads this once, when the first trial imports torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture

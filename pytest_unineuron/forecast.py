@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import NotApplicable
@@ -19,19 +18,11 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.session import Session
 
-COMPARES, REFERENCE = "unineuron_comparisons", "unineuron_reference_universality"
-"""The fixtures of a trial that compares seeds, and of one that does so on the reference corpus too."""
-
 
 def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
     """One line per comparison of seeds and one per model that has to be fetched."""
+    comparing = session.planner.comparing
     chosen = [item for item in items if PLANNED in item.stash]
-    comparing = [
-        replace(item.stash[PLANNED].case, corpus=corpus)
-        for item in chosen
-        if COMPARES in (fixtures := getattr(item, "fixturenames", ()))
-        for corpus in {item.stash[PLANNED].case.corpus, *([session.reference] if REFERENCE in fixtures else [])}
-    ]
     models = list(dict.fromkeys(item.stash[PLANNED].case.model for item in chosen))
     wanted = {session.models[label].spec: session.models[label] for label in models}
     for label in dict.fromkeys(case.model for case in comparing):

@@ -68,7 +68,7 @@ OPTIONS = (
     Option("out", str, "evaluation", "folder for the summary and the reports", metavar="FOLDER"),
     Option("findings", str, "", "a checkout of the paper's repository, to report its published neurons",
            metavar="FOLDER"),
-    Option("tokens", int, 60_000, "token budget per corpus and model", metavar="N"),
+    Option("tokens", int, 44_000, "token budget per corpus and model", metavar="N"),
     Option("correlation-tokens", int, 24_000, "tokens at which seeds are compared, spread over the corpus",
            metavar="N"),
     Option("memory", int, 8, "GiB for comparing seeds: half for products, half for the seeds' activations",

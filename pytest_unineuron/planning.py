@@ -23,7 +23,9 @@ CASE = "unineuron_case"
 """The fixture that carries an item's assignment."""
 CORPUS = "unineuron_corpus"
 """Asking for this fixture makes one item per corpus."""
-READS = {"unineuron_sweeps": controls.ACTIVATIONS, "unineuron_comparisons": controls.SEEDS}
+COMPARES, REFERENCE = "unineuron_comparisons", "unineuron_reference_universality"
+"""Fixtures of a trial that compares seeds, and of one that does so on the reference corpus."""
+READS = {"unineuron_sweeps": controls.ACTIVATIONS, COMPARES: controls.SEEDS}
 """Fixtures that tell what a trial reads besides weights."""
 PLANNED = pytest.StashKey[Planned]()
 
@@ -45,6 +47,7 @@ class Planner:
         self._deselected: dict[str, Planned] = {}
         self._functions: dict[str, str] = {}
         self.plan: list[dict[str, Any]] = []
+        self.comparing: list[Case] = []
 
     def assign(self, metafunc: pytest.Metafunc) -> None:
         """Give a marked test function its items. What is wrong with it is a collection error in one line."""
@@ -125,11 +128,23 @@ class Planner:
 
     def finished(self, items: Iterable[pytest.Item]) -> None:
         """Collection is over: this is the plan. Without a selected trial there is none."""
-        chosen = [item.stash[PLANNED] for item in items if PLANNED in item.stash]
+        items = [item for item in items if PLANNED in item.stash]
+        chosen = [item.stash[PLANNED] for item in items]
+        self.comparing = [
+            replace(item.stash[PLANNED].case, corpus=corpus)
+            for item in items
+            for corpus in self._compared_on(item.stash[PLANNED].case, getattr(item, "fixturenames", ()))
+        ]
         if chosen:
             self.plan = [planned.as_dict() for planned in (*chosen, *self._deselected.values())]
             if not self._session.worker:
                 self._session.collector.plan(self.plan)
+
+    def _compared_on(self, case: Case, fixtures: Iterable[str]) -> set[str]:
+        """The corpora on which an item compares seeds."""
+        if COMPARES not in fixtures:
+            return set()
+        return {case.corpus} | ({self._session.reference} if REFERENCE in fixtures else set())
 
 
 def assigned(item: pytest.Item) -> Assignment | None:

@@ -84,6 +84,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
         session_of(items[0].config).planner.deselected(items)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the terminal asks for the forecast
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The plan is complete."""
     if any(map(_is_trial, session.items)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_unineuron import controls, options
+from pytest_unineuron import controls, openmp, options
 from pytest_unineuron.collector import Collector
 from pytest_unineuron.corpora import find as corpora_named
 from pytest_unineuron.errors import OptionError
@@ -65,16 +65,16 @@ class Session:
     @cached_property
     def lab(self) -> Lab:
         """The lab; making it imports torch, so it is made when a trial first asks for it."""
-        # Threads that spin while they wait make torch forty times slower when another process wants the core;
-        # OpenMP reads this once, when torch is imported.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        openmp.settle()
         from pytest_unineuron.lab import Lab
         from pytest_unineuron.progress import bar
 
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         corpora = {**self.new_data, self.reference: self.settings.reference}
+        comparing = {(case.model, case.corpus) for case in self.planner.comparing}
         drawn = bar(self.config)
-        return Lab(self.settings, self.models, corpora, workers=workers, progress=drawn.over if drawn else None)
+        return Lab(self.settings, self.models, corpora, workers=workers, comparing=comparing,
+                   progress=drawn.over if drawn else None)  # fmt: skip
 
     @property
     def has_lab(self) -> bool:

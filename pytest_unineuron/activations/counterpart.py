@@ -38,7 +38,7 @@ class Counterpart:
         self.batches = batches
         self.draws = draws
         self._seed = seed
-        slots = sum(batch.tokens * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
+        slots = sum(batch.compared * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
         fits = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in KINDS) <= room
         # Kept by number of the batch.
         self.units = lru_cache(maxsize=None if fits else 0)(self._units)
@@ -58,7 +58,7 @@ class Counterpart:
         """The co-moments of the units of every layer with one another on the choosing half, by kind."""
         found: dict[str, list[Covariation]] = {}
         for number, batch in enumerate(self.batches):
-            if batch.group % 2:
+            if batch.group % 2 or not batch.compared:
                 continue
             for kind, units in self.units(number).items():
                 layers = [units[:, columns] for columns in self.columns(kind)]

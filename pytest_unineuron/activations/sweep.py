@@ -57,6 +57,55 @@ class Swept:
         return reduce(add, (group[site, name] for group in self.sums))
 
 
+class Sweeper:
+    """Gathers what a pass of a model over ``blocks`` has to say, whoever makes the pass.
+
+    ``start`` announces a batch, ``receive`` takes its activations. ``change`` turns the units of a layer into
+    others before anything is gathered, as a rotation does, which can cost more than the pass itself: ``sites``
+    may leave some out.
+    """
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        device: Any,
+        *,
+        sites: frozenset[str] = ALL,
+        change: Callable[[str, int, Tensor], Tensor] | None = None,
+    ) -> None:
+        self._blocks = blocks
+        self._device = device
+        self._sites = {site: swept(site) for site in sites}
+        self._change = change
+        self._state: dict[tuple[int, str, str, int], Sum] = {}
+        self._tokens: dict[int, int] = defaultdict(int)
+        self._group = 0
+
+    def start(self, batch: Batch) -> None:
+        """What is received from now on belongs to this batch."""
+        self._group = batch.group
+        self._counts = batch.counts.flatten().to(self._device)
+        self._labels = batch.labels.flatten().to(self._device)[self._counts]
+        self._numbers = torch.arange(batch.offset, batch.offset + batch.tokens, device=self._device)
+        self._tokens[batch.group] += batch.tokens
+
+    def receive(self, site: str, index: int, values: Tensor) -> None:
+        """The activations of one layer, [row, position, unit]."""
+        if site not in self._sites:
+            return
+        units = values.reshape(-1, values.shape[-1])[self._counts]  # [token, unit]
+        if self._change is not None:
+            units = self._change(site, index, units)
+        for name, kind in self._sites[site].items():
+            key = (self._group, site, name, index)
+            new = kind.of(units, self._numbers, self._labels)
+            self._state[key] = self._state[key] + new if key in self._state else new
+
+    def finished(self) -> Swept:
+        """The statistics. Raises ModelError if an activation was not finite."""
+        return _finished(self._state, self._tokens, self._blocks)
+
+
 def sweep(
     model: Any,
     plan: Plan,
@@ -69,41 +118,16 @@ def sweep(
 ) -> Swept:
     """One pass of ``model`` over ``blocks``, about ``batch`` positions at a time.
 
-    ``change`` turns the units of a layer into others before anything is gathered, as a rotation does, which
-    can cost more than the pass itself: ``sites`` may leave some out. ``progress`` may wrap the batches in a
-    bar. Raises ModelError if an activation is not finite.
+    ``sites`` and ``change`` are those of the Sweeper. ``progress`` may wrap the batches in a bar. Raises
+    ModelError if an activation is not finite.
     """
-    batches = list(blocks.batches(batch))
-    gatherers: dict[str, dict[str, type[Sum]]] = {}
-    state: dict[tuple[int, str, str, int], Sum] = {}
-    offset = 0
-    current: dict[str, Any] = {}
-
-    def receive(site: str, index: int, values: Tensor) -> None:
-        if site not in sites:
-            return
-        units = values.reshape(-1, values.shape[-1])[current["counts"]]  # [token, unit]
-        if change is not None:
-            units = change(site, index, units)
-        for name, kind in gatherers.setdefault(site, swept(site)).items():
-            key = (current["group"], site, name, index)
-            new = kind.of(units, current["tokens"], current["labels"])
-            state[key] = state[key] + new if key in state else new
-
-    tokens: dict[int, int] = defaultdict(int)
-    with caught(model, plan, receive):
+    batches = blocks.batches(batch)
+    sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
+    with caught(model, plan, sweeper.receive):
         for part in progress(batches) if progress else batches:
-            counts = part.counts.flatten().to(model.device)
-            current = {
-                "group": part.group,
-                "counts": counts,
-                "labels": part.labels.flatten().to(model.device)[counts],
-                "tokens": torch.arange(offset, offset + part.tokens, device=model.device),
-            }
-            forward(model, part.ids, part.attended, receive)
-            offset += part.tokens
-            tokens[part.group] += part.tokens
-    return _finished(state, tokens, blocks)
+            sweeper.start(part)
+            forward(model, part.ids, part.attended, sweeper.receive)
+    return sweeper.finished()
 
 
 def _finished(state: dict[tuple[int, str, str, int], Sum], tokens: dict[int, int], blocks: Blocks) -> Swept:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pytest_unineuron.activations.sweep import Sweeper
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.models.anatomy import Anatomy
 
@@ -51,12 +52,19 @@ class Member:
         }.get(kind, [a.layer for a in self.anatomy.attentions])
         return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
 
-    def observe(self, batch: Batch, kinds: Sequence[str] = KINDS) -> dict[str, Tensor]:
-        """The units of these kinds at the tokens that count, [token, unit], float32, layers side by side."""
+    def observe(self, batch: Batch, kinds: Sequence[str] = KINDS, sweeper: Sweeper | None = None) -> dict[str, Tensor]:
+        """The units of these kinds at the tokens looked at, [token, unit], float32, layers side by side.
+
+        A ``sweeper`` gathers its statistics from the same pass.
+        """
         parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
-        chosen = batch.counts.flatten().to(self.model.device)
+        chosen = batch.looked_at.flatten().to(self.model.device)
+        if sweeper:
+            sweeper.start(batch)
 
         def receive(site: str, index: int, values: Tensor) -> None:
+            if sweeper:
+                sweeper.receive(site, index, values)
             for kind in kinds:
                 if SITE.get(kind) == site:
                     units = values.reshape(-1, values.shape[-1])[chosen].float()

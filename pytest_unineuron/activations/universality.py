@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_unineuron.activations.counterpart import Counterpart
+    from pytest_unineuron.activations.sweep import Sweeper
     from pytest_unineuron.corpora.blocks import Batch
 
     Progress = Callable[[Sequence[int]], Iterable[int]]
@@ -32,7 +33,7 @@ class Choice:
     """What was chosen for the units of one kind in one seed.
 
     ``direct`` is the best unit of the seed for each unit, ``rotated`` the best direction in each random basis
-    of its standardised units, ``raw`` the best ρ in a basis of unstandardised ones, the paper's baseline.
+    of its standardised units, ``raw`` the best ρ in one basis of unstandardised ones, the paper's baseline.
     """
 
     direct: Best
@@ -71,17 +72,19 @@ def match(
     seeds: Sequence[Counterpart],
     *,
     memory: float = 8e9,
+    sweeper: Sweeper | None = None,
     progress: Progress | None = None,
 ) -> dict[str, list[Matches]]:
     """How the units of ``subject``, reading ``batches``, are matched in every one of ``seeds``, by kind of unit.
 
     The batches are those that the seeds read, with tokens in the same places. ``memory`` bounds the products
     in bytes: past it, the layers of the subject are taken in blocks, and the choosing half is read once per
-    block.
+    block. A ``sweeper`` gathers its statistics from the same pass.
     """
     chosen: dict[tuple[str, int], list[Choice]] = {}
     for number, rows in enumerate(_row_blocks(subject, seeds, memory)):
-        sums = gather(subject, batches, seeds, rows, kinds=(NEURONS,) if number else KINDS, progress=progress)
+        sums = gather(subject, batches, seeds, rows, kinds=(NEURONS,) if number else KINDS,
+                      sweeper=None if number else sweeper, progress=progress)  # fmt: skip
         for (kind, index), of in sums.items():
             made = choose(of, seeds[index], kind, absolute=_signless(subject, kind))
             chosen.setdefault((kind, index), []).append(made)
@@ -89,7 +92,9 @@ def match(
     pairs: dict[tuple[str, int], dict[int, Pairs]] = {key: {} for key in choices}
     for number in _numbers(batches, 1, progress):
         batch = batches[number]
-        xs = {kind: Centred.of(units) for kind, units in subject.observe(batch).items()}
+        xs = {kind: Centred.of(units) for kind, units in subject.observe(batch, KINDS, sweeper).items()}
+        if not batch.compared:
+            continue
         for (kind, index), choice in choices.items():
             ys = seeds[index].compared(number)[kind]
             new = Pairs.of(xs[kind], *(y.chosen(b.partner.clamp_min(0)) for y, b in zip(ys, choice.all, strict=True)))
@@ -130,6 +135,7 @@ def gather(
     rows: slice = slice(None),
     *,
     kinds: Sequence[str] = KINDS,
+    sweeper: Sweeper | None = None,
     progress: Progress | None = None,
 ) -> dict[tuple[str, int], Covariation]:
     """The co-moments of the subject's units with those of every seed on the choosing half, by kind and seed.
@@ -138,7 +144,9 @@ def gather(
     """
     sums: dict[tuple[str, int], Covariation] = {}
     for number in _numbers(batches, 0, progress):
-        xs = subject.observe(batches[number], kinds)
+        xs = subject.observe(batches[number], kinds, sweeper)
+        if not batches[number].compared:
+            continue
         for index, seed in enumerate(seeds):
             ys = seed.units(number)
             for kind in [kind for kind in kinds if kind in xs and kind in ys]:
@@ -159,15 +167,15 @@ def _signless(subject: Member, kind: str) -> bool:
 def choose(sums: Covariation, seed: Counterpart, kind: str, *, absolute: bool) -> Choice:
     """Partners by the sums of the choosing half, directly and in random bases."""
     columns, within = seed.columns(kind), seed.within[kind]
-    rotated, raw = (
-        [
-            best_of(map(sums.rotated, columns, within, bases), absolute=absolute)
-            for bases in seed.bases(kind, standardised=standardised)
-        ]
-        for standardised in (True, False)
+
+    def in_bases(bases: list[Tensor]) -> Best:
+        return best_of(map(sums.rotated, columns, within, bases), absolute=absolute)
+
+    return Choice(
+        direct=best_of(map(sums.correlation, columns), absolute=absolute),
+        rotated=tuple(in_bases(bases) for bases in seed.bases(kind)),
+        raw=in_bases(seed.bases(kind, standardised=False)[0]).correlation,
     )
-    direct = best_of(map(sums.correlation, columns), absolute=absolute)
-    return Choice(direct, tuple(rotated), torch.stack([b.correlation for b in raw]).mean(dim=0))
 
 
 def _joined(blocks: list[Choice]) -> Choice:

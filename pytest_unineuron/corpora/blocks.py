@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +11,6 @@ import torch
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
@@ -35,18 +33,29 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows of one document group, padded. All tensors are [row, position]; ``counts`` marks text tokens."""
+    """Rows of one document group, padded. All tensors are [row, position]; ``counts`` marks text tokens.
+
+    ``offset`` is how many tokens of text come in the batches before. ``looked_at`` marks the tokens at which
+    models are compared.
+    """
 
     group: int
     ids: Tensor
     attended: Tensor
     counts: Tensor
     labels: Tensor
+    offset: int
+    looked_at: Tensor
 
     @property
     def tokens(self) -> int:
         """How many tokens count."""
         return int(self.counts.sum())
+
+    @property
+    def compared(self) -> int:
+        """How many tokens are looked at."""
+        return int(self.looked_at.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,35 +77,27 @@ class Blocks:
         """How many documents were read."""
         return len({block.document for block in self.blocks})
 
-    def batches(self, tokens: int) -> Iterator[Batch]:
-        """Every block once, longest first within its group, about ``tokens`` positions at a time."""
+    def batches(self, tokens: int, *, compare: int | None = None) -> list[Batch]:
+        """Every block once, longest first within its group, about ``tokens`` positions at a time.
+
+        Of the tokens that count, every n-th is looked at, ``compare`` in all: neighbouring tokens repeat one
+        another, so leaving most of them out loses little, and what is not looked at costs nothing in a product.
+        """
+        step = 1 if compare is None else -(-self.tokens // compare)
         by_group: dict[int, list[Block]] = defaultdict(list)
         for block in self.blocks:
             by_group[block.document % self.groups].append(block)
+        made, offset = [], 0
         for group, blocks in sorted(by_group.items()):
             blocks.sort(key=lambda block: -len(block.ids))
             while blocks:
                 rows = max(1, tokens // len(blocks[0].ids))
-                yield self._padded(group, blocks[:rows])
+                made.append(self._padded(group, blocks[:rows], offset, step))
+                offset += made[-1].tokens
                 blocks = blocks[rows:]
-
-    def thinned(self, tokens: int, *, at_most: int) -> list[Batch]:
-        """The same batches, in which only every n-th token of text counts, ``at_most`` in all.
-
-        Neighbouring tokens repeat one another, so leaving most of them out loses little, and what does not
-        count costs nothing in a product.
-        """
-        step = -(-self.tokens // at_most)
-        made, seen = [], 0
-        for batch in self.batches(tokens):
-            running = batch.counts.flatten().cumsum(0).view_as(batch.counts) - 1 + seen
-            seen += batch.tokens
-            thin = replace(batch, counts=batch.counts & (running % step == 0))
-            if thin.tokens:
-                made.append(thin)
         return made
 
-    def _padded(self, group: int, blocks: list[Block]) -> Batch:
+    def _padded(self, group: int, blocks: list[Block], offset: int, step: int) -> Batch:
         longest = len(blocks[0].ids)
         ids = torch.full((len(blocks), longest), self.padding)
         attended = torch.zeros((len(blocks), longest), dtype=torch.int64)
@@ -108,7 +109,8 @@ class Blocks:
             attended[row, :length] = 1
             counts[row, :length] = torch.tensor(block.counts)
             labels[row, :length] = torch.tensor(block.labels)
-        return Batch(group, ids, attended, counts, labels)
+        running = counts.flatten().cumsum(0).view_as(counts) - 1 + offset
+        return Batch(group, ids, attended, counts, labels, offset, counts & (running % step == 0))
 
 
 def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, budget: int) -> Blocks:

@@ -14,13 +14,13 @@ import transformers
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.counterpart import Counterpart
-from pytest_unineuron.activations.sweep import Swept, sweep
+from pytest_unineuron.activations.sweep import Sweeper, Swept, sweep
 from pytest_unineuron.activations.units import Member
 from pytest_unineuron.activations.universality import match
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.errors import ModelError, OptionError
+from pytest_unineuron.errors import ModelError, OptionError, UnineuronError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.universality import Universality
 from pytest_unineuron.lab.weights import Weights
@@ -34,7 +34,7 @@ from pytest_unineuron.models.view import View
 from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
     from numpy.typing import NDArray
 
@@ -81,10 +81,12 @@ class Lab:
         corpora: Mapping[str, str],
         *,
         workers: int = 1,
+        comparing: Set[tuple[str, str]] = frozenset(),
         progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
+        self.comparing = comparing
         self._sources = dict(models)
         self._corpora = corpora
         self._progress = progress
@@ -219,30 +221,28 @@ class Lab:
             self._sources.setdefault(spec, parse(spec))
         return named
 
-    def _match(self, arm: Arm, corpus: str) -> Universality:
+    def _match(self, arm: Arm, corpus: str, sweeper: Sweeper | None = None) -> Universality:
         seeds, blocks = self.seeds(arm.model), self.blocks(arm.model, corpus)
-        own = self.loaded(Arm(arm.model)).tokenizer.get_vocab()
-        for name in seeds:
-            if self.loaded(Arm(name)).tokenizer.get_vocab() != own:
-                raise ModelError(f"{name} has another tokenizer than {arm.model}: their tokens cannot be compared")
-        change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
-        subject = Member(self.loaded(arm).model, self.anatomy(arm.model), change)
-        own = self._control_text(arm, blocks) if arm.replaces(controls.PAIRING) else blocks
-        batches = own.thinned(self._batch, at_most=self.settings.correlation_tokens)
         others = self._counterparts(arm.model, corpus, seeds)
+        subject = Member(self.loaded(arm).model, self.anatomy(arm.model), self._change(arm, corpus))
+        own = self._control_text(arm, blocks) if arm.replaces(controls.PAIRING) else blocks
+        batches = own.batches(self._batch, compare=self.settings.correlation_tokens)
         self._note_pass(arm, corpus)
-        found = match(subject, batches, others, memory=self.settings.memory * 2.0**29,
+        found = match(subject, batches, others, memory=self.settings.memory * 2.0**29, sweeper=sweeper,
                       progress=self._bar(arm, f"{corpus} with {len(seeds)} seeds"))  # fmt: skip
-        tokens = sum(batch.tokens for batch in batches)
+        tokens = sum(batch.compared for batch in batches)
         return Universality(found, seeds, tokens=tokens, documents=blocks.documents)
 
     def _counterparts(self, model: str, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
         """The seeds of a model on a corpus, shared by all its arms. Those of the last two texts are kept."""
         key = (model, corpus)
         if key not in self._others:
-            batches = self.blocks(model, corpus).thinned(self._batch, at_most=self.settings.correlation_tokens)
+            batches = self.blocks(model, corpus).batches(self._batch, compare=self.settings.correlation_tokens)
             room = self.settings.memory * 2.0**29 / (2 * len(seeds))
+            vocabulary = self.loaded(Arm(model)).tokenizer.get_vocab()
             for name in seeds:
+                if self.loaded(Arm(name)).tokenizer.get_vocab() != vocabulary:
+                    raise ModelError(f"{name} has another tokenizer than {model}: their tokens cannot be compared")
                 self._note_pass(Arm(name), corpus)
             members = [Member(self.loaded(Arm(name)).model, self.anatomy(name)) for name in seeds]
             self._others[key] = [Counterpart(member, batches, room=room) for member in members]
@@ -259,7 +259,8 @@ class Lab:
         """The finished statistics of an arm on a corpus that hold a site; swept when they are first asked for.
 
         One pass gathers all sites, except where units are rotated: a rotation costs several passes, so it is
-        made for the post-activations only when a trial asks for these.
+        made for the post-activations only when a trial asks for these. Where the arm is going to be compared
+        with seeds on the same text, the same pass does that too.
         """
         sites = ALL
         if arm.replaces(controls.UNITS):
@@ -271,13 +272,30 @@ class Lab:
 
     def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Swept:
         anatomy, blocks = self.anatomy(arm.model), self.blocks(arm.model, corpus)
-        change = self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
+        change, model = self._change(arm, corpus), self.loaded(arm).model
+        if self._compared_too(arm, corpus):
+            sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
+            self._matched[arm, corpus] = self._match(arm, corpus, sweeper)
+            return sweeper.finished()
         if arm.replaces(controls.TEXT):
             blocks = self._control_text(arm, blocks)
         self._note_pass(arm, corpus)
-        model = self.loaded(arm).model
         return sweep(model, anatomy.plan, blocks, batch=self._batch, sites=sites, change=change,
                      progress=self._bar(arm, corpus))  # fmt: skip
+
+    def _compared_too(self, arm: Arm, corpus: str) -> bool:
+        """Whether a trial is going to compare this arm with seeds on this text, and it can be."""
+        reads_other_text = arm.replaces(controls.TEXT) or arm.replaces(controls.PAIRING)
+        if (arm.model, corpus) not in self.comparing or (arm, corpus) in self._matched or reads_other_text:
+            return False
+        try:
+            self._counterparts(arm.model, corpus, self.seeds(arm.model))
+        except UnineuronError:
+            return False  # the trial that compares will say so
+        return True
+
+    def _change(self, arm: Arm, corpus: str) -> Rotation | None:
+        return self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
 
     def _control_text(self, arm: Arm, blocks: Blocks) -> Blocks:
         loaded = self.loaded(Arm(arm.model))

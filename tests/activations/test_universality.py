@@ -8,6 +8,7 @@ import torch
 
 from pytest_unineuron.activations import universality
 from pytest_unineuron.activations.counterpart import Counterpart
+from pytest_unineuron.activations.sweep import Sweeper, sweep
 from pytest_unineuron.activations.units import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES, Member
 from pytest_unineuron.controls.rotation import haar
 from pytest_unineuron.controls.shifted_documents import shifted_documents
@@ -37,7 +38,7 @@ def blocks():
 @pytest.fixture(scope="module")
 def batches(blocks):
     """What two models read."""
-    return blocks.thinned(1024, at_most=100_000)
+    return blocks.batches(1024)
 
 
 def permuted(model, seed=0):
@@ -99,7 +100,7 @@ def test_it_agrees_with_the_papers_own_procedure(batches):
     one, two = member(build("gpt2")), member(build("gpt2", seed=3))
     found = Matched(match(one, [two], batches, draws=2)[NEURONS])
     x, y = units(one, batches, NEURONS, half=0), units(two, batches, NEURONS, half=0)
-    baseline = np.mean([rho(x, turned(y, two.sizes(NEURONS), draw)).max(axis=1) for draw in range(2)], axis=0)
+    baseline = rho(x, turned(y, two.sizes(NEURONS), 0)).max(axis=1)
     np.testing.assert_allclose(found.paper, rho(x, y).max(axis=1) - baseline, atol=1e-5)
 
 
@@ -224,8 +225,8 @@ def test_other_documents_have_nothing_in_common(blocks, batches):
     """N4, P11: the same model on other text in the same places; positions are all that is left."""
     one = member(build("gpt_neox"))
     other = shifted_documents(blocks, tokenizer(), 0)
-    shifted = Matched(match(one, [one], batches, own=other.thinned(1024, at_most=100_000))[NEURONS])
-    same = Matched(match(one, [one], blocks.thinned(1024, at_most=100_000))[NEURONS])
+    shifted = Matched(match(one, [one], batches, own=other.batches(1024))[NEURONS])
+    same = Matched(match(one, [one], blocks.batches(1024))[NEURONS])
     assert shifted.excess.mean() < 0.05 < same.excess.mean()
 
 
@@ -245,7 +246,34 @@ def test_shifted_documents_change_every_text(blocks):
 
 def test_a_budget_of_tokens_is_kept(blocks, batches):
     """Every n-th token is looked at, spread over all documents."""
-    few = blocks.thinned(1024, at_most=1000)
-    assert 800 <= sum(batch.tokens for batch in few) <= 1000
-    assert {batch.group for batch in few} == {batch.group for batch in batches}
-    assert sum(batch.tokens for batch in batches) == blocks.tokens
+    few = blocks.batches(1024, compare=1000)
+    assert 800 <= sum(batch.compared for batch in few) <= 1000
+    assert {batch.group for batch in few if batch.compared} == {batch.group for batch in batches}
+    assert sum(batch.compared for batch in batches) == sum(batch.tokens for batch in few) == blocks.tokens
+
+
+def test_hardly_any_tokens_to_compare_at(blocks):
+    """Batches in which no token is looked at are no trouble."""
+    few = blocks.batches(64, compare=40)
+    assert min(batch.compared for batch in few) == 0
+    one = member(build("gpt2"))
+    found = Matched(match(one, [one], few)[NEURONS])
+    np.testing.assert_allclose(found.correlation[0][~np.isnan(found.correlation[0])], 1, atol=1e-6)
+
+
+def test_a_sweep_of_the_same_pass_is_the_sweep(blocks):
+    """Comparing models and gathering statistics at once changes neither."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    few = blocks.batches(1024, compare=2000)
+    sweeper = Sweeper(blocks, "cpu")
+    found = match(one, [two], few, memory=1.0, sweeper=sweeper)
+    alone = sweep(one.model, one.anatomy.plan, blocks, batch=1024)
+    together = sweeper.finished()
+    assert together.tokens == alone.tokens
+    for ours, theirs in zip(together.sums, alone.sums, strict=True):
+        assert ours.keys() == theirs.keys()
+        for key, statistic in ours.items():
+            for name in statistic.__dataclass_fields__:
+                assert torch.equal(getattr(statistic, name), getattr(theirs[key], name)), (key, name)
+    excess = Matched(match(one, [two], few)[NEURONS]).excess
+    np.testing.assert_allclose(Matched(found[NEURONS]).excess, excess, atol=1e-6)
