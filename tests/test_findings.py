@@ -46,7 +46,7 @@ def test_a_model_without_prediction_neurons(checkout):
         (None, r"universal.csv: no such file; the checkout is not complete"),
         ("layer,neuron,skew,kurt\n0,1,2,3\n", r"universal.csv: column 'input_bias' is missing \(found: layer, neuron"),
         (HEADER + "0,1,-0.5,1.0,8.0\n0,2,many,1.0,8.0\n", r"column 'input_bias', row 2: 'many' is not a number"),
-        (HEADER + "0,1,,1.0,8.0\n", r"column 'input_bias', row 1: nan is not a number"),
+        (HEADER + "0,1,,1.0,8.0\n", r"column 'input_bias', row 1: nothing is not a number"),
         (HEADER, "the table has no rows"),
         ("", "not a table"),
     ],

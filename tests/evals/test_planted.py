@@ -1,7 +1,6 @@
 """Every trial that can fail is seen to pass where its effect is planted, and to fail on its controls."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_unineuron.reports.write import REPORT
+from tests.evals.once import once
 
 EVALS = Path(__file__).parents[2] / "evals"
 
@@ -16,17 +16,20 @@ EVALS = Path(__file__).parents[2] / "evals"
 @pytest.fixture(scope="session")
 def report(tmp_path_factory):
     """The report of the whole suite on the planted model."""
+    return once(tmp_path_factory, "planted", run)
+
+
+def run(folder):
     from tests.evals.planted import save
 
-    folder, out = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("planted")
     own, *seeds = [save(folder / name, seed) for seed, name in enumerate(("planted", "second", "third"))]
     command = [sys.executable, "-m", "pytest", str(EVALS), "-q", "-p", "no:cacheprovider", "--unineuron-fail-on=never",
-               f"--unineuron-model={own}", f"--unineuron-out={out}", "--unineuron-corpus=news"]  # fmt: skip
-    command += [f"--unineuron-seed={seed}" for seed in seeds]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout[-4000:]
-    shutil.rmtree(folder)
-    return json.loads((out / REPORT).read_text(encoding="utf-8"))
+               f"--unineuron-model={own}", f"--unineuron-out={folder}", "--unineuron-corpus=news"]  # fmt: skip
+    done = subprocess.run(
+        [*command, *(f"--unineuron-seed={seed}" for seed in seeds)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return json.loads((folder / REPORT).read_text(encoding="utf-8"))
 
 
 KNOWN_VACUOUS = "density_persists[news]"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_unineuron.reports.write import REPORT, SUMMARY
+from tests.evals.once import once
 
 EVALS = Path(__file__).parents[2] / "evals"
 NEWS = "--unineuron-corpus=news"
@@ -30,7 +31,7 @@ def outcomes(report):
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """The report on an untrained model as the model under test."""
-    return run(tmp_path_factory.mktemp("untrained"), NEWS, "--unineuron-model=untrained:nano:neox-a")
+    return once(tmp_path_factory, "untrained", lambda out: run(out, NEWS, "--unineuron-model=untrained:nano:neox-a"))
 
 
 def test_an_untrained_model_passes_nothing(untrained):
@@ -45,8 +46,9 @@ def test_an_untrained_model_passes_nothing(untrained):
 def test_a_pass_is_one_model_corpus_and_arm(untrained):
     """Passes are counted once, however many trials read them."""
     report, _ = untrained
-    # The reference, the new data and the probe, each on the subject and four controls.
-    assert report["forward_passes"] == 3 * 5
+    # The reference and the new data: on the subject, four controls, shifted documents, and by two seeds. The
+    # probe of number words: on the subject and four controls.
+    assert report["forward_passes"] == 2 * (1 + 4 + 1 + 2) + 5
 
 
 def test_the_report_says_what_was_measured(untrained):
@@ -74,7 +76,8 @@ def test_every_arm_has_its_measurements(untrained):
 
 def test_an_encoder_runs_to_the_end(minilm, tmp_path):
     """MiniLM has no unembedding and another tokenizer; what does not apply is NA, and nothing breaks."""
-    report, _ = run(tmp_path, NEWS, f"--unineuron-model={minilm}", "-k", "not number", "--unineuron-tokens=12000")
+    report, _ = run(tmp_path, NEWS, f"--unineuron-model={minilm}", "-k", "not number", "--unineuron-tokens=8000",
+                    "--unineuron-controls=reinitialised")  # fmt: skip
     found = {outcome for (name, _), outcome in outcomes(report).items() if "number" not in name}
     assert "ERROR" not in found
     assert report["models"]["model"]["neurons"] == 6 * 1536
@@ -125,7 +128,8 @@ def test_a_corpus_that_cannot_be_measured_is_never_a_pass(tmp_path, name, conten
     path = tmp_path / name
     path.write_bytes(content)
     report, printed = run(tmp_path / "out", "-m", "gt2", "-k", "replicate", "--unineuron-model=nano:neox-a",
-                          f"--unineuron-corpus={path}", status=1 if words else 0)  # fmt: skip
+                          "--unineuron-controls=none", f"--unineuron-corpus={path}",
+                          status=1 if words else 0)  # fmt: skip
     found = set(outcomes(report).values()) - {"NOT_RUN"}
     assert found == ({"ERROR"} if words else {"NA"})
     assert words is None or words in printed
@@ -136,13 +140,13 @@ def test_every_trial_is_in_the_catalogue():
     """evals/README.md names every trial, and no trial that is not there."""
     catalogue = (EVALS / "README.md").read_text(encoding="utf-8")
     functions = {n for path in EVALS.rglob("test_*.py") for n in re.findall(r"^def test_(\w+)", path.read_text(), re.M)}
-    listed = set(re.findall(r"^\| `(\w+)` \|", catalogue, re.MULTILINE))
+    listed = set(re.findall(r"^\| `(\w+)`\*? \|", catalogue, re.MULTILINE))
     assert functions == listed
 
 
 def test_the_summary_is_the_two_keys(untrained, tmp_path):
     """Of the real suite too."""
-    report, _ = run(tmp_path, "-m", "gt3", "-k", "heads", "--unineuron-model=nano:neox-a")
+    report, _ = run(tmp_path, "-m", "gt3", "-k", "head_circuits", "--unineuron-model=nano:neox-a")
     summary = json.loads((tmp_path / SUMMARY).read_text(encoding="utf-8"))
     assert set(summary) == {"Checklist", "Rationale"}
     assert report["schema_version"] == 1
