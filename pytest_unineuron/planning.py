@@ -100,7 +100,8 @@ class Planner:
         if chosen == ("none",):
             return ()
         if "default" in chosen:
-            extra = tuple(name for name in chosen if name != "default" and name not in own)
+            known = controls.defined(reads)
+            extra = tuple(name for name in chosen if name in known and name not in own)
             return own + (extra if trial.controls is None else ())
         # A control that a trial did not list is not defined for it, whatever the command line says.
         allowed = own if trial.controls is not None else controls.defined(reads)

@@ -23,7 +23,7 @@ def test_neurons_are_universal(universality, measure):
     measure("share of universal neurons", jackknife(lambda n: n.share(), neurons), above=0.0025, null=0.0005)
     measure("mean excess correlation", jackknife(lambda n: n.mean_excess, neurons), above=0.05)
     measure("share with excess above 0.3", neurons.share(0.3))
-    measure("share of universal neurons by the paper's procedure", np.nanmean(neurons.paper > 0.5))
+    measure("share of universal neurons by the paper's procedure", neurons.paper_share)
     measure("deviation of the mean baseline between random bases", neurons.draw_spread)
     measure("neurons that never varied", neurons.constant)
 

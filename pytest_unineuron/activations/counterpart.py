@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -40,18 +40,28 @@ class Counterpart:
         self._seed = seed
         slots = sum(batch.compared * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
         fits = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in KINDS) <= room
-        # Kept by number of the batch.
-        self.units = lru_cache(maxsize=None if fits else 0)(self._units)
-        self.compared = lru_cache(maxsize=None if fits else 0)(self._compared)
+        self._keeps = fits
+        self._seen: dict[int, dict[str, Tensor]] = {}
+        self._read: dict[int, dict[str, list[Centred]]] = {}
 
     def columns(self, kind: str) -> list[slice]:
         """Where each layer lies among the units of a kind."""
         ends = accumulate(self.member.sizes(kind), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
-    def _units(self, number: int) -> dict[str, Tensor]:
-        """The units of a batch by kind, [token, unit]."""
-        return self.member.observe(self.batches[number])
+    def units(self, number: int) -> dict[str, Tensor]:
+        """The units of a batch of the choosing half by kind, [token, unit]."""
+        found = self._seen.get(number) or self.member.observe(self.batches[number])
+        if self._keeps:
+            self._seen[number] = found
+        return found
+
+    def compared(self, number: int) -> dict[str, list[Centred]]:
+        """What units are compared with in a batch of the reading half, by kind: units, then every random basis."""
+        found = self._read.get(number) or self._turned(self.member.observe(self.batches[number]))
+        if self._keeps:
+            self._read[number] = found
+        return found
 
     @cached_property
     def within(self) -> dict[str, list[Covariation]]:
@@ -68,35 +78,32 @@ class Counterpart:
                     sums.take(layer, layer)
         return found
 
-    def bases(self, kind: str, *, standardised: bool = True) -> list[list[Tensor]]:
-        """Random bases of every layer's units, [draw][layer] [direction, unit]."""
-        return self._standardised[kind] if standardised else self._plain(kind)
-
     @cached_property
-    def _standardised(self) -> dict[str, list[list[Tensor]]]:
+    def bases(self) -> dict[str, list[list[Tensor]]]:
+        """Random bases of every layer's standardised units, by kind, [draw][layer] [direction, unit]."""
         found = {}
         for kind, layers in self.within.items():
             scales = [1 / layer.deviation(1).nan_to_num(nan=torch.inf) for layer in layers]
-            found[kind] = [[b * s for b, s in zip(bases, scales, strict=True)] for bases in self._plain(kind)]
+            found[kind] = [
+                [basis * scale for basis, scale in zip(self.plain(kind, draw), scales, strict=True)]
+                for draw in range(self.draws)
+            ]
         return found
 
-    def _plain(self, kind: str) -> list[list[Tensor]]:
+    def plain(self, kind: str, draw: int) -> list[Tensor]:
+        """One random basis of every layer's units as they are, [layer] [direction, unit]."""
         return [
-            [
-                haar(size, (31 * self._seed + draw) * 1009 + layer).to(self.member.model.device)
-                for layer, size in enumerate(self.member.sizes(kind))
-            ]
-            for draw in range(self.draws)
+            haar(size, (31 * self._seed + draw) * 1009 + layer).to(self.member.model.device)
+            for layer, size in enumerate(self.member.sizes(kind))
         ]
 
-    def _compared(self, number: int) -> dict[str, list[Centred]]:
-        """What units are compared with in a batch, by kind: the seed's units, then every random basis of them."""
+    def _turned(self, by_kind: dict[str, Tensor]) -> dict[str, list[Centred]]:
         found = {}
-        for kind, units in self._units(number).items():
+        for kind, units in by_kind.items():
             layers = [units[:, columns] for columns in self.columns(kind)]
             turned = [
                 torch.cat([layer @ basis.T for layer, basis in zip(layers, bases, strict=True)], dim=1)
-                for bases in self.bases(kind)
+                for bases in self.bases[kind]
             ]
             found[kind] = [Centred.of(each) for each in (units, *turned)]
         return found

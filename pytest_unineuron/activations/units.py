@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.activations.capture import caught, forward
+from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.view import replay
 from pytest_unineuron.statistics import POST, RESIDUAL
 
@@ -55,7 +56,7 @@ class Member:
     def observe(self, batch: Batch, kinds: Sequence[str] = KINDS, sweeper: Sweeper | None = None) -> dict[str, Tensor]:
         """The units of these kinds at the tokens looked at, [token, unit], float32, layers side by side.
 
-        A ``sweeper`` gathers its statistics from the same pass.
+        A ``sweeper`` gathers its statistics from the same pass. Raises ModelError if a value is not finite.
         """
         parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
         chosen = batch.looked_at.flatten().to(self.model.device)
@@ -81,7 +82,10 @@ class Member:
         finally:
             for handle in handles:
                 handle.remove()
-        return {kind: torch.cat(found, dim=1) for kind, found in parts.items() if found}
+        joined = {kind: torch.cat(found, dim=1) for kind, found in parts.items() if found}
+        if bad := [kind for kind, units in joined.items() if not bool(units.sum().isfinite())]:
+            raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
+        return joined
 
     def _module(self, path: str) -> Any:
         return self.model.get_submodule(path)
@@ -90,8 +94,8 @@ class Member:
         """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O.
 
         A head that looks at everything writes less the more there is, so norms follow the position in any
-        model. The mean over the rows of the batch is taken off at every position; that leaves correlations
-        over documents what they were.
+        model. The mean over the rows of the batch is taken off at every position, which takes as much from
+        covariances as from variances. A batch of one row says nothing about heads.
         """
         if attention.out not in self._writes:
             weight = replay(self._module(attention.out), attention.heads * attention.dimension).weight.float()

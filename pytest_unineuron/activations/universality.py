@@ -1,9 +1,9 @@
 """Excess correlation across seeds: how well every unit is matched in another model, beyond a random basis.
 
 The partner of a unit is chosen on one half of the document groups, which needs one large product per batch;
-its correlation is then read on the other half, group by group, which needs none. What is chosen and read for
-random bases in the same way is the baseline. So nothing is read where it was chosen, and every number has a
-delete-a-group interval. A model reads the text once, whatever the number of seeds.
+its correlation is then read on the other half, group by group, pair by pair. What is chosen and read for random
+bases in the same way is the baseline. So nothing is read where it was chosen, and every number has a
+delete-a-group interval. Where memory allows, a model reads the text once, whatever the number of seeds.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def match(
         for (kind, index), of in sums.items():
             made = choose(of, seeds[index], kind, absolute=_signless(subject, kind))
             chosen.setdefault((kind, index), []).append(made)
+        del sums  # before the next block's are made
     choices = {key: _joined(blocks) for key, blocks in chosen.items()}
     pairs: dict[tuple[str, int], dict[int, Pairs]] = {key: {} for key in choices}
     for number in _numbers(batches, 1, progress):
@@ -106,7 +107,7 @@ def match(
             for index, seed in enumerate(seeds)
         ]
         for kind in KINDS
-        if (kind, 0) in choices
+        if all((kind, index) in choices for index in range(len(seeds)))
     }
 
 
@@ -158,9 +159,9 @@ def gather(
 
 
 def _signless(subject: Member, kind: str) -> bool:
-    """Whether the sign of a unit is arbitrary: a gated neuron, a direction of a stream; not a norm."""
+    """Whether the sign of a unit is arbitrary: a gated or rotated neuron, a direction of a stream; not a norm."""
     if kind == NEURONS:
-        return any(site.gated for site in subject.anatomy.plan.sites)
+        return subject.change is not None or any(site.gated for site in subject.anatomy.plan.sites)
     return kind != HEADS
 
 
@@ -173,8 +174,8 @@ def choose(sums: Covariation, seed: Counterpart, kind: str, *, absolute: bool) -
 
     return Choice(
         direct=best_of(map(sums.correlation, columns), absolute=absolute),
-        rotated=tuple(in_bases(bases) for bases in seed.bases(kind)),
-        raw=in_bases(seed.bases(kind, standardised=False)[0]).correlation,
+        rotated=tuple(in_bases(bases) for bases in seed.bases[kind]),
+        raw=in_bases(seed.plain(kind, 0)).correlation,
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int) -> Blocks:
     """The same blocks in the same places and of the same lengths, each with the text of another document.
 
-    Blocks are ordered by length, and every one takes its text from the ``1 + seed % 5``-th longer one of another
+    Blocks are ordered by length, and every one takes its text from the ``1 + seed % 17``-th longer one of another
     document, as much as it has room for; the longest, for which there is none, from the others in turn.
     Special tokens stay where they are.
     """
@@ -24,7 +24,7 @@ def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: 
     made = list(blocks.blocks)
     for place, index in enumerate(order):
         own = blocks.blocks[index]
-        later = (order[(place + step) % len(order)] for step in range(1 + seed % 5, len(order) + 5))
+        later = (order[(place + step) % len(order)] for step in range(1 + seed % 17, len(order) + 17))
         other = next((b for b in (blocks.blocks[i] for i in later) if b.document != own.document), own)
         made[index] = _with_text_of(own, other)
     return replace(blocks, blocks=tuple(made))

@@ -80,10 +80,10 @@ class Blocks:
     def batches(self, tokens: int, *, compare: int | None = None) -> list[Batch]:
         """Every block once, longest first within its group, about ``tokens`` positions at a time.
 
-        Of the tokens that count, every n-th is looked at, ``compare`` in all: neighbouring tokens repeat one
-        another, so leaving most of them out loses little, and what is not looked at costs nothing in a product.
+        Of the tokens that count, ``compare`` are looked at, evenly spread: neighbouring tokens repeat one another,
+        so leaving most of them out loses little, and what is not looked at costs nothing in a product.
         """
-        step = 1 if compare is None else -(-self.tokens // compare)
+        share = (self.tokens, self.tokens) if compare is None else (min(compare, self.tokens), self.tokens)
         by_group: dict[int, list[Block]] = defaultdict(list)
         for block in self.blocks:
             by_group[block.document % self.groups].append(block)
@@ -92,12 +92,12 @@ class Blocks:
             blocks.sort(key=lambda block: -len(block.ids))
             while blocks:
                 rows = max(1, tokens // len(blocks[0].ids))
-                made.append(self._padded(group, blocks[:rows], offset, step))
+                made.append(self._padded(group, blocks[:rows], offset, share))
                 offset += made[-1].tokens
                 blocks = blocks[rows:]
         return made
 
-    def _padded(self, group: int, blocks: list[Block], offset: int, step: int) -> Batch:
+    def _padded(self, group: int, blocks: list[Block], offset: int, share: tuple[int, int]) -> Batch:
         longest = len(blocks[0].ids)
         ids = torch.full((len(blocks), longest), self.padding)
         attended = torch.zeros((len(blocks), longest), dtype=torch.int64)
@@ -109,8 +109,10 @@ class Blocks:
             attended[row, :length] = 1
             counts[row, :length] = torch.tensor(block.counts)
             labels[row, :length] = torch.tensor(block.labels)
-        running = counts.flatten().cumsum(0).view_as(counts) - 1 + offset
-        return Batch(group, ids, attended, counts, labels, offset, counts & (running % step == 0))
+        number = counts.flatten().cumsum(0).view_as(counts) + offset  # of this token, from 1
+        wanted, of = share
+        looked_at = counts & (number * wanted // of > (number - 1) * wanted // of)
+        return Batch(group, ids, attended, counts, labels, offset, looked_at)
 
 
 def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, budget: int) -> Blocks:
@@ -125,10 +127,12 @@ def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, bud
     if room < 2:
         raise CorpusError(f"a context of {context} tokens leaves no room for text; raise --unineuron-context")
     blocks: list[Block] = []
-    left = budget
-    for number, document in enumerate(corpus.documents):
+    left, read = budget, 0
+    for document in corpus.documents:
         ids, labels = _encode(tokenizer, document)
         ids, labels = ids[:left], labels[:left]
+        if not ids:
+            continue
         for start in range(0, len(ids), room):
             part = slice(start, start + room)
             size = len(ids[part])
@@ -137,13 +141,12 @@ def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, bud
                     ids=(*before, *ids[part], *after),
                     counts=(False,) * len(before) + (True,) * size + (False,) * len(after),
                     labels=(UNLABELLED,) * len(before) + tuple(labels[part]) + (UNLABELLED,) * len(after),
-                    document=number,
+                    document=read,
                 )
             )
-        left -= len(ids)
+        left, read = left - len(ids), read + 1
         if left <= 0:
             break
-    read = len({block.document for block in blocks})
     if read < 2 or budget - left < 2:
         raise CorpusError(
             f"corpus {corpus.name}: {budget - left} tokens in {read} documents are too few to say anything; "

@@ -86,14 +86,14 @@ class Lab:
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
-        self.comparing = comparing
+        self.comparing = set(comparing)
         self._sources = dict(models)
         self._corpora = corpora
         self._progress = progress
         self._models: OrderedDict[Arm, Loaded] = OrderedDict()
         self._broken: dict[str, ModelError] = {}
         self._matched: dict[tuple[Arm, str], Universality] = {}
-        self._others: OrderedDict[tuple[str, str], list[Counterpart]] = OrderedDict()
+        self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()
         self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
         torch.set_num_threads(settings.threads or max(1, _cores() // workers))
         transformers.logging.set_verbosity_error()
@@ -135,7 +135,10 @@ class Lab:
             made = replace(subject, model=twin, digest="")
         else:
             try:
-                made = load(self._sources[arm.model], dtype=self.settings.dtype, device=self.device)
+                source = self._sources[arm.model]
+                # Untrained models of different names are different draws.
+                seed = zlib.crc32(source.spec.encode())
+                made = load(source, dtype=self.settings.dtype, device=self.device, seed=seed)
             except ModelError as error:
                 self._broken[arm.model] = error
                 raise
@@ -215,17 +218,22 @@ class Lab:
         return self._matched[key]
 
     def seeds(self, model: str) -> tuple[str, ...]:
-        """The further seeds a model is compared with. Raises NotApplicable if there are none."""
+        """The labels of the further seeds a model is compared with. Raises NotApplicable if there are none."""
+        labels = {source.spec: label for label, source in self._sources.items()}
         named = compared(self._sources[model], self.settings.seed)
         for spec in named:
-            self._sources.setdefault(spec, parse(spec))
-        return named
+            if spec not in labels:
+                # What a user typed for a seed may be the label of a model under test.
+                labels[spec] = spec if spec not in self._sources else f"seed {spec}"
+                self._sources[labels[spec]] = parse(spec)
+        return tuple(labels[spec] for spec in named)
 
     def _match(self, arm: Arm, corpus: str, sweeper: Sweeper | None = None) -> Universality:
         seeds, blocks = self.seeds(arm.model), self.blocks(arm.model, corpus)
-        others = self._counterparts(arm.model, corpus, seeds)
+        others = self._counterparts(arm, corpus, seeds)
         subject = Member(self.loaded(arm).model, self.anatomy(arm.model), self._change(arm, corpus))
-        own = self._control_text(arm, blocks) if arm.replaces(controls.PAIRING) else blocks
+        reads_other_text = arm.replaces(controls.PAIRING) or arm.replaces(controls.TEXT)
+        own = self._control_text(arm, blocks) if reads_other_text else blocks
         batches = own.batches(self._batch, compare=self.settings.correlation_tokens)
         self._note_pass(arm, corpus)
         found = match(subject, batches, others, memory=self.settings.memory * 2.0**29, sweeper=sweeper,
@@ -233,23 +241,41 @@ class Lab:
         tokens = sum(batch.compared for batch in batches)
         return Universality(found, seeds, tokens=tokens, documents=blocks.documents)
 
-    def _counterparts(self, model: str, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
-        """The seeds of a model on a corpus, shared by all its arms. Those of the last two texts are kept."""
-        key = (model, corpus)
+    def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
+        """The seeds of a model on a text, shared by all arms that read it. Those of the last two texts are kept."""
+        text = arm if arm.replaces(controls.TEXT) else Arm(arm.model)
+        key = (text, corpus)
         if key not in self._others:
-            batches = self.blocks(model, corpus).batches(self._batch, compare=self.settings.correlation_tokens)
+            blocks = self.blocks(arm.model, corpus)
+            if text.control:
+                blocks = self._control_text(text, blocks)
+            self._check_comparable(arm.model, seeds, max(len(block.ids) for block in blocks.blocks))
+            batches = blocks.batches(self._batch, compare=self.settings.correlation_tokens)
             room = self.settings.memory * 2.0**29 / (2 * len(seeds))
-            vocabulary = self.loaded(Arm(model)).tokenizer.get_vocab()
-            for name in seeds:
-                if self.loaded(Arm(name)).tokenizer.get_vocab() != vocabulary:
-                    raise ModelError(f"{name} has another tokenizer than {model}: their tokens cannot be compared")
-                self._note_pass(Arm(name), corpus)
             members = [Member(self.loaded(Arm(name)).model, self.anatomy(name)) for name in seeds]
+            for name in seeds:
+                self._note_pass(replace(text, model=name), corpus)
             self._others[key] = [Counterpart(member, batches, room=room) for member in members]
         self._others.move_to_end(key)
         while len(self._others) > 2:
             self._others.popitem(last=False)
         return self._others[key]
+
+    def _check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
+        """Raises ModelError for a seed that cannot read the same tokens, or is the model itself once more."""
+        subject = self.loaded(Arm(model))
+        digests = {subject.digest: model} if subject.digest else {}
+        for name in seeds:
+            seed = self.loaded(Arm(name))
+            if seed.tokenizer.get_vocab() != subject.tokenizer.get_vocab():
+                raise ModelError(f"{name} has another tokenizer than {model}: their tokens cannot be compared")
+            if seed.context < longest:
+                raise ModelError(
+                    f"{name} reads {seed.context} tokens at a time, {model} was given {longest}; "
+                    f"say --unineuron-context={seed.context}"
+                )
+            if seed.digest and digests.setdefault(seed.digest, name) != name:
+                raise ModelError(f"{name} has the very weights of {digests[seed.digest]}: it is no further seed")
 
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""
@@ -275,8 +301,11 @@ class Lab:
         change, model = self._change(arm, corpus), self.loaded(arm).model
         if self._compared_too(arm, corpus):
             sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
-            self._matched[arm, corpus] = self._match(arm, corpus, sweeper)
-            return sweeper.finished()
+            try:
+                self._matched[arm, corpus] = self._match(arm, corpus, sweeper)
+                return sweeper.finished()
+            except Exception:  # a seed that fails must not fail trials that do not ask for it
+                self.comparing.discard((arm.model, corpus))
         if arm.replaces(controls.TEXT):
             blocks = self._control_text(arm, blocks)
         self._note_pass(arm, corpus)
@@ -289,9 +318,10 @@ class Lab:
         if (arm.model, corpus) not in self.comparing or (arm, corpus) in self._matched or reads_other_text:
             return False
         try:
-            self._counterparts(arm.model, corpus, self.seeds(arm.model))
+            self._counterparts(arm, corpus, self.seeds(arm.model))
         except UnineuronError:
-            return False  # the trial that compares will say so
+            self.comparing.discard((arm.model, corpus))  # the trial that compares will say so
+            return False
         return True
 
     def _change(self, arm: Arm, corpus: str) -> Rotation | None:

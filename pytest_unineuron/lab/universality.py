@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_unineuron.activations.units import DIMENSIONS, HEADS, NEURONS, VALUES
+from pytest_unineuron.errors import NotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +62,8 @@ class Matched:
     @cached_property
     def _read(self) -> NDArray[np.float64]:
         """Signed ρ of every comparison, [seed, 1 + draw, unit]."""
+        if not self._groups:
+            return np.full((len(self._matches), *self._matches[0].sign.shape), np.nan)
         return np.stack([
             (reduce(add, (m.pairs[g] for g in self._groups)).correlation * m.sign).cpu().numpy() for m in self._matches
         ])  # fmt: skip
@@ -117,6 +120,12 @@ class Matched:
         means = np.nanmean(self._read[:, 1:], axis=2)  # [seed, draw]
         return float(means.std(axis=1, ddof=1).mean()) if means.shape[1] > 1 else float("nan")
 
+    @property
+    def paper_share(self) -> float:
+        """Share of units whose ϱ by the paper's procedure is above 0.5, among those that have one."""
+        known = self.paper[~np.isnan(self.paper)]
+        return float((known > UNIVERSAL).mean()) if len(known) else float("nan")
+
     @cached_property
     def paper(self) -> NDArray[np.float64]:
         """ϱ by the paper's procedure, [unit]: read where it was chosen, against unstandardised random bases."""
@@ -125,22 +134,45 @@ class Matched:
 
 
 class Universality:
-    """The matches of every kind of unit of one model, in each of ``seeds``.
+    """The matches of every kind of unit of one model, in each of ``seeds``: a sample of document groups.
 
-    ``tokens`` and ``documents`` are what was looked at in all, by both halves together.
+    ``tokens`` is how many were looked at, by both halves together, and ``documents`` how many were read.
     """
 
     def __init__(
-        self, found: Mapping[str, Sequence[Matches]], seeds: Sequence[str], *, tokens: int, documents: int
+        self,
+        found: Mapping[str, Sequence[Matches]],
+        seeds: Sequence[str],
+        *,
+        tokens: int,
+        documents: int,
+        kept: Sequence[int] | None = None,
     ) -> None:
         self._found = found
         self.seeds = tuple(seeds)
         self.tokens = tokens
         self.documents = documents
+        self._kept = list(range(len(found[NEURONS][0].pairs))) if kept is None else list(kept)
+
+    @property
+    def groups(self) -> int:
+        """How many document groups are read."""
+        return len(self._kept)
+
+    def without(self, group: int) -> Universality:
+        """The same matches of every kind, read without one group."""
+        kept = [g for i, g in enumerate(self._kept) if i != group]
+        return Universality(self._found, self.seeds, tokens=self.tokens, documents=self.documents, kept=kept)
+
+    def has(self, kind: str) -> bool:
+        """Whether the model and all seeds have such units."""
+        return kind in self._found
 
     def of(self, kind: str) -> Matched:
-        """The matches of one kind of unit. Raises KeyError for a kind the model does not have."""
-        return Matched(self._found[kind])
+        """The matches of one kind of unit. Raises NotApplicable for a kind that was not found in all models."""
+        if not self.has(kind):
+            raise NotApplicable(f"no {kind} were found in the model and all its seeds")
+        return Matched(self._found[kind], self._kept)
 
     @cached_property
     def neurons(self) -> Matched:

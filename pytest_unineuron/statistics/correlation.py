@@ -2,8 +2,8 @@
 
 Everything comes from sums that are gathered once: the covariance of the units of two models, and the
 covariance of the second model's units within each of its layers. A rotation R of a layer of the second model
-has covariance ``C₁₂ Rᵀ`` with the first and variance ``diag(R C₂₂ Rᵀ)``, so the baseline needs no second pass
-and no rotated activations.
+has covariance ``C₁₂ Rᵀ`` with the first and variance ``diag(R C₂₂ Rᵀ)``, so the best direction of a random basis
+is found without a second pass and without rotated activations.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Best:
     """For every unit of the first model: the best unit of the second, [unit], and ρ with it.
 
     ``sign`` is −1 where the best match is an opposite, which only counts if signs are arbitrary. A unit that
-    never varied has ρ nan and partner −1.
+    never varied has ρ and sign nan and partner −1.
     """
 
     partner: Tensor
@@ -137,7 +137,7 @@ def best_of(blocks: Iterable[Tensor], *, absolute: bool = False) -> Best:
         raise ValueError("best_of needs a block of correlations; there was none")
     value, partner, sign = found
     none = value == -torch.inf
-    return Best(torch.where(none, -1, partner), torch.where(none, torch.nan, value), sign)
+    return Best(torch.where(none, -1, partner), torch.where(none, torch.nan, value), torch.where(none, torch.nan, sign))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ class Pairs:
     """Correlation of chosen pairs of units, gathered without products: one number per pair.
 
     A sum: ``+`` joins two. ``mean_x`` and ``xx`` are [pair]; the others are [pair], or [comparison, pair] where
-    several pairs share their first unit. Sums are float64 and centred.
+    several pairs share their first unit. Sums are centred: float32 inside a batch, float64 over batches.
     """
 
     count: float

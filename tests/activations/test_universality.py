@@ -14,7 +14,8 @@ from pytest_unineuron.controls.rotation import haar
 from pytest_unineuron.controls.shifted_documents import shifted_documents
 from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.lab.universality import Matched
+from pytest_unineuron.errors import ModelError, NotApplicable
+from pytest_unineuron.lab.universality import Matched, Universality
 from pytest_unineuron.models.anatomy import dissect
 from pytest_unineuron.models.load import Loaded
 from tests.models.tiny import build, tokenizer
@@ -210,6 +211,34 @@ def test_a_dead_neuron_is_undefined_and_counted(batches):
     assert back.constant == 0
 
 
+def test_a_neuron_that_is_silent_while_partners_are_chosen(batches):
+    """P7: it has no partner, so nothing is read for it, whatever it does on the other half."""
+    model = build("gpt_neox")
+    one = member(model)
+    real = one.observe
+
+    def observe(batch, kinds=KINDS, sweeper=None):
+        found = real(batch, kinds, sweeper)
+        if batch.group % 2 == 0:
+            found[NEURONS][:, 7] = 0
+        return found
+
+    one.observe = observe
+    found = Matched(match(one, [member(build("gpt_neox", seed=3))], batches)[NEURONS])
+    assert np.isnan(found.excess[7])
+    assert found.constant == 1
+
+
+def test_activations_that_are_not_finite_are_an_error(batches):
+    """With what to try."""
+    model = build("gpt_neox")
+    other = member(model)
+    with torch.no_grad():
+        model.gpt_neox.layers[1].mlp.dense_h_to_4h.bias[0] = float("inf")
+    with pytest.raises(ModelError, match=r"activations of .* are not finite; try --unineuron-dtype float32"):
+        match(member(build("gpt_neox")), [other], batches)
+
+
 def test_leaving_a_group_out(batches):
     """The chosen pairs stay; what is read is read on the other groups."""
     found = Matched(match(member(build("gpt2")), [member(build("gpt2", seed=3))], batches)[NEURONS])
@@ -219,6 +248,21 @@ def test_leaving_a_group_out(batches):
     assert not np.allclose(found.without(0).excess, found.excess)
     one, two = found.halves()
     assert one.tokens + two.tokens == found.tokens
+    assert np.isnan(found.among([]).excess).all()
+    assert np.isnan(found.among([]).share())
+
+
+def test_kinds_are_left_out_by_the_same_groups(batches):
+    """A contrast of two kinds is read on the same documents; a kind that is not there is not applicable."""
+    found = match(member(build("gpt2")), [member(build("gpt2", seed=3))], batches)
+    universality = Universality(found, ["other"], tokens=1, documents=1)
+    less = universality.without(2)
+    assert (universality.groups, less.groups) == (8, 7)
+    np.testing.assert_array_equal(less.neurons.excess, universality.neurons.without(2).excess)
+    np.testing.assert_array_equal(less.dimensions.excess, universality.dimensions.without(2).excess)
+    headless = Universality({NEURONS: found[NEURONS]}, ["other"], tokens=1, documents=1)
+    with pytest.raises(NotApplicable, match="no heads were found in the model and all its seeds"):
+        _ = headless.heads
 
 
 def test_other_documents_have_nothing_in_common(blocks, batches):
@@ -247,7 +291,9 @@ def test_shifted_documents_change_every_text(blocks):
 def test_a_budget_of_tokens_is_kept(blocks, batches):
     """Every n-th token is looked at, spread over all documents."""
     few = blocks.batches(1024, compare=1000)
-    assert 800 <= sum(batch.compared for batch in few) <= 1000
+    for compare in (1, 40, 1000, blocks.tokens - 1, blocks.tokens, 10**6):
+        found = sum(batch.compared for batch in blocks.batches(1024, compare=compare))
+        assert found == min(compare, blocks.tokens)
     assert {batch.group for batch in few if batch.compared} == {batch.group for batch in batches}
     assert sum(batch.compared for batch in batches) == sum(batch.tokens for batch in few) == blocks.tokens
 

@@ -46,6 +46,12 @@ def test_a_trial_that_lists_its_controls_gets_no_others(trials):
     assert list(found.arms("claim")) == ["untrained"]
 
 
+def test_a_control_that_changes_nothing_a_trial_reads_is_not_added(trials):
+    """Other text would leave a trial on weights with the subject itself for a control."""
+    found = run(trials, "--unineuron-controls=default", "--unineuron-controls=random-tokens")
+    assert "random-tokens" not in found.arms("claim")
+
+
 def test_draws(trials):
     """Every control is drawn so often, and each draw is an arm."""
     found = run(trials, "--unineuron-control-draws=2", "--unineuron-controls=shuffled")

@@ -60,6 +60,28 @@ def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
     assert "Traceback" not in found.result.stdout.str()
 
 
+def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
+    """Under another name, even the model's own label: it would agree with itself. Other trials do not suffer."""
+    own = folders[0]
+    twin = shutil.copytree(own, tmp_path / "twin")
+    body = (
+        COMPARES
+        + """
+@pytest.mark.gt1(source="x", controls=["untrained"])
+def test_alone(unineuron_neurons):
+    measure("tokens", unineuron_neurons.tokens, above=0)
+"""
+    )
+    found = trials.write(body).run(
+        NEVER, NONE, f"--unineuron-model={own}", f"--unineuron-seed={twin}", "--unineuron-tokens=4000", subprocess=True
+    )
+    (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
+    assert compared["outcome"] == "ERROR"
+    assert "has the very weights of gpt_neox0: it is no further seed" in compared["reason"]
+    assert alone["cases"][0]["subject"]["outcome"] == "PASS"
+    assert "Traceback" not in found.result.stdout.str()
+
+
 def test_a_seed_that_cannot_be_is_refused(trials):
     """Before anything is collected."""
     found = trials.write(COMPARES).run("--unineuron-seed=nano:nobody", subprocess=True)
