@@ -19,5 +19,5 @@ def test_heavy_tailed_neurons(neurons, measure):
     """Some MLP neurons of a new model are heavy-tailed before the activation function, far beyond any null."""
     measure.needs("documents", neurons.documents, at_least=64)
     measure.needs("tokens", neurons.tokens, at_least=8000)
-    heavy = jackknife(lambda n: np.mean(n.kurtosis > HEAVY), neurons)
+    heavy = jackknife(lambda n: np.mean(n.kurtosis > HEAVY), neurons, resolution=1 / len(neurons))
     measure("share with kurtosis above 4.5", heavy, above=0.01, null=0.002)

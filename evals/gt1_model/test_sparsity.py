@@ -18,5 +18,5 @@ def test_notebook_sparsity_pattern(neurons, measure):
 def test_neurons_are_mostly_off(neurons, measure):
     """In a trained model most MLP neurons are on at fewer than half of the tokens; in a null, half of them are."""
     measure.needs("documents", neurons.documents, at_least=64)
-    off = jackknife(lambda n: np.mean(n.density < 0.5), neurons)
+    off = jackknife(lambda n: np.mean(n.density < 0.5), neurons, resolution=1 / len(neurons))
     measure("share of neurons on at under half of the tokens", off, above=0.75, null=0.60)

@@ -20,7 +20,8 @@ def test_neurons_are_universal(universality, measure):
     """Some neurons have an excess correlation above 0.5 with neurons of other seeds, and none of a null does."""
     enough(measure, universality)
     neurons = universality.neurons
-    measure("share of universal neurons", jackknife(lambda n: n.share(), neurons), above=0.0025, null=0.0005)
+    share = jackknife(lambda n: n.share(), neurons, resolution=1 / len(neurons))
+    measure("share of universal neurons", share, above=0.0025, null=0.0005)
     measure("mean excess correlation", jackknife(lambda n: n.mean_excess, neurons), above=0.05)
     measure("share with excess above 0.3", neurons.share(0.3))
     measure("share of universal neurons by the paper's procedure", neurons.paper_share)

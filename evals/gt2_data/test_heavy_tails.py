@@ -28,6 +28,8 @@ def test_heavy_tails_replicate(reference_neurons, neurons, measure):
         heavy = reference.kurtosis > HEAVY
         return np.mean(new.kurtosis[heavy] > HEAVY) if heavy.any() else np.nan
 
-    measure("share heavy on both", jackknife(on_both, reference_neurons, neurons), above=0.01, null=0.002)
-    measure("of those heavy on the reference, heavy again", jackknife(replicated, reference_neurons, neurons),
-            above=0.40)  # fmt: skip
+    share = jackknife(on_both, reference_neurons, neurons, resolution=1 / len(neurons))
+    measure("share heavy on both", share, above=0.01, null=0.002)
+    heavy = max(1, np.sum(reference_neurons.kurtosis > HEAVY))
+    again = jackknife(replicated, reference_neurons, neurons, resolution=1 / heavy)
+    measure("of those heavy on the reference, heavy again", again, above=0.40)

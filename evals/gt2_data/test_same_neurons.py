@@ -22,7 +22,8 @@ def test_universality_on_new_data(reference_universality, universality, measure)
     measure.needs("documents", universality.documents, at_least=60)
     measure.needs("tokens", universality.tokens, at_least=8000)
     new, reference = universality.neurons, reference_universality.neurons
-    measure("share of universal neurons", jackknife(lambda n: n.share(), new), above=0.0025, null=0.0005)
+    share = jackknife(lambda n: n.share(), new, resolution=1 / len(new))
+    measure("share of universal neurons", share, above=0.0025, null=0.0005)
 
     def ratio(n, r):
         return n.mean_excess / r.mean_excess if r.mean_excess > 0 else np.nan
@@ -43,8 +44,10 @@ def test_the_same_neurons_are_universal(reference_universality, universality, me
     def again(r, n):
         return np.mean(n.universal[r.universal]) if r.universal.any() else np.nan
 
-    measure("share universal on both", jackknife(both, reference, new), above=0.001, null=0.0005)
-    measure("of those universal on the reference, universal again", jackknife(again, reference, new), above=0.40)
+    share = jackknife(both, reference, new, resolution=1 / len(new))
+    measure("share universal on both", share, above=0.001, null=0.0005)
+    replicated = jackknife(again, reference, new, resolution=1 / np.sum(reference.universal))
+    measure("of those universal on the reference, universal again", replicated, above=0.40)
     measure("what chance would have of them", new.share())
     # Any fixed function keeps some of these ranks; they are evidence only beyond what the controls show.
     measure("rank agreement of the excess, within layers", agreement(reference, new))

@@ -14,8 +14,8 @@ def test_excess_needs_a_privileged_basis(universality, measure):
     def beyond(u):
         return u.neurons.share() - u.dimensions.share()
 
-    measure("share of universal neurons beyond that of residual dimensions", jackknife(beyond, universality),
-            above=0.0025, null=0.0005)  # fmt: skip
+    share = jackknife(beyond, universality, resolution=1 / len(universality.neurons))
+    measure("share of universal neurons beyond that of residual dimensions", share, above=0.0025, null=0.0005)
     measure("mean excess of residual dimensions, either way", abs(universality.dimensions.mean_excess), below=0.02)
     if universality.has("head values"):
         measure("mean excess of head values", universality.head_values.mean_excess)
@@ -27,6 +27,6 @@ def test_heads_are_universal(universality, measure):
     measure.needs("further seeds", len(universality.seeds), at_least=2)
     measure.needs("heads", len(universality.heads), at_least=32)
     # Random networks have a little excess everywhere, so a mean says nothing; single heads have none.
-    share = jackknife(lambda heads: heads.share(0.3), universality.heads)
+    share = jackknife(lambda heads: heads.share(0.3), universality.heads, resolution=1 / len(universality.heads))
     measure("share of heads with excess above 0.3", share, above=0.05, null=0.02)
     measure("mean excess correlation of heads", universality.heads.mean_excess)

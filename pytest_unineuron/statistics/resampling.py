@@ -47,7 +47,7 @@ class Estimate:
         return float(stats.t.sf(distance / self.error, self.degrees))
 
 
-def jackknife(statistic: Callable[..., float], *samples: Any, level: float = 0.95) -> Estimate:
+def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float = 0.0, level: float = 0.95) -> Estimate:
     """``statistic(*samples)`` with its delete-a-group jackknife interval.
 
     Each of ``samples`` is a Sample, such as the neurons of a model on a corpus, whose groups hold whole
@@ -56,7 +56,9 @@ def jackknife(statistic: Callable[..., float], *samples: Any, level: float = 0.9
     Student's with one degree of freedom less than the smallest number of groups (Shao and Tu 1995, 2.2). With
     fewer than two groups, or where leaving one out leaves nothing to measure, the interval is nan.
 
-    ``statistic`` returns one number and must not depend on the order of documents.
+    ``statistic`` returns one number and must not depend on the order of documents. A share of few units moves in
+    steps, and may not move at all when a group is left out: that is no certainty. ``resolution`` is the step,
+    one over the number of units, and the error is at least that.
     """
     value = float(statistic(*samples))
     distinct = list({id(sample): sample for sample in samples}.values())
@@ -71,7 +73,7 @@ def jackknife(statistic: Callable[..., float], *samples: Any, level: float = 0.9
             statistic(*(s.without(group) if s is sample else s for s in samples)) for group in range(size)
         ], dtype=float)  # [group]  # fmt: skip
         variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
-    error = float(np.sqrt(variance))
+    error = max(float(np.sqrt(variance)), resolution) if np.isfinite(variance) else float("nan")
     degrees = max(1, groups - 1)
     reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
     method = f"delete-a-group jackknife over {groups} document groups"

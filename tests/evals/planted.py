@@ -2,8 +2,7 @@
 
 Words are whole tokens. Every word carries one of many features, each a direction of its own, so that a neuron
 that reads one feature is heavy-tailed while a random direction sees a mixture of all and is not. All words
-share one more direction, against which neurons are turned off. Heads compare few directions, and read one feature
-each. Another seed draws other directions, but words keep their features, so its neurons fire on the same
+share one more direction, against which neurons are turned off. Heads look for one feature each and read it. Another seed draws other directions, but words keep their features, so its neurons fire on the same
 words. Nothing of this survives a shuffle or a rotation.
 """
 
@@ -44,7 +43,7 @@ def save(folder, seed=0):
         for number, block in enumerate(model.transformer.h):
             # A layer has features of its own, so that neurons of other seeds are matched at the same depth.
             plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
-            plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], random)
+            plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], random)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
@@ -78,14 +77,14 @@ def plant_neurons(mlp, features, own, random):
     mlp.c_proj.weight.mul_(0.1)
 
 
-def plant_heads(attention, features, random):
-    """Queries and keys of every head lie almost along one direction, and its values read one feature."""
+def plant_heads(attention, features, shared, random):
+    """Every head looks for one feature: queries read what all words share, keys and values the feature."""
     size, weight = WIDTH // HEADS, attention.c_attn.weight  # [width, query | key | value]
     for head in range(HEADS):
-        for part in (0, WIDTH):
+        line = torch.randn(size, generator=random)
+        for part, read in ((0, shared), (WIDTH, features[head])):
             rows = slice(part + head * size, part + (head + 1) * size)
-            line = torch.outer(torch.randn(WIDTH, generator=random), torch.randn(size, generator=random))
-            weight[:, rows] = 0.01 * line + 0.001 * torch.randn(WIDTH, size, generator=random)
+            weight[:, rows] = 0.3 * torch.outer(read, line) + 0.01 * torch.randn(WIDTH, size, generator=random)
         rows = slice(2 * WIDTH + head * size, 2 * WIDTH + (head + 1) * size)
         weight[:, rows] = torch.outer(features[head], torch.randn(size, generator=random))
     attention.c_proj.weight.mul_(0.1)

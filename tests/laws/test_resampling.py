@@ -108,3 +108,12 @@ def test_p_values_without_any_error():
     assert found.p_value(0.5, above=True) == 0
     assert found.p_value(0.5, above=False) == 1
     assert found.p_value(1.0, above=True) == 1
+
+
+def test_a_share_is_no_finer_than_one_unit():
+    """A statistic that no group moves has the error of one step; a larger error stays."""
+    stuck = jackknife(lambda s: 0.003, groups(), resolution=0.001)
+    assert stuck.error == 0.001
+    assert stuck.low < 0.002 < 0.004 < stuck.high
+    moving = jackknife(lambda s: s.mean, groups())
+    assert jackknife(lambda s: s.mean, groups(), resolution=1e-9) == moving
