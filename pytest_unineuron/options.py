@@ -69,7 +69,7 @@ OPTIONS = (
     Option("findings", str, "", "a checkout of the paper's repository, to report its published neurons",
            metavar="FOLDER"),
     Option("tokens", int, 44_000, "token budget per corpus and model", metavar="N"),
-    Option("correlation-tokens", int, 24_000, "tokens at which seeds are compared, spread over the corpus",
+    Option("correlation-tokens", int, 20_000, "tokens at which seeds are compared, spread over the corpus",
            metavar="N"),
     Option("memory", int, 8, "GiB for comparing seeds: half for products, half for the seeds' activations",
            metavar="GIB"),

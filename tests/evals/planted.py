@@ -2,8 +2,9 @@
 
 Words are whole tokens. Every word carries one of many features, each a direction of its own, so that a neuron
 that reads one feature is heavy-tailed while a random direction sees a mixture of all and is not. All words
-share one more direction, against which neurons are turned off. Heads look for one feature each and read it. Another seed draws other directions, but words keep their features, so its neurons fire on the same
-words. Nothing of this survives a shuffle or a rotation.
+share one more direction, against which neurons are turned off. Heads look for one feature each and read it.
+Another seed draws other directions, but words keep their features, so its neurons fire on the same words.
+Nothing of this survives a shuffle or a rotation.
 """
 
 import torch

@@ -77,7 +77,7 @@ def test_alone(unineuron_neurons):
     )
     (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
     assert compared["outcome"] == "ERROR"
-    assert "has the very weights of gpt_neox0: it is no further seed" in compared["reason"]
+    assert f"has the very weights of {own.name}: it is no further seed" in compared["reason"]
     assert alone["cases"][0]["subject"]["outcome"] == "PASS"
     assert "Traceback" not in found.result.stdout.str()
 
