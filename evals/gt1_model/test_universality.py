@@ -5,20 +5,13 @@ import pytest
 
 from pytest_unineuron import jackknife, within
 
-ENOUGH = {"further seeds": 2, "documents": 300, "tokens": 20_000}
-
-
-def enough(measure, universality):
-    """What a statement about universality takes."""
-    measure.needs("further seeds", len(universality.seeds), at_least=ENOUGH["further seeds"])
-    measure.needs("documents", universality.documents, at_least=ENOUGH["documents"])
-    measure.needs("tokens", universality.tokens, at_least=ENOUGH["tokens"])
-
 
 @pytest.mark.gt1(primary=True, source="Gurnee et al. 2024, section 4.1, equation 3; catalogue GT1-A")
 def test_neurons_are_universal(universality, measure):
     """Some neurons have an excess correlation above 0.5 with neurons of other seeds, and none of a null does."""
-    enough(measure, universality)
+    measure.needs("further seeds", len(universality.seeds), at_least=2)
+    measure.needs("documents", universality.documents, at_least=300)
+    measure.needs("tokens", universality.tokens, at_least=20_000)
     neurons = universality.neurons
     share = jackknife(lambda n: n.share(), neurons, resolution=1 / len(neurons))
     measure("share of universal neurons", share, above=0.0025, null=0.0005)

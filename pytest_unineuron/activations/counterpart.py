@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.activations.units import KINDS, NEURONS, Member
+from pytest_unineuron.activations.units import KINDS, Member
 from pytest_unineuron.controls.rotation import haar
 from pytest_unineuron.statistics.correlation import Centred, Covariation
 
@@ -31,16 +31,12 @@ class Counterpart:
     kept on disk.
     """
 
-    def __init__(
-        self, member: Member, batches: Sequence[Batch], *, draws: int = DRAWS, seed: int = 0, room: float = 1e9
-    ) -> None:
+    def __init__(self, member: Member, batches: Sequence[Batch], *, draws: int = DRAWS, room: float = 1e9) -> None:
         self.member = member
         self.batches = batches
         self.draws = draws
-        self._seed = seed
         slots = sum(batch.compared * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
-        fits = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in KINDS) <= room
-        self._keeps = fits
+        self._keeps = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in KINDS) <= room
         self._seen: dict[int, dict[str, Tensor]] = {}
         self._read: dict[int, dict[str, list[Centred]]] = {}
 
@@ -93,7 +89,7 @@ class Counterpart:
     def plain(self, kind: str, draw: int) -> list[Tensor]:
         """One random basis of every layer's units as they are, [layer] [direction, unit]."""
         return [
-            haar(size, (31 * self._seed + draw) * 1009 + layer).to(self.member.model.device)
+            haar(size, draw * 1009 + layer).to(self.member.model.device)
             for layer, size in enumerate(self.member.sizes(kind))
         ]
 
@@ -107,8 +103,3 @@ class Counterpart:
             ]
             found[kind] = [Centred.of(each) for each in (units, *turned)]
         return found
-
-    @property
-    def neurons(self) -> int:
-        """How many neurons it has."""
-        return sum(self.member.sizes(NEURONS))

@@ -119,7 +119,7 @@ def _numbers(batches: Sequence[Batch], half: int, progress: Progress | None) -> 
 
 def _row_blocks(subject: Member, seeds: Sequence[Counterpart], memory: float) -> list[slice]:
     """The subject's neurons in runs of whole layers, as many as the products of one run leave room for."""
-    columns = sum(seed.neurons for seed in seeds)
+    columns = sum(sum(seed.member.sizes(NEURONS)) for seed in seeds)
     blocks, start, stop = [], 0, 0
     for size in subject.sizes(NEURONS):
         if stop > start and 4.0 * (stop + size - start) * columns > memory:
@@ -181,9 +181,6 @@ def choose(sums: Covariation, seed: Counterpart, kind: str, *, absolute: bool) -
 
 def _joined(blocks: list[Choice]) -> Choice:
     """The choices of several runs of rows as one; the random bases are the same in all of them."""
-    first, *others = blocks
-    if not others:
-        return first
     return Choice(
         direct=_beside([b.direct for b in blocks]),
         rotated=tuple(_beside(list(of_draw)) for of_draw in zip(*(b.rotated for b in blocks), strict=True)),

@@ -20,7 +20,7 @@ from pytest_unineuron.activations.universality import match
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.errors import ModelError, OptionError, UnineuronError
+from pytest_unineuron.errors import ModelError, OptionError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.universality import Universality
 from pytest_unineuron.lab.weights import Weights
@@ -62,7 +62,7 @@ class Arm:
         return zlib.crc32(f"{self.control}.{self.draw}".encode())
 
     def replaces(self, what: str) -> bool:
-        """Whether the arm's control replaces the weights, the units or the text."""
+        """Whether this is what the arm's control replaces: weights, units, text, or which text is shared."""
         return bool(self.control) and controls.CONTROLS[self.control].replaces == what
 
 
@@ -71,7 +71,8 @@ class Lab:
 
     ``models`` and ``corpora`` map labels to what they stand for. Results are kept, so that a trial pays for
     what no trial before it has asked for. ``events`` lists, in order, what the report needs to know: every
-    model that was loaded, every corpus that was read, and every sweep pass that was made.
+    model that was loaded, every corpus that was read, and every sweep pass that was made. ``comparing`` are the
+    (model, corpus) on which trials are going to compare seeds, so that one pass can serve both.
     """
 
     def __init__(
@@ -229,12 +230,11 @@ class Lab:
         return tuple(labels[spec] for spec in named)
 
     def _match(self, arm: Arm, corpus: str, sweeper: Sweeper | None = None) -> Universality:
-        seeds, blocks = self.seeds(arm.model), self.blocks(arm.model, corpus)
+        seeds = self.seeds(arm.model)
         others = self._counterparts(arm, corpus, seeds)
         subject = Member(self.loaded(arm).model, self.anatomy(arm.model), self._change(arm, corpus))
-        reads_other_text = arm.replaces(controls.PAIRING) or arm.replaces(controls.TEXT)
-        own = self._control_text(arm, blocks) if reads_other_text else blocks
-        batches = own.batches(self._batch, compare=self.settings.correlation_tokens)
+        blocks = self._text(arm, corpus, controls.TEXT, controls.PAIRING)
+        batches = blocks.batches(self._batch, compare=self.settings.correlation_tokens)
         self._note_pass(arm, corpus)
         found = match(subject, batches, others, memory=self.settings.memory * 2.0**29, sweeper=sweeper,
                       progress=self._bar(arm, f"{corpus} with {len(seeds)} seeds"))  # fmt: skip
@@ -246,9 +246,7 @@ class Lab:
         text = arm if arm.replaces(controls.TEXT) else Arm(arm.model)
         key = (text, corpus)
         if key not in self._others:
-            blocks = self.blocks(arm.model, corpus)
-            if text.control:
-                blocks = self._control_text(text, blocks)
+            blocks = self._text(text, corpus, controls.TEXT)
             self._check_comparable(arm.model, seeds, max(len(block.ids) for block in blocks.blocks))
             batches = blocks.batches(self._batch, compare=self.settings.correlation_tokens)
             room = self.settings.memory * 2.0**29 / (2 * len(seeds))
@@ -297,40 +295,34 @@ class Lab:
         return self._swept[key]
 
     def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Swept:
-        anatomy, blocks = self.anatomy(arm.model), self.blocks(arm.model, corpus)
+        anatomy, blocks = self.anatomy(arm.model), self._text(arm, corpus, controls.TEXT)
         change, model = self._change(arm, corpus), self.loaded(arm).model
         if self._compared_too(arm, corpus):
             sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
             try:
                 self._matched[arm, corpus] = self._match(arm, corpus, sweeper)
                 return sweeper.finished()
-            except Exception:  # a seed that fails must not fail trials that do not ask for it
+            except Exception:  # what fails here must not fail trials that compare nothing; one that does will say so
                 self.comparing.discard((arm.model, corpus))
-        if arm.replaces(controls.TEXT):
-            blocks = self._control_text(arm, blocks)
         self._note_pass(arm, corpus)
         return sweep(model, anatomy.plan, blocks, batch=self._batch, sites=sites, change=change,
                      progress=self._bar(arm, corpus))  # fmt: skip
 
     def _compared_too(self, arm: Arm, corpus: str) -> bool:
-        """Whether a trial is going to compare this arm with seeds on this text, and it can be."""
+        """Whether a trial is going to compare this arm with seeds on the text that it is swept on."""
         reads_other_text = arm.replaces(controls.TEXT) or arm.replaces(controls.PAIRING)
-        if (arm.model, corpus) not in self.comparing or (arm, corpus) in self._matched or reads_other_text:
-            return False
-        try:
-            self._counterparts(arm, corpus, self.seeds(arm.model))
-        except UnineuronError:
-            self.comparing.discard((arm.model, corpus))  # the trial that compares will say so
-            return False
-        return True
+        return (arm.model, corpus) in self.comparing and (arm, corpus) not in self._matched and not reads_other_text
 
     def _change(self, arm: Arm, corpus: str) -> Rotation | None:
         return self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
 
-    def _control_text(self, arm: Arm, blocks: Blocks) -> Blocks:
-        loaded = self.loaded(Arm(arm.model))
-        made: Blocks = controls.CONTROLS[arm.control].function()(blocks, loaded.tokenizer, arm.seed)
-        return made
+    def _text(self, arm: Arm, corpus: str, *replaced: str) -> Blocks:
+        """A corpus as an arm reads it, where its control replaces one of these; as the model does otherwise."""
+        blocks = self.blocks(arm.model, corpus)
+        if any(map(arm.replaces, replaced)):
+            tokenizer = self.loaded(Arm(arm.model)).tokenizer
+            blocks = controls.CONTROLS[arm.control].function()(blocks, tokenizer, arm.seed)
+        return blocks
 
     @property
     def _batch(self) -> int:

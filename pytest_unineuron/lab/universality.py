@@ -100,14 +100,12 @@ class Matched:
 
     def share(self, above: float = UNIVERSAL) -> float:
         """Share of units with ϱ above a bound, among those that have one; nan if none has."""
-        known = self.excess[~np.isnan(self.excess)]
-        return float((known > above).mean()) if len(known) else float("nan")
+        return _mean_known(self.excess, above)
 
     @property
     def mean_excess(self) -> float:
         """Mean ϱ of the units that have one; nan if none has."""
-        known = self.excess[~np.isnan(self.excess)]
-        return float(known.mean()) if len(known) else float("nan")
+        return _mean_known(self.excess)
 
     @property
     def constant(self) -> int:
@@ -123,14 +121,21 @@ class Matched:
     @property
     def paper_share(self) -> float:
         """Share of units whose ϱ by the paper's procedure is above 0.5, among those that have one."""
-        known = self.paper[~np.isnan(self.paper)]
-        return float((known > UNIVERSAL).mean()) if len(known) else float("nan")
+        return _mean_known(self.paper, UNIVERSAL)
 
     @cached_property
     def paper(self) -> NDArray[np.float64]:
         """ϱ by the paper's procedure, [unit]: read where it was chosen, against unstandardised random bases."""
         found = [(m.choice.direct.correlation - m.choice.raw).cpu().double().numpy() for m in self._matches]
         return np.asarray(np.mean(found, axis=0))
+
+
+def _mean_known(values: NDArray[np.float64], above: float | None = None) -> float:
+    """The mean of values that are not nan, or the share of them above a bound; nan if there are none."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan")
+    return float((known if above is None else known > above).mean())
 
 
 class Universality:

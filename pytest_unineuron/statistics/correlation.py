@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-ALL = slice(None)
-
 
 class Covariation:
     """Co-moments of the units of two models over the same tokens, about a fixed shift.
@@ -68,12 +66,12 @@ class Covariation:
         joined._cross = (self._cross.double() + moved).float()
         return joined
 
-    def covariance(self, columns: slice = ALL) -> Tensor:
+    def covariance(self, columns: slice = slice(None)) -> Tensor:
         """[unit of 1, unit of 2], float32, for these units of the second model."""
         means = self._sums[0] / self.count, self._sums[1][columns] / self.count
         return self._cross[:, columns] / self.count - torch.outer(*means).float()
 
-    def correlation(self, columns: slice = ALL) -> Tensor:
+    def correlation(self, columns: slice = slice(None)) -> Tensor:
         """Pearson's ρ, [unit of 1, unit of 2]; nan where either unit never varied: undefined, not zero."""
         x, y = self.deviation(0), self.deviation(1)[columns]
         return self.covariance(columns).div_(x[:, None]).div_(y)

@@ -39,6 +39,13 @@ class Estimate:
     method: str
     degrees: int = 1
 
+    @classmethod
+    def student(cls, value: float, error: float, degrees: int, method: str, level: float) -> Self:
+        """With Student's interval; at least one degree of freedom is taken."""
+        degrees = max(1, degrees)
+        reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
+        return cls(value, value - reach, value + reach, error, method, degrees)
+
     def p_value(self, bound: float, *, above: bool) -> float:
         """The chance of an estimate at least this far beyond ``bound``, were the truth at the bound (Student's t)."""
         distance = (self.value - bound) if above else (bound - self.value)
@@ -74,10 +81,8 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
         ], dtype=float)  # [group]  # fmt: skip
         variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
     error = max(float(np.sqrt(variance)), resolution) if np.isfinite(variance) else float("nan")
-    degrees = max(1, groups - 1)
-    reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
     method = f"delete-a-group jackknife over {groups} document groups"
-    return Estimate(value, value - reach, value + reach, error, method, degrees)
+    return Estimate.student(value, error, groups - 1, method, level)
 
 
 def over_units(statistic: Callable[[Any], float], values: Any, level: float = 0.95) -> Estimate:
@@ -89,10 +94,7 @@ def over_units(statistic: Callable[[Any], float], values: Any, level: float = 0.
     value, size = float(statistic(values)), len(values)
     partial = np.array([statistic(np.delete(values, unit)) for unit in range(size)], dtype=float)
     error = float(np.sqrt((size - 1) / size * ((partial - partial.mean()) ** 2).sum())) if size > 1 else np.nan
-    reach = float(stats.t.ppf(0.5 + level / 2, max(1, size - 1))) * error
-    return Estimate(
-        value, value - reach, value + reach, error, f"delete-one jackknife over {size} units", max(1, size - 1)
-    )
+    return Estimate.student(value, error, size - 1, f"delete-one jackknife over {size} units", level)
 
 
 def over_splits(values: Any, level: float = 0.95) -> Estimate:
@@ -103,16 +105,8 @@ def over_splits(values: Any, level: float = 0.95) -> Estimate:
     """
     values = np.asarray(values, dtype=float)
     error = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-    reach = float(stats.t.ppf(0.5 + level / 2, max(1, len(values) - 1))) * error
-    value = float(values.mean())
-    return Estimate(
-        value,
-        value - reach,
-        value + reach,
-        error,
-        f"half-sample replication, {len(values)} splits",
-        max(1, len(values) - 1),
-    )
+    method = f"half-sample replication, {len(values)} splits"
+    return Estimate.student(float(values.mean()), error, len(values) - 1, method, level)
 
 
 def against_draws(value: float, draws: Any, level: float = 0.95) -> Estimate:
@@ -122,13 +116,5 @@ def against_draws(value: float, draws: Any, level: float = 0.95) -> Estimate:
     """
     draws = np.asarray(draws, dtype=float)
     error = float(draws.std(ddof=1) * np.sqrt(1 + 1 / len(draws))) if len(draws) > 1 else np.nan
-    reach = float(stats.t.ppf(0.5 + level / 2, max(1, len(draws) - 1))) * error
     difference = float(value - draws.mean())
-    return Estimate(
-        difference,
-        difference - reach,
-        difference + reach,
-        error,
-        f"against {len(draws)} null draws",
-        max(1, len(draws) - 1),
-    )
+    return Estimate.student(difference, error, len(draws) - 1, f"against {len(draws)} null draws", level)
