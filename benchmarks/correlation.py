@@ -12,17 +12,23 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from functools import wraps
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from pytest_unineuron import process
 from pytest_unineuron.activations.counterpart import Counterpart
 from pytest_unineuron.activations.units import NEURONS, Member
 from pytest_unineuron.activations.universality import choose, gather, match
 from pytest_unineuron.corpora.blocks import Batch
 from pytest_unineuron.models.anatomy import Anatomy, dissect
 from pytest_unineuron.models.load import Loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Tokens:
@@ -40,33 +46,43 @@ class Tokens:
 def main() -> None:
     """Print one line per variant."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in {"layers": 4, "width": 256, "vocabulary": 4096, "context": 256, "rows": 4,
-                        "batches": 24, "repeats": 5, "threads": 1}.items():  # fmt: skip
+    for name, value in {"layers": 6, "width": 384, "vocabulary": 8192, "context": 256, "rows": 8,
+                        "batches": 8, "repeats": 3, "threads": 2}.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value, help="default: %(default)s")
     given = parser.parse_args()
+    process.settle()
     torch.set_num_threads(given.threads)
-    members = [member(given, seed) for seed in range(3)]
-    batches = drawn(given)
-    halves = both_halves(batches)
+    members, batches = [member(given, seed) for seed in range(3)], drawn(given)
     variants = {
-        "two forwards and a product (the bound)": lambda: bound(members, batches),
-        "the sums of one pair, baseline included": lambda: pair(members, batches, matched=False),
-        "the same, with every best match": lambda: pair(members, batches, matched=True),
-        "one pair, all kinds of units, chosen and read": lambda: match(members[0], halves, seeds(members[1:2], halves)),
-        "two seeds, all kinds of units, chosen and read": lambda: match(members[0], halves, seeds(members[1:], halves)),
+        "two forwards and a product (the bound)": lambda batches: bound(members, batches),
+        "all sums of a pair, those of the baseline included": lambda batches: pair(members, batches),
+        "once a pair: best matches, in three random bases too": lambda batches: finish(members, batches),
+        "a trial: chosen on half the text, read on the other": lambda batches: trial(members[:2], batches),
+        "the same with two seeds": lambda batches: trial(members, batches),
     }
     times: dict[str, list[float]] = {name: [] for name in variants}
     with torch.inference_mode():
-        for turn in range(given.repeats + 1):
+        for variant in variants.values():
+            variant(batches[:2])  # warms up
+        for _ in range(given.repeats):
             for name, variant in variants.items():
-                start = time.perf_counter()
-                variant()
-                if turn:  # the first turn warms up
-                    times[name].append(time.perf_counter() - start)
+                times[name].append(variant(batches))
     first = next(iter(times.values()))
     for name, found in times.items():
-        ratio = median(a / b for a, b in zip(found, first, strict=True))
-        print(f"{name:50} {median(found):7.2f} s   {ratio:5.2f} × the bound")
+        ratios = sorted(a / b for a, b in zip(found, first, strict=True))
+        print(f"{name:54} {median(found):7.2f} s  {median(ratios):5.2f} × the bound ({ratios[0]:.2f}–{ratios[-1]:.2f})")
+
+
+def timed(variant: Callable[..., Any]) -> Callable[..., float]:
+    """The same, returning the seconds it took: all of it, or what it says itself."""
+
+    @wraps(variant)
+    def run(*given: Any) -> float:
+        start = time.perf_counter()
+        began = variant(*given)
+        return time.perf_counter() - (began or start)
+
+    return run
 
 
 def member(given: argparse.Namespace, seed: int) -> Member:
@@ -91,11 +107,7 @@ def drawn(given: argparse.Namespace) -> list[Batch]:
     return made
 
 
-def both_halves(batches: list[Batch]) -> list[Batch]:
-    """The same batches, in groups of which half choose and half read."""
-    return [replace(batch, group=number % 2) for number, batch in enumerate(batches)]
-
-
+@timed
 def bound(members: list[Member], batches: list[Batch]) -> None:
     """What cannot be done without."""
     units = sum(members[0].sizes(NEURONS))
@@ -107,18 +119,28 @@ def bound(members: list[Member], batches: list[Batch]) -> None:
         product.addmm_(x.T, x)
 
 
-def seeds(members: list[Member], batches: list[Batch]) -> list[Counterpart]:
-    """The other side, with everything still to do."""
-    return [Counterpart(member, batches) for member in members]
+@timed
+def pair(members: list[Member], batches: list[Batch]) -> None:
+    """The sums from which every correlation and every baseline follows, over all tokens."""
+    seed = Counterpart(members[1], batches, kinds=(NEURONS,), room=0)  # no arm comes after this one
+    gather(members[0], batches, [seed], kinds=(NEURONS,))
 
 
-def pair(members: list[Member], batches: list[Batch], *, matched: bool) -> None:
-    """The sums from which every correlation and every baseline follows; and best matches in one basis of each kind."""
-    seed = Counterpart(members[1], batches, draws=1)
-    found = gather(members[0], batches, [seed], kinds=(NEURONS,))[NEURONS, 0]
-    _ = seed.within
-    if matched:
-        choose(found, seed, NEURONS, absolute=False)
+@timed
+def finish(members: list[Member], batches: list[Batch]) -> float:
+    """From the sums to partners: what does not grow with the text. The time it began."""
+    seed = Counterpart(members[1], batches[:1], kinds=(NEURONS,))
+    sums = gather(members[0], batches[:1], [seed], kinds=(NEURONS,))[NEURONS, 0]
+    began = time.perf_counter()
+    choose(sums, seed, NEURONS, absolute=False)
+    return began
+
+
+@timed
+def trial(members: list[Member], batches: list[Batch]) -> None:
+    """Partners in the seeds and in three random bases of each, chosen on every other batch and read on the rest."""
+    halves = [replace(batch, group=number % 2) for number, batch in enumerate(batches)]
+    match(members[0], halves, [Counterpart(seed, halves, kinds=(NEURONS,)) for seed in members[1:]], kinds=(NEURONS,))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(f"{__name__}.openmp").settle()
+    import_module(f"{__name__}.process").settle()
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_unineuron import controls, openmp, options
+from pytest_unineuron import controls, options, process
 from pytest_unineuron.collector import Collector
 from pytest_unineuron.corpora import find as corpora_named
 from pytest_unineuron.errors import OptionError
@@ -65,7 +65,7 @@ class Session:
     @cached_property
     def lab(self) -> Lab:
         """The lab; making it imports torch, so it is made when a trial first asks for it."""
-        openmp.settle()
+        process.settle()
         from pytest_unineuron.lab import Lab
         from pytest_unineuron.progress import bar
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import torch
 
 from pytest_unineuron.activations.units import KINDS, Member
 from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Centred, Covariation
+from pytest_unineuron.statistics.correlation import Centred, Shifted, Within, inverse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +30,25 @@ class Counterpart:
     kept on disk.
     """
 
-    def __init__(self, member: Member, batches: Sequence[Batch], *, draws: int = DRAWS, room: float = 1e9) -> None:
+    def __init__(
+        self,
+        member: Member,
+        batches: Sequence[Batch],
+        *,
+        kinds: Sequence[str] = KINDS,
+        draws: int = DRAWS,
+        room: float = 1e9,
+    ) -> None:
         self.member = member
         self.batches = batches
+        self.kinds = kinds
         self.draws = draws
         slots = sum(batch.compared * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
-        self._keeps = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in KINDS) <= room
-        self._seen: dict[int, dict[str, Tensor]] = {}
+        self._keeps = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in kinds) <= room
+        self._shifts: dict[str, Tensor] = {}
+        self._counted: set[int] = set()
+        self._within: dict[str, list[Within]] = {}
+        self._seen: dict[int, dict[str, Shifted]] = {}
         self._read: dict[int, dict[str, list[Centred]]] = {}
 
     def columns(self, kind: str) -> list[slice]:
@@ -45,61 +56,53 @@ class Counterpart:
         ends = accumulate(self.member.sizes(kind), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
-    def units(self, number: int) -> dict[str, Tensor]:
-        """The units of a batch of the choosing half by kind, [token, unit]."""
-        found = self._seen.get(number) or self.member.observe(self.batches[number])
+    def units(self, number: int) -> dict[str, Shifted]:
+        """The units of a batch of the choosing half by kind. What is seen first also goes into ``within``."""
+        if number in self._seen:
+            return self._seen[number]
+        found = {}
+        for kind, units in self.member.observe(self.batches[number], self.kinds).items():
+            found[kind] = Shifted.of(units, self._shifts.get(kind))
+            self._shifts[kind] = found[kind].shift
+        if number not in self._counted:
+            self._counted.add(number)
+            self._count(found)
         if self._keeps:
             self._seen[number] = found
         return found
 
+    def _count(self, seen: dict[str, Shifted]) -> None:
+        for kind, units in seen.items():
+            if kind not in self._within:
+                self._within[kind] = [Within(units.shift[columns]) for columns in self.columns(kind)]
+            for sums, columns in zip(self._within[kind], self.columns(kind), strict=True):
+                sums.take(units[columns])
+
     def compared(self, number: int) -> dict[str, list[Centred]]:
         """What units are compared with in a batch of the reading half, by kind: units, then every random basis."""
-        found = self._read.get(number) or self._turned(self.member.observe(self.batches[number]))
+        found = self._read.get(number) or self._turned(self.member.observe(self.batches[number], self.kinds))
         if self._keeps:
             self._read[number] = found
         return found
 
-    @cached_property
-    def within(self) -> dict[str, list[Covariation]]:
+    @property
+    def within(self) -> dict[str, list[Within]]:
         """The co-moments of the units of every layer with one another on the choosing half, by kind."""
-        found: dict[str, list[Covariation]] = {}
         for number, batch in enumerate(self.batches):
-            if batch.group % 2 or not batch.compared:
-                continue
-            for kind, units in self.units(number).items():
-                layers = [units[:, columns] for columns in self.columns(kind)]
-                if kind not in found:
-                    found[kind] = [Covariation(layer.mean(0), layer.mean(0)) for layer in layers]
-                for sums, layer in zip(found[kind], layers, strict=True):
-                    sums.take(layer, layer)
-        return found
+            if batch.group % 2 == 0 and batch.compared and number not in self._counted:
+                self.units(number)
+        return self._within
 
-    @cached_property
-    def bases(self) -> dict[str, list[list[Tensor]]]:
-        """Random bases of every layer's standardised units, by kind, [draw][layer] [direction, unit]."""
-        found = {}
-        for kind, layers in self.within.items():
-            scales = [1 / layer.deviation(1).nan_to_num(nan=torch.inf) for layer in layers]
-            found[kind] = [
-                [basis * scale for basis, scale in zip(self.plain(kind, draw), scales, strict=True)]
-                for draw in range(self.draws)
-            ]
-        return found
-
-    def plain(self, kind: str, draw: int) -> list[Tensor]:
-        """One random basis of every layer's units as they are, [layer] [direction, unit]."""
-        return [
-            haar(size, draw * 1009 + layer).to(self.member.model.device)
-            for layer, size in enumerate(self.member.sizes(kind))
-        ]
+    def basis(self, kind: str, layer: int, draw: int) -> Tensor:
+        """A random basis of a layer's units, [direction, unit]: the same for all layers of one size."""
+        return haar(self.member.sizes(kind)[layer], draw).to(self.member.model.device)
 
     def _turned(self, by_kind: dict[str, Tensor]) -> dict[str, list[Centred]]:
         found = {}
         for kind, units in by_kind.items():
-            layers = [units[:, columns] for columns in self.columns(kind)]
-            turned = [
-                torch.cat([layer @ basis.T for layer, basis in zip(layers, bases, strict=True)], dim=1)
-                for bases in self.bases[kind]
-            ]
-            found[kind] = [Centred.of(each) for each in (units, *turned)]
+            plain = Centred.of(units)
+            scale = torch.cat([inverse(layer.deviation()) for layer in self.within[kind]])
+            bases = [[self.basis(kind, layer, draw) for layer in range(len(self.columns(kind)))]
+                     for draw in range(self.draws)]  # fmt: skip
+            found[kind] = [plain, *(plain.turned(of_draw, scale, self.columns(kind)) for of_draw in bases)]
         return found

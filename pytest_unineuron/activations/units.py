@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.activations.sweep import Sweeper
     from pytest_unineuron.corpora.blocks import Batch
-    from pytest_unineuron.models.anatomy import Anatomy
+    from pytest_unineuron.models.anatomy import Anatomy, Attention
 
 NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
 """MLP neurons after the activation function; the middle residual stream; what the heads' output projection
@@ -58,8 +59,7 @@ class Member:
 
         A ``sweeper`` gathers its statistics from the same pass. Raises ModelError if a value is not finite.
         """
-        parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
-        chosen = batch.looked_at.flatten().to(self.model.device)
+        seen = Seen(self, batch, kinds)
         if sweeper:
             sweeper.start(batch)
 
@@ -68,13 +68,13 @@ class Member:
                 sweeper.receive(site, index, values)
             for kind in kinds:
                 if SITE.get(kind) == site:
-                    units = values.reshape(-1, values.shape[-1])[chosen].float()
-                    parts[kind].append(self.change(site, index, units) if self.change else units)
+                    units = seen.chosen(values)
+                    seen.take(kind, index, self.change(site, index, units.float()) if self.change else units)
 
         handles = [
-            self._module(a.out).register_forward_pre_hook(self._heads_hook(a, parts, batch.attended, chosen))
-            for a in self.anatomy.attentions
-            if VALUES in kinds
+            self._module(a.out).register_forward_pre_hook(self._heads_hook(index, a, seen, batch.attended))
+            for index, a in enumerate(self.anatomy.attentions)
+            if VALUES in kinds or HEADS in kinds
         ]
         try:
             with caught(self.model, self.anatomy.plan, receive):
@@ -82,15 +82,14 @@ class Member:
         finally:
             for handle in handles:
                 handle.remove()
-        joined = {kind: torch.cat(found, dim=1) for kind, found in parts.items() if found}
-        if bad := [kind for kind, units in joined.items() if not bool(units.sum().isfinite())]:
+        if bad := [kind for kind, units in seen.units.items() if not bool(units.sum().isfinite())]:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
-        return joined
+        return seen.units
 
     def _module(self, path: str) -> Any:
         return self.model.get_submodule(path)
 
-    def _heads_hook(self, attention: Any, parts: dict[str, list[Tensor]], attended: Tensor, chosen: Tensor) -> Any:
+    def _heads_hook(self, index: int, attention: Attention, seen: Seen, attended: Tensor) -> Any:
         """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O.
 
         A head that looks at everything writes less the more there is, so norms follow the position in any
@@ -101,7 +100,7 @@ class Member:
             weight = replay(self._module(attention.out), attention.heads * attention.dimension).weight.float()
             blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
             self._writes[attention.out] = torch.einsum("whi,whj->hij", blocks, blocks)  # [head, value, value]
-        there = attended.to(chosen.device).float()[..., None]  # [row, position, 1]
+        there = attended.to(self.model.device).float()[..., None]  # [row, position, 1]
 
         def hook(module: Any, args: tuple[Any, ...]) -> None:
             z = args[0].reshape(-1, attention.heads * attention.dimension).float()  # [row·position, value]
@@ -109,7 +108,31 @@ class Member:
             squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
             norms = squares.clamp_min(0).sqrt().view(*attended.shape, attention.heads)  # [row, position, head]
             usual = (norms * there).sum(dim=0) / there.sum(dim=0).clamp_min(1)
-            parts[VALUES].append(z[chosen])
-            parts[HEADS].append((norms - usual).flatten(0, 1)[chosen])
+            seen.take(VALUES, index, seen.chosen(z))
+            seen.take(HEADS, index, seen.chosen(norms - usual))
 
         return hook
+
+
+class Seen:
+    """What has been seen of a batch: ``units`` by kind, [token, unit], float32, filled layer by layer."""
+
+    def __init__(self, member: Member, batch: Batch, kinds: Sequence[str]) -> None:
+        wanted, device = batch.looked_at.flatten(), member.model.device
+        self._tokens = None if bool(wanted.all()) else wanted.to(device)
+        sizes = {kind: member.sizes(kind) for kind in kinds}
+        self._ends = {kind: list(accumulate(of)) for kind, of in sizes.items()}
+        # In one piece from the start: to join layers afterwards costs as much as to gather them.
+        self.units = {kind: torch.empty(int(wanted.sum()), sum(of), device=device) for kind, of in sizes.items() if of}
+
+    def chosen(self, values: Tensor) -> Tensor:
+        """The tokens looked at, [token, unit], of [row, position, unit] or [row · position, unit]."""
+        flat = values.reshape(-1, values.shape[-1])
+        return flat if self._tokens is None else flat[self._tokens]
+
+    def take(self, kind: str, index: int, units: Tensor) -> None:
+        """The units of one layer, [token, unit]."""
+        if kind not in self.units:
+            return
+        stop = self._ends[kind][index]
+        self.units[kind][:, stop - units.shape[1] : stop] = units

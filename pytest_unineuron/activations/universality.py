@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.activations.units import HEADS, KINDS, NEURONS, Member
-from pytest_unineuron.statistics.correlation import Best, Centred, Covariation, Pairs, best_of
+from pytest_unineuron.statistics.correlation import Best, Centred, Covariation, Pairs, Shifted, best_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,6 +71,7 @@ def match(
     batches: Sequence[Batch],
     seeds: Sequence[Counterpart],
     *,
+    kinds: Sequence[str] = KINDS,
     memory: float = 8e9,
     sweeper: Sweeper | None = None,
     progress: Progress | None = None,
@@ -83,7 +84,7 @@ def match(
     """
     chosen: dict[tuple[str, int], list[Choice]] = {}
     for number, rows in enumerate(_row_blocks(subject, seeds, memory)):
-        sums = gather(subject, batches, seeds, rows, kinds=(NEURONS,) if number else KINDS,
+        sums = gather(subject, batches, seeds, rows, kinds=(NEURONS,) if number else kinds,
                       sweeper=None if number else sweeper, progress=progress)  # fmt: skip
         for (kind, index), of in sums.items():
             made = choose(of, seeds[index], kind, absolute=_signless(subject, kind))
@@ -93,12 +94,13 @@ def match(
     pairs: dict[tuple[str, int], dict[int, Pairs]] = {key: {} for key in choices}
     for number in _numbers(batches, 1, progress):
         batch = batches[number]
-        xs = {kind: Centred.of(units) for kind, units in subject.observe(batch, KINDS, sweeper).items()}
+        xs = {kind: Centred.of(units) for kind, units in subject.observe(batch, kinds, sweeper).items()}
         if not batch.compared:
             continue
         for (kind, index), choice in choices.items():
             ys = seeds[index].compared(number)[kind]
-            new = Pairs.of(xs[kind], *(y.chosen(b.partner.clamp_min(0)) for y, b in zip(ys, choice.all, strict=True)))
+            partners = [best.partner.clamp_min(0) for best in choice.all]
+            new = Pairs.of(xs[kind], *zip(ys, partners, strict=True))
             before = pairs[kind, index].get(batch.group)
             pairs[kind, index][batch.group] = new if before is None else before + new
     return {
@@ -106,7 +108,7 @@ def match(
             _matches(subject, seed.member, kind, choices[kind, index], pairs[kind, index])
             for index, seed in enumerate(seeds)
         ]
-        for kind in KINDS
+        for kind in kinds
         if all((kind, index) in choices for index in range(len(seeds)))
     }
 
@@ -144,17 +146,21 @@ def gather(
     ``rows`` are the neurons of the subject that are taken; of the other kinds all are.
     """
     sums: dict[tuple[str, int], Covariation] = {}
+    shifts: dict[str, Tensor] = {}
     for number in _numbers(batches, 0, progress):
-        xs = subject.observe(batches[number], kinds, sweeper)
+        observed = subject.observe(batches[number], kinds, sweeper)
         if not batches[number].compared:
             continue
-        for index, seed in enumerate(seeds):
-            ys = seed.units(number)
-            for kind in [kind for kind in kinds if kind in xs and kind in ys]:
-                x = xs[kind][:, rows] if kind == NEURONS else xs[kind]
+        for kind, units in observed.items():
+            x = Shifted.of(units[:, rows] if kind == NEURONS else units, shifts.get(kind))
+            shifts[kind] = x.shift
+            for index, seed in enumerate(seeds):
+                y = seed.units(number).get(kind)
+                if y is None:
+                    continue
                 if (kind, index) not in sums:
-                    sums[kind, index] = Covariation(x.mean(0), ys[kind].mean(0))
-                sums[kind, index].take(x, ys[kind])
+                    sums[kind, index] = Covariation(x.shift, y.shift)
+                sums[kind, index].take(x, y)
     return sums
 
 
@@ -169,13 +175,17 @@ def choose(sums: Covariation, seed: Counterpart, kind: str, *, absolute: bool) -
     """Partners by the sums of the choosing half, directly and in random bases."""
     columns, within = seed.columns(kind), seed.within[kind]
 
-    def in_bases(bases: list[Tensor]) -> Best:
-        return best_of(map(sums.rotated, columns, within, bases), absolute=absolute)
+    def in_basis(draw: int, *, standardised: bool) -> Best:
+        blocks = (
+            sums.rotated(columns[layer], within[layer], seed.basis(kind, layer, draw), standardised=standardised)
+            for layer in range(len(columns))
+        )
+        return best_of(blocks, absolute=absolute)
 
     return Choice(
         direct=best_of(map(sums.correlation, columns), absolute=absolute),
-        rotated=tuple(in_bases(bases) for bases in seed.bases[kind]),
-        raw=in_bases(seed.plain(kind, 0)).correlation,
+        rotated=tuple(in_basis(draw, standardised=True) for draw in range(seed.draws)),
+        raw=in_basis(0, standardised=False).correlation,
     )
 
 

@@ -15,21 +15,12 @@ if TYPE_CHECKING:
     from pytest_unineuron.statistics.moments import Moments
 
 
-KEPT = 1024
-"""The largest rotation that is kept once drawn: 4 MB. Drawing takes longer than using it."""
-
-
+@lru_cache(maxsize=16)
 def haar(size: int, seed: int) -> Tensor:
-    """A rotation drawn uniformly (Haar), [size, size] float32: QR of a Normal matrix with its signs put right."""
-    return _kept(size, seed) if size <= KEPT else _drawn(size, seed)
+    """A rotation drawn uniformly (Haar), [size, size] float32: QR of a Normal matrix with its signs put right.
 
-
-@lru_cache(maxsize=64)
-def _kept(size: int, seed: int) -> Tensor:
-    return _drawn(size, seed)
-
-
-def _drawn(size: int, seed: int) -> Tensor:
+    The last few are kept: to draw one takes longer than to use it.
+    """
     generator = torch.Generator().manual_seed(seed)
     q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
     rotation: Tensor = (q * r.diagonal().sign()).float()

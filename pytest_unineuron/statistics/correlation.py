@@ -9,21 +9,67 @@ is found without a second pass and without rotated activations.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
+
+
+TILE = 256
+"""Units that are taken at a time where a product is symmetric."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """The units of one model in one batch, about a shift near their mean, so that float32 sums are exact enough.
+
+    ``values`` is [token, unit], float32; ``shift`` is [unit]. What it costs to sum them is paid once, however
+    many models they are compared with.
+    """
+
+    values: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of(cls, units: Tensor, shift: Tensor | None = None) -> Self:
+        """Takes over ``units`` [token, unit], whose values it changes if they are float32. Half precision is widened.
+
+        Batches that are to be summed share a shift; that of the first is its mean, made if none is given.
+        """
+        values = units.float()
+        shift = values.mean(dim=0) if shift is None else shift
+        return cls(values.sub_(shift), shift)
+
+    def __getitem__(self, columns: slice) -> Shifted:
+        """Some of the units."""
+        return Shifted(self.values[:, columns], self.shift[columns])
+
+    @cached_property
+    def sums(self) -> Tensor:
+        """Over the tokens, [unit], float64."""
+        return self.values.sum(dim=0).double()
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """Sums of squares, [unit], float64."""
+        # A few rows at a time: their squares stay in the cache.
+        size = 64 if self.values.device.type == "cpu" else len(self.values)
+        found = torch.zeros(self.values.shape[1], device=self.values.device, dtype=torch.float64)
+        for rows in self.values.split(max(1, size)):
+            found += rows.square().sum(dim=0)
+        return found
 
 
 class Covariation:
     """Co-moments of the units of two models over the same tokens, about a fixed shift.
 
     ``take`` adds a batch, ``+`` joins two; the order and the cuts do not matter. The products are float32 sums
-    of centred values, everything else is float64; half precision input is widened first.
+    of centred values, everything else is float64.
     """
 
     def __init__(self, shift_x: Tensor, shift_y: Tensor) -> None:
@@ -35,20 +81,19 @@ class Covariation:
         self._cross = torch.zeros(len(shift_x), len(shift_y), device=device)  # [unit of 1, unit of 2]
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor) -> Self:
-        """The co-moments of one batch: ``x`` [token, unit of 1], ``y`` [token, unit of 2], the same tokens."""
-        made = cls(x.float().mean(dim=0), y.float().mean(dim=0))
+    def of(cls, x: Shifted, y: Shifted) -> Self:
+        """The co-moments of one batch: the same tokens in two models."""
+        made = cls(x.shift, y.shift)
         made.take(x, y)
         return made
 
-    def take(self, x: Tensor, y: Tensor) -> None:
-        """Add a batch."""
-        a, b = x.float() - self._shift[0], y.float() - self._shift[1]
-        self.count += len(a)
-        for index, part in enumerate((a, b)):
-            self._sums[index] += part.sum(dim=0).double()
-            self._squares[index] += part.square().sum(dim=0).double()
-        self._cross.addmm_(a.T, b)
+    def take(self, x: Shifted, y: Shifted) -> None:
+        """Add a batch about the same shifts."""
+        self.count += len(x.values)
+        for index, part in enumerate((x, y)):
+            self._sums[index] += part.sums
+            self._squares[index] += part.squares
+        self._cross.addmm_(x.values.T, y.values)
 
     def __add__(self, other: Self) -> Self:
         """The co-moments of both together; the shift of the result is that of the first."""
@@ -68,39 +113,76 @@ class Covariation:
 
     def covariance(self, columns: slice = slice(None)) -> Tensor:
         """[unit of 1, unit of 2], float32, for these units of the second model."""
-        means = self._sums[0] / self.count, self._sums[1][columns] / self.count
-        return self._cross[:, columns] / self.count - torch.outer(*means).float()
+        one, two = ((sums / self.count).float() for sums in (self._sums[0], self._sums[1][columns]))
+        return torch.addr(self._cross[:, columns], one, two, beta=1 / self.count, alpha=-1)
 
     def correlation(self, columns: slice = slice(None)) -> Tensor:
         """Pearson's ρ, [unit of 1, unit of 2]; nan where either unit never varied: undefined, not zero."""
-        x, y = self.deviation(0), self.deviation(1)[columns]
-        return self.covariance(columns).div_(x[:, None]).div_(y)
+        return self.covariance(columns).div_(self.deviation(0)[:, None]).div_(self.deviation(1)[columns])
 
-    def rotated(self, columns: slice, within: Covariation, rotation: Tensor) -> Tensor:
+    def rotated(self, columns: slice, within: Within, rotation: Tensor, *, standardised: bool) -> Tensor:
         """ρ of the first model's units with one layer of the second in another basis, [unit of 1, direction].
 
-        ``columns`` are the units of that layer, ``within`` are its co-moments with itself. ``rotation``
-        [direction, unit] need not be orthogonal: scale its columns by 1/deviation for a rotation of
-        standardised units.
+        ``columns`` are the units of that layer, ``within`` are its co-moments with itself. ``rotation`` is
+        [direction, unit], of the units as they are or of standardised ones, where one that never varied
+        counts as nothing.
         """
-        rotation = rotation.float()
+        scale = inverse(within.deviation()) if standardised else torch.ones_like(self._shift[1][columns])
+        rotation = rotation.float() * scale
         variance = ((rotation @ within.covariance()) * rotation).sum(dim=1)
-        block = self.covariance(columns) @ rotation.T
-        return block.div_(self.deviation(0)[:, None]).div_(_deviation(variance.double()))
+        rotation /= torch.where(variance > 0, variance, torch.nan).sqrt()[:, None]
+        return self.covariance(columns).div_(self.deviation(0)[:, None]) @ rotation.T
 
     def deviation(self, model: int) -> Tensor:
         """The population deviation of the units of the first (0) or second (1) model, [unit]; nan for a constant."""
-        mean, square = self._sums[model] / self.count, self._squares[model] / self.count
-        return _deviation(_positive(square - mean**2, square))
+        return _deviation(self._squares[model] / self.count, self._sums[model] / self.count, self._shift[model])
 
 
-def _positive(variance: Tensor, scale: Tensor) -> Tensor:
-    # What is left of a constant after the sums were rounded is not a variance.
-    return torch.where(variance > 1e-12 * scale.clamp_min(1e-300), variance, 0.0)
+class Within:
+    """Co-moments of the units of one layer with one another, about a fixed shift: half of a product."""
+
+    def __init__(self, shift: Tensor) -> None:
+        self._shift = shift.float()
+        self.count = 0
+        self._sums = torch.zeros(len(shift), dtype=torch.float64, device=shift.device)
+        self._cross = torch.zeros(len(shift), len(shift), device=shift.device)  # the upper triangle, in tiles
+
+    @classmethod
+    def of(cls, x: Shifted) -> Self:
+        """The co-moments of one batch."""
+        made = cls(x.shift)
+        made.take(x)
+        return made
+
+    def take(self, x: Shifted) -> None:
+        """Add a batch about the same shift."""
+        self.count += len(x.values)
+        self._sums += x.sums
+        for start in range(0, x.values.shape[1], TILE):
+            rows = slice(start, start + TILE)
+            self._cross[rows, start:].addmm_(x.values[:, rows].T, x.values[:, start:])
+
+    def covariance(self) -> Tensor:
+        """[unit, unit], float32."""
+        mean = (self._sums / self.count).float()
+        upper = self._cross.triu() / self.count
+        return upper + upper.triu(1).T - torch.outer(mean, mean)
+
+    def deviation(self) -> Tensor:
+        """The population deviation of the units, [unit]; nan for a constant."""
+        return _deviation(self._cross.diagonal().double() / self.count, self._sums / self.count, self._shift)
 
 
-def _deviation(variance: Tensor) -> Tensor:
-    return torch.where(variance > 0, variance.clamp_min(0).sqrt(), torch.nan).float()
+def inverse(deviation: Tensor) -> Tensor:
+    """One over each deviation; 0 where there is none."""
+    return torch.where(deviation > 0, 1 / deviation, 0.0)
+
+
+def _deviation(square: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
+    """From the mean square and the mean about a shift: what rounding leaves of a constant is no deviation."""
+    variance = square - mean**2
+    least = 1e-12 * (square + shift.double() ** 2)
+    return torch.where(variance > least, variance, torch.nan).sqrt().float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +205,10 @@ def best_of(blocks: Iterable[Tensor], *, absolute: bool = False) -> Best:
     """
     offset, found = 0, None
     for block in blocks:
-        scores = (block.abs() if absolute else block).nan_to_num(nan=-torch.inf)
+        scores = block.abs() if absolute else block
         value, partner = scores.max(dim=1)
+        if value.isnan().any():  # one nan makes its row nan; to look first would cost as much again
+            value, partner = scores.nan_to_num(nan=-torch.inf).max(dim=1)
         sign = torch.where(block.gather(1, partner[:, None])[:, 0] < 0, -1.0, 1.0) if absolute else value.new_ones(())
         new = (value, partner + offset, sign.expand_as(value))
         if found is not None:
@@ -152,17 +236,32 @@ class Centred:
     @classmethod
     def of(cls, units: Tensor) -> Self:
         """From ``units`` [token, unit]."""
-        values = units.float().T.contiguous()
+        values = units.T.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         mean = values.mean(dim=1, keepdim=True)
-        values = values - mean
-        # What the rounded mean missed.
-        rest = values.mean(dim=1, keepdim=True)
+        values -= mean
+        rest = values.mean(dim=1, keepdim=True)  # what the rounded mean missed
         values -= rest
-        return cls((mean.double() + rest.double())[:, 0], values.square().sum(dim=1).double(), values)
+        return cls((mean.double() + rest.double())[:, 0], _dots(values, values), values)
 
-    def chosen(self, index: Tensor) -> Centred:
-        """Only these units, in this order."""
-        return Centred(self.mean[index], self.squares[index], self.values[index])
+    def turned(self, rotations: Sequence[Tensor], scale: Tensor, layers: Sequence[slice]) -> Centred:
+        """The units of ``layers``, times ``scale`` [unit], each in a basis of its own, [direction, unit]."""
+        values, mean = torch.empty_like(self.values), torch.empty_like(self.mean)
+        for rotation, layer in zip(rotations, layers, strict=True):
+            scaled = rotation * scale[layer]
+            torch.mm(scaled, self.values[layer], out=values[layer])
+            mean[layer] = scaled.double() @ self.mean[layer]
+        return Centred(mean, _dots(values, values), values)
+
+
+def _dots(x: Tensor, y: Tensor, index: Tensor | None = None) -> Tensor:
+    """Sums of products of every unit of ``x`` with that of ``y`` in its place, or at ``index``, [unit], float64."""
+    # A few units at a time: what is made of them stays in the cache.
+    size = 256 if x.device.type == "cpu" else max(1, len(x))
+    found = [
+        (a * (y[start : start + size] if index is None else y[index[start : start + size]])).sum(dim=1)
+        for start, a in zip(range(0, len(x), size), x.split(size), strict=True)
+    ]
+    return torch.cat(found).double()
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +280,15 @@ class Pairs:
     xy: Tensor
 
     @classmethod
-    def of(cls, x: Centred, *ys: Centred) -> Self:
-        """The sums of one batch: every unit of ``x`` with the unit in its place in each of ``ys``."""
+    def of(cls, x: Centred, *comparisons: tuple[Centred, Tensor]) -> Self:
+        """The sums of one batch: every unit of ``x`` with a unit, given by index, of each other."""
         return cls(
             float(x.values.shape[1]),
             x.mean,
-            torch.stack([y.mean for y in ys]),
+            torch.stack([y.mean[index] for y, index in comparisons]),
             x.squares,
-            torch.stack([y.squares for y in ys]),
-            torch.stack([(x.values * y.values).sum(dim=1).double() for y in ys]),
+            torch.stack([y.squares[index] for y, index in comparisons]),
+            torch.stack([_dots(x.values, y.values, index) for y, index in comparisons]),
         )
 
     def __add__(self, other: Self) -> Self:

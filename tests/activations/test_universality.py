@@ -71,7 +71,7 @@ def turned(y, sizes, draw, deviation=None):
     """The units of each layer in one of the engine's random bases."""
     layers = np.split(y, np.cumsum(sizes)[:-1], axis=1)
     scales = np.split(np.ones(y.shape[1]) if deviation is None else deviation, np.cumsum(sizes)[:-1])
-    bases = [haar(size, draw * 1009 + number).double().numpy() for number, size in enumerate(sizes)]
+    bases = [haar(size, draw).double().numpy() for size in sizes]
     rotated = [layer / scale @ basis.T for layer, scale, basis in zip(layers, scales, bases, strict=True)]
     return np.concatenate(rotated, axis=1)
 

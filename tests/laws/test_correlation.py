@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Centred, Covariation, Pairs, best_of
+from pytest_unineuron.statistics.correlation import Centred, Covariation, Pairs, Shifted, Within, best_of
 from tests.strategies import cut_batches
 
 
@@ -21,17 +21,19 @@ def best(*blocks, absolute=False):
     return best_of(blocks, absolute=absolute)
 
 
+def shifted(units, shift=None):
+    return Shifted.of(torch.tensor(units), shift)
+
+
 def gathered(x, y, cuts=()):
-    parts = [
-        Covariation.of(torch.as_tensor(a), torch.as_tensor(b))
-        for a, b in zip(np.split(x, cuts), np.split(y, cuts), strict=True)
-    ]
+    parts = [Covariation.of(shifted(a), shifted(b)) for a, b in zip(np.split(x, cuts), np.split(y, cuts), strict=True)]
     return sum(parts[1:], parts[0])
 
 
-def turned(x, y, rotation, columns=slice(None)):
+def turned(x, y, rotation, columns=slice(None), *, standardised=False):
     """ρ with the directions of another basis, by the algebra."""
-    return gathered(x, y).rotated(columns, gathered(y[:, columns], y[:, columns]), rotation)
+    within = Within.of(shifted(y[:, columns]))
+    return gathered(x, y).rotated(columns, within, rotation, standardised=standardised)
 
 
 def brute_force(x, y):
@@ -73,9 +75,11 @@ def test_a_cut_batch_adds_up_to_the_whole(case, seed):
 def test_taking_batches_is_adding_them():
     """About a fixed shift, as the engine does it, or each about its own mean."""
     x, y = sample(3000, 8), sample(3000, 6, seed=1)
-    taken = Covariation(torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0))
+    near_x, near_y = torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0)
+    taken = Covariation(near_x, near_y)
     for part in range(0, 3000, 500):
-        taken.take(torch.as_tensor(x[part : part + 500]), torch.as_tensor(y[part : part + 500]))
+        rows = slice(part, part + 500)
+        taken.take(shifted(x[rows], near_x), shifted(y[rows], near_y))
     np.testing.assert_allclose(taken.correlation().numpy(), brute_force(x, y), atol=1e-6)
 
 
@@ -167,6 +171,22 @@ def test_opposites_count_where_signs_are_arbitrary():
     assert best(correlation).sign.tolist() == [1] * 5
 
 
+@pytest.mark.parametrize("units", [1, 255, 256, 700])
+def test_half_a_product_is_the_whole(units):
+    """A layer with itself, tile by tile, against float64; a constant unit has no deviation."""
+    x = sample(300, 700)[:, :units] + np.float32(5)
+    x[:, 0] = 0.1
+    shift = torch.as_tensor(x[:50]).mean(0)
+    found = Within(shift)
+    for rows in (slice(0, 50), slice(50, 300)):
+        found.take(shifted(x[rows], shift))
+    expected = np.cov(x.astype(np.float64), rowvar=False, bias=True).reshape(units, units)
+    np.testing.assert_allclose(found.covariance().numpy(), expected, atol=1e-5 * np.abs(expected).max() + 1e-12)
+    deviation = found.deviation().numpy()
+    assert np.isnan(deviation[0])
+    np.testing.assert_allclose(deviation[1:] ** 2, expected.diagonal()[1:], rtol=1e-5)
+
+
 @pytest.mark.parametrize("standardised", [False, True])
 def test_a_rotation_needs_no_rotated_activations(standardised):
     """The algebra against activations rotated in float64, within each layer of its own."""
@@ -174,12 +194,11 @@ def test_a_rotation_needs_no_rotated_activations(standardised):
     y[:, :6] += x[:, :6]
     start = 0
     for layer, size in enumerate(sizes):
-        rotation = haar(size, layer)
-        if standardised:
-            rotation = rotation / torch.as_tensor(y[:, start : start + size].std(axis=0))
-        columns = slice(start, start + size)
-        expected = brute_force(x, y[:, columns].astype(np.float64) @ rotation.double().numpy().T)
-        np.testing.assert_allclose(turned(x, y, rotation, columns).numpy(), expected, atol=1e-5)
+        rotation, columns = haar(size, layer), slice(start, start + size)
+        units = y[:, columns].astype(np.float64)
+        expected = brute_force(x, (units / units.std(0) if standardised else units) @ rotation.double().numpy().T)
+        found = turned(x, y, rotation, columns, standardised=standardised)
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
         start += size
 
 
@@ -201,17 +220,22 @@ def test_rescaling_changes_the_baseline_only_unless_standardised():
     plain, moved = gathered(x, y), gathered(x, scaled)
     rotation = haar(30, 0)
 
-    def baselines(units, deviation):
-        basis = rotation / torch.as_tensor(deviation, dtype=torch.float32)
-        return best(turned(x, units, basis)).correlation.numpy()
+    def baselines(units, *, standardised):
+        return best(turned(x, units, rotation, standardised=standardised)).correlation.numpy()
 
     np.testing.assert_allclose(best(plain.correlation()).correlation, best(moved.correlation()).correlation, atol=1e-5)
-    np.testing.assert_allclose(baselines(y, y.std(0)), baselines(scaled, scaled.std(0)), atol=1e-5)
-    assert abs(baselines(y, 1.0).mean() - baselines(scaled, 1.0).mean()) > 0.02
+    standardised = [baselines(units, standardised=True) for units in (y, scaled)]
+    np.testing.assert_allclose(*standardised, atol=1e-5)
+    raw = [baselines(units, standardised=False).mean() for units in (y, scaled)]
+    assert abs(raw[0] - raw[1]) > 0.02
 
 
 def centred(units):
     return Centred.of(torch.as_tensor(units))
+
+
+def paired(x, y):
+    return Pairs.of(centred(x), (centred(y), torch.arange(y.shape[1])))
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
@@ -221,16 +245,16 @@ def test_pairs_agree_with_numpy(offset):
     y += 0.5 * (x - np.float32(offset))
     cuts = [7, 1900]
     pieces = zip(np.split(x, cuts), np.split(y, cuts), strict=True)
-    parts = [Pairs.of(centred(a), centred(b)) for a, b in pieces]
+    parts = [paired(a, b) for a, b in pieces]
     found = parts[0] + parts[1] + parts[2]
     np.testing.assert_allclose(found.correlation[0].numpy(), brute_force(x, y).diagonal(), atol=1e-6)
 
 
 def test_pairs_with_a_constant_side_are_undefined():
     """Nan, whatever the constant."""
-    x, y = torch.as_tensor(sample(100, 3)), torch.as_tensor(sample(100, 3, seed=1))
+    x, y = sample(100, 3), sample(100, 3, seed=1)
     x[:, 0], y[:, 2] = 0.3, 123.456
-    found = Pairs.of(centred(x[:50]), centred(y[:50])) + Pairs.of(centred(x[50:]), centred(y[50:]))
+    found = paired(x[:50], y[:50]) + paired(x[50:], y[50:])
     assert torch.isnan(found.correlation[0]).tolist() == [True, False, True]
 
 
@@ -238,6 +262,21 @@ def test_several_comparisons_share_their_first_unit():
     """What is read at once is what would be read apart; units can be chosen in any order."""
     x, y = sample(400, 5), sample(400, 9, seed=1)
     order = torch.tensor([8, 0, 3, 3, 1])
-    both = Pairs.of(centred(x), centred(y[:, :5]), centred(y).chosen(order)).correlation
+    both = Pairs.of(centred(x), (centred(y[:, :5]), torch.arange(5)), (centred(y), order)).correlation
     for index, columns in enumerate((np.arange(5), order.numpy())):
         np.testing.assert_allclose(both[index].numpy(), brute_force(x, y[:, columns]).diagonal(), atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0, 1e3])
+def test_centred_units_can_be_turned(offset):
+    """Layer by layer, against float64: values, and means that let batches be joined; the input is left as it was."""
+    y, sizes = sample(500, 20) + np.float32(offset), [8, 12]
+    before, scale = y.copy(), np.random.default_rng(0).uniform(0.5, 2, 20).astype(np.float32)
+    layers, rotations = [slice(0, 8), slice(8, 20)], [haar(size, size) for size in sizes]
+    found = centred(y).turned(rotations, torch.as_tensor(scale), layers)
+    np.testing.assert_array_equal(y, before)
+    for layer, rotation in zip(layers, rotations, strict=True):
+        expected = (y[:, layer].astype(np.float64) * scale[layer]) @ rotation.double().numpy().T
+        size = expected.std()
+        np.testing.assert_allclose(found.mean[layer].numpy(), expected.mean(0), rtol=1e-6, atol=1e-5 * size)
+        np.testing.assert_allclose(found.values[layer].numpy(), (expected - expected.mean(0)).T, atol=1e-5 * size)
