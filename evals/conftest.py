@@ -34,6 +34,21 @@ def reference_universality(unineuron_reference_universality):
 
 
 @pytest.fixture
+def labelled(unineuron_labelled):
+    """The neurons as matched on the reference corpus, to label others by; one control permutes the labels."""
+    return unineuron_labelled
+
+
+@pytest.fixture
+def claimed(universality):
+    """The share of universal units that is claimed, and the most that a control may have.
+
+    In models of 100 million parameters and more, above the paper's ϱ of 0.5; in smaller ones, above 0.3.
+    """
+    return {"above": 0.0025, "null": 0.0005} if universality.threshold >= 0.5 else {"above": 0.02, "null": 0.02}
+
+
+@pytest.fixture
 def number_words(unineuron_number_words):
     """How the neurons answer to words for numbers, and to words like them."""
     return unineuron_number_words

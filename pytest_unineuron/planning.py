@@ -25,7 +25,11 @@ CORPUS = "unineuron_corpus"
 """Asking for this fixture makes one item per corpus."""
 COMPARES, REFERENCE = "unineuron_comparisons", "unineuron_reference_universality"
 """Fixtures of a trial that compares seeds, and of one that does so on the reference corpus."""
-READS = {"unineuron_sweeps": controls.ACTIVATIONS, COMPARES: controls.SEEDS}
+READS = {
+    "unineuron_sweeps": controls.ACTIVATIONS,
+    COMPARES: controls.SEEDS,
+    "unineuron_relabelled": controls.LABELLED,
+}
 """Fixtures that tell what a trial reads besides weights."""
 PLANNED = pytest.StashKey[Planned]()
 

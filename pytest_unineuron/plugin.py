@@ -12,9 +12,12 @@ from pytest_unineuron.errors import NotApplicable, TrialError, UnineuronError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_unineuron.lab import Arm, Lab
     from pytest_unineuron.lab.neurons import Neurons
-    from pytest_unineuron.lab.universality import Universality
+    from pytest_unineuron.lab.universality import Matched, Universality
     from pytest_unineuron.lab.weights import Weights
     from pytest_unineuron.lab.words import WordResponses
     from pytest_unineuron.session import Session
@@ -248,6 +251,20 @@ def unineuron_reference_universality(
 ) -> Universality:
     """The same comparison on the reference corpus."""
     return unineuron_comparisons(session_of(request.config).reference)
+
+
+@pytest.fixture
+def unineuron_relabelled(unineuron_lab: Lab, unineuron_arm: Arm) -> NDArray[np.int64]:
+    """Whose label every neuron gets, [neuron]. Asking for it adds the control that permutes labels."""
+    return unineuron_lab.relabelled(unineuron_arm)
+
+
+@pytest.fixture
+def unineuron_labelled(
+    unineuron_reference_universality: Universality, unineuron_relabelled: NDArray[np.int64]
+) -> Matched:
+    """The neurons as they are matched on the reference corpus, to label others by: ``labelled.universal``."""
+    return unineuron_reference_universality.neurons.permuted(unineuron_relabelled)
 
 
 @pytest.fixture

@@ -7,25 +7,27 @@ from pytest_unineuron import jackknife, within
 
 
 @pytest.mark.gt1(primary=True, source="Gurnee et al. 2024, section 4.1, equation 3; catalogue GT1-A")
-def test_neurons_are_universal(universality, measure):
-    """Some neurons have an excess correlation above 0.5 with neurons of other seeds, and none of a null does."""
+def test_neurons_are_universal(universality, claimed, measure):
+    """Some neurons have a large excess correlation with neurons of other seeds, and hardly any of a null does."""
     measure.needs("further seeds", len(universality.seeds), at_least=2)
     measure.needs("documents", universality.documents, at_least=300)
     measure.needs("tokens", universality.tokens, at_least=20_000)
     neurons = universality.neurons
     share = jackknife(lambda n: n.share(), neurons, resolution=1 / len(neurons))
-    measure("share of universal neurons", share, above=0.0025, null=0.0005)
+    measure("share of universal neurons", share, **claimed)
+    measure("excess correlation from which neurons count as universal", universality.threshold)
     measure("mean excess correlation", jackknife(lambda n: n.mean_excess, neurons), above=0.05)
+    measure("share with excess above 0.5", neurons.share(0.5))
     measure("share with excess above 0.3", neurons.share(0.3))
-    measure("share of universal neurons by the paper's procedure", neurons.paper_share)
+    measure("share with excess above 0.5 by the paper's procedure", neurons.paper_share)
     measure("deviation of the mean baseline between random bases", neurons.draw_spread)
     measure("neurons that never varied", neurons.constant)
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, figure 3; catalogue GT1-B")
-def test_universal_neurons_have_a_signature(universality, neurons, weights, measure):
+def test_universal_neurons_have_a_signature(labelled, neurons, weights, measure):
     """Universal neurons are heavier-tailed, more skewed, rarer and lower in bias than the rest of their layer."""
-    universal = universality.neurons.universal
+    universal = labelled.universal
     measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
 
     def contrast(values):

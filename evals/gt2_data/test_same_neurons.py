@@ -6,6 +6,9 @@ from scipy import stats
 
 from pytest_unineuron import jackknife, within
 
+AGAIN = 0.4
+"""Of the neurons that are universal on the reference text, the share that is to be so on new text."""
+
 
 def agreement(one, other):
     """Rank agreement of the excess correlation inside each layer, averaged over layers."""
@@ -16,14 +19,14 @@ def agreement(one, other):
 
 
 @pytest.mark.gt2(primary=True, source="Gurnee et al. 2024, equation 3, on other text; catalogue GT2-A")
-def test_universality_on_new_data(reference_universality, universality, measure):
+def test_universality_on_new_data(reference_universality, universality, claimed, measure):
     """On text of another kind some neurons are universal, and the excess is not much less than on the reference."""
     measure.needs("further seeds", len(universality.seeds), at_least=2)
     measure.needs("documents", universality.documents, at_least=60)
     measure.needs("tokens", universality.tokens, at_least=8000)
     new, reference = universality.neurons, reference_universality.neurons
     share = jackknife(lambda n: n.share(), new, resolution=1 / len(new))
-    measure("share of universal neurons", share, above=0.0025, null=0.0005)
+    measure("share of universal neurons", share, **claimed)
 
     def ratio(n, r):
         return n.mean_excess / r.mean_excess if r.mean_excess > 0 else np.nan
@@ -32,22 +35,29 @@ def test_universality_on_new_data(reference_universality, universality, measure)
 
 
 @pytest.mark.gt2(source="catalogue GT2-B, with an absolute label")
-def test_the_same_neurons_are_universal(reference_universality, universality, measure):
+def test_the_same_neurons_are_universal(labelled, reference_universality, universality, claimed, measure):
     """Neurons that are universal on the reference text are universal on new text, far more than chance has it."""
     measure.needs("documents", min(universality.documents, reference_universality.documents), at_least=60)
-    new, reference = universality.neurons, reference_universality.neurons
+    new, reference = universality.neurons, labelled
     measure.needs("universal neurons", int(np.sum(reference.universal)), at_least=30)
 
     def both(r, n):
-        return np.mean(r.universal & n.universal)
+        chance = sum(
+            np.sum(r.universal[n.layer == number]) * np.mean(n.universal[n.layer == number])
+            for number in np.unique(n.layer)
+        )
+        return np.mean(r.universal & n.universal) - chance / len(n)
 
     def again(r, n):
         return np.mean(n.universal[r.universal]) if r.universal.any() else np.nan
 
     share = jackknife(both, reference, new, resolution=1 / len(new))
-    measure("share universal on both", share, above=0.001, null=0.0005)
+    least = AGAIN * claimed["above"]
+    measure(
+        "share universal on both, beyond chance within layers", share, above=least, null=min(least, claimed["null"])
+    )
     replicated = jackknife(again, reference, new, resolution=1 / np.sum(reference.universal))
-    measure("of those universal on the reference, universal again", replicated, above=0.40)
+    measure("of those universal on the reference, universal again", replicated, above=AGAIN)
     measure("what chance would have of them", new.share())
     # Any fixed function keeps some of these ranks; they are evidence only beyond what the controls show.
     measure("rank agreement of the excess, within layers", agreement(reference, new))
@@ -57,9 +67,9 @@ def test_the_same_neurons_are_universal(reference_universality, universality, me
 
 
 @pytest.mark.gt2(source="Gurnee et al. 2024, figure 3, on other text; catalogue GT2-S")
-def test_the_signature_persists(reference_universality, neurons, measure):
+def test_the_signature_persists(labelled, neurons, measure):
     """Neurons that are universal on the reference text are skewed and heavy-tailed on new text too."""
-    universal = reference_universality.neurons.universal
+    universal = labelled.universal
     measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
 
     def contrast(values):

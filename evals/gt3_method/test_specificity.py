@@ -6,7 +6,7 @@ from pytest_unineuron import jackknife
 
 
 @pytest.mark.gt3(primary=True, source="Elhage et al. 2023, privileged bases; catalogue GT3-B")
-def test_excess_needs_a_privileged_basis(universality, measure):
+def test_excess_needs_a_privileged_basis(universality, claimed, measure):
     """Neurons are universal and the dimensions of the residual stream, which could be any others, are not."""
     measure.needs("further seeds", len(universality.seeds), at_least=2)
     measure.needs("documents", universality.documents, at_least=300)
@@ -15,7 +15,7 @@ def test_excess_needs_a_privileged_basis(universality, measure):
         return u.neurons.share() - u.dimensions.share()
 
     share = jackknife(beyond, universality, resolution=1 / len(universality.neurons))
-    measure("share of universal neurons beyond that of residual dimensions", share, above=0.0025, null=0.0005)
+    measure("share of universal neurons beyond that of residual dimensions", share, **claimed)
     measure("mean excess of residual dimensions, either way", abs(universality.dimensions.mean_excess), below=0.02)
     if universality.has("head values"):
         measure("mean excess of head values", universality.head_values.mean_excess)

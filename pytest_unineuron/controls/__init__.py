@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Set
 
-MODEL, UNITS, TEXT, PAIRING = "model", "units", "text", "pairing"
-"""What a control replaces: the weights, the units within each layer, the text, or which text two models share."""
+MODEL, UNITS, TEXT, PAIRING, LABELS = "model", "units", "text", "pairing", "labels"
+"""What a control replaces: the weights, the units within each layer, the text, which text two models share, or
+which of the neurons is said to be what."""
 
-ACTIVATIONS, SEEDS = "activations", "seeds"
+ACTIVATIONS, SEEDS, LABELLED = "activations", "seeds", "labelled neurons"
 """What a trial reads besides weights, on which it depends which controls are defined for it."""
 
 
@@ -60,10 +61,14 @@ CONTROLS = {
         "pytest_unineuron.controls.random_tokens:random_tokens", TEXT,
         "the model and the lengths of the documents; every token is drawn at random", default=False,
     ),
+    "permuted-labels": Control(
+        "pytest_unineuron.controls.permuted_labels:permuted_labels", LABELS,
+        "the model, the text and how many neurons of each layer are labelled; which ones is drawn at random",
+    ),
 }  # fmt: skip
-"""N0, N1, N2, N5 and N4 of the trials' catalogue, and a content control for claims about text."""
+"""N0, N1, N2, N5, N4 and N6 of the trials' catalogue, and a content control for claims about text."""
 
-NEEDS = {MODEL: set[str](), UNITS: {ACTIVATIONS}, TEXT: {ACTIVATIONS}, PAIRING: {SEEDS}}
+NEEDS = {MODEL: set[str](), UNITS: {ACTIVATIONS}, TEXT: {ACTIVATIONS}, PAIRING: {SEEDS}, LABELS: {LABELLED}}
 
 
 def defined(reads: Set[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.errors import ModelError, OptionError
 from pytest_unineuron.lab.neurons import Neurons
-from pytest_unineuron.lab.universality import Universality
+from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS, Universality
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models import check
@@ -201,6 +201,8 @@ class Lab:
 
     def neurons(self, arm: Arm, corpus: str) -> Neurons:
         """The neurons of an arm on a corpus."""
+        if arm.replaces(controls.LABELS):
+            arm = Arm(arm.model)
         return Neurons(lambda site: self.swept(arm, corpus, site), self.layer(arm.model))
 
     def number_words(self, arm: Arm) -> WordResponses:
@@ -213,10 +215,19 @@ class Lab:
 
         Raises NotApplicable if no further seed is known, ModelError if one cannot be compared.
         """
+        arm = Arm(arm.model) if arm.replaces(controls.LABELS) else arm
         key = (arm, corpus)
         if key not in self._matched:
             self._matched[key] = self._match(arm, corpus)
         return self._matched[key]
+
+    def relabelled(self, arm: Arm) -> NDArray[np.int64]:
+        """Whose label each neuron of an arm gets, [neuron]: its own, unless that is what the arm's control changes."""
+        layer = self.layer(arm.model)
+        if not arm.replaces(controls.LABELS):
+            return np.arange(len(layer))
+        order: NDArray[np.int64] = controls.CONTROLS[arm.control].function()(layer, arm.seed)
+        return order
 
     def seeds(self, model: str) -> tuple[str, ...]:
         """The labels of the further seeds a model is compared with. Raises NotApplicable if there are none."""
@@ -239,7 +250,8 @@ class Lab:
         found = match(subject, batches, others, memory=self.settings.memory * 2.0**29, sweeper=sweeper,
                       progress=self._bar(arm, f"{corpus} with {len(seeds)} seeds"))  # fmt: skip
         tokens = sum(batch.compared for batch in batches)
-        return Universality(found, seeds, tokens=tokens, documents=blocks.documents)
+        threshold = UNIVERSAL if self.loaded(Arm(arm.model)).parameters >= TOY else UNIVERSAL_IN_TOYS
+        return Universality(found, seeds, tokens=tokens, documents=blocks.documents, threshold=threshold)
 
     def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
         """The seeds of a model on a text, shared by all arms that read it. Those of the last two texts are kept."""

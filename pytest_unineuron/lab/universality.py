@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.activations.universality import Matches
 
-UNIVERSAL = 0.5
-"""The paper's threshold on the excess correlation; it says itself that none is principled."""
+UNIVERSAL, UNIVERSAL_IN_TOYS, TOY = 0.5, 0.3, 100e6
+"""The paper's threshold on the excess correlation (it says itself that none is principled), and what takes its
+place in models with fewer parameters than ``TOY``, whose largest ϱ barely reach the paper's."""
 
 
 class Matched:
@@ -27,12 +28,22 @@ class Matched:
 
     Correlations are read on document groups in which nothing was chosen. Arrays are [unit] or [seed, unit],
     float64; a unit that never varied is nan. A sample of document groups: ``without(group)`` is the same
-    matches read without one of them.
+    matches read without one of them. A unit is universal above ``threshold``. ``order``, [unit], gives every
+    unit the matches of another one, as the control does that permutes labels.
     """
 
-    def __init__(self, matches: Sequence[Matches], groups: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        matches: Sequence[Matches],
+        groups: Sequence[int] | None = None,
+        *,
+        threshold: float = UNIVERSAL,
+        order: NDArray[np.int64] | None = None,
+    ) -> None:
         self._matches = list(matches)
         self._groups = list(range(len(matches[0].pairs))) if groups is None else list(groups)
+        self._order = np.arange(len(matches[0].layer)) if order is None else order
+        self.threshold = threshold
 
     @property
     def groups(self) -> int:
@@ -45,7 +56,11 @@ class Matched:
 
     def among(self, groups: Sequence[int]) -> Matched:
         """The same matches, read on these groups only."""
-        return Matched(self._matches, groups)
+        return Matched(self._matches, groups, threshold=self.threshold, order=self._order)
+
+    def permuted(self, order: NDArray[np.int64]) -> Matched:
+        """The same, where every unit has the matches of another one, [unit]."""
+        return Matched(self._matches, self._groups, threshold=self.threshold, order=self._order[order])
 
     def halves(self) -> tuple[Matched, Matched]:
         """Read on every other group, twice: how well the numbers agree with themselves."""
@@ -65,7 +80,8 @@ class Matched:
         if not self._groups:
             return np.full((len(self._matches), *self._matches[0].sign.shape), np.nan)
         return np.stack([
-            (reduce(add, (m.pairs[g] for g in self._groups)).correlation * m.sign).cpu().numpy() for m in self._matches
+            (reduce(add, (m.pairs[g] for g in self._groups)).correlation * m.sign).cpu().numpy()[:, self._order]
+            for m in self._matches
         ])  # fmt: skip
 
     @property
@@ -76,7 +92,7 @@ class Matched:
     @property
     def partner_layer(self) -> NDArray[np.int64]:
         """The layer of the unit it is matched with, [seed, unit]; −1 where there is none."""
-        return np.stack([m.partner_layer.numpy() for m in self._matches])
+        return np.stack([m.partner_layer.numpy()[self._order] for m in self._matches])
 
     @property
     def correlation(self) -> NDArray[np.float64]:
@@ -95,12 +111,12 @@ class Matched:
 
     @property
     def universal(self) -> NDArray[np.bool_]:
-        """Whether ϱ is above 0.5, [unit]."""
-        return self.excess > UNIVERSAL
+        """Whether ϱ is above the threshold, [unit]."""
+        return self.excess > self.threshold
 
-    def share(self, above: float = UNIVERSAL) -> float:
-        """Share of units with ϱ above a bound, among those that have one; nan if none has."""
-        return _mean_known(self.excess, above)
+    def share(self, above: float | None = None) -> float:
+        """Share of units with ϱ above a bound, the threshold if none is given, among those that have one; or nan."""
+        return _mean_known(self.excess, self.threshold if above is None else above)
 
     @property
     def mean_excess(self) -> float:
@@ -127,7 +143,7 @@ class Matched:
     def paper(self) -> NDArray[np.float64]:
         """ϱ by the paper's procedure, [unit]: read where it was chosen, against unstandardised random bases."""
         found = [(m.choice.direct.correlation - m.choice.raw).cpu().double().numpy() for m in self._matches]
-        return np.asarray(np.mean(found, axis=0))
+        return np.asarray(np.mean(found, axis=0)[self._order])
 
 
 def _mean_known(values: NDArray[np.float64], above: float | None = None) -> float:
@@ -141,7 +157,8 @@ def _mean_known(values: NDArray[np.float64], above: float | None = None) -> floa
 class Universality:
     """The matches of every kind of unit of one model, in each of ``seeds``: a sample of document groups.
 
-    ``tokens`` is how many were looked at, by both halves together, and ``documents`` how many were read.
+    ``tokens`` is how many were looked at, by both halves together, and ``documents`` how many were read. A unit
+    is universal with ϱ above ``threshold``.
     """
 
     def __init__(
@@ -151,12 +168,14 @@ class Universality:
         *,
         tokens: int,
         documents: int,
+        threshold: float = UNIVERSAL,
         kept: Sequence[int] | None = None,
     ) -> None:
         self._found = found
         self.seeds = tuple(seeds)
         self.tokens = tokens
         self.documents = documents
+        self.threshold = threshold
         self._kept = list(range(len(found[NEURONS][0].pairs))) if kept is None else list(kept)
 
     @property
@@ -167,7 +186,8 @@ class Universality:
     def without(self, group: int) -> Universality:
         """The same matches of every kind, read without one group."""
         kept = [g for i, g in enumerate(self._kept) if i != group]
-        return Universality(self._found, self.seeds, tokens=self.tokens, documents=self.documents, kept=kept)
+        return Universality(self._found, self.seeds, tokens=self.tokens, documents=self.documents,
+                            threshold=self.threshold, kept=kept)  # fmt: skip
 
     def has(self, kind: str) -> bool:
         """Whether the model and all seeds have such units."""
@@ -177,7 +197,7 @@ class Universality:
         """The matches of one kind of unit. Raises NotApplicable for a kind that was not found in all models."""
         if not self.has(kind):
             raise NotApplicable(f"no {kind} were found in the model and all its seeds")
-        return Matched(self._found[kind], self._kept)
+        return Matched(self._found[kind], self._kept, threshold=self.threshold)
 
     @cached_property
     def neurons(self) -> Matched:

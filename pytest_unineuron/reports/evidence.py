@@ -71,7 +71,7 @@ class SubjectRecord:
     @property
     def p(self) -> float | None:
         """The p-value of the trial as a whole: every case has to hold, so it is the largest."""
-        return max((case.result.subject.p for case in self.cases if case.result.subject.p is not None), default=None)
+        return max((case.result.p for case in self.cases if case.result.p is not None), default=None)
 
     @property
     def reason(self) -> str:

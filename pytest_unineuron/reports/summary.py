@@ -71,6 +71,7 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
                         "outcome": str(case.outcome),
                         "reason": case.reason,
                         "subject": case.result.subject.as_dict(),
+                        "p_against_controls": case.result.p_against,
                         "controls": {
                             name: {"standing": str(arm.as_control), **arm.as_dict()}
                             for name, arm in case.result.arms.items()

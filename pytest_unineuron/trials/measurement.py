@@ -91,6 +91,11 @@ class Measurement:
             return False
         return self.value > self.null if self.above is not None else self.value < self.null
 
+    def reached_by(self, value: float) -> bool:
+        """Whether another arm's value is at least as far on the claimed side as this one."""
+        own = math.nan if self.value is None else self.value
+        return (self.above is None or value >= own) and (self.below is None or value <= own)
+
     def __str__(self) -> str:
         """One line: ``share heavy on both = 0.0431 [0.0391, 0.0471], claimed > 0.01``."""
         text = f"{self.name} = {number(self.value)}{' ' + self.unit if self.unit else ''}"

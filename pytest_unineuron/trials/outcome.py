@@ -61,6 +61,12 @@ class ArmResult:
         """The p-value of the claim as a whole, the largest of its parts'; None if no part has one."""
         return max((m.p for m in self.measurements if m.p is not None), default=None)
 
+    def does_as_well(self, claimed: Sequence[Measurement]) -> bool:
+        """Whether this arm measured all of these, and each at least as far beyond its bound."""
+        own = {m.name: m.value for m in self.measurements}
+        found = [(own.get(m.name), m) for m in claimed]
+        return bool(found) and all(value is not None and m.reached_by(value) for value, m in found)
+
     @property
     def broken_limits(self) -> str:
         """What a control measured beyond the limits set for controls."""
@@ -91,6 +97,9 @@ class ArmResult:
             notes=tuple(data["notes"]),
         )
 
+
+ENOUGH = 19
+"""Draws of a control from which a permutation p-value can reach 0.05."""
 
 NOT_RUN = ArmResult(Outcome.NOT_RUN, "never reached")
 
@@ -133,6 +142,32 @@ class CaseResult:
     def unfinished(self) -> tuple[str, ...]:
         """The controls that were planned and say nothing."""
         return self._controls(Control.UNFINISHED)
+
+    @property
+    def p_against(self) -> dict[str, float]:
+        """For each control, the permutation p-value of the claim: how often a draw of it does as well as the subject.
+
+        As well means as far out in every measurement that is claimed. (1 + such draws) / (1 + finished draws), so
+        it cannot be below what the number of draws allows: one draw says little, nineteen can say 0.05.
+        """
+        claimed = [m for m in self.subject.measurements if m.value is not None and not m.needed
+                   and m.standing is not Standing.REPORTED]  # fmt: skip
+        finished: dict[str, list[ArmResult]] = {}
+        for name, arm in self.arms.items():
+            if arm.as_control is not Control.UNFINISHED:
+                finished.setdefault(name.partition(".")[0], []).append(arm)
+        return {
+            name: (1 + sum(arm.does_as_well(claimed) for arm in draws)) / (1 + len(draws))
+            for name, draws in finished.items()
+            if claimed
+        }
+
+    @property
+    def p(self) -> float | None:
+        """The p-value of the case: that of its intervals, and that against controls drawn often enough to tell."""
+        draws = [arm.partition(".")[0] for arm in self.arms]
+        told = [p for name, p in self.p_against.items() if draws.count(name) >= ENOUGH]
+        return max((p for p in (self.subject.p, *told) if p is not None), default=None)
 
     def outcome(self, *, accept_vacuous: bool = False) -> tuple[Outcome, str]:
         """The outcome of the case and its reason.

@@ -103,3 +103,36 @@ def test_a_trial_passes_when_every_case_does():
 def test_an_arm_survives_storage(arm):
     """What is written is what is read."""
     assert ArmResult.of_dict(arm.as_dict()) == arm
+
+
+def drawn(values, name="shuffled"):
+    return {name if n == 1 else f"{name}.{n}": control(Outcome.FAIL, measured("x", value, above=0.5))
+            for n, value in enumerate(values, start=1)}  # fmt: skip
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_p_against_a_control_counts_draws_that_do_as_well(values):
+    """Phipson and Smyth: never zero, one where every draw does as well, and a tie counts."""
+    values = [min(value, 0.45) if value < 0.9 else value for value in values]
+    found = CaseResult(drawn(values), ArmResult(Outcome.PASS, "", (HIGH,))).p_against
+    near = [v for v in values if v <= 0.45]  # beyond 0.5 a control would hold, and still be counted
+    assert found == {"shuffled": (1 + len(values) - len(near)) / (1 + len(values))}
+
+
+def test_a_control_has_to_do_as_well_in_everything_claimed():
+    """And in the direction claimed; what it did not measure it did not reach."""
+    claimed = (HIGH, measured("y", 0.1, below=0.5))
+    arms = {
+        "a": ArmResult(Outcome.FAIL, "", (measured("x", 0.95, above=0.5), measured("y", 0.2, below=0.5))),
+        "b": ArmResult(Outcome.FAIL, "", (measured("x", 0.95, above=0.5), measured("y", 0.1, below=0.5))),
+        "c": ArmResult(Outcome.NA, "", (measured("x", 0.95, above=0.5),)),
+        "d": ArmResult(Outcome.ERROR, ""),
+    }
+    assert CaseResult(arms, ArmResult(Outcome.PASS, "", claimed)).p_against == {"a": 0.5, "b": 1.0, "c": 0.5}
+
+
+def test_few_draws_do_not_enter_the_p_value_of_a_case():
+    """They could not be small."""
+    subject = ArmResult(Outcome.PASS, "", (HIGH,))
+    assert CaseResult(drawn([0.1] * 18), subject).p is None
+    assert CaseResult(drawn([0.1] * 19), subject).p == 0.05
