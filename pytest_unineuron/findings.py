@@ -7,13 +7,55 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.errors import FindingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas
 
+    from pytest_unineuron.models.source import Source
+
 WHERE = "dataframes/interpretable_neurons"
 MEANS = {"mean input bias": "input_bias", "mean skew": "skew", "mean kurtosis": "kurt"}
 """What is reported of the universal neurons, and the column it is the mean of."""
+
+
+PUBLISHED = {
+    "stanford-crfm/alias-gpt2-small-x21": "stanford-gpt2-small-a",
+    "stanford-crfm/arwen-gpt2-medium-x21": "stanford-gpt2-medium-a",
+    "EleutherAI/pythia-160m": "pythia-160m",
+}
+"""Models of the hub and the name of their tables. A local folder of that name is taken for the model too."""
+
+
+def table(checkout: Path, source: Source) -> Path | None:
+    """The table of a model's universal neurons, or None if none was published."""
+    name = source.folder.resolve().name if source.folder else PUBLISHED.get(source.hub, "")
+    path = checkout / WHERE / name / "universal.csv"
+    return path if name and not source.untrained and path.exists() else None
+
+
+def universal(path: Path, widths: Sequence[tuple[int, int]]) -> list[int]:
+    """The places of the published neurons among all neurons of a model.
+
+    ``widths`` are the number and the size of each of its layers, in order. Raises FindingsError for a neuron
+    that the model does not have.
+    """
+    starts, total = {}, 0
+    for layer, width in widths:
+        starts[layer] = (total, width)
+        total += width
+    rows = _table(path, ["layer", "neuron"])
+    places = []
+    for layer, neuron in zip(rows["layer"].astype(int), rows["neuron"].astype(int), strict=True):
+        start, width = starts.get(layer, (0, 0))
+        if not 0 <= neuron < width:
+            sizes = sorted({size for _, size in widths})
+            raise FindingsError(
+                f"{path}: neuron {neuron} of layer {layer} is not in the model, which has {len(widths)} layers of "
+                f"{' or '.join(map(str, sizes))} neurons; are these the tables of another model?"
+            )
+        places.append(start + neuron)
+    return places
 
 
 def read(checkout: Path) -> dict[str, dict[str, float]]:

@@ -25,6 +25,8 @@ CORPUS = "unineuron_corpus"
 """Asking for this fixture makes one item per corpus."""
 COMPARES, REFERENCE = "unineuron_comparisons", "unineuron_reference_universality"
 """Fixtures of a trial that compares seeds, and of one that does so on the reference corpus."""
+PUBLISHED = "unineuron_published"
+"""The fixture of a trial that starts from the neurons the paper published."""
 READS = {
     "unineuron_sweeps": controls.ACTIVATIONS,
     COMPARES: controls.SEEDS,
@@ -87,6 +89,8 @@ class Planner:
         made = []
         for model, source in session.models.items():
             reason = studied.reason(source.spec) if trial.criterion == "GT1" else ""
+            if PUBLISHED in fixtures and session.published(model) is None:
+                reason = "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
             for corpus in corpora:
                 case = Case(model, corpus)
                 cases = [case] if reason else case.arms(arms, session.settings.control_draws)

@@ -268,6 +268,24 @@ def unineuron_labelled(
 
 
 @pytest.fixture
+def unineuron_published(
+    unineuron_case: Case, unineuron_relabelled: NDArray[np.int64], unineuron_lab: Lab, request: pytest.FixtureRequest
+) -> NDArray[np.bool_]:
+    """Which neurons of the model the paper published as universal, [neuron]."""
+    import numpy as np
+
+    from pytest_unineuron.findings import universal
+
+    table = session_of(request.config).published(unineuron_case.model)
+    if table is None:
+        raise NotApplicable(f"no universal neurons of {unineuron_case.model} were published")
+    sites = unineuron_lab.anatomy(unineuron_case.model).plan.sites
+    labels = np.zeros(len(unineuron_relabelled), dtype=bool)
+    labels[universal(table, [(site.layer, site.width) for site in sites])] = True
+    return labels[unineuron_relabelled]
+
+
+@pytest.fixture
 def unineuron_number_words(unineuron_sweeps: object, unineuron_lab: Lab, unineuron_arm: Arm) -> WordResponses:
     """How the neurons of the arm answer to words for numbers, and to words like them."""
     return unineuron_lab.number_words(unineuron_arm)

@@ -90,6 +90,14 @@ class Session:
 
         return read(Path(self.settings.findings).expanduser())
 
+    def published(self, model: str) -> Path | None:
+        """The table of the universal neurons published for a model, if the tables were named and have one."""
+        if not self.settings.findings:
+            return None
+        from pytest_unineuron.findings import table
+
+        return table(Path(self.settings.findings).expanduser(), self.models[model])
+
     def validate(self) -> None:
         """Look at every name that was given, before anything is collected. Raises UnineuronError."""
         given = self.settings.controls

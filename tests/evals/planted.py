@@ -13,9 +13,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.find import find
+from pytest_unineuron.findings import WHERE
 
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
+READERS = NEURONS * 7 // 10
 STRENGTH, SHARED = 11.0, 4.0
 
 
@@ -50,6 +52,14 @@ def save(folder, seed=0):
     return folder
 
 
+def publish(checkout):
+    """Write tables, as the paper's repository has them, that name the readers of a model in a folder ``planted``."""
+    folder = checkout / WHERE / "planted"
+    folder.mkdir(parents=True)
+    rows = [f"{layer},{neuron},-0.1,1,9" for layer in range(LAYERS) for neuron in range(READERS)]
+    (folder / "universal.csv").write_text("\n".join(["layer,neuron,input_bias,skew,kurt", *rows]), encoding="utf-8")
+
+
 def plant_words(embedding, words, features, random):
     """Every word has a feature, numbers one of their own, and all share the last."""
     vocabulary = words.get_vocab()
@@ -68,10 +78,9 @@ def plant_neurons(mlp, features, own, random):
     read = torch.nn.functional.normalize(torch.randn(NEURONS, WIDTH, generator=random), dim=1)
     bias = 0.07 + 0.02 * torch.randn(NEURONS, generator=random)
     chosen = torch.tensor(own)[torch.randperm(len(own), generator=random)]
-    readers = NEURONS * 7 // 10
-    read[:readers] = features[chosen[torch.arange(readers) % len(own)]]
+    read[:READERS] = features[chosen[torch.arange(READERS) % len(own)]]
     read[:NUMBER_NEURONS] = features[FEATURES]
-    bias[:readers] -= 0.1
+    bias[:READERS] -= 0.13
     read -= 0.4 * features[-1]
     mlp.c_fc.weight.copy_(read.T)
     mlp.c_fc.bias.copy_(bias)

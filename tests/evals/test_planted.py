@@ -20,11 +20,13 @@ def report(tmp_path_factory):
 
 
 def run(folder):
-    from tests.evals.planted import save
+    from tests.evals.planted import publish, save
 
+    publish(folder)
     own, *seeds = [save(folder / name, seed) for seed, name in enumerate(("planted", "second", "third"))]
     command = [sys.executable, "-m", "pytest", str(EVALS), "-q", "-p", "no:cacheprovider", "--unineuron-fail-on=never",
-               f"--unineuron-model={own}", f"--unineuron-out={folder}", "--unineuron-corpus=news"]  # fmt: skip
+               f"--unineuron-model={own}", f"--unineuron-out={folder}", f"--unineuron-findings={folder}",
+               "--unineuron-corpus=news"]  # fmt: skip
     done = subprocess.run(
         [*command, *(f"--unineuron-seed={seed}" for seed in seeds)], capture_output=True, text=True, check=False
     )
@@ -45,7 +47,7 @@ def test_trials_that_can_fail_pass_on_the_planted_model(report):
     found = trials(report, notebook=False)
     outcomes = {name: subject["outcome"] for name, subject in found.items()}
     assert outcomes == dict.fromkeys(found, "PASS"), {name: subject["reason"] for name, subject in found.items()}
-    assert len(outcomes) == 15
+    assert len(outcomes) == 17
 
 
 def test_their_controls_miss(report):
@@ -54,6 +56,17 @@ def test_their_controls_miss(report):
         (case,) = subject["cases"]
         assert case["controls"], name
         assert {arm["standing"] for arm in case["controls"].values()} == {"missed"}, name
+
+
+def test_labels_have_their_own_control(report):
+    """Every trial that labels neurons is rerun with the labels on other neurons of the layer, and only these are."""
+    found = {name for name, subject in trials(report, notebook=False).items()
+             if "permuted-labels" in subject["cases"][0]["controls"]}  # fmt: skip
+    assert found == {
+        "universal_neurons_have_a_signature[prose]", "the_same_neurons_are_universal[news]",
+        "the_signature_persists[news]", "published_neurons_have_their_signature[news]",
+        "published_neurons_are_found_again[news]",
+    }  # fmt: skip
 
 
 def test_none_of_the_notebooks_trials_passes(report):
