@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pytest_unineuron.errors import FindingsError
-from pytest_unineuron.findings import WHERE, read
+from pytest_unineuron.findings import WHERE, read, table, universal
+from pytest_unineuron.models.source import parse
 
 HEADER = "layer,neuron,input_bias,skew,kurt\n"
 
@@ -21,7 +22,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def universal(checkout):
+def universal_csv(checkout):
     return checkout / WHERE / "stanford-gpt2-medium-a" / "universal.csv"
 
 
@@ -36,7 +37,7 @@ def test_rows_are_counted_and_averaged(checkout):
 
 def test_a_model_without_prediction_neurons(checkout):
     """They are absent, not zero."""
-    (universal(checkout).parent / "prediction_neurons.csv").unlink()
+    (universal_csv(checkout).parent / "prediction_neurons.csv").unlink()
     assert "prediction" not in read(checkout)["stanford-gpt2-medium-a"]
 
 
@@ -54,9 +55,9 @@ def test_a_model_without_prediction_neurons(checkout):
 def test_tables_that_are_not(checkout, content, words):
     """The file is named, and the column where there is one."""
     if content is None:
-        universal(checkout).unlink()
+        universal_csv(checkout).unlink()
     else:
-        universal(checkout).write_text(content)
+        universal_csv(checkout).write_text(content)
     with pytest.raises(FindingsError, match=words):
         read(checkout)
 
@@ -68,6 +69,37 @@ def test_a_folder_that_is_no_checkout(tmp_path):
     (tmp_path / WHERE).mkdir(parents=True)
     with pytest.raises(FindingsError, match="holds no model's tables"):
         read(tmp_path)
+
+
+def test_a_models_own_table(checkout, tiny, tmp_path):
+    """By hub id, or by the name of a local folder; an untrained twin has none, nor has a model nobody published."""
+    assert table(checkout, parse("stanford-crfm/arwen-gpt2-medium-x21")) == universal_csv(checkout)
+    assert table(checkout, parse("untrained:stanford-crfm/arwen-gpt2-medium-x21")) is None
+    assert table(checkout, parse("stanford-crfm/alias-gpt2-small-x21")) is None  # its table is not in this checkout
+    assert table(checkout, parse("EleutherAI/pythia-410m")) is None
+    named = tmp_path / "stanford-gpt2-medium-a"
+    named.symlink_to(tiny("gpt2"), target_is_directory=True)
+    assert table(checkout, parse(str(named))) is None  # the name of the folder itself counts, not of a link to it
+
+
+def test_places_of_published_neurons(checkout):
+    """Counted over layers of any width; a neuron the model does not have is an error that says what it has."""
+    assert universal(universal_csv(checkout), [(0, 8), (2, 4), (3, 8)]) == [1, 8 + 4 + 7]
+    with pytest.raises(FindingsError, match="neuron 7 of layer 3 is not in the model, which has 4 layers of 4 neurons"):
+        universal(universal_csv(checkout), [(layer, 4) for layer in range(4)])
+
+
+def test_a_trial_on_published_neurons_needs_them(trials, checkout):
+    """One item per model that says what is missing, and no controls to go through."""
+    trials.write("""
+@pytest.mark.gt2(source='x')
+def test_claim(unineuron_published):
+    measure('x', 1, above=0)
+""")
+    found = trials.run("--unineuron-model=nano:neox-a", f"--unineuron-findings={checkout}")
+    assert found.outcome("claim") == "NA"
+    assert found.reason("claim").startswith("no published neurons of it")
+    assert list(found.arms("claim")) == []
 
 
 def test_findings_are_printed_and_reported(trials, checkout):

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sweep import sweep
+from pytest_unineuron.controls.permuted_labels import permuted_labels
 from pytest_unineuron.controls.random_tokens import random_tokens
 from pytest_unineuron.controls.rotation import Rotation, haar
 from pytest_unineuron.corpora.blocks import cut
@@ -122,3 +125,13 @@ def test_every_row_says_what_it_keeps():
     for row in controls.CONTROLS.values():
         assert row.keeps
         assert callable(row.function())
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(0, 99))
+def test_labels_are_permuted_within_layers(layers, seed):
+    """Every neuron gets the label of one of its layer, each label goes once, and the draw is seeded."""
+    layer = np.array(layers)
+    order = permuted_labels(layer, seed)
+    assert sorted(order) == list(range(len(layer)))
+    np.testing.assert_array_equal(layer[order], layer)
+    np.testing.assert_array_equal(order, permuted_labels(layer, seed))

@@ -92,6 +92,26 @@ def test_gt1_does_not_ask_a_studied_model(tmp_path):
     assert report["forward_passes"] == 0
 
 
+def test_trained_seeds_are_apart_from_every_control(tmp_path):
+    """On both architectures of the zoo, no interval of the model overlaps that of a control."""
+    report, _ = run(tmp_path, "-k", "test_neurons_are_universal or privileged_basis", "--unineuron-model=nano:neox-a",
+                    "--unineuron-model=nano:gpt2-a")  # fmt: skip
+    compared = 0
+    for trial in report["trials"]:
+        for model, subject in trial["subjects"].items():
+            for case in subject["cases"]:
+                own = {m["name"]: m for m in case["subject"]["measurements"] if m["above"] and m["low"] is not None}
+                for name, arm in case["controls"].items():
+                    for other in arm["measurements"]:
+                        if other["name"] in own:
+                            compared += 1
+                            assert own[other["name"]]["low"] > other["high"], (model, name, other["name"])
+    assert compared == 5 * (2 + 1 + 1)  # two numbers on neox-a and one each for the basis, against five controls
+    found = outcomes(report)
+    assert found["neurons_are_universal[prose]", "neox-a"] == "PASS"
+    assert found["excess_needs_a_privileged_basis[prose]", "gpt2-a"] == "PASS"
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
