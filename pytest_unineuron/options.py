@@ -71,6 +71,8 @@ OPTIONS = (
     Option("tokens", int, 44_000, "token budget per corpus and model", metavar="N"),
     Option("correlation-tokens", int, 20_000, "tokens at which seeds are compared, spread over the corpus",
            metavar="N"),
+    Option("correlation-site", str, "post", "where neurons of seeds are compared: post (after the activation function, "
+           "as in the paper) or pre", choices=("post", "pre"), metavar="SITE"),
     Option("memory", int, 8, "GiB for comparing seeds: half for products, half for the seeds' activations",
            metavar="GIB"),
     Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
@@ -104,6 +106,7 @@ class Settings:
     findings: str
     tokens: int
     correlation_tokens: int
+    correlation_site: str
     memory: int
     context: int
     batch: int

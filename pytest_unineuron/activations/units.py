@@ -23,19 +23,23 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.anatomy import Anatomy, Attention
 
 NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
-"""MLP neurons after the activation function; the middle residual stream; what the heads' output projection
-reads; and one number per head, the norm of what it writes beyond what is usual at that position."""
+"""MLP neurons, after the activation function unless a Member says otherwise; the middle residual stream; what the
+heads' output projection reads; and one number per head, the norm of what it writes beyond what is usual at that
+position."""
 KINDS = (NEURONS, DIMENSIONS, VALUES, HEADS)
-SITE = {NEURONS: POST, DIMENSIONS: RESIDUAL}
 
 
 @dataclass(eq=False)
 class Member:
-    """One of the models that are compared. ``change`` makes other units of a layer's units, as a rotation does."""
+    """One of the models that are compared. ``change`` makes other units of a layer's units, as a rotation does.
+
+    ``site`` is where neurons are compared, before or after the activation function.
+    """
 
     model: Any
     anatomy: Anatomy
     change: Callable[[str, int, Tensor], Tensor] | None = None
+    site: str = POST
     _writes: dict[str, Tensor] = field(default_factory=dict)
 
     def sizes(self, kind: str) -> list[int]:
@@ -59,17 +63,16 @@ class Member:
 
         A ``sweeper`` gathers its statistics from the same pass. Raises ModelError if a value is not finite.
         """
-        seen = Seen(self, batch, kinds)
+        seen, of_site = Seen(self, batch, kinds), {self.site: NEURONS, RESIDUAL: DIMENSIONS}
         if sweeper:
             sweeper.start(batch)
 
         def receive(site: str, index: int, values: Tensor) -> None:
             if sweeper:
                 sweeper.receive(site, index, values)
-            for kind in kinds:
-                if SITE.get(kind) == site:
-                    units = seen.chosen(values)
-                    seen.take(kind, index, self.change(site, index, units.float()) if self.change else units)
+            if (kind := of_site.get(site)) in kinds and kind is not None:
+                units = seen.chosen(values)
+                seen.take(kind, index, self.change(site, index, units.float()) if self.change else units)
 
         handles = [
             self._module(a.out).register_forward_pre_hook(self._heads_hook(index, a, seen, batch.attended))

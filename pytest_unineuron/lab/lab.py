@@ -243,7 +243,7 @@ class Lab:
     def _match(self, arm: Arm, corpus: str, sweeper: Sweeper | None = None) -> Universality:
         seeds = self.seeds(arm.model)
         others = self._counterparts(arm, corpus, seeds)
-        subject = Member(self.loaded(arm).model, self.anatomy(arm.model), self._change(arm, corpus))
+        subject = self._member(arm, self._change(arm, corpus))
         blocks = self._text(arm, corpus, controls.TEXT, controls.PAIRING)
         batches = blocks.batches(self._batch, compare=self.settings.correlation_tokens)
         self._note_pass(arm, corpus)
@@ -262,7 +262,7 @@ class Lab:
             self._check_comparable(arm.model, seeds, max(len(block.ids) for block in blocks.blocks))
             batches = blocks.batches(self._batch, compare=self.settings.correlation_tokens)
             room = self.settings.memory * 2.0**29 / (2 * len(seeds))
-            members = [Member(self.loaded(Arm(name)).model, self.anatomy(name)) for name in seeds]
+            members = [self._member(Arm(name)) for name in seeds]
             for name in seeds:
                 self._note_pass(replace(text, model=name), corpus)
             self._others[key] = [Counterpart(member, batches, room=room) for member in members]
@@ -270,6 +270,9 @@ class Lab:
         while len(self._others) > 2:
             self._others.popitem(last=False)
         return self._others[key]
+
+    def _member(self, arm: Arm, change: Rotation | None = None) -> Member:
+        return Member(self.loaded(arm).model, self.anatomy(arm.model), change, self.settings.correlation_site)
 
     def _check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
         """Raises ModelError for a seed that cannot read the same tokens, or is the model itself once more."""

@@ -1,6 +1,7 @@
 """Matching units across seeds, against brute force in float64, and on models whose answer is known."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.universality import Matched, Universality
 from pytest_unineuron.models.anatomy import dissect
 from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.statistics import PRE
 from tests.models.tiny import build, tokenizer
 
 
@@ -94,6 +96,21 @@ def test_it_agrees_with_brute_force(batches, kind):
     baseline = [read(rho(x0, turned(y0, sizes, draw, y0.std(0))), rho(x1, turned(y1, sizes, draw, y0.std(0))))
                 for draw in range(2)]  # fmt: skip
     np.testing.assert_allclose(found.baseline[0], np.mean(baseline, axis=0), atol=1e-5)
+
+
+def test_neurons_can_be_compared_before_the_activation_function(batches, blocks):
+    """The same units one site earlier: what a sweep calls pre-activations, and other partners than after it."""
+    one, two = (replace(member(build("gpt2", seed=seed)), site=PRE) for seed in (0, 3))
+    x, y = units(one, batches, NEURONS), units(two, batches, NEURONS)
+    swept = sweep(one.model, one.anatomy.plan, blocks, batch=1024)
+    np.testing.assert_allclose(x.mean(0), swept.total(PRE, "moments").mean.numpy(), atol=1e-6)
+    found = Matched(match(one, [two], batches, draws=1)[NEURONS])
+    chosen = rho(*(units(of, batches, NEURONS, half=0) for of in (one, two))).argmax(axis=1)
+    reading = rho(*(units(of, batches, NEURONS, half=1) for of in (one, two)))
+    np.testing.assert_allclose(found.correlation[0], reading[np.arange(x.shape[1]), chosen], atol=1e-5)
+    after = Matched(match(member(one.model), [member(two.model)], batches, draws=1)[NEURONS])
+    assert np.abs(after.correlation - found.correlation).max() > 0.05
+    assert y.shape == x.shape
 
 
 def test_it_agrees_with_the_papers_own_procedure(batches):
