@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_unineuron import jackknife, within
+from pytest_unineuron.statistics.resampling import over_units
 
 
 @pytest.mark.gt1(primary=True, source="Gurnee et al. 2024, section 4.1, equation 3; catalogue GT1-A")
@@ -15,6 +16,9 @@ def test_neurons_are_universal(universality, claimed, measure):
     neurons = universality.neurons
     share = jackknife(lambda n: n.share(), neurons, resolution=1 / len(neurons))
     measure("share of universal neurons", share, **claimed)
+    seeds = np.arange(len(universality.seeds))
+    between = over_units(lambda kept: neurons.in_seeds(kept).share(), seeds, units="seeds")
+    measure("share of universal neurons, with an interval over seeds", between)
     measure("excess correlation from which neurons count as universal", universality.threshold)
     measure("mean excess correlation", jackknife(lambda n: n.mean_excess, neurons), above=0.05)
     measure("share with excess above 0.5", neurons.share(0.5))

@@ -58,6 +58,11 @@ class Matched:
         """The same matches, read on these groups only."""
         return Matched(self._matches, groups, threshold=self.threshold, order=self._order)
 
+    def in_seeds(self, seeds: Sequence[int]) -> Matched:
+        """The matches in some of the seeds only, by number."""
+        matches = [self._matches[seed] for seed in seeds]
+        return Matched(matches, self._groups, threshold=self.threshold, order=self._order)
+
     def permuted(self, order: NDArray[np.int64]) -> Matched:
         """The same, where every unit has the matches of another one, [unit]."""
         return Matched(self._matches, self._groups, threshold=self.threshold, order=self._order[order])

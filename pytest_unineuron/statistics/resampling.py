@@ -85,16 +85,18 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
     return Estimate.student(value, error, groups - 1, method, level)
 
 
-def over_units(statistic: Callable[[Any], float], values: Any, level: float = 0.95) -> Estimate:
-    """``statistic(values)`` with a delete-one jackknife over units, for what has no text: heads, dimensions.
+def over_units(
+    statistic: Callable[[Any], float], values: Any, level: float = 0.95, *, units: str = "units"
+) -> Estimate:
+    """``statistic(values)`` with a delete-one jackknife over units, for what has no text: heads, dimensions, seeds.
 
-    ``values`` is [unit]. Units of one model are not independent draws; the interval says how much rests on
-    single ones.
+    ``values`` is [unit]; ``units`` is what they are called. Units of one model are not independent draws; the
+    interval says how much rests on single ones.
     """
     value, size = float(statistic(values)), len(values)
     partial = np.array([statistic(np.delete(values, unit)) for unit in range(size)], dtype=float)
     error = float(np.sqrt((size - 1) / size * ((partial - partial.mean()) ** 2).sum())) if size > 1 else np.nan
-    return Estimate.student(value, error, size - 1, f"delete-one jackknife over {size} units", level)
+    return Estimate.student(value, error, size - 1, f"delete-one jackknife over {size} {units}", level)
 
 
 def over_splits(values: Any, level: float = 0.95) -> Estimate:

@@ -98,6 +98,14 @@ def test_it_agrees_with_brute_force(batches, kind):
     np.testing.assert_allclose(found.baseline[0], np.mean(baseline, axis=0), atol=1e-5)
 
 
+def test_seeds_can_be_left_out(batches):
+    """The excess is the mean over seeds, so each seed alone gives its part of it."""
+    seeds = [member(build("gpt2", seed=seed)) for seed in (3, 4)]
+    found = Matched(match(member(build("gpt2")), seeds, batches, draws=1)[NEURONS])
+    alone = [found.in_seeds([number]).excess for number in (0, 1)]
+    np.testing.assert_allclose(np.mean(alone, axis=0), found.excess, atol=1e-12)
+
+
 def test_neurons_can_be_compared_before_the_activation_function(batches, blocks):
     """The same units one site earlier: what a sweep calls pre-activations, and other partners than after it."""
     one, two = (replace(member(build("gpt2", seed=seed)), site=PRE) for seed in (0, 3))
