@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_unineuron.errors import UnineuronError
     from pytest_unineuron.lab import Arm, Lab
+    from pytest_unineuron.statistics.contrast import contrast
     from pytest_unineuron.statistics.ranks import auroc, within
     from pytest_unineuron.statistics.resampling import Estimate, jackknife
     from pytest_unineuron.trials.recorder import measure
 
-__all__ = ["Arm", "Estimate", "Lab", "UnineuronError", "auroc", "jackknife", "measure", "within"]
+__all__ = ["Arm", "Estimate", "Lab", "UnineuronError", "auroc", "contrast", "jackknife", "measure", "within"]
 
 _HOMES = {
     "Arm": "lab",
@@ -23,6 +24,7 @@ _HOMES = {
     "Lab": "lab",
     "UnineuronError": "errors",
     "auroc": "statistics.ranks",
+    "contrast": "statistics.contrast",
     "jackknife": "statistics.resampling",
     "measure": "trials.recorder",
     "within": "statistics.ranks",

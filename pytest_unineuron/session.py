@@ -84,19 +84,23 @@ class Session:
     @cached_property
     def findings(self) -> dict[str, dict[str, float]] | None:
         """The paper's published numbers, if a checkout of its tables was named. Raises FindingsError."""
-        if not self.settings.findings:
+        if self._checkout is None:
             return None
         from pytest_unineuron.findings import read
 
-        return read(Path(self.settings.findings).expanduser())
+        return read(self._checkout)
 
     def published(self, model: str) -> Path | None:
         """The table of the universal neurons published for a model, if the tables were named and have one."""
-        if not self.settings.findings:
+        if self._checkout is None:
             return None
         from pytest_unineuron.findings import table
 
-        return table(Path(self.settings.findings).expanduser(), self.models[model])
+        return table(self._checkout, self.models[model])
+
+    @property
+    def _checkout(self) -> Path | None:
+        return Path(self.settings.findings).expanduser() if self.settings.findings else None
 
     def validate(self) -> None:
         """Look at every name that was given, before anything is collected. Raises UnineuronError."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import jackknife, within
+from pytest_unineuron import contrast, jackknife, within
 from pytest_unineuron.statistics.resampling import over_units
 
 
@@ -33,16 +33,11 @@ def test_universal_neurons_have_a_signature(labelled, neurons, weights, measure)
     """Universal neurons are heavier-tailed, more skewed, rarer and lower in bias than the rest of their layer."""
     universal = labelled.universal
     measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
-
-    def contrast(values):
-        return jackknife(lambda n: within(values(n), universal, n.layer), neurons)
-
-    measure("AUROC of the skew within layers", contrast(lambda n: n.skew), above=0.60)
-    measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis), above=0.60)
-    measure("AUROC of the density within layers", contrast(lambda n: n.density), below=0.40)
+    measure("AUROC of the skew within layers", contrast(lambda n: n.skew, universal, neurons), above=0.60)
+    measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis, universal, neurons), above=0.60)
+    measure("AUROC of the density within layers", contrast(lambda n: n.density, universal, neurons), below=0.40)
     measure("AUROC of the bias within layers", within(weights.bias, universal, neurons.layer), below=0.40)
-    size = weights.read_norm**2 + weights.write_norm**2
-    measure("AUROC of the squared norms within layers", within(size, universal, neurons.layer))
+    measure("AUROC of the squared norms within layers", within(weights.size, universal, neurons.layer))
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, figure 2c; catalogue GT1-D")

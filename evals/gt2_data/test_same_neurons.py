@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_unineuron import jackknife, within
+from pytest_unineuron import contrast, jackknife, within
 
 AGAIN = 0.4
 """Of the neurons that are universal on the reference text, the share that is to be so on new text."""
@@ -68,12 +68,8 @@ def test_the_signature_persists(labelled, neurons, measure):
     """Neurons that are universal on the reference text are skewed and heavy-tailed on new text too."""
     universal = labelled.universal
     measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
-
-    def contrast(values):
-        return jackknife(lambda n: within(values(n), universal, n.layer), neurons)
-
-    measure("AUROC of the skew within layers", contrast(lambda n: n.skew), above=0.60)
-    measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis), above=0.60)
+    measure("AUROC of the skew within layers", contrast(lambda n: n.skew, universal, neurons), above=0.60)
+    measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis, universal, neurons), above=0.60)
 
 
 @pytest.mark.gt2(source="catalogue GT2-N, a trial that is known to be vacuous")

@@ -70,7 +70,8 @@ class Member:
         def receive(site: str, index: int, values: Tensor) -> None:
             if sweeper:
                 sweeper.receive(site, index, values)
-            if (kind := of_site.get(site)) in kinds and kind is not None:
+            kind = of_site.get(site, "")
+            if kind in kinds:
                 units = seen.chosen(values)
                 seen.take(kind, index, self.change(site, index, units.float()) if self.change else units)
 

@@ -62,8 +62,13 @@ class Arm:
         return zlib.crc32(f"{self.control}.{self.draw}".encode())
 
     def replaces(self, what: str) -> bool:
-        """Whether this is what the arm's control replaces: weights, units, text, or which text is shared."""
+        """Whether this is what the arm's control replaces, such as the weights: one of the words of ``controls``."""
         return bool(self.control) and controls.CONTROLS[self.control].replaces == what
+
+    @property
+    def read(self) -> Arm:
+        """The arm whose activations are read: other labels change none."""
+        return Arm(self.model) if self.replaces(controls.LABELS) else self
 
 
 class Lab:
@@ -201,8 +206,6 @@ class Lab:
 
     def neurons(self, arm: Arm, corpus: str) -> Neurons:
         """The neurons of an arm on a corpus."""
-        if arm.replaces(controls.LABELS):
-            arm = Arm(arm.model)
         return Neurons(lambda site: self.swept(arm, corpus, site), self.layer(arm.model))
 
     def number_words(self, arm: Arm) -> WordResponses:
@@ -215,10 +218,9 @@ class Lab:
 
         Raises NotApplicable if no further seed is known, ModelError if one cannot be compared.
         """
-        arm = Arm(arm.model) if arm.replaces(controls.LABELS) else arm
-        key = (arm, corpus)
+        key = (arm.read, corpus)
         if key not in self._matched:
-            self._matched[key] = self._match(arm, corpus)
+            self._matched[key] = self._match(*key)
         return self._matched[key]
 
     def relabelled(self, arm: Arm) -> NDArray[np.int64]:
@@ -301,7 +303,7 @@ class Lab:
         made for the post-activations only when a trial asks for these. Where the arm is going to be compared
         with seeds on the same text, the same pass does that too.
         """
-        sites = ALL
+        arm, sites = arm.read, ALL
         if arm.replaces(controls.UNITS):
             sites = frozenset({POST}) if site == POST else ALL - {POST}
         key = (arm, corpus, sites)

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import torch
-
-from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.statistics.moments import Moments
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from numpy.typing import NDArray
 
-    from pytest_unineuron.models.view import SiteWeights, View
+    from pytest_unineuron.lab.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def references() -> list[Reference]:
     ]
 
 
-def measured(view: View, reference: Reference) -> float:
+def measured(weights: Weights, reference: Reference) -> float:
     """What a model's weights give for a published quantity. Raises NotApplicable for what they do not have.
 
     Neuron by neuron the names are those of the published tables: ``w_in_norm``, ``input_bias``, ``w_out_norm``,
@@ -66,53 +63,22 @@ def measured(view: View, reference: Reference) -> float:
     column of the unembedding, all folded.
     """
     if reference.layer is None or reference.neuron is None:
-        return float(_COUNTS[reference.quantity](view))
-    (site,) = [site for site in view.sites if site.layer == reference.layer]
-    if reference.quantity.startswith("vocab_"):
-        return _vocabulary(view, site, reference.neuron)[reference.quantity.removeprefix("vocab_")]
-    return _NEURON[reference.quantity](site, reference.neuron)
+        return float(_COUNTS[reference.quantity](weights))
+    place = int(np.flatnonzero(weights.layer == reference.layer)[reference.neuron])
+    if reference.quantity in _VOCABULARY:
+        return float(getattr(weights.vocabulary(place), _VOCABULARY[reference.quantity]))
+    return float(_NEURONS[reference.quantity](weights)[place])
 
 
-def _negative(view: View) -> int:
-    biases = [site.raw_bias for site in view.sites if site.raw_bias is not None]
-    if not biases:
-        raise NotApplicable("the MLPs of this model have no input bias")
-    return sum(int((bias < 0).sum()) for bias in biases)
-
-
-_COUNTS: dict[str, Callable[[View], float]] = {
-    "negative raw biases": _negative,
-    "neurons": lambda view: sum(len(site.read) for site in view.sites),
+_COUNTS: dict[str, Callable[[Weights], int]] = {
+    "negative raw biases": lambda weights: int((weights.raw_bias < 0).sum()),
+    "neurons": lambda weights: len(weights.layer),
 }
-
-
-def _bias(site: SiteWeights, neuron: int) -> float:
-    if site.bias is None:
-        raise NotApplicable("the MLPs of this model have no input bias")
-    return float(site.bias[neuron])
-
-
-def _norm(vector: Tensor) -> float:
-    return float(vector.double().norm())
-
-
-_NEURON: dict[str, Callable[[SiteWeights, int], float]] = {
-    "w_in_norm": lambda site, neuron: _norm(site.read[neuron]),
-    "w_out_norm": lambda site, neuron: _norm(site.write[neuron]),
-    "input_bias": _bias,
-    "in_out_sim": lambda site, neuron: float(torch.cosine_similarity(site.read[neuron], site.write[neuron], dim=0)),
-    "l2_penalty": lambda site, neuron: _norm(site.read[neuron]) ** 2 + _norm(site.write[neuron]) ** 2,
+_NEURONS: dict[str, Callable[[Weights], NDArray[np.float64]]] = {
+    "w_in_norm": lambda weights: weights.read_norm,
+    "w_out_norm": lambda weights: weights.write_norm,
+    "input_bias": lambda weights: weights.bias,
+    "in_out_sim": lambda weights: weights.cosine,
+    "l2_penalty": lambda weights: weights.size,
 }
-
-
-def _vocabulary(view: View, site: SiteWeights, neuron: int) -> dict[str, float]:
-    """Moments over the vocabulary of the cosine of what a neuron writes with every column of the unembedding."""
-    cosines = torch.cosine_similarity(view.unembedding, site.write[neuron][None], dim=1)[:, None]
-    tokens = torch.arange(len(cosines))
-    found = Moments.of(cosines.double(), tokens, tokens)
-    return {
-        "mean": float(found.mean),
-        "var": float(found.variance),
-        "skew": float(found.skew),
-        "kurt": float(found.kurtosis),
-    }
+_VOCABULARY = {"vocab_mean": "mean", "vocab_var": "variance", "vocab_skew": "skew", "vocab_kurt": "kurtosis"}

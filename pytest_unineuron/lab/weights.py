@@ -10,6 +10,7 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.view import fold
+from pytest_unineuron.statistics.moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,10 +55,25 @@ class Weights:
         """‖ŵ_out‖₂."""
         return _joined([site.write.norm(dim=1) for site in self._view.sites])
 
+    @property
+    def size(self) -> NDArray[np.float64]:
+        """‖ŵ_in‖² + ‖ŵ_out‖²; the paper calls it the L2 penalty."""
+        return self.read_norm**2 + self.write_norm**2
+
     @cached_property
     def cosine(self) -> NDArray[np.float64]:
         """cos(ŵ_in, ŵ_out)."""
         return _joined([torch.cosine_similarity(site.read, site.write, dim=1) for site in self._view.sites])
+
+    def vocabulary(self, neuron: int) -> Moments:
+        """Moments over the vocabulary of the cosine of what a neuron writes with every column of Ŵ_U, of one unit.
+
+        ``neuron`` is its place among all neurons.
+        """
+        write = torch.cat([site.write for site in self._view.sites])[neuron]
+        cosines = torch.cosine_similarity(self._view.unembedding, write[None], dim=1)[:, None]  # [token, 1]
+        tokens = torch.arange(len(cosines))
+        return Moments.of(cosines.double(), tokens, tokens)
 
     @cached_property
     def embedding(self) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from pytest_unineuron import zoo
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.findings import PUBLISHED, WHERE
 from pytest_unineuron.lab.reference import Reference, measured, references
+from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.anatomy import dissect
 from pytest_unineuron.models.load import load
 from pytest_unineuron.models.source import parse
@@ -21,25 +22,25 @@ from pytest_unineuron.models.view import View
 COLUMNS = ("w_in_norm", "input_bias", "w_out_norm", "in_out_sim", "l2_penalty", "vocab_var", "vocab_skew", "vocab_kurt")
 
 
-def viewed(spec):
+def weighed(spec):
     loaded = load(parse(spec))
-    return View(loaded, dissect(loaded))
+    return Weights(View(loaded, dissect(loaded)))
 
 
 @pytest.fixture(scope="module")
 def real():
     """A model of the hub, or a skip with what stands in the way."""
-    views = {}
+    found = {}
 
     def get(spec):
-        if spec not in views:
+        if spec not in found:
             try:
-                views[spec] = viewed(spec)
+                found[spec] = weighed(spec)
             except ModelError as error:
-                views[spec] = str(error)
-        if isinstance(views[spec], str):
-            pytest.skip(views[spec])
-        return views[spec]
+                found[spec] = str(error)
+        if isinstance(found[spec], str):
+            pytest.skip(found[spec])
+        return found[spec]
 
     return get
 
@@ -58,12 +59,12 @@ def test_published_tables(real, spec, name):
     where = os.environ.get("UNINEURON_TEST_FINDINGS", "")
     if not where:
         pytest.skip("set UNINEURON_TEST_FINDINGS to a checkout of wesg52/universal-neurons")
-    view = real(spec)
+    weights = real(spec)
     with (Path(where) / WHERE / name / "universal.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for column in COLUMNS[:5]:
-        found = [measured(view, row_of(spec, column, int(r["layer"]), int(r["neuron"]))) for r in rows]
-        np.testing.assert_allclose(found, [float(r[column]) for r in rows], rtol=1e-3, atol=1e-4, err_msg=column)
+        ours = [measured(weights, row_of(spec, column, int(r["layer"]), int(r["neuron"]))) for r in rows]
+        np.testing.assert_allclose(ours, [float(r[column]) for r in rows], rtol=1e-3, atol=1e-4, err_msg=column)
 
 
 def row_of(model, quantity, layer=None, neuron=None):
@@ -105,15 +106,15 @@ def test_columns_agree_with_numpy(column):
         "vocab_skew": stats.skew(cosine),
         "vocab_kurt": stats.kurtosis(cosine, fisher=False),
     }[column]
-    assert measured(viewed("nano:gpt2-a"), row_of("x", column, layer, neuron)) == pytest.approx(expected, rel=1e-4)
+    assert measured(weighed("nano:gpt2-a"), row_of("x", column, layer, neuron)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_counts(tiny):
     """Of the whole model; a model without biases has no share of negative ones."""
-    view = viewed("nano:neox-a")
+    weights = weighed("nano:neox-a")
     stored = load_file(zoo.folders()["neox-a"] / "model.safetensors")
     biases = [value for name, value in stored.items() if name.endswith("dense_h_to_4h.bias")]
-    assert measured(view, row_of("x", "negative raw biases")) == sum(int((bias < 0).sum()) for bias in biases)
-    assert measured(view, row_of("x", "neurons")) == sum(map(len, biases))
+    assert measured(weights, row_of("x", "negative raw biases")) == sum(int((bias < 0).sum()) for bias in biases)
+    assert measured(weights, row_of("x", "neurons")) == sum(map(len, biases))
     with pytest.raises(NotApplicable, match="no input bias"):
-        measured(viewed(str(tiny("llama"))), row_of("x", "negative raw biases"))
+        measured(weighed(str(tiny("llama"))), row_of("x", "negative raw biases"))
