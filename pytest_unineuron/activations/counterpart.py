@@ -48,6 +48,7 @@ class Counterpart:
         self._shifts: dict[str, Tensor] = {}
         self._counted: set[int] = set()
         self._within: dict[str, list[Within]] = {}
+        self._along: dict[tuple[str, int, int, bool], Tensor] = {}
         self._seen: dict[int, dict[str, Shifted]] = {}
         self._read: dict[int, dict[str, list[Centred]]] = {}
 
@@ -96,6 +97,19 @@ class Counterpart:
     def basis(self, kind: str, layer: int, draw: int) -> Tensor:
         """A random basis of a layer's units, [direction, unit]: the same for all layers of one size."""
         return haar(self.member.sizes(kind)[layer], draw).to(self.member.model.device)
+
+    def directions(self, kind: str, layer: int, draw: int, *, standardised: bool) -> Tensor:
+        """A random basis of a layer's units, standardised or as they are, every direction scaled to deviation one.
+
+        [direction, unit]. A unit that never varied counts as nothing in standardised ones.
+        """
+        within, basis = self.within[kind][layer], self.basis(kind, layer, draw)
+        if standardised:
+            basis = basis * inverse(within.deviation())
+        key = (kind, layer, draw, standardised)
+        if key not in self._along:  # the same for every arm that is compared
+            self._along[key] = within.along(basis)
+        return basis / self._along[key][:, None]
 
     def _turned(self, by_kind: dict[str, Tensor]) -> dict[str, list[Centred]]:
         found = {}

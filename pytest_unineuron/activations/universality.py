@@ -173,12 +173,12 @@ def _signless(subject: Member, kind: str) -> bool:
 
 def choose(sums: Covariation, seed: Counterpart, kind: str, *, absolute: bool) -> Choice:
     """Partners by the sums of the choosing half, directly and in random bases."""
-    columns, within = seed.columns(kind), seed.within[kind]
+    columns = seed.columns(kind)
 
     def in_basis(draw: int, *, standardised: bool) -> Best:
         blocks = (
-            sums.rotated(columns[layer], within[layer], seed.basis(kind, layer, draw), standardised=standardised)
-            for layer in range(len(columns))
+            sums.rotated(of_layer, seed.directions(kind, layer, draw, standardised=standardised))
+            for layer, of_layer in enumerate(columns)
         )
         return best_of(blocks, absolute=absolute)
 

@@ -120,18 +120,12 @@ class Covariation:
         """Pearson's ρ, [unit of 1, unit of 2]; nan where either unit never varied: undefined, not zero."""
         return self.covariance(columns).div_(self.deviation(0)[:, None]).div_(self.deviation(1)[columns])
 
-    def rotated(self, columns: slice, within: Within, rotation: Tensor, *, standardised: bool) -> Tensor:
-        """ρ of the first model's units with one layer of the second in another basis, [unit of 1, direction].
+    def rotated(self, columns: slice, directions: Tensor) -> Tensor:
+        """ρ of the first model's units with directions of one layer of the second, [unit of 1, direction].
 
-        ``columns`` are the units of that layer, ``within`` are its co-moments with itself. ``rotation`` is
-        [direction, unit], of the units as they are or of standardised ones, where one that never varied
-        counts as nothing.
+        ``columns`` are the units of that layer; ``directions`` [direction, unit] have deviation one, see Within.
         """
-        scale = inverse(within.deviation()) if standardised else torch.ones_like(self._shift[1][columns])
-        rotation = rotation.float() * scale
-        variance = ((rotation @ within.covariance()) * rotation).sum(dim=1)
-        rotation /= torch.where(variance > 0, variance, torch.nan).sqrt()[:, None]
-        return self.covariance(columns).div_(self.deviation(0)[:, None]) @ rotation.T
+        return self.covariance(columns).div_(self.deviation(0)[:, None]) @ directions.T
 
     def deviation(self, model: int) -> Tensor:
         """The population deviation of the units of the first (0) or second (1) model, [unit]; nan for a constant."""
@@ -171,6 +165,11 @@ class Within:
     def deviation(self) -> Tensor:
         """The population deviation of the units, [unit]; nan for a constant."""
         return _deviation(self._cross.diagonal().double() / self.count, self._sums / self.count, self._shift)
+
+    def along(self, directions: Tensor) -> Tensor:
+        """The deviation along each of ``directions`` [direction, unit], [direction]; nan where nothing varied."""
+        variance = ((directions @ self.covariance()) * directions).sum(dim=1)
+        return torch.where(variance > 0, variance, torch.nan).sqrt()
 
 
 def inverse(deviation: Tensor) -> Tensor:

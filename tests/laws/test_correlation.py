@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Centred, Covariation, Pairs, Shifted, Within, best_of
+from pytest_unineuron.statistics.correlation import Centred, Covariation, Pairs, Shifted, Within, best_of, inverse
 from tests.strategies import cut_batches
 
 
@@ -33,7 +33,9 @@ def gathered(x, y, cuts=()):
 def turned(x, y, rotation, columns=slice(None), *, standardised=False):
     """ρ with the directions of another basis, by the algebra."""
     within = Within.of(shifted(y[:, columns]))
-    return gathered(x, y).rotated(columns, within, rotation, standardised=standardised)
+    if standardised:
+        rotation = rotation * inverse(within.deviation())
+    return gathered(x, y).rotated(columns, rotation / within.along(rotation)[:, None])
 
 
 def brute_force(x, y):
