@@ -68,6 +68,8 @@ OPTIONS = (
     Option("out", str, "evaluation", "folder for the summary and the reports", metavar="FOLDER"),
     Option("findings", str, "", "a checkout of the paper's repository, to report its published neurons",
            metavar="FOLDER"),
+    Option("neurons", str, "", "take for neurons what projections of this path read, such as 'encoder.layers.*.fc2', "
+           "instead of finding them", metavar="PATTERN"),
     Option("tokens", int, 44_000, "token budget per corpus and model", metavar="N"),
     Option("correlation-tokens", int, 20_000, "tokens at which seeds are compared, spread over the corpus",
            metavar="N"),
@@ -104,6 +106,7 @@ class Settings:
     fail_on: str
     out: str
     findings: str
+    neurons: str
     tokens: int
     correlation_tokens: int
     correlation_site: str

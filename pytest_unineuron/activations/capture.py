@@ -3,66 +3,95 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
+from pytest_unineuron.models.run import middle, run
+from pytest_unineuron.models.watch import Use, by_token, watched
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import torch
     from torch import Tensor, nn
 
-    from pytest_unineuron.models.neurons import Plan
+    from pytest_unineuron.models.plan import Plan, Site
 
-Receiver = "Callable[[str, int, Tensor], None]"
-"""Called with a site, the number of the layer in the plan, and the activations [row, position, unit]."""
+Receiver = "Callable[[str, int, Tensor, Tensor | None], None]"
+"""Called with a site, the number of the layer in the plan, the activations [token, unit], and the number of each
+row's token in the batch, row after row; None where the rows are all tokens in order."""
+
+
+class Capture:
+    """Hands the activations of every neuron layer of a plan to ``receive``, one forward pass after the other.
+
+    The pre-activation of a gated neuron is that of the factor the activation function acts on, the gate; its
+    post-activation is the product, which is what the output projection reads. ``factors`` hands over the other
+    factor too, at the site UP. An expert's neuron is only seen at the tokens that were routed to it.
+    """
+
+    def __init__(
+        self, model: nn.Module, plan: Plan, receive: Callable[[str, int, Tensor, Tensor | None], None]
+    ) -> None:
+        self.model = model
+        self._plan = plan
+        self._receive = receive
+        self._shape: tuple[int, int] | torch.Size = (0, 0)
+        self._parts: dict[Use, tuple[Tensor, Tensor | None]] = {}
+        self._downs: dict[Use, list[int]] = {}
+        self._ups: dict[Use, list[int]] = {}
+        for index, site in enumerate(plan.sites):
+            self._downs.setdefault(Use(site.down, site.call), []).append(index)
+            last = site.up[0].all[-1]
+            self._ups.setdefault(Use(last.of, last.call), []).append(index)
+        self._summed = {
+            Use(rows.of, rows.call) for site in plan.sites if site.up[0].also for rows in site.up[0].all[:-1]
+        }
+
+    @contextmanager
+    def open(self) -> Iterator[Capture]:
+        """While open, the model is watched."""
+        with watched(self.model, self._plan, self._take):
+            yield self
+
+    def forward(self, ids: Tensor, attended: Tensor) -> None:
+        """One pass without the unembedding; the residual stream after half of the blocks is handed over too."""
+        self._shape = ids.shape
+        self._parts.clear()
+        output = run(self.model, ids, attended)
+        stream = middle(output)
+        if stream is not None and stream.shape[:2] == ids.shape:
+            self._receive(RESIDUAL, 0, stream.reshape(-1, stream.shape[-1]), None)
+
+    def _take(self, use: Use, x: Tensor, y: Tensor, tokens: Tensor | None) -> None:
+        if use in self._summed:
+            self._parts[use] = y.clone(), tokens
+        for index in self._ups.get(use, ()):
+            site = self._plan.sites[index]
+            self._hand_over(PRE, index, site, self._pre(site, y), tokens, x)
+        for index in self._downs.get(use, ()):
+            self._hand_over(POST, index, self._plan.sites[index], x, tokens, x)
+
+    def _pre(self, site: Site, y: Tensor) -> Tensor:
+        *before, last = site.up[0].all
+        units = y[..., last.slice(site.width)]
+        for rows in before:
+            units = units + self._parts[Use(rows.of, rows.call)][0][..., rows.slice(site.width)]
+        return units
+
+    def _hand_over(self, where: str, index: int, site: Site, units: Tensor, tokens: Tensor | None, x: Tensor) -> None:
+        units, tokens = by_token(site, units, tokens, self._shape)
+        if site.expert is not None and tokens is None and site.down.parts > 1:
+            reached = x.reshape(-1, x.shape[-1]).any(dim=1)  # some models give an expert zeros for others' tokens
+            if not bool(reached.all()):
+                units, tokens = units[reached], reached.nonzero().flatten()
+        self._receive(where, index, units, tokens)
 
 
 @contextmanager
-def caught(model: nn.Module, plan: Plan, receive: Callable[[str, int, Tensor], None]) -> Iterator[None]:
-    """While open, every forward pass hands the pre- and post-activations of each neuron layer to ``receive``.
-
-    The pre-activation of a gated neuron is that of the factor the activation function acts on; its
-    post-activation is the product, which is what the output projection reads.
-    """
-    modules = dict(model.named_modules())
-    read: dict[str, Tensor] = {}
-    handles = []
-
-    def keep(path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-            read[path] = output
-
-        return hook
-
-    def hand_over(index: int) -> Callable[..., None]:
-        site = plan.sites[index]
-        rows = site.up[0]
-        chosen = slice(rows.offset, rows.offset + rows.stride * site.width, rows.stride)
-
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            receive(PRE, index, read.pop(rows.module)[..., chosen])
-            receive(POST, index, args[0])
-
-        return hook
-
-    for index, site in enumerate(plan.sites):
-        handles.append(modules[site.up[0].module].register_forward_hook(keep(site.up[0].module)))
-        handles.append(modules[site.down].register_forward_pre_hook(hand_over(index)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def forward(model: Any, ids: Tensor, attended: Tensor, receive: Callable[[str, int, Tensor], None]) -> None:
-    """One pass without the unembedding; the residual stream after half of the blocks goes to ``receive`` too."""
-    core = getattr(model, "base_model", model)
-    with torch.inference_mode():
-        states = core(
-            input_ids=ids.to(model.device), attention_mask=attended.to(model.device), output_hidden_states=True
-        ).hidden_states
-        receive(RESIDUAL, 0, states[(len(states) - 1) // 2])
+def caught(
+    model: nn.Module, plan: Plan, receive: Callable[[str, int, Tensor, Tensor | None], None]
+) -> Iterator[Capture]:
+    """While open, every pass made with the capture's ``forward`` hands activations to ``receive``."""
+    with Capture(model, plan, receive).open() as capture:
+        yield capture

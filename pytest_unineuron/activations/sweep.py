@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.activations.capture import caught, forward
-from pytest_unineuron.errors import ModelError
+from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.statistics import ALL, Sum, swept
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_unineuron.corpora.blocks import Batch, Blocks
-    from pytest_unineuron.models.neurons import Plan
+    from pytest_unineuron.models.plan import Plan
 
 Change = "Callable[[str, int, Tensor], Tensor]"
 """Makes other units of a layer's units: (site, layer number, [token, unit]) to [token, unit]."""
@@ -53,7 +53,9 @@ class Swept:
         )
 
     def total(self, site: str, name: str) -> Any:
-        """One statistic over all groups."""
+        """One statistic over all groups. Raises NotApplicable for a site that the model does not have."""
+        if not all((site, name) in group for group in self.sums):
+            raise NotApplicable(f"the model shows no {site} activations")
         return reduce(add, (group[site, name] for group in self.sums))
 
 
@@ -77,6 +79,7 @@ class Sweeper:
         self._device = device
         self._sites = {site: swept(site) for site in sites}
         self._change = change
+        self._widths: dict[tuple[str, int], int] = {}
         self._state: dict[tuple[int, str, str, int], Sum] = {}
         self._tokens: dict[int, int] = defaultdict(int)
         self._group = 0
@@ -85,25 +88,35 @@ class Sweeper:
         """What is received from now on belongs to this batch."""
         self._group = batch.group
         self._counts = batch.counts.flatten().to(self._device)
-        self._labels = batch.labels.flatten().to(self._device)[self._counts]
+        self._every_label = batch.labels.flatten().to(self._device)
+        self._labels = self._every_label[self._counts]
         self._numbers = torch.arange(batch.offset, batch.offset + batch.tokens, device=self._device)
         self._tokens[batch.group] += batch.tokens
 
-    def receive(self, site: str, index: int, values: Tensor) -> None:
-        """The activations of one layer, [row, position, unit]."""
+    def receive(self, site: str, index: int, values: Tensor, tokens: Tensor | None = None) -> None:
+        """The activations of one layer, [token, unit], at all tokens of the batch or at those numbered ``tokens``."""
         if site not in self._sites:
             return
-        units = values.reshape(-1, values.shape[-1])[self._counts]  # [token, unit]
+        self._widths[site, index] = values.shape[1]
+        if tokens is None:
+            units, numbers, labels = values[self._counts], self._numbers, self._labels
+        else:  # an expert's
+            counts = self._counts[tokens]
+            units, tokens = values[counts], tokens[counts]
+            numbers = self._numbers[0] + self._counts.cumsum(0)[tokens] - 1
+            labels = self._every_label[tokens]
+        if not len(units):
+            return
         if self._change is not None:
             units = self._change(site, index, units)
         for name, kind in self._sites[site].items():
             key = (self._group, site, name, index)
-            new = kind.of(units, self._numbers, self._labels)
+            new = kind.of(units, numbers, labels)
             self._state[key] = self._state[key] + new if key in self._state else new
 
     def finished(self) -> Swept:
         """The statistics. Raises ModelError if an activation was not finite."""
-        return _finished(self._state, self._tokens, self._blocks)
+        return _finished(self._state, self._widths, self._tokens, self._blocks)
 
 
 def sweep(
@@ -123,29 +136,39 @@ def sweep(
     """
     batches = blocks.batches(batch)
     sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
-    with caught(model, plan, sweeper.receive):
+    with caught(model, plan, sweeper.receive) as capture:
         for part in progress(batches) if progress else batches:
             sweeper.start(part)
-            forward(model, part.ids, part.attended, sweeper.receive)
+            capture.forward(part.ids, part.attended)
     return sweeper.finished()
 
 
-def _finished(state: dict[tuple[int, str, str, int], Sum], tokens: dict[int, int], blocks: Blocks) -> Swept:
+def _finished(
+    state: dict[tuple[int, str, str, int], Sum], widths: dict[tuple[str, int], int], tokens: dict[int, int],
+    blocks: Blocks,
+) -> Swept:  # fmt: skip
     groups = sorted(tokens)
     documents = {group: len({b.document for b in blocks.blocks if b.document % blocks.groups == group})
                  for group in groups}  # fmt: skip
     sums = []
     for group in groups:
-        joined: dict[tuple[str, str], Any] = {}
-        for (of, site, name, _), statistic in sorted(state.items(), key=lambda item: item[0]):
-            if of == group:
-                joined.setdefault((site, name), []).append(statistic)
-        sums.append({key: _on_cpu(type(parts[0]).beside(parts)) for key, parts in joined.items()})
+        joined: dict[tuple[str, str], list[Any]] = {}
+        for (site, index), width in sorted(widths.items()):
+            for name, kind in swept(site).items():
+                key = (group, site, name, index)
+                joined.setdefault((site, name), []).append(state[key] if key in state else _of_no_token(kind, width))
+        sums.append({key: type(parts[0]).beside([_on_cpu(part) for part in parts]) for key, parts in joined.items()})
     for group_sums in sums:
         for (site, name), statistic in group_sums.items():
             if name == "moments" and not bool(torch.isfinite(statistic.mean).all()):
                 raise ModelError(f"activations at the {site} site are not finite; try --unineuron-dtype float32")
     return Swept(tuple(sums), tuple(tokens[g] for g in groups), tuple(documents[g] for g in groups))
+
+
+def _of_no_token(kind: type[Sum], width: int) -> Sum:
+    """What is known of an expert's neurons in a group of documents that no token of was routed to it."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return kind.of(torch.zeros(0, width), none, none)
 
 
 def _on_cpu(statistic: Any) -> Any:

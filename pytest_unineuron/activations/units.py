@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.activations.capture import caught, forward
+from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.view import replay
+from pytest_unineuron.models.matrix import replay
 from pytest_unineuron.statistics import POST, RESIDUAL
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.activations.sweep import Sweeper
     from pytest_unineuron.corpora.blocks import Batch
-    from pytest_unineuron.models.anatomy import Anatomy, Attention
+    from pytest_unineuron.models.anatomy import Anatomy
+    from pytest_unineuron.models.attention import Attention
 
 NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
 """MLP neurons, after the activation function unless a Member says otherwise; the middle residual stream; what the
@@ -53,7 +54,7 @@ class Member:
     def layers(self, kind: str) -> list[int]:
         """The layer of every unit of a kind."""
         named = {
-            NEURONS: [site.layer for site in self.anatomy.plan.sites],
+            NEURONS: self.anatomy.plan.layers,
             DIMENSIONS: [0],
         }.get(kind, [a.layer for a in self.anatomy.attentions])
         return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
@@ -67,9 +68,9 @@ class Member:
         if sweeper:
             sweeper.start(batch)
 
-        def receive(site: str, index: int, values: Tensor) -> None:
+        def receive(site: str, index: int, values: Tensor, tokens: Tensor | None) -> None:
             if sweeper:
-                sweeper.receive(site, index, values)
+                sweeper.receive(site, index, values, tokens)
             kind = of_site.get(site, "")
             if kind in kinds:
                 units = seen.chosen(values)
@@ -81,8 +82,8 @@ class Member:
             if VALUES in kinds or HEADS in kinds
         ]
         try:
-            with caught(self.model, self.anatomy.plan, receive):
-                forward(self.model, batch.ids, batch.attended, receive)
+            with caught(self.model, self.anatomy.plan, receive) as capture:
+                capture.forward(batch.ids, batch.attended)
         finally:
             for handle in handles:
                 handle.remove()

@@ -20,13 +20,13 @@ from pytest_unineuron.activations.universality import match
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.errors import ModelError, OptionError
+from pytest_unineuron.errors import ModelError, NeuronsNotFound, NotApplicable, OptionError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS, Universality
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models import check
-from pytest_unineuron.models.anatomy import Anatomy, dissect
+from pytest_unineuron.models.anatomy import Anatomy, dissect, probe_ids
 from pytest_unineuron.models.load import Loaded, load
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
@@ -160,8 +160,10 @@ class Lab:
         """The anatomy of a model, found once and checked; its control arms share it."""
         loaded = self.loaded(Arm(model))
         try:
-            found = dissect(loaded)
-            check.verify(loaded, found)
+            found = dissect(loaded, self.settings.neurons)
+            verified = check.verify(loaded.model, found.plan, probe_ids(loaded, rows=2))
+            if not found.plan.recorded.sites:
+                raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read pooled positions, not tokens")
         except ModelError as error:
             self._broken[model] = type(error)(f"model {self._sources[model].spec}: {error}")
             raise self._broken[model] from None
@@ -173,9 +175,10 @@ class Lab:
             "dtype": self.settings.dtype,
             "neurons": found.plan.neurons,
             "sites": [str(site) for site in found.plan.sites],
+            "verified": verified.facts(),
         }
         self.events.append({"kind": "model", "label": model, "facts": facts})
-        return found
+        return replace(found, plan=found.plan.recorded)
 
     def view(self, arm: Arm) -> View:
         """The weights of an arm, read as units."""
@@ -218,6 +221,8 @@ class Lab:
 
         Raises NotApplicable if no further seed is known, ModelError if one cannot be compared.
         """
+        if any(site.expert is not None for site in self.anatomy(arm.model).plan.sites):
+            raise NotApplicable("experts of two seeds see different tokens; their neurons are not compared")
         key = (arm.read, corpus)
         if key not in self._matched:
             self._matched[key] = self._match(*key)
@@ -294,7 +299,8 @@ class Lab:
 
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""
-        return np.concatenate([np.full(site.width, site.layer) for site in self.anatomy(model).plan.sites])
+        plan = self.anatomy(model).plan
+        return np.repeat(plan.layers, [site.width for site in plan.sites])
 
     def swept(self, arm: Arm, corpus: str, site: str) -> Swept:
         """The finished statistics of an arm on a corpus that hold a site; swept when they are first asked for.

@@ -118,6 +118,15 @@ class Neurons:
         """Share of tokens with a pre-activation above zero, [neuron]."""
         return self.pre.density
 
+    @property
+    def routed(self) -> NDArray[np.float64]:
+        """Share of the tokens that each neuron was seen at, [neuron]: 1 unless it is an expert's.
+
+        Statistics of an expert's neuron are over the tokens that were routed to it.
+        """
+        count = np.broadcast_to(self.pre.total("moments").count.numpy(), self.layer.shape)
+        return np.asarray(count / self.tokens)
+
     def extremes(self) -> Any:
         """The strongest post-activations of each neuron and their token numbers, [rank, neuron]."""
         return self.post.total("extremes")

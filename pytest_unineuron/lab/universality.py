@@ -181,7 +181,7 @@ class Universality:
         self.tokens = tokens
         self.documents = documents
         self.threshold = threshold
-        self._kept = list(range(len(found[NEURONS][0].pairs))) if kept is None else list(kept)
+        self._kept = list(range(len(next(iter(found.values()))[0].pairs))) if kept is None else list(kept)
 
     @property
     def groups(self) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pytest_unineuron.models.anatomy import Head
+    from pytest_unineuron.models.attention import Head, HeadPart
     from pytest_unineuron.models.view import View
 
 
@@ -33,7 +33,8 @@ class Weights:
     @cached_property
     def layer(self) -> NDArray[np.int64]:
         """The layer of each neuron."""
-        return np.concatenate([np.full(len(site.read), site.layer) for site in self._view.sites])
+        plan = self._view.anatomy.plan.recorded
+        return np.repeat(plan.layers, [site.width for site in plan.sites])
 
     @cached_property
     def bias(self) -> NDArray[np.float64]:
@@ -92,21 +93,42 @@ class HeadWeights:
     """One attention head: ``query`` and ``key`` are [dimension of the head, width], raw or folded."""
 
     def __init__(self, view: View, head: Head) -> None:
-        self._view = view
+        self._view, self._head = view, head
         self.layer, self.index = head.layer, head.index
         self._parts = (head.query, head.key)
 
     def raw(self) -> tuple[Tensor, Tensor]:
         """W_Q and W_K as they are stored."""
-        query, key = (self._view.linear(part.module).weight[list(part.rows)] for part in self._parts)
+        query, key = map(self._weight, self._parts)
         return query, key
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """W_Q and W_K with the norm in front folded in."""
-        query, key = (
-            fold(weight, self._view.norm(part.norm)) for weight, part in zip(self.raw(), self._parts, strict=True)
-        )
+        """W_Q and W_K with the norm in front folded in. Raises NotApplicable where that cannot be done."""
+        query, key = (self._folded(part) for part in self._parts)
         return query, key
+
+    @property
+    def value(self) -> Tensor:
+        """W_V as it is stored, [dimension of the head, width]."""
+        if self._head.value is None:
+            raise NotApplicable("the values of this model's heads are not rows of one projection")
+        return self._weight(self._head.value)
+
+    @property
+    def output(self) -> Tensor:
+        """W_O, [width, dimension of the head]: what the head writes of its values."""
+        head = self._head
+        if head.out is None:
+            raise NotApplicable("no projection reads the values of this model's heads one by one")
+        return self._view.linear(head.out, head.inputs).weight[:, list(head.columns)]
+
+    def _weight(self, part: HeadPart) -> Tensor:
+        return self._view.linear(part.of, part.width).weight[list(part.rows)]
+
+    def _folded(self, part: HeadPart) -> Tensor:
+        if part.read.obstacle:
+            raise NotApplicable(f"attention cannot be folded: {part.read.obstacle}")
+        return fold(self._weight(part), self._view.norm(part.read.norm, part.width))
 
     @property
     def dimension(self) -> int:

@@ -8,214 +8,282 @@ residual stream depends on everything: all three fail the definition, whatever t
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections import Counter
-from dataclasses import dataclass
-from functools import cache
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import torch
-from transformers.activations import ACT2FN
 
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.trace import LINEAR, NORM, Op, Trace
+from pytest_unineuron.models.act import curvature, name_activation
+from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, TOKENS, Plan, Rows, Site
+from pytest_unineuron.models.siblings import pattern, with_siblings
+from pytest_unineuron.models.trace import LINEAR, NORM, Op, Trace, projection
+from pytest_unineuron.models.writes import readers, reading, writing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 COLUMNS = 9
 """How many units of a candidate are looked at: enough for the row map and for a few dead units."""
-NAMED = 1e-3
-"""An activation is named when it reproduces the traced values this well, relative to their size."""
+ALIKE = 1e-4
+"""Slopes that differ by less than this, relative to the largest, are the same."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Which outputs of ``module`` the units read: unit j reads row ``stride * j + offset``."""
+class Rejected(Exception):  # noqa: N818 - it reads as the sentence it is
+    """Why the input of a matmul is no layer of neurons."""
 
-    module: str
+
+@dataclass(eq=False)
+class Factor:
+    """One coordinate per unit of the output of ``op``; ``slopes`` [token, column] are by how much a unit moves."""
+
+    op: Op
     stride: int
     offset: int
+    slopes: Tensor
+    also: list[Factor] = field(default_factory=list)
+
+    def values(self, units: int) -> Tensor:
+        """The factor of every unit, [token, unit]."""
+        rows = slice(self.offset, self.offset + self.stride * units, self.stride)
+        return self.op.out[:, rows] + sum(other.values(units) for other in self.also)
 
 
-@dataclass(frozen=True)
-class Site:
-    """One neuron layer. ``up`` has the pre-activation first; a gated layer has the other factor second.
+@dataclass(eq=False)
+class Candidate:
+    """A matmul that reads neurons, and what they are made of. ``rows`` are the units, before any norm on them."""
 
-    ``norm`` is the module whose output the layer reads, or empty. ``activation`` is its name in transformers,
-    or empty if none reproduces it.
-    """
-
-    layer: int
-    down: str
-    up: tuple[Rows, ...]
-    width: int
-    norm: str
-    activation: str
-
-    @property
-    def gated(self) -> bool:
-        """Whether a unit is a product of two factors."""
-        return len(self.up) == 2
-
-    def __str__(self) -> str:
-        kind = f"gated by {self.activation or '?'}" if self.gated else self.activation or "?"
-        return f"layer {self.layer}: {self.width} neurons ({kind}) into {self.down}, reading {self.norm or 'no norm'}"
+    op: Op
+    rows: Tensor
+    factors: list[Factor]
+    inner_norm: str
+    scaled: bool
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Every neuron layer of a model, in the order in which they run."""
-
-    sites: tuple[Site, ...]
-
-    @property
-    def neurons(self) -> int:
-        """How many neurons there are in all."""
-        return sum(site.width for site in self.sites)
-
-    def __str__(self) -> str:
-        return "\n".join(str(site) for site in self.sites)
-
-
-def find(trace: Trace, named: frozenset[str] = frozenset()) -> Plan:
-    """The neuron layers in a trace. Raises NeuronsNotFound with the reason for every rejected matmul.
+def find(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), only: str = "") -> Plan:
+    """The neuron layers in a trace of ``model``. Raises NeuronsNotFound with the reason for every rejected matmul.
 
     Several of transformers' activations are one function under two names; ``named`` holds the words of the
-    model's configuration, and the name it uses wins.
+    model's configuration, and the name it uses wins. ``only`` is a pattern of paths, as in fnmatch: then what the
+    matmuls of that name read is taken, wherever they write, and has to be made of units like any neurons.
+    """
+    rejected: Counter[str] = Counter()
+    found: list[Candidate] = []
+    asked = [op for op in trace.linear() if not only or _is_called(op, only)]
+    for op in asked:
+        try:
+            found.append(_candidate(trace, op))
+        except Rejected as reason:
+            rejected[str(reason)] += 1
+        except (RuntimeError, AssertionError):  # autograd refuses: something was overwritten, or has no backward
+            rejected["cannot be differentiated"] += 1
+    chosen = found if only else _chosen(trace, found, rejected)
+    if not chosen:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in rejected.most_common()) or "no matmul ran"
+        if only:
+            paths = list(dict.fromkeys(pattern(op.module) for op in trace.linear()))
+            reasons = reasons if asked else f"there are {', '.join(paths[:8])}{' …' if len(paths) > 8 else ''}"
+            raise NeuronsNotFound(f"no MLP neurons at {only!r} ({reasons})")
+        raise NeuronsNotFound(f"no MLP neurons: no matmul's input is made unit by unit ({reasons})")
+    return with_siblings([_site(trace, model, candidate, named) for candidate in chosen], trace, model)
+
+
+def _is_called(op: Op, only: str) -> bool:
+    return any(fnmatchcase(path, only) for path in (op.module, op.operand.parameter if op.operand else ""))
+
+
+def _chosen(trace: Trace, found: list[Candidate], rejected: Counter[str]) -> list[Candidate]:
+    """Of every stack those that write to the residual stream, as well as that can be told.
+
+    What stands outside any stack, such as the head of a masked language model, has to be seen doing so.
     """
     widths = Counter(op.rows.shape[1] for op in trace.linear())
-    common = widths.most_common(1)[0][0] if widths else 0  # the width of the residual stream
-    sites: list[Site] = []
-    rejected: Counter[str] = Counter()
-    for op in trace.linear():
-        reason, ups = _producers(trace, op)
-        if not reason and op.width != common:
-            reason = "does not write to the residual stream"
-        if reason:
-            rejected[reason] += 1
-            continue
-        numbers = re.findall(r"\d+", op.module)
-        layer = int(numbers[0]) if numbers else len(sites)
-        sites.append(_site(trace, op, ups, layer, named))
-    if not sites:
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in rejected.most_common())
-        raise NeuronsNotFound(f"no MLP neurons: no matmul's input is made unit by unit ({reasons or 'no matmul ran'})")
-    return Plan(tuple(sites))
+    common = widths.most_common(1)[0][0] if widths else 0
+    stacks: dict[str, list[tuple[int, Candidate]]] = defaultdict(list)
+    for candidate in found:
+        sure = writing(trace, candidate.op, candidate.factors[0].op.rows.shape[1], common)
+        stacks[stack_of(candidate.op.block)].append((sure, candidate))
+    chosen = []
+    for stack, ranked in stacks.items():
+        least = max(1 if stack else 3, *(sure for sure, _ in ranked))
+        chosen += [candidate for sure, candidate in ranked if sure >= least]
+        rejected["does not write to the residual stream"] += sum(sure < least for sure, _ in ranked)
+    order = {id(op): number for number, op in enumerate(trace.ops)}
+    return sorted(chosen, key=lambda candidate: order[id(candidate.op)])
 
 
-def _producers(trace: Trace, op: Op) -> tuple[str, list[tuple[Op, Rows]]]:
-    """Why ``op`` does not read neurons, or the matmuls its units come from with their row maps."""
+def stack_of(block: str) -> str:
+    """The list that a numbered block is in."""
+    return block.rpartition(".")[0]
+
+
+def _candidate(trace: Trace, op: Op) -> Candidate:
     x = op.rows  # [token, unit]
-    if not op.module or not x.requires_grad:
-        return "reads no matmul", []
+    if not x.requires_grad:
+        raise Rejected("reads no matmul")
     tokens, units = x.shape
-    columns = sorted({round(i * (units - 1) / (COLUMNS - 1)) for i in range(COLUMNS)} | {1 % units})
-    supports: dict[Op, dict[int, list[int]]] = {}
-    varies = False
+    if units < 2 or not tokens:
+        raise Rejected("is too narrow")
+    inner_norm = ""
+    depends = trace.depends(_strongest(x), x)
+    if len(depends) == 1 and (only := next(iter(depends))).kind == NORM:
+        if depends[only].count_nonzero() != 1 or only.rows.shape != x.shape:
+            raise Rejected("reads a norm")
+        x, inner_norm = only.rows, only.module
+        depends = trace.depends(_strongest(x), x)
+    if not depends:
+        raise Rejected("depends on nothing")
+    for upstream in depends:
+        if upstream.kind != LINEAR:
+            raise Rejected(f"reads {'an' if upstream.kind[0] in 'aeiou' else 'a'} {upstream.kind}")
+    factors, gates = _factors(trace, x)
+    _reject_linear(factors, gates)
+    factors = _grouped(factors)
+    if len(factors) > 2:
+        raise Rejected("is made of more than two factors")
+    if len(factors) == 2 and not _same_input(*factors):
+        raise Rejected("multiplies two readings of different things")
+    return Candidate(op, x, factors, inner_norm, bool(gates))
+
+
+def _strongest(x: Tensor) -> Tensor:
+    """The largest entry: a unit that is off depends on nothing."""
+    return x.flatten()[int(x.detach().abs().argmax())]
+
+
+def _columns(units: int) -> list[int]:
+    return sorted({round(i * (units - 1) / (COLUMNS - 1)) for i in range(COLUMNS)} | {1 % units})
+
+
+def _factors(trace: Trace, x: Tensor) -> tuple[list[Factor], list[Op]]:
+    """What the units are made of, and what multiplies all units of a token alike (the weight of an expert)."""
+    tokens, units = x.shape
+    columns = _columns(units)
+    seen: dict[Op, dict[int, Tensor]] = defaultdict(dict)  # gradients [token, feature] by column
     for column in columns:
-        for upstream, gradient in trace.depends(x[tokens // 2, column]).items():  # gradient [token, feature]
+        token = int(x[:, column].detach().abs().argmax())
+        for upstream, gradient in trace.depends(x[token, column], x).items():
             if upstream.kind != LINEAR:
-                return f"reads a {upstream.kind}", []
-            if len(gradient) != tokens or bool(gradient[torch.arange(tokens) != tokens // 2].any()):
-                return "mixes tokens", []
-        for upstream, gradient in trace.depends(x[:, column].sum()).items():
-            if upstream.kind != LINEAR:
-                return f"reads a {upstream.kind}", []
-            rows = gradient.any(dim=0).nonzero().flatten().tolist()
-            if len(rows) > 2:
-                return "depends on many coordinates", []
-            supports.setdefault(upstream, {})[column] = rows
-            slopes = gradient[:, rows]
-            varies |= bool((slopes.amax(dim=0) - slopes.amin(dim=0) > 1e-5 * slopes.abs().amax()).any())
-    if not supports:
-        return "depends on nothing", []
-    if not varies:
-        return "is linear", []
-    found = [(up, rows) for up, seen in supports.items() for rows in _row_maps(up, seen)]
-    if any(rows.stride == 0 for _, rows in found):
-        return "has no regular layout", []
-    if len(found) > 2 or (len(found) == 2 and not torch.equal(found[0][0].input, found[1][0].input)):
-        return "is not one unit", []
-    return "", found
+                raise Rejected(f"reads a {upstream.kind}")
+            if len(gradient) != tokens or int(gradient.any(dim=1).sum()) != 1 or not gradient[token].any():
+                raise Rejected("mixes tokens")
+        for upstream, gradient in trace.depends(x[:, column].sum(), x).items():
+            if upstream.kind != LINEAR or len(gradient) != tokens:
+                raise Rejected("mixes tokens")
+            seen[upstream][column] = gradient
+    gates, factors = [], []
+    for upstream, gradients in seen.items():
+        rows = {column: gradient.any(dim=0).nonzero().flatten().tolist() for column, gradient in gradients.items()}
+        if upstream.width < units and len(rows) > 2 and len(set(map(tuple, rows.values()))) == 1:
+            gates.append(upstream)
+            continue
+        if max(map(len, rows.values())) > 2:
+            raise Rejected("depends on many coordinates")
+        factors += _factors_of(upstream, rows, gradients)
+    if not factors:
+        raise Rejected("is the same for all units")
+    return factors, gates
 
 
-def _row_maps(op: Op, seen: dict[int, list[int]]) -> list[Rows]:
+def _factors_of(op: Op, rows: dict[int, list[int]], gradients: dict[int, Tensor]) -> list[Factor]:
     """The straight lines ``row = stride * column + offset`` through the coordinates that were seen.
 
     A column that is dead at every token shows fewer coordinates than the others and is left out.
     """
-    count = max(len(rows) for rows in seen.values())
-    alive = [(column, rows) for column, rows in sorted(seen.items()) if len(rows) == count]
-    maps = []
+    count = max(map(len, rows.values()))
+    alive = {column: found for column, found in sorted(rows.items()) if len(found) == count}
+    factors = []
     for position in range(count):
-        points = [(column, rows[position]) for column, rows in alive]
+        points = [(column, found[position]) for column, found in alive.items()]
         (c0, r0), (c1, r1) = points[0], points[-1]
         stride, rest = divmod(r1 - r0, c1 - c0) if c1 != c0 else (0, 0)
-        fits = not rest and all(row == r0 + stride * (column - c0) for column, row in points)
-        maps.append(Rows(op.module, stride if fits and stride > 0 else 0, r0 - stride * c0))
-    return maps
+        if rest or stride <= 0 or any(row != r0 + stride * (column - c0) for column, row in points):
+            raise Rejected("has no regular layout")
+        slopes = torch.stack([gradients[column][:, row] for column, row in points], dim=1)
+        factors.append(Factor(op, stride, r0 - stride * c0, slopes))
+    return factors
 
 
-def _site(trace: Trace, op: Op, found: list[tuple[Op, Rows]], layer: int, named: frozenset[str]) -> Site:
-    units = op.rows.shape[1]
-    post = op.rows.detach()  # [token, unit]
-    factors = [
-        up.leaf.detach().reshape(-1, up.width)[:, rows.offset :: rows.stride][:, :units] for up, rows in found
-    ]  # each [token, unit]
-    activation, first = _name_activation(post, factors, named)
-    norm = read_norm(trace, found[first][0])
-    order = [found[first], *(pair for i, pair in enumerate(found) if i != first)]
+def _reject_linear(factors: list[Factor], gates: list[Op]) -> None:
+    """Slopes of neurons differ between tokens, beyond what multiplies all units of a token alike."""
+    for factor in factors:
+        slopes = factor.slopes.double()
+        if gates:  # the share of each column in the token's slopes
+            slopes = slopes / slopes.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+        spread = slopes.amax(dim=0) - slopes.amin(dim=0)
+        if bool((spread > ALIKE * slopes.abs().amax()).any()):
+            return
+    raise Rejected("is linear")
+
+
+def _grouped(factors: list[Factor]) -> list[Factor]:
+    """Factors that move a unit in the same proportion at every token are summands of one."""
+    groups: list[Factor] = []
+    for factor in factors:
+        for main in groups:
+            if main.op is not factor.op and _proportional(main.slopes, factor.slopes):
+                wide, narrow = sorted((main, factor), key=lambda f: -f.op.rows.shape[1])
+                groups[groups.index(main)] = wide
+                wide.also = [*main.also, *factor.also, narrow]
+                narrow.also = []
+                break
+        else:
+            groups.append(factor)
+    return groups
+
+
+def _proportional(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.numel() < 2:
+        return False
+    a, b = a.double().flatten(), b.double().flatten()
+    return bool((a * b).sum().abs() >= (1 - 1e-6) * a.norm() * b.norm())
+
+
+def _same_input(one: Factor, two: Factor) -> bool:
+    return one.op is two.op or (one.op.rows.shape == two.op.rows.shape and torch.equal(one.op.rows, two.op.rows))
+
+
+def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset[str]) -> Site:
+    op, units = candidate.op, candidate.rows.shape[1]
+    factors = candidate.factors
+    values = [factor.values(units) for factor in factors]
+    activation, first = name_activation(candidate.rows.detach(), values, named, scaled=candidate.scaled)
+    if not activation and len(factors) == 2:
+        first = max((0, 1), key=lambda i: curvature(candidate.rows, factors[i].op.leaf, factors[i].offset))
+    main, *others = [factors[first], *(f for i, f in enumerate(factors) if i != first)]
+    read = reading(trace, main.op)
+    obstacle = "adapters are added to what it reads" if any(f.also for f in factors) else read.obstacle
+    digits = op.block.rpartition(".")[2]
     return Site(
-        layer=layer,
-        down=op.module,
-        up=tuple(rows for _, rows in order),
+        stack=stack_of(op.block),
+        layer=int(digits) if digits else 0,
         width=units,
-        norm=norm.module if norm is not None else "",
+        reads=main.op.rows.shape[1],
+        down=projection(op),
+        up=tuple(_rows(f) for f in (main, *others)),
+        norm=read.norm,
+        obstacle=obstacle,
         activation=activation,
+        call=op.call,
+        inner_norm=candidate.inner_norm,
+        readers=readers(trace, op, model),
+        scaled=candidate.scaled,
+        rows=_meaning_of_rows(op, trace.tokens),
     )
 
 
-def read_norm(trace: Trace, op: Op) -> Op | None:
-    """The norm whose output ``op`` reads unchanged, or None."""
-    x = op.rows
-    token, column = x.shape[0] // 2, x.shape[1] // 2
-    depends = trace.depends(x[token, column])
-    if len(depends) != 1:
-        return None
-    (source, gradient), *_ = depends.items()
-    alone = gradient.count_nonzero() == 1 and bool((gradient[token, column] - 1).abs() < 1e-5)
-    return source if source.kind == NORM and alone else None
+def _rows(factor: Factor) -> Rows:
+    op = factor.op
+    return Rows(projection(op), factor.stride, factor.offset, op.call, tuple(map(_rows, factor.also)))
 
 
-def _name_activation(post: Tensor, factors: list[Tensor], named: frozenset[str]) -> tuple[str, int]:
-    """The activation that best turns the factors into ``post``, and which factor it acts on."""
-    post, factors = post.float(), [f.float() for f in factors]
-    scale = float(post.abs().max()) or 1.0
-    errors: dict[tuple[str, int], float] = {}
-    for name in ACT2FN:
-        function = _activation(name)
-        if function is None:
-            continue
-        for index, factor in enumerate(factors):
-            value = function(factor) if len(factors) == 1 else function(factor) * factors[1 - index]
-            errors[name, index] = float((value - post).abs().max()) / scale
-    least = min(errors.values())
-    if least > NAMED:
-        return "", 0
-    alike = [pair for pair, error in errors.items() if error <= 2 * least + 1e-7]
-    return next((pair for pair in alike if pair[0] in named), alike[0])
-
-
-@cache
-def _activation(name: str) -> nn.Module | None:
-    """One of transformers' activations, or None if it has weights or needs arguments: then it is not a name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            function: nn.Module = ACT2FN[name]
-            function(torch.zeros(1))
-        except (TypeError, ValueError, RuntimeError, ImportError):
-            return None
-    return function if not list(function.parameters()) else None
+def _meaning_of_rows(op: Op, tokens: int) -> str:
+    """What the rows are, from one text of ``tokens`` tokens: experts see fewer, some models pad to a round number."""
+    shape = op.input.shape
+    if len(shape) == 3 and shape[:2] == (tokens, 1):
+        return SEQUENCE_FIRST
+    if len(shape) == 3 and shape[0] == 1 and shape[1] < tokens:
+        return POOLED
+    return TOKENS

@@ -1,52 +1,76 @@
 """One forward pass, seen as a graph of parameter matmuls with only cheap operations between them.
 
-Every parameter matmul, token mixing and norm is cut: its output becomes a fresh autograd leaf. What lies
-between two cuts is then a small differentiable graph, and "what does this number depend on?" is one tiny
+Every parameter matmul, token mixing, norm and embedding is cut: its output becomes a fresh autograd leaf. What
+lies between two cuts is then a small differentiable graph, and "what does this number depend on?" is one tiny
 backward pass. Nothing here knows a module class or an architecture.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from os.path import commonpath
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from pytest_unineuron.models.operands import Operand, Operands, Product, pinned
+from pytest_unineuron.models.plan import Projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
-LINEAR, MIX, NORM = "linear", "mix", "norm"
-"""A matmul of data with a parameter; anything that mixes tokens (attention, convolution); a norm module."""
+LINEAR, MIX, NORM, EMBED = "linear", "mix", "norm", "embedding"
+"""A matmul of data with a parameter; anything that mixes tokens (attention, convolution); a norm; a table."""
 
-_MATMULS = frozenset(
-    {torch.matmul, torch.mm, torch.bmm, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.mm,
-     torch.Tensor.bmm, torch.einsum, torch.baddbmm}
-)  # fmt: skip
-_CONVOLUTIONS = frozenset({torch.nn.functional.conv1d, torch.conv1d})
+_ADDITIONS = frozenset(
+    {torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__}
+)
+_NORMS = frozenset({functional.layer_norm, functional.rms_norm, torch.layer_norm, torch.rms_norm})
+_BLOCK = re.compile(r"(.*?\.\d+)(\.|$)")
+_SHAPES = frozenset({"__get__", "size", "dim", "stride", "storage_offset", "__len__", "numel", "is_contiguous"})
 
 
 @dataclass(eq=False)
 class Op:
     """One cut: what went in (a function of earlier cuts), and the leaf that came out.
 
-    ``module`` is the path of the module that owns the parameter, or of the norm. ``parts`` are the query,
-    key and value of an attention, [batch, head, token, dimension].
+    ``module`` is the innermost module that was running, ``block`` the outermost one that is numbered, and
+    ``operand`` the parameter of a matmul. ``parts`` is what a token mixing was given. ``bias`` is the name of a
+    parameter that is added to the product, by a function of its own if ``bias_after``; the leaf has it in.
+    ``whole`` says that the product is all that ``module`` does. ``call`` counts how often it did so before.
     """
 
     kind: str
     module: str
     input: Tensor
     leaf: Tensor
+    operand: Operand | None = None
     parts: tuple[Tensor, ...] = ()
+    block: str = ""
+    call: int = 0
+    bias: str = ""
+    bias_after: bool = False
+    whole: bool = False
+    channels_first: bool = False
+    transposed: bool = False
 
-    @property
+    @cached_property
     def rows(self) -> Tensor:
         """The input as [token, feature]."""
         return self.input.reshape(-1, self.input.shape[-1])
+
+    @cached_property
+    def out(self) -> Tensor:
+        """The output as [token, feature]."""
+        return self.leaf.detach().reshape(-1, self.leaf.shape[-1])
 
     @property
     def width(self) -> int:
@@ -56,21 +80,46 @@ class Op:
 
 @dataclass
 class Trace:
-    """The cuts of one forward pass, in the order in which they ran."""
+    """The cuts of one forward pass over ``tokens`` tokens, in the order in which they ran, and its first output."""
 
+    tokens: int = 0
     ops: list[Op] = field(default_factory=list)
+    output: Tensor | None = None
+    _reach: dict[int, list[Op]] = field(default_factory=dict)
 
-    def depends(self, scalar: Tensor) -> dict[Op, Tensor]:
-        """The cuts that a number depends on directly, each with the gradient, shaped [token, feature]."""
-        if not scalar.requires_grad:
+    def depends(self, scalar: Tensor, of: Tensor) -> dict[Op, Tensor]:
+        """The cuts a number made of ``of`` depends on directly, each with the gradient, shaped [token, feature]."""
+        reached = self.reached(of)
+        if not reached or not scalar.requires_grad:
             return {}
-        leaves = [op.leaf for op in self.ops]
-        grads = torch.autograd.grad(scalar, leaves, retain_graph=True, allow_unused=True)
+        grads = torch.autograd.grad(scalar, [op.leaf for op in reached], retain_graph=True, allow_unused=True)
         return {
             op: grad.reshape(-1, grad.shape[-1])
-            for op, grad in zip(self.ops, grads, strict=True)
+            for op, grad in zip(reached, grads, strict=True)
             if grad is not None and bool(grad.any())
         }
+
+    def reached(self, tensor: Tensor) -> list[Op]:
+        """The cuts a tensor is made of, in the order in which they ran."""
+        if tensor.grad_fn is None:
+            return [op for op in self.ops if op.leaf is tensor]
+        if id(tensor) not in self._reach:
+            known, seen, stack, found = self._by_leaf, {tensor.grad_fn}, [tensor.grad_fn], set()
+            while stack:
+                node = stack.pop()
+                leaf = getattr(node, "variable", None)
+                if leaf is not None and id(leaf) in known:
+                    found.add(known[id(leaf)])
+                for after, _ in node.next_functions:
+                    if after is not None and after not in seen:
+                        seen.add(after)
+                        stack.append(after)
+            self._reach[id(tensor)] = [self.ops[number] for number in sorted(found)]
+        return self._reach[id(tensor)]
+
+    @cached_property
+    def _by_leaf(self) -> dict[int, int]:
+        return {id(op.leaf): number for number, op in enumerate(self.ops)}
 
     def linear(self) -> list[Op]:
         """The parameter matmuls."""
@@ -78,49 +127,126 @@ class Trace:
 
 
 class _Cutter(TorchFunctionMode):
-    """Sees every torch function of a forward pass and cuts at matmuls and token mixing."""
+    """Sees every torch function of a forward pass and cuts at matmuls, tables and token mixing."""
 
-    def __init__(self, trace: Trace, owners: dict[int, str]) -> None:
+    def __init__(self, trace: Trace, operands: Operands) -> None:
         super().__init__()
         self.trace = trace
-        self.owners = owners
+        self.operands = operands
+        self.running: list[str] = []
+        self._copies = WeakIdKeyDictionary()
+        self._products = WeakIdKeyDictionary()
+        self._calls: dict[tuple[str, Operand | None], int] = {}
+        self.norms: set[str] = set()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+        if getattr(func, "__name__", "") in _SHAPES:
             return result
-        if func is torch.nn.functional.linear:
-            given, weight = _nth(args, kwargs, 0, "input"), _nth(args, kwargs, 1, "weight")
-            return self.cut(LINEAR, given, result, self.owner(weight))
-        if func in (torch.addmm, torch.Tensor.addmm):
-            given, weight = _nth(args, kwargs, 1, "mat1"), _nth(args, kwargs, 2, "mat2")
-            return self.cut(LINEAR, given, result, self.owner(weight))
-        if func is torch.nn.functional.scaled_dot_product_attention:
+        if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+            self._taint(args, result)
+            return result
+        product = self.operands.product(func, args, kwargs, self.operand)
+        if product is not None:
+            return self._product(product, result)
+        if func is functional.embedding:
+            return self.cut(EMBED, result, result)
+        if func is functional.scaled_dot_product_attention:
             parts = tuple(_nth(args, kwargs, i, name) for i, name in enumerate(("query", "key", "value")))
-            return self.cut(MIX, parts[0], result, "", parts)
-        if func in _CONVOLUTIONS:
-            return self.cut(MIX, _nth(args, kwargs, 0, "input"), result, "")
-        if func in _MATMULS:
-            tensors = [a for a in args if isinstance(a, torch.Tensor)]
-            owned = [self.owner(a) for a in tensors]
-            data = [a for a, name in zip(tensors, owned, strict=True) if not name]
-            if len(data) == 1:
-                return self.cut(LINEAR, data[0], result, next(name for name in owned if name))
-            if len(data) > 1:
-                return self.cut(MIX, data[0], result, "")
+            return self.cut(MIX, parts[0], result, parts=parts)
+        if mixed := self.operands.mixing(func, args, kwargs):
+            return self.cut(MIX, mixed[0], result, parts=mixed)
+        if func in _NORMS and self.module not in self.norms:
+            return self.cut(NORM, args[0], result)
+        if func in _ADDITIONS and (sum_ := self._biased(args, result)) is not None:
+            return sum_
+        self._taint(args, result)
         return result
 
-    def owner(self, tensor: Any) -> str:
-        """The module whose parameter ``tensor`` is, or is a view of; empty for data."""
-        return self.owners.get(tensor.untyped_storage().data_ptr(), "") if isinstance(tensor, torch.Tensor) else ""
+    @property
+    def module(self) -> str:
+        """The innermost module that is running."""
+        return self.running[-1] if self.running else ""
 
-    def cut(self, kind: str, given: Tensor, result: Tensor, module: str, parts: tuple[Tensor, ...] = ()) -> Tensor:
+    @property
+    def block(self) -> str:
+        """The outermost numbered module that is running, or that the innermost one lies in."""
+        for path in self.running:
+            if path.rpartition(".")[2].isdigit():
+                return path
+        found = _BLOCK.match(self.module)
+        return found[1] if found else ""
+
+    def operand(self, tensor: Any) -> Operand | None:
+        """The parameter that ``tensor`` is, is a part of, or was made of alone."""
+        if not isinstance(tensor, torch.Tensor):
+            return None
+        return self._copies.get(tensor) or self.operands.find(tensor)
+
+    def _taint(self, args: tuple[Any, ...], result: Any) -> None:
+        """What is made of parameters alone is a copy of the first of them."""
+        if not isinstance(result, torch.Tensor) or not result.is_floating_point() or result.requires_grad:
+            return
+        tensors = [a for a in args if isinstance(a, torch.Tensor) and a.is_floating_point()]
+        found = [self.operand(a) for a in tensors]
+        if found and all(found) and self.operands.find(result) is None:
+            self._copies[result] = found[0]
+
+    def _product(self, product: Product, result: Tensor) -> Tensor:
+        given, operand, layout, transposed, bias = product
+        if layout == "parts":
+            made = []
+            for part in range(len(result)):
+                one = Operand(operand.parameter, part, len(result))
+                made.append(self.cut(LINEAR, given[part], result[part], operand=one, transposed=transposed, bias=bias))
+            return torch.stack(made)
+        if layout:
+            return self.cut(LINEAR, given.mT, result.mT, operand=operand, transposed=transposed, bias=bias,
+                            channels_first=layout == "channels").mT  # fmt: skip
+        return self.cut(LINEAR, given, result, operand=operand, transposed=transposed, bias=bias)
+
+    def cut(
+        self, kind: str, given: Tensor, result: Tensor, *, operand: Operand | None = None,
+        parts: tuple[Tensor, ...] = (), transposed: bool = False, bias: str = "", channels_first: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Make a fresh leaf of ``result``."""
         leaf = result.detach().requires_grad_(True)
-        self.trace.ops.append(Op(kind, module, given, leaf, parts))
-        return leaf.clone()  # a leaf itself could not be changed in place by the model
+        key, call = (self.module, operand), 0
+        if operand is not None:
+            call = self._calls[key] = self._calls.get(key, -1) + 1
+        op = Op(kind, self.module, given, leaf, operand, parts, self.block, call, bias, transposed=transposed,
+                channels_first=channels_first)  # fmt: skip
+        self.trace.ops.append(op)
+        with torch._C.DisableTorchFunction():
+            output = leaf.clone()  # a leaf itself could not be changed in place by the model
+        if kind == LINEAR:
+            self._products[output] = op
+        return output
+
+    def _biased(self, args: tuple[Any, ...], result: Tensor) -> Tensor | None:
+        """A parameter that is added right after a product belongs to it."""
+        for product, other in (args[:2], args[1::-1]):
+            op = self._products.get(product) if isinstance(product, torch.Tensor) else None
+            operand = self.operand(other)
+            if op is not None and operand is not None and other.numel() == op.width and not op.bias:
+                op.bias, op.bias_after = operand.parameter, True
+                op.leaf = result.detach().requires_grad_(True)
+                with torch._C.DisableTorchFunction():
+                    with_bias: Tensor = op.leaf.clone()
+                    return with_bias
+        return None
+
+
+def projection(op: Op) -> Projection:
+    """How the product of an op is named in a plan."""
+    assert op.operand is not None
+    return Projection(
+        op.module, op.operand.parameter, op.operand.part, op.operand.parts, op.bias, op.bias_after,
+        op.whole, op.transposed, op.channels_first,
+    )  # fmt: skip
 
 
 def _nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:
@@ -128,27 +254,71 @@ def _nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -
 
 
 @contextmanager
-def _norms_cut(model: nn.Module, cutter: _Cutter) -> Iterator[None]:
-    """While open, every module that calls itself a norm and keeps its input's shape is a cut."""
+def _followed(model: nn.Module, cutter: _Cutter) -> Iterator[None]:
+    """While open, the cutter knows which module runs; what calls itself a norm and keeps its shape is a cut.
 
-    def hook(path: str) -> Callable[..., Any]:
-        def replace(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            if isinstance(output, torch.Tensor) and args and output.shape == args[0].shape:
-                return cutter.cut(NORM, args[0], output, path)
-            return output
+    A module that is some kind of linear layer without multiplying by a parameter of its own, such as a quantised
+    one, is a cut as well.
+    """
+    begun: list[int] = []
 
-        return replace
+    def enter(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            cutter.running.append(path)
+            begun.append(len(cutter.trace.ops))
 
-    handles = [
-        module.register_forward_hook(hook(path))
-        for path, module in model.named_modules()
-        if "norm" in type(module).__name__.lower()
-    ]
+        return hook
+
+    def leave(path: str, norm: bool, linear: bool) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            start = begun.pop()
+            replaced = None
+            given = args[0] if args else None
+            if isinstance(output, torch.Tensor) and isinstance(given, torch.Tensor) and output.is_floating_point():
+                made = cutter.trace.ops[start:]
+                alone = sum(isinstance(a, torch.Tensor) for a in args) == 1
+                if norm and (alone or not made) and output.shape == given.shape:
+                    replaced = cutter.cut(NORM, given, output)
+                if linear and not made and output.shape[:-1] == given.shape[:-1]:
+                    replaced = cutter.cut(LINEAR, given, output, operand=Operand(f"{path}.weight"))
+                    made = cutter.trace.ops[start:]
+                if len(made) == 1 and made[0].module == path:
+                    only = made[0]
+                    turned = given.mT if only.channels_first else given
+                    came = output.mT if only.channels_first else output
+                    only.whole = _same(turned, only.input) and _same(came, only.leaf)
+            cutter.running.pop()
+            return replaced
+
+        return hook
+
+    handles = []
+    own = type(model).__name__
+    for path, module in model.named_modules():
+        kind = type(module).__name__
+        # RobertaPreLayerNormIntermediate is no norm: what the model calls itself says nothing about its parts.
+        kind = kind.removeprefix(commonpath([kind, own])).lower() or kind.lower()
+        if "norm" in kind:
+            cutter.norms.add(path)
+        handles.append(module.register_forward_pre_hook(enter(path)))
+        hook = leave(path, "norm" in kind, "linear" in kind and "norm" not in kind and _has_matrix(module))
+        handles.append(module.register_forward_hook(hook))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    return not list(module.children()) and any(tensor.dim() >= 2 for tensor in own)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether one is the other, perhaps in another shape."""
+    with torch._C.DisableTorchFunction():
+        return a.numel() == b.numel() and torch.equal(a.detach().flatten(), b.detach().flatten())
 
 
 @contextmanager
@@ -165,17 +335,19 @@ def _frozen(model: nn.Module) -> Iterator[None]:
         model.train(mode)
 
 
+def _flat(output: Any) -> tuple[Any, ...]:
+    if isinstance(output, dict):
+        return tuple(output.values())
+    return output if isinstance(output, tuple) else (output,)
+
+
 def trace(model: nn.Module, inputs: dict[str, Tensor]) -> Trace:
     """The cuts of one forward pass over ``inputs`` (one row of a few tokens is enough)."""
-    found = Trace()
-    owners = {
-        parameter.untyped_storage().data_ptr(): path
-        for path, module in model.named_modules()
-        for parameter in module.parameters(recurse=False)
-    }
-    cutter = _Cutter(found, owners)
-    with torch.enable_grad(), _frozen(model), _norms_cut(model, cutter):
+    found = Trace(next(iter(inputs.values())).shape[-1])
+    cutter = _Cutter(found, Operands(model))
+    with torch.enable_grad(), _frozen(model), pinned(model), _followed(model, cutter):
         model.eval()
         with cutter:
-            model(**inputs)
+            output = model(**inputs)
+    found.output = next((value for value in _flat(output) if isinstance(value, torch.Tensor)), None)
     return found

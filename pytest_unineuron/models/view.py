@@ -14,41 +14,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.matrix import Linear, matrix
 from pytest_unineuron.models.norms import Norm, probe
+from pytest_unineuron.models.plan import Projection
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from pytest_unineuron.models.anatomy import Anatomy
     from pytest_unineuron.models.load import Loaded
-    from pytest_unineuron.models.neurons import Rows, Site
-
-_ROWS = 4096
-"""Rows of the identity that are replayed at once, to bound memory."""
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """``y = weight @ x + bias``; ``weight`` is [output, input]. ``bias`` is None if the module has none."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-
-def replay(module: nn.Module, width: int) -> Linear:
-    """The matrix and the bias of a module that is linear in its input of ``width`` features."""
-    like = next(module.parameters())
-    with torch.no_grad():
-        origin = module(torch.zeros(1, width, dtype=like.dtype, device=like.device))[0]  # [output]
-        identity = torch.eye(width, dtype=like.dtype, device=like.device)
-        columns = [module(part) - origin for part in identity.split(_ROWS)]
-    biased = any(name.endswith("bias") for name, _ in module.named_parameters())
-    return Linear(torch.cat(columns).T.contiguous(), origin if biased else None)
+    from pytest_unineuron.models.plan import Rows, Site
 
 
 @dataclass(frozen=True, eq=False)
 class SiteWeights:
-    """The weights of one neuron layer, float32.
+    """The weights of one neuron layer, float32 at least.
 
     ``read`` and ``write`` are [unit, width] with norms folded and writes centred; ``gate`` is None for a plain
     layer, and for a gated one ``read`` belongs to the factor that the activation acts on. ``bias`` and
@@ -70,36 +50,55 @@ class View:
         self.loaded = loaded
         self.anatomy = anatomy
         self._modules = dict(loaded.model.named_modules())
-        self._linear: dict[str, Linear] = {}
+        self._linear: dict[tuple[Projection, int], Linear] = {}
 
     @cached_property
     def sites(self) -> list[SiteWeights]:
-        """The weights of every neuron layer, in the order in which the layers run."""
-        return [self._site(site) for site in self.anatomy.plan.sites]
+        """The weights of every neuron layer, in the order in which the layers run.
 
-    def linear(self, path: str) -> Linear:
-        """The matrix and bias of the module at ``path``, which reads the residual stream. Kept once computed."""
-        if path not in self._linear:
-            self._linear[path] = replay(self._modules[path], self.anatomy.width)
-        return self._linear[path]
+        Raises NotApplicable, with the reason, for a model in which a norm cannot be folded into what reads it.
+        """
+        return [self.site(site) for site in self.anatomy.plan.recorded.sites]
 
-    def _site(self, site: Site) -> SiteWeights:
-        norm = self.norm(site.norm)
-        reads = [_take(self.linear(rows.module), rows, site.width) for rows in site.up]
-        write = replay(self._modules[site.down], site.width).weight.T  # [unit, width]
+    def linear(self, projection: Projection, width: int) -> Linear:
+        """The matrix and bias of a projection that reads ``width`` features. Kept once computed."""
+        key = (projection, width)
+        if key not in self._linear:
+            self._linear[key] = matrix(self.loaded.model, projection, width)
+        return self._linear[key]
+
+    def site(self, site: Site) -> SiteWeights:
+        """The weights of one neuron layer. Raises NotApplicable where a norm cannot be folded in."""
+        if site.obstacle:
+            raise NotApplicable(f"layer {site.layer} cannot be folded: {site.obstacle}")
+        norm = self.norm(site.norm, site.reads)
+        reads = [_take(self.linear(rows.of, site.reads), rows, site.width) for rows in site.up]
+        write = matrix(self.loaded.model, site.down, site.width).weight.T  # [unit, width]
+        if site.inner_norm:
+            write = write * probe(self._modules[site.inner_norm], site.width, self._like).gain[:, None]
         raw = reads[0].bias
         return SiteWeights(
             layer=site.layer,
-            read=fold(reads[0].weight, norm).float(),
-            gate=fold(reads[1].weight, norm).float() if site.gated else None,
-            write=(centred(write) if norm is not None and norm.centres else write).float(),
-            bias=None if raw is None else shifted(raw, reads[0].weight, norm).float(),
-            raw_bias=None if raw is None else raw.float(),
+            read=_wide(fold(reads[0].weight, norm)),
+            gate=_wide(fold(reads[1].weight, norm)) if site.gated else None,
+            write=_wide(centred(write) if self.centres(site) else write),
+            bias=None if raw is None else _wide(shifted(raw, reads[0].weight, norm)),
+            raw_bias=None if raw is None else _wide(raw),
         )
 
-    def norm(self, path: str) -> Norm | None:
-        """The norm at ``path``, or None where nothing is normalised."""
-        return probe(self._modules[path], self.anatomy.width) if path else None
+    def norm(self, path: str, width: int) -> Norm | None:
+        """The norm of ``width`` features at ``path``, or None where nothing is normalised."""
+        return probe(self._modules[path], width, self._like) if path else None
+
+    def centres(self, site: Site) -> bool:
+        """Whether all that reads what a layer writes subtracts its mean, so that it may be left out."""
+        norms = [self.norm(path, self.anatomy.width) for path in site.readers if path]
+        return "" not in site.readers and bool(norms) and all(norm is not None and norm.centres for norm in norms)
+
+    @property
+    def _like(self) -> Tensor:
+        like: Tensor = next(p for p in self.loaded.model.parameters() if p.is_floating_point())
+        return like
 
     @cached_property
     def unembedding(self) -> Tensor:
@@ -108,24 +107,34 @@ class View:
         Columns beyond the tokenizer's vocabulary are padding and are left out. Raises NotApplicable for a
         model without an unembedding that reads the last norm, such as a bare encoder.
         """
+        folded = fold(
+            self.unembedding_weight.weight[: self.loaded.vocabulary],
+            self.norm(self.anatomy.final_norm, self.anatomy.width),
+        )
+        return _wide(folded - folded.mean(dim=0, keepdim=True))
+
+    @property
+    def unembedding_weight(self) -> Linear:
+        """W_U as it is stored, [token, width], padding and all, and its bias."""
         path = self.anatomy.unembedding
         if not path:
             raise NotApplicable(f"{type(self.loaded.model).__name__} has no unembedding behind its last norm")
-        norm = self.norm(self.anatomy.final_norm)
-        weight = self.linear(path).weight[: self.loaded.vocabulary]
-        folded = fold(weight, norm)
-        return (folded - folded.mean(dim=0, keepdim=True)).float()
+        return self.linear(Projection(path, f"{path}.weight"), self.anatomy.width)
 
     @cached_property
     def embedding(self) -> Tensor:
         """W_E, [token, width], raw, without the padding rows beyond the tokenizer's vocabulary."""
         weight: Tensor = self.loaded.model.get_input_embeddings().weight
-        return weight.detach()[: self.loaded.vocabulary].float()
+        return _wide(weight.detach()[: self.loaded.vocabulary])
+
+
+def _wide(weight: Tensor) -> Tensor:
+    return weight if weight.dtype == torch.float64 else weight.float()
 
 
 def _take(linear: Linear, rows: Rows, units: int) -> Linear:
     """The rows that belong to the units, [unit, input]."""
-    chosen = slice(rows.offset, rows.offset + rows.stride * units, rows.stride)
+    chosen = rows.slice(units)
     return Linear(linear.weight[chosen], None if linear.bias is None else linear.bias[chosen])
 
 

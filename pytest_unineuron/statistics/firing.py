@@ -37,8 +37,9 @@ class Firing:
 
     @classmethod
     def beside(cls, parts: Sequence[Self]) -> Self:
-        """The units of all parts, one after the other, over the same tokens."""
-        return cls(parts[0].count, torch.cat([part.positive for part in parts]))
+        """The units of all parts, one after the other; ``count`` is [unit]."""
+        counts = torch.cat([part.count.expand(len(part.positive)) for part in parts])
+        return cls(counts, torch.cat([part.positive for part in parts]))
 
     @property
     def density(self) -> Tensor:

@@ -37,6 +37,9 @@ class Moments:
         """The moments of one batch [token, unit]; which tokens they are does not matter."""
         del tokens, labels
         n = float(values.shape[0])
+        if not n:
+            nothing = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
+            return cls(nothing, nothing, nothing, nothing, nothing)
         wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
         shift = wide.mean(dim=0)  # [unit], rounded: what it misses is put right below
         y = wide - shift
@@ -53,7 +56,7 @@ class Moments:
     def __add__(self, other: Self) -> Self:
         """The moments of both batches together."""
         na, nb = self.count, other.count
-        n = na + nb
+        n = (na + nb).clamp_min(1)  # an expert may have seen no token in either
         delta = other.mean - self.mean
         mean = self.mean + delta * nb / n
         m2 = self.m2 + other.m2 + delta**2 * na * nb / n
@@ -66,18 +69,20 @@ class Moments:
             + 6 * delta**2 * (na**2 * other.m2 + nb**2 * self.m2) / n**2
             + 4 * delta * (na * other.m3 - nb * self.m3) / n
         )  # fmt: skip
-        return type(self)(n, mean, m2, m3, m4)
+        return type(self)(na + nb, mean, m2, m3, m4)
 
     @classmethod
     def beside(cls, parts: Sequence[Self]) -> Self:
-        """The units of all parts, one after the other, over the same tokens."""
+        """The units of all parts, one after the other; ``count`` is [unit]."""
+        counts = torch.cat([part.count.expand(len(part.mean)) for part in parts])
         fields = ([getattr(part, name) for part in parts] for name in ("mean", "m2", "m3", "m4"))
-        return cls(parts[0].count, *(torch.cat(field) for field in fields))
+        return cls(counts, *(torch.cat(field) for field in fields))
 
     def flattened(self) -> Self:
         """All units pooled into one, [1]: a mixture, as the notebook's flattened arrays were."""
+        count = self.count.expand(len(self.mean))
         single = [
-            type(self)(self.count, *(field[i : i + 1] for field in (self.mean, self.m2, self.m3, self.m4)))
+            type(self)(*(field[i : i + 1] for field in (count, self.mean, self.m2, self.m3, self.m4)))
             for i in range(len(self.mean))
         ]
         while len(single) > 1:  # pairwise, so that equal counts meet

@@ -34,10 +34,14 @@ def by_hand(model, anatomy, blocks):
     for block in blocks.blocks:
         counts = torch.tensor(block.counts)
 
-        def receive(site, index, values, counts=counts):
-            kept[site].setdefault(index, []).append(values[0][counts].double())
+        def receive(site, index, values, tokens, counts=counts):
+            if site in kept:
+                kept[site].setdefault(index, []).append(values[counts].double())
 
-        with torch.no_grad(), caught(model.model, anatomy.plan, receive):
+        with caught(model.model, anatomy.plan, receive) as capture:
+            ids = torch.tensor([block.ids])
+            capture.forward(ids, torch.ones_like(ids))
+        with torch.no_grad():
             out = model.model.base_model(input_ids=torch.tensor([block.ids]), output_hidden_states=True)
         residual.append(out.hidden_states[1][0][counts].double())
     joined = {site: torch.cat([torch.cat(kept[site][i]) for i in sorted(kept[site])], dim=1).numpy() for site in kept}
@@ -96,17 +100,18 @@ def test_a_gated_neuron_has_the_gate_before_and_the_product_after():
     module = dict(model.model.named_modules())["model.layers.1.mlp"]
     got = {}
 
-    def receive(site, index, values):
+    def receive(site, index, values, tokens):
         got[site, index] = values
 
-    with torch.no_grad(), caught(model.model, anatomy.plan, receive):
+    with torch.inference_mode(), caught(model.model, anatomy.plan, receive) as capture:
         ids = torch.tensor([blocks.blocks[0].ids])
         hooked = []
         handle = module.register_forward_pre_hook(lambda m, a: hooked.append(a[0]))
-        model.model.base_model(input_ids=ids)
+        capture.forward(ids, torch.ones_like(ids))
         handle.remove()
-    (x,) = hooked
-    gate, up = module.gate_proj(x), module.up_proj(x)
+    x = hooked[0][0]
+    with torch.inference_mode():
+        gate, up = module.gate_proj(x), module.up_proj(x)
     torch.testing.assert_close(got[PRE, 1], gate)
     torch.testing.assert_close(got[POST, 1], torch.nn.functional.silu(gate) * up)
 
@@ -122,8 +127,8 @@ def test_hooks_are_gone_afterwards():
         sweep(model.model, anatomy.plan, blocks, batch=100, change=fail)
     modules = dict(model.model.named_modules())  # transformers leaves hooks of its own on whole blocks
     for site in anatomy.plan.sites:
-        assert not modules[site.down]._forward_pre_hooks
-        assert not modules[site.up[0].module]._forward_hooks
+        assert not modules[site.down.module]._forward_pre_hooks
+        assert not modules[site.up[0].of.module]._forward_hooks
 
 
 def test_activations_that_are_not_finite_are_an_error():

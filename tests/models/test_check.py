@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.anatomy import dissect
+from pytest_unineuron.models.anatomy import dissect, probe_ids
 from pytest_unineuron.models.check import verify
 from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.neurons import Plan
+from pytest_unineuron.models.plan import Plan
 from tests.models.tiny import build, tokenizer
 
 
@@ -22,7 +22,7 @@ def loaded(architecture="gpt2", dtype=torch.float32):
 def test_what_was_found_is_confirmed(architecture, dtype):
     """Widths, both products, and the effect of a zeroed neuron."""
     model = loaded(architecture, dtype)
-    verify(model, dissect(model))
+    verify(model.model, dissect(model).plan, probe_ids(model, rows=2))
 
 
 def test_a_wrong_width_is_noticed():
@@ -31,7 +31,7 @@ def test_a_wrong_width_is_noticed():
     anatomy = dissect(model)
     wrong = replace(anatomy, plan=Plan(tuple(replace(s, width=s.width - 1) for s in anatomy.plan.sites)))
     with pytest.raises(NeuronsNotFound, match="reads 48 units, the plan says 47"):
-        verify(model, wrong)
+        verify(model.model, wrong.plan, probe_ids(model, rows=2))
 
 
 def test_neurons_without_effect_are_noticed():
@@ -41,7 +41,7 @@ def test_neurons_without_effect_are_noticed():
     for block in model.model.transformer.h:
         block.mlp.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
     with pytest.raises(NeuronsNotFound, match="does not move the output of the model"):
-        verify(model, anatomy)
+        verify(model.model, anatomy.plan, probe_ids(model, rows=2))
 
 
 def test_a_projection_that_is_not_linear_is_noticed():
@@ -50,4 +50,4 @@ def test_a_projection_that_is_not_linear_is_noticed():
     anatomy = dissect(model)
     model.model.transformer.h[0].mlp.c_proj.register_forward_hook(lambda module, args, output: output.abs() * output)
     with pytest.raises(NeuronsNotFound, match=r"layer 0: .* W_out h \+ b = output fails by"):
-        verify(model, anatomy)
+        verify(model.model, anatomy.plan, probe_ids(model, rows=2))

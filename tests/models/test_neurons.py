@@ -25,7 +25,7 @@ def words(model):
 
 def found(architecture, **choices):
     model = build(architecture, **choices)
-    return find(trace(model, IDS), words(model))
+    return find(trace(model, IDS), model, words(model))
 
 
 @pytest.mark.parametrize("architecture", DOWN)
@@ -34,7 +34,7 @@ def test_neurons_of_an_architecture(architecture):
     path, gated, activation, norm = DOWN[architecture]
     sites = found(architecture).sites
     assert [site.layer for site in sites] == [0, 1]
-    assert [site.down for site in sites] == [path.format(i) for i in (0, 1)]
+    assert [site.down.path for site in sites] == [path.format(i) for i in (0, 1)]
     assert [site.norm for site in sites] == [norm.format(i) for i in (0, 1)]
     assert {(site.width, site.gated, site.activation) for site in sites} == {(48, gated, activation)}
 
@@ -45,10 +45,10 @@ def test_the_activation_acts_on_the_gate(architecture):
     for site in found(architecture).sites:
         first, second = site.up
         if architecture == "llama":
-            assert first.module.endswith("gate_proj")
-            assert second.module.endswith("up_proj")
+            assert first.of.module.endswith("gate_proj")
+            assert second.of.module.endswith("up_proj")
         else:
-            assert (first.module, first.offset, second.offset) == (second.module, 0, 48)
+            assert (first.of, first.offset, second.offset) == (second.of, 0, 48)
 
 
 WIDTH = {
@@ -63,13 +63,16 @@ WIDTH = {
 def test_width_equal_to_the_residual_stream_confuses_nothing(architecture):
     """A shape rule could not tell the output projection of attention from that of the MLP."""
     path = DOWN[architecture][0]
-    assert [site.down for site in found(architecture, **WIDTH[architecture]).sites] == [path.format(0), path.format(1)]
+    assert [site.down.path for site in found(architecture, **WIDTH[architecture]).sites] == [
+        path.format(0),
+        path.format(1),
+    ]
 
 
 def test_heads_wider_than_the_stream_confuse_nothing():
     """With head_dim twice as large, attention's output projection looks exactly like an MLP's."""
     sites = found("llama", head_dim=16).sites
-    assert [site.down for site in sites] == ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj"]
+    assert [site.down.path for site in sites] == ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj"]
 
 
 def test_a_relu_with_dead_units_is_found():
@@ -81,7 +84,7 @@ def test_a_relu_with_dead_units_is_found():
 def test_bfloat16_is_found():
     """In half precision the structure is the same."""
     model = build("llama").bfloat16()
-    assert len(find(trace(model, IDS)).sites) == 2
+    assert len(find(trace(model, IDS), model).sites) == 2
 
 
 def test_a_model_without_mlp_says_why():
@@ -106,8 +109,9 @@ class Bottleneck(nn.Module):
 
 def test_a_linear_bottleneck_is_not_a_neuron_layer():
     """Its units are linear in what feeds them."""
+    model = Bottleneck()
     with pytest.raises(NeuronsNotFound, match="is linear"):
-        find(trace(Bottleneck(), IDS))
+        find(trace(model, IDS), model)
 
 
 @pytest.mark.parametrize("architecture", SHAPES)
@@ -128,5 +132,6 @@ def test_the_outside_model(minilm):
     from pytest_unineuron.models.load import load
     from pytest_unineuron.models.source import parse
 
-    plan = find(trace(load(parse(str(minilm))).model, {"input_ids": torch.randint(1000, 2000, (1, 14))}))
+    model = load(parse(str(minilm))).model
+    plan = find(trace(model, {"input_ids": torch.randint(1000, 2000, (1, 14))}), model)
     assert [(site.width, site.layer) for site in plan.sites] == [(1536, layer) for layer in range(6)]

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.anatomy import dissect, probe_inputs
+from pytest_unineuron.models.anatomy import dissect, probe_ids
 from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.matrix import replay
 from pytest_unineuron.models.norms import probe
-from pytest_unineuron.models.view import View, centred, replay
+from pytest_unineuron.models.view import View, centred
 from tests.models.tiny import build, tokenizer
 
 ARCHITECTURES = ("gpt2", "gpt_neox", "llama", "phi3", "bert")
@@ -37,17 +38,17 @@ def test_folded_reads_give_the_pre_activation(architecture):
     model, modules = seen.loaded.model, dict(seen.loaded.model.named_modules())
     caught, hooks = {}, []
     for index, site in enumerate(seen.anatomy.plan.sites):
-        norm, up = modules[site.norm], modules[site.up[0].module]
+        norm, up = modules[site.norm], modules[site.up[0].of.module]
         hooks += [
             norm.register_forward_pre_hook(lambda m, a, i=index: caught.update({(i, "stream"): a[0]})),
             up.register_forward_hook(lambda m, a, out, i=index: caught.update({(i, "pre"): out})),
         ]
     with torch.no_grad():
-        model(**probe_inputs(seen.loaded))
+        model(probe_ids(seen.loaded))
     for hook in hooks:  # reading weights would run them too
         hook.remove()
     for index, (site, weights) in enumerate(zip(seen.anatomy.plan.sites, seen.sites, strict=True)):
-        norm = seen.norm(site.norm)
+        norm = seen.norm(site.norm, 32)
         up = site.up[0]
         pre = caught[index, "pre"][..., up.offset :: up.stride][..., : site.width]
         found = normal_form(caught[index, "stream"], norm) @ weights.read.double().T
@@ -64,10 +65,10 @@ def test_folded_unembedding_gives_the_log_probabilities(architecture):
     caught = {}
     modules[seen.anatomy.final_norm].register_forward_pre_hook(lambda m, a: caught.update(stream=a[0]))
     with torch.no_grad():
-        expected = model(**probe_inputs(seen.loaded)).logits.log_softmax(-1)
+        expected = model(probe_ids(seen.loaded)).logits.log_softmax(-1)
     stream = caught["stream"]
-    norm = seen.norm(seen.anatomy.final_norm)
-    weight = seen.linear(seen.anatomy.unembedding).weight
+    norm = seen.norm(seen.anatomy.final_norm, 32)
+    weight = seen.unembedding_weight.weight
     logits = normal_form(stream, norm) @ seen.unembedding.double().T + weight @ norm.shift
     torch.testing.assert_close(logits.log_softmax(-1), expected, rtol=1e-4, atol=1e-4)
 

@@ -1,0 +1,68 @@
+"""``python -m pytest_unineuron.coverage``: look for neurons in every architecture of the installed transformers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pytest_unineuron.coverage.table import markdown, sentence
+from pytest_unineuron.coverage.workers import examine_all
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command. 1 if an entry is partial or failed, so that a library upgrade can be gated on it."""
+    options = _parser().parse_args(argv)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from pytest_unineuron.coverage.examine import VARIANTS
+    from pytest_unineuron.coverage.shrink import entries
+
+    if options.variant not in VARIANTS:
+        _parser().error(f"--variant {options.variant}: there are {', '.join(VARIANTS)}")
+    every = entries(held_out=options.held_out)
+    names = [f"{entry.mapping}:{entry.model_type}" for entry in every]
+    if options.only:
+        names = [name for name in names if name in options.only or name.partition(":")[2] in options.only]
+        if not names:
+            _parser().error(f"--only {' '.join(options.only)}: no such model type; there are {len(every)}")
+    count = 0
+
+    def done(result: dict[str, Any]) -> None:
+        nonlocal count
+        count += 1
+        if sys.stderr.isatty() or result["outcome"] in ("partial", "failed"):
+            what = f"{result['mapping']} {result['model_type']}: {result['outcome']} {result.get('reason', '')}"
+            print(f"[{count}/{len(names)}] {what}", file=sys.stderr)
+
+    results = examine_all(names, options.variant, processes=options.processes, limit=options.limit, done=done)
+    versions = {name: version(name) for name in ("transformers", "torch")} | {"python": platform.python_version()}
+    command = "python -m pytest_unineuron.coverage " + " ".join(sys.argv[1:] if argv is None else argv)
+    if options.out:
+        Path(options.out).write_text(markdown(results, command.strip(), versions), encoding="utf-8")
+    if options.json:
+        kept = {"versions": versions, "variant": options.variant, "results": results}
+        Path(options.json).write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(sentence(results))
+    return int(any(result["outcome"] in ("partial", "failed") for result in results))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pytest_unineuron.coverage", description=__doc__)
+    parser.add_argument("--out", metavar="FILE", help="write the table here (Markdown)")
+    parser.add_argument("--json", metavar="FILE", help="write everything that was found here")
+    parser.add_argument("--variant", default="default", metavar="NAME", help="what the tiny models are like: default, "
+                        "equal, wide-heads, bfloat16, grouped_mm or batched_mm")  # fmt: skip
+    parser.add_argument("--only", nargs="+", metavar="TYPE", help="these model types only")
+    parser.add_argument("--held-out", action="store_true", help="image-text models that are in none of the mappings")
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="processes side by side (default: 2)")
+    parser.add_argument("--limit", type=float, default=120.0, metavar="SECONDS", help="time for one architecture")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

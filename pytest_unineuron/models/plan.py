@@ -1,0 +1,169 @@
+"""Where the neurons of a model are: a frozen, printable list, which can be kept as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PLAIN, SEPARATE, FUSED, INTERLEAVED = "plain", "gate and up", "fused gate, up", "interleaved gate, up"
+"""Layouts of what a unit reads: one projection, two, or two halves or alternate rows of one."""
+
+
+TOKENS, SEQUENCE_FIRST, POOLED = "tokens", "tokens, sequence first", "not tokens"
+"""What the rows of a layer's activations are: the tokens of one text after the other, the first tokens of all
+texts before the second ones, or something else, such as pooled or latent positions."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A product with a parameter: ``y = W x + b``.
+
+    ``module`` runs it, ``parameter`` is multiplied by, of which it takes part number ``part`` of ``parts``
+    (experts in one tensor); ``bias`` is added to it, by a function of its own if ``bias_after``. ``whole`` says
+    that the module does nothing else, so that its input and output are those of the product. ``transposed``
+    says that a parameter that is no module's is stored as [input, output]; ``channels_first`` that features lie
+    on the axis before the last.
+    """
+
+    module: str
+    parameter: str
+    part: int = 0
+    parts: int = 1
+    bias: str = ""
+    bias_after: bool = False
+    whole: bool = True
+    transposed: bool = False
+    channels_first: bool = False
+
+    @property
+    def path(self) -> str:
+        """The module, or the parameter where it is not all that the module multiplies by."""
+        return self.module if self.whole else self.parameter
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which outputs of a projection the units read: unit j reads row ``stride * j + offset``.
+
+    ``call`` counts how often the projection ran before in the pass; ``also`` is added, as by an adapter.
+    """
+
+    of: Projection
+    stride: int = 1
+    offset: int = 0
+    call: int = 0
+    also: tuple[Rows, ...] = ()
+
+    @property
+    def all(self) -> tuple[Rows, ...]:
+        """These and what is added to them."""
+        return (self, *self.also)
+
+    def slice(self, units: int) -> slice:
+        """The rows of so many units."""
+        return slice(self.offset, self.offset + self.stride * units, self.stride)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One neuron layer: ``width`` units that the projection ``down`` reads, made of ``reads`` features.
+
+    ``up`` has the pre-activation first; a gated layer has the other factor second. ``norm`` is the module whose
+    output the layer reads, or empty; ``obstacle`` says why none can be folded; ``inner_norm`` is one between the
+    units and ``down``. ``readers`` are norms that read what the layer writes, one of each class, and an empty name
+    if anything else does. ``activation`` is its name in transformers, or empty if none reproduces it. ``call``
+    counts how often the same weights were used before in one pass, ``expert`` is the number of an expert or None,
+    and ``scaled`` says that units carry their token's routing weight. ``seen`` is False for a layer known only by
+    its likeness to one that was seen at work. ``rows`` says what the rows of its activations are, one of the words
+    above.
+    """
+
+    stack: str
+    layer: int
+    width: int
+    reads: int
+    down: Projection
+    up: tuple[Rows, ...]
+    norm: str = ""
+    obstacle: str = ""
+    activation: str = ""
+    call: int = 0
+    expert: int | None = None
+    inner_norm: str = ""
+    readers: tuple[str, ...] = ()
+    scaled: bool = False
+    seen: bool = True
+    rows: str = TOKENS
+
+    @property
+    def gated(self) -> bool:
+        """Whether a unit is a product of two factors."""
+        return len(self.up) == 2
+
+    @property
+    def layout(self) -> str:
+        """How what the units read is laid out: one of the words above."""
+        if not self.gated:
+            return PLAIN
+        first, second = self.up
+        if first.of != second.of:
+            return SEPARATE
+        return FUSED if first.stride == 1 else INTERLEAVED
+
+    def __str__(self) -> str:
+        kind = f"gated by {self.activation or '?'}" if self.gated else self.activation or "?"
+        of = "" if self.expert is None else f" of expert {self.expert}"
+        again = f" (call {self.call + 1})" if self.call else ""
+        return (
+            f"layer {self.layer}: {self.width} neurons{of} ({kind}) into {self.down.path}{again}, "
+            f"reading {self.norm or 'no norm'}"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every neuron layer of a model, in the order in which they run."""
+
+    sites: tuple[Site, ...]
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons there are in all."""
+        return sum(site.width for site in self.sites)
+
+    @property
+    def layers(self) -> list[int]:
+        """The layer of each site, counted on over stacks: a decoder's first layer follows the encoder's last."""
+        start: dict[str, int] = {}
+        for site in self.sites:
+            if site.stack not in start:
+                start[site.stack] = 1 + max(
+                    (start[s.stack] + s.layer for s in self.sites if s.stack in start), default=-1
+                )
+        return [start[site.stack] + site.layer for site in self.sites]
+
+    @property
+    def recorded(self) -> Plan:
+        """The sites whose activations belong to tokens."""
+        return Plan(tuple(site for site in self.sites if site.rows != POOLED))
+
+    def __str__(self) -> str:
+        return "\n".join(str(site) for site in self.sites)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, kept: dict[str, Any]) -> Plan:
+        """What ``as_dict`` made. Raises TypeError or KeyError for anything else."""
+        return cls(tuple(_site(**site) for site in kept["sites"]))
+
+
+def _site(down: dict[str, Any], up: list[dict[str, Any]], **rest: Any) -> Site:
+    rest["readers"] = tuple(rest["readers"])
+    return Site(down=Projection(**down), up=tuple(map(_rows, up)), **rest)
+
+
+def _rows(kept: dict[str, Any]) -> Rows:
+    return Rows(Projection(**kept["of"]), kept["stride"], kept["offset"], kept["call"], tuple(map(_rows, kept["also"])))

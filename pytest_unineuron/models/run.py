@@ -1,0 +1,54 @@
+"""Running a model on token ids alone, whatever its class calls them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def core(model: Any) -> Any:
+    """The model without the head that makes logits of what its layers say."""
+    return getattr(model, "base_model", model)
+
+
+def arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
+    """What ``model.forward`` calls these tokens, [row, position] each.
+
+    A decoder that reads an encoder is given the same text, so that both stacks have an activation at every token.
+    """
+    takes = inspect.signature(model.forward).parameters
+    device = getattr(model, "device", ids.device)
+    ids, attended = ids.to(device), attended.to(device)
+    names = [name for name in ("input_ids", "decoder_input_ids", "inputs") if name in takes]
+    if "input_ids" in names and "inputs" in names:
+        names.remove("inputs")
+    given = dict.fromkeys(names or ["input_ids"], ids)
+    masks = ("attention_mask", "decoder_attention_mask")
+    given.update({name: attended for name in masks if name in takes and name.replace("attention_mask", "input_ids") in
+                  (*given, "input_ids")})  # fmt: skip
+    return given
+
+
+def run(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False) -> Any:
+    """One forward pass, without the head unless ``whole``, under inference mode. Returns what the model does."""
+    running = model if whole else core(model)
+    takes = inspect.signature(running.forward).parameters
+    flags = {"use_cache": False, "output_hidden_states": True}
+    chosen = {name: value for name, value in flags.items() if name in takes or name == "output_hidden_states"}
+    with torch.inference_mode():
+        return running(**arguments(running, ids, attended), **chosen)
+
+
+def middle(output: Any) -> Tensor | None:
+    """The residual stream after half of the blocks, [row, position, width]; of a decoder where there are two."""
+    for name in ("hidden_states", "decoder_hidden_states", "encoder_hidden_states"):
+        states = getattr(output, name, None)
+        if states:
+            found: Tensor = states[(len(states) - 1) // 2]
+            return found
+    return None

@@ -1,0 +1,242 @@
+"""What goes into and comes out of a model's projections while it runs, and which tokens it belongs to.
+
+A projection that is a module of its own is hooked. Experts that share one tensor, and whatever else multiplies
+by a parameter without being a module, are seen as torch functions. There, tokens are followed through the
+indexing that deals them out to experts, so that a row always knows which token it is.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.operands import Operand, Operands, pinned
+from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, Plan, Projection, Site
+from pytest_unineuron.models.run import core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor, nn
+
+
+class Use(NamedTuple):
+    """The ``call``-th time in a pass that a projection runs."""
+
+    of: Projection
+    call: int = 0
+
+
+Receiver = "Callable[[Use, Tensor, Tensor, Tensor | None], None]"
+"""Called with what ran, its input and output, features last, and the number of the token of each row; None where
+the rows are all tokens in order."""
+
+
+def uses(plan: Plan) -> list[Use]:
+    """Every projection of a plan, each time it runs."""
+    found = []
+    for site in plan.sites:
+        found.append(Use(site.down, site.call))
+        found += [Use(rows.of, rows.call) for factor in site.up for rows in factor.all]
+    return list(dict.fromkeys(found))
+
+
+def by_token(
+    site: Site, units: Tensor, tokens: Tensor | None, shape: tuple[int, int] | torch.Size
+) -> tuple[Tensor, Tensor | None]:
+    """Units as [token, unit] with the number of each row's token in a batch of ``shape`` [row, position].
+
+    The numbers are None where the rows are all tokens in order. Raises ModelError where they cannot be told.
+    """
+    if tokens is not None:
+        return units.reshape(-1, units.shape[-1]), tokens
+    if site.rows == SEQUENCE_FIRST and units.dim() == 3:
+        units = units.transpose(0, 1)
+    if units.dim() == 3 and units.shape[0] == shape[0] and units.shape[1] > shape[1]:
+        units = units[:, : shape[1]]  # padded to a round number of positions
+    flat = units.reshape(-1, units.shape[-1])
+    if len(flat) != shape[0] * shape[1] and site.rows != POOLED:
+        raise ModelError(f"{site}: {len(flat)} rows for {shape[0] * shape[1]} tokens; which is which cannot be told")
+    return flat, None
+
+
+@contextmanager
+def watched(
+    model: nn.Module, plan: Plan, receive: Callable[[Use, Tensor, Tensor, Tensor | None], None]
+) -> Iterator[None]:
+    """While open, a forward pass hands what the projections of a plan read and return to ``receive``.
+
+    The results of the model are the same to the bit, except that experts run one after the other ("eager")
+    whatever kernel is the default.
+    """
+    wanted = set(uses(plan))
+    routed = any(site.expert is not None for site in plan.sites)
+    modules = dict(model.named_modules())
+    with ExitStack() as stack:
+        mode = None
+        if routed or not all(use.of.whole for use in wanted):
+            mode = _Mode(model, wanted, receive)
+            stack.enter_context(pinned(model))
+        counts: dict[str, int] = {}
+        stack.callback(counts.clear)
+
+        def begin(*_: Any) -> None:
+            counts.clear()
+            if mode is not None:
+                mode.begin()
+
+        def hook(path: str, projection: Projection) -> Callable[..., None]:
+            def done(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+                call = counts[path] = counts.get(path, -1) + 1
+                use = Use(projection, call)
+                if use not in wanted:
+                    return
+                x, y = (args[0].mT, output.mT) if projection.channels_first else (args[0], output)
+                receive(use, x, y, mode.tokens(x) if mode is not None else None)
+
+            return done
+
+        handles = [part.register_forward_pre_hook(begin) for part in {model, core(model)}]
+        for projection in {use.of for use in wanted}:
+            if projection.whole:
+                path = projection.module
+                handles.append(modules[path].register_forward_hook(hook(path, projection)))
+            elif mode is not None and projection.module:
+                module = modules[projection.module]
+                handles.append(module.register_forward_pre_hook(mode.enter(projection.module)))
+                handles.append(module.register_forward_hook(mode.leave, always_call=True))
+        for handle in handles:
+            stack.callback(handle.remove)
+        if mode is not None:
+            stack.enter_context(mode)
+        yield
+
+
+class _Mode(TorchFunctionMode):
+    """Sees products with parameters that are no modules, and follows rows to the tokens they came from."""
+
+    def __init__(self, model: nn.Module, wanted: set[Use], receive: Any) -> None:
+        super().__init__()
+        self._operands = Operands(model)
+        self._parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self._wanted = {
+            (use.of.module, Operand(use.of.parameter, use.of.part, use.of.parts), use.call): use
+            for use in wanted if not use.of.whole
+        }  # fmt: skip
+        self._receive = receive
+        self._rows = WeakIdKeyDictionary()
+        self._counts: dict[tuple[str, Operand], int] = {}
+        self._running: list[str] = []
+
+    def begin(self) -> None:
+        """A new forward pass."""
+        self._counts.clear()
+
+    def enter(self, path: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            self._running.append(path)
+
+        return hook
+
+    def leave(self, *_: Any) -> None:
+        self._running.pop()
+
+    def tokens(self, tensor: Tensor) -> Tensor | None:
+        """The number of the token of each row, or None if they are all tokens in order."""
+        with torch._C.DisableTorchFunction():
+            rows: Tensor | None = self._rows.get(tensor)
+        return rows
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor):
+            if not result.is_floating_point() or not result.dim():
+                return result
+            self._follow(func, args, result)
+            if self._wanted and (product := self._operands.product(func, args, kwargs, self._find)) is not None:
+                self._product(product, result)
+        elif isinstance(result, (tuple, list)) and args and isinstance(args[0], torch.Tensor):
+            self._follow_pieces(args[0], result)
+        return result
+
+    def _find(self, tensor: Any) -> Operand | None:
+        return self._operands.find(tensor) if isinstance(tensor, torch.Tensor) else None
+
+    def _product(self, product: Any, result: Tensor) -> None:
+        given, operand, layout = product.given, product.operand, product.layout
+        module = self._running[-1] if self._running else ""
+        if layout == "parts":
+            rows = self._rows.get(given)
+            rows = None if rows is None else rows.view(given.shape[:-1])
+            for part in range(len(result)):
+                one = Operand(operand.parameter, part, len(result))
+                self._hand_over(module, one, given[part], result[part], None if rows is None else rows[part])
+            return
+        x, y = (given.mT, result.mT) if layout else (given, result)
+        self._hand_over(module, operand, x, y, self._rows.get(given))
+
+    def _hand_over(self, module: str, operand: Operand, x: Tensor, y: Tensor, rows: Tensor | None) -> None:
+        call = self._counts[module, operand] = self._counts.get((module, operand), -1) + 1
+        use = self._wanted.get((module, operand, call))
+        if use is not None:
+            self._receive(use, x, y if not self._added(use) else y + self._bias(use, y), rows)
+
+    def _added(self, use: Use) -> bool:
+        return bool(use.of.bias) and use.of.bias_after
+
+    def _bias(self, use: Use, y: Tensor) -> Tensor:
+        return self._parameters[use.of.bias].reshape(-1, y.shape[-1])[use.of.part if use.of.parts > 1 else 0]
+
+    def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Tensor) -> None:
+        """Rows that were picked out keep the numbers of their tokens through whatever keeps their count."""
+        name = getattr(func, "__name__", "")
+        if name == "__getitem__":
+            base, index = args
+            known = self._rows.get(base)
+            if known is None and not _picks(index):
+                return
+            if known is None:
+                known = torch.arange(base.numel() // max(1, base.shape[-1]), device=base.device)
+            try:
+                picked = known.view(*base.shape[:-1], 1).expand(base.shape)[index]
+            except (RuntimeError, IndexError):
+                return
+            if picked.shape == result.shape:
+                self._rows[result] = picked[..., 0].flatten()
+            return
+        if name == "cat":
+            rows = [self._rows.get(piece) for piece in args[0] if isinstance(piece, torch.Tensor)]
+            if rows and all(of is not None for of in rows) and result.dim() == 2:
+                joined = torch.cat(rows)
+                self._rows[result] = joined if len(joined) == len(result) else rows[0]
+            return
+        count = result.numel() // max(1, result.shape[-1])
+        for arg in args:
+            if isinstance(arg, torch.Tensor) and (rows := self._rows.get(arg)) is not None and len(rows) == count:
+                self._rows[result] = rows
+                return
+
+    def _follow_pieces(self, base: Tensor, pieces: Any) -> None:
+        rows = self._rows.get(base)
+        if rows is None or not all(isinstance(piece, torch.Tensor) and piece.dim() for piece in pieces):
+            return
+        if all(piece.shape[:-1] == base.shape[:-1] for piece in pieces):  # cut along the features
+            for piece in pieces:
+                self._rows[piece] = rows
+        elif all(piece.shape[1:] == base.shape[1:] for piece in pieces) and base.dim() == 2:
+            for piece, of in zip(pieces, rows.split([len(piece) for piece in pieces]), strict=True):
+                self._rows[piece] = of
+
+
+def _picks(index: Any) -> bool:
+    """Whether an index picks rows by number, as opposed to a slice."""
+    items = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(item, torch.Tensor) and item.dim() for item in items)
