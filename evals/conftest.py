@@ -64,3 +64,9 @@ def number_words(unineuron_number_words):
 def weights(unineuron_weights):
     """What the weights alone say."""
     return unineuron_weights
+
+
+@pytest.fixture
+def verified(unineuron_verified):
+    """The identities that held when a model was loaded: at how many layers, and the largest error of each."""
+    return unineuron_verified

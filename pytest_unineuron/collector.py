@@ -62,12 +62,14 @@ class Collector:
             self._note(event)
 
     def _note(self, event: Mapping[str, Any]) -> None:
-        """Something a lab reported besides results: a model, a corpus, or a pass."""
+        """Something a lab reported besides results: a model, a corpus, how tokens were routed, or a pass."""
         if event["kind"] == "model":
             self._models[event["label"]] = dict(event["facts"])
         elif event["kind"] == "corpus":
             known = self._corpora.setdefault(event["label"], {**event["facts"], "tokens": {}})
             known["tokens"][event["model"]] = event["tokens"]
+        elif event["kind"] == "routed":
+            self._models[event["model"]].setdefault("routed", {})[event["corpus"]] = event["share"]
         else:
             self._passes += 1
 

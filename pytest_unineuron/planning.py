@@ -66,6 +66,14 @@ class Planner:
             metafunc.fixturenames.append(CASE)
         metafunc.parametrize(CASE, made, ids=[each.case.id for each in made], indirect=True)
 
+    def each_model(self, metafunc: pytest.Metafunc, fixture: str) -> None:
+        """Run a test that is no trial once for every model under test."""
+        try:
+            models = list(self._session.models)
+        except UnineuronError as error:
+            raise pytest.Collector.CollectError(str(error)) from None
+        metafunc.parametrize(fixture, models, indirect=True)
+
     def _declared(self, metafunc: pytest.Metafunc) -> Trial:
         function = metafunc.function.__name__
         marks = [(c, m) for c in CRITERIA for m in metafunc.definition.iter_markers(c.lower())]

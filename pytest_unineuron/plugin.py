@@ -31,6 +31,10 @@ MARKERS = {
 }
 
 
+VERIFIED = "unineuron_verified"
+"""The fixture of a test that is no trial, but is run for every model under test."""
+
+
 def session_of(config: pytest.Config) -> Session:
     """This process's session, made when a trial, an option or a worker first needs it."""
     from pytest_unineuron.finishing import Finisher
@@ -69,9 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every marked function its models, corpora and control arms."""
+    """Give every marked function its models, corpora and control arms, and a check of models all of them."""
     if _is_trial(metafunc.definition):
         session_of(metafunc.config).planner.assign(metafunc)
+    elif VERIFIED in metafunc.fixturenames:
+        session_of(metafunc.config).planner.each_model(metafunc, VERIFIED)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -176,6 +182,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 # -- fixtures ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unineuron_verified(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
+    return session_of(request.config).lab.verified(request.param)
 
 
 @pytest.fixture

@@ -74,7 +74,13 @@ class Session:
         comparing = {(case.model, case.corpus) for case in self.planner.comparing}
         drawn = bar(self.config)
         return Lab(self.settings, self.models, corpora, workers=workers, comparing=comparing,
-                   progress=drawn.over if drawn else None)  # fmt: skip
+                   progress=drawn.over if drawn else None, folder=self._cache)  # fmt: skip
+
+    @property
+    def _cache(self) -> Path | None:
+        """Our folder in pytest's cache, unless that is switched off."""
+        cache = getattr(self.config, "cache", None)
+        return cache.mkdir("unineuron") if cache is not None else None
 
     @property
     def has_lab(self) -> bool:

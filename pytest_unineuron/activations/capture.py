@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.models.run import middle, run
 from pytest_unineuron.models.watch import Use, by_token, watched
-from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +26,8 @@ class Capture:
     """Hands the activations of every neuron layer of a plan to ``receive``, one forward pass after the other.
 
     The pre-activation of a gated neuron is that of the factor the activation function acts on, the gate; its
-    post-activation is the product, which is what the output projection reads. ``factors`` hands over the other
-    factor too, at the site UP. An expert's neuron is only seen at the tokens that were routed to it.
+    post-activation is the product, which is what the output projection reads; the other factor is handed over at
+    the site UP. An expert's neuron is only seen at the tokens that were routed to it.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class Capture:
         self._plan = plan
         self._receive = receive
         self._shape: tuple[int, int] | torch.Size = (0, 0)
-        self._parts: dict[Use, tuple[Tensor, Tensor | None]] = {}
+        self._parts: dict[Use, Tensor] = {}
         self._downs: dict[Use, list[int]] = {}
-        self._ups: dict[Use, list[int]] = {}
+        self._ups: dict[Use, list[tuple[int, int]]] = {}
         for index, site in enumerate(plan.sites):
             self._downs.setdefault(Use(site.down, site.call), []).append(index)
-            last = site.up[0].all[-1]
-            self._ups.setdefault(Use(last.of, last.call), []).append(index)
-        self._summed = {
-            Use(rows.of, rows.call) for site in plan.sites if site.up[0].also for rows in site.up[0].all[:-1]
-        }
+            for factor, rows in enumerate(site.up):
+                last = rows.all[-1]
+                self._ups.setdefault(Use(last.of, last.call), []).append((index, factor))
+        summed = [rows for site in plan.sites for factor in site.up for rows in factor.all[:-1]]
+        self._summed = {Use(rows.of, rows.call) for rows in summed}
 
     @contextmanager
     def open(self) -> Iterator[Capture]:
@@ -65,18 +65,18 @@ class Capture:
 
     def _take(self, use: Use, x: Tensor, y: Tensor, tokens: Tensor | None) -> None:
         if use in self._summed:
-            self._parts[use] = y.clone(), tokens
-        for index in self._ups.get(use, ()):
+            self._parts[use] = y.clone()
+        for index, factor in self._ups.get(use, ()):
             site = self._plan.sites[index]
-            self._hand_over(PRE, index, site, self._pre(site, y), tokens, x)
+            self._hand_over((PRE, UP)[factor], index, site, self._factor(site, factor, y), tokens, x)
         for index in self._downs.get(use, ()):
             self._hand_over(POST, index, self._plan.sites[index], x, tokens, x)
 
-    def _pre(self, site: Site, y: Tensor) -> Tensor:
-        *before, last = site.up[0].all
+    def _factor(self, site: Site, factor: int, y: Tensor) -> Tensor:
+        *before, last = site.up[factor].all
         units = y[..., last.slice(site.width)]
         for rows in before:
-            units = units + self._parts[Use(rows.of, rows.call)][0][..., rows.slice(site.width)]
+            units = units + self._parts[Use(rows.of, rows.call)][..., rows.slice(site.width)]
         return units
 
     def _hand_over(self, where: str, index: int, site: Site, units: Tensor, tokens: Tensor | None, x: Tensor) -> None:

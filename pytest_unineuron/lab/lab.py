@@ -26,15 +26,17 @@ from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS,
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models import check
-from pytest_unineuron.models.anatomy import Anatomy, dissect, probe_ids
+from pytest_unineuron.models.anatomy import Anatomy, probe_ids
 from pytest_unineuron.models.load import Loaded, load
+from pytest_unineuron.models.plans import Plans
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
 from pytest_unineuron.models.view import View
-from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL
+from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL, UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -77,7 +79,8 @@ class Lab:
     ``models`` and ``corpora`` map labels to what they stand for. Results are kept, so that a trial pays for
     what no trial before it has asked for. ``events`` lists, in order, what the report needs to know: every
     model that was loaded, every corpus that was read, and every sweep pass that was made. ``comparing`` are the
-    (model, corpus) on which trials are going to compare seeds, so that one pass can serve both.
+    (model, corpus) on which trials are going to compare seeds, so that one pass can serve both. ``folder`` is
+    where to remember, by configuration, where the neurons are.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Lab:
         workers: int = 1,
         comparing: Set[tuple[str, str]] = frozenset(),
         progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
@@ -97,6 +101,8 @@ class Lab:
         self._corpora = corpora
         self._progress = progress
         self._models: OrderedDict[Arm, Loaded] = OrderedDict()
+        self._plans = Plans(folder)
+        self._verified: dict[str, check.Verified] = {}
         self._broken: dict[str, ModelError] = {}
         self._matched: dict[tuple[Arm, str], Universality] = {}
         self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()
@@ -160,13 +166,11 @@ class Lab:
         """The anatomy of a model, found once and checked; its control arms share it."""
         loaded = self.loaded(Arm(model))
         try:
-            found = dissect(loaded, self.settings.neurons)
-            verified = check.verify(loaded.model, found.plan, probe_ids(loaded, rows=2))
-            if not found.plan.recorded.sites:
-                raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read pooled positions, not tokens")
+            found, verified = self._found(loaded)
         except ModelError as error:
             self._broken[model] = type(error)(f"model {self._sources[model].spec}: {error}")
             raise self._broken[model] from None
+        self._verified[model] = verified
         facts = {
             "spec": self._sources[model].spec,
             "class": type(loaded.model).__name__,
@@ -179,6 +183,26 @@ class Lab:
         }
         self.events.append({"kind": "model", "label": model, "facts": facts})
         return replace(found, plan=found.plan.recorded)
+
+    def _found(self, loaded: Loaded) -> tuple[Anatomy, check.Verified]:
+        """Where things are in a model, and how well that was confirmed. Raises NeuronsNotFound."""
+        ids = probe_ids(loaded, rows=2)
+        found, remembered = self._plans.anatomy(loaded, self.settings.neurons)
+        try:
+            verified = check.verify(loaded.model, found.plan, ids)
+        except ModelError:
+            if not remembered:
+                raise
+            found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)
+            verified = check.verify(loaded.model, found.plan, ids)
+        if not found.plan.recorded.sites:
+            raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read pooled positions, not tokens")
+        return found, verified
+
+    def verified(self, model: str) -> dict[str, Any]:
+        """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
+        self.anatomy(model)
+        return self._verified[model].facts()
 
     def view(self, arm: Arm) -> View:
         """The weights of an arm, read as units."""
@@ -310,17 +334,31 @@ class Lab:
         with seeds on the same text, the same pass does that too.
         """
         arm, sites = arm.read, ALL
-        if arm.replaces(controls.UNITS):
+        if site == UP:
+            sites = frozenset({UP})
+        elif arm.replaces(controls.UNITS):
             sites = frozenset({POST}) if site == POST else ALL - {POST}
         key = (arm, corpus, sites)
         if key not in self._swept:
             self._swept[key] = self._sweep(arm, corpus, sites)
+            if not arm.control and PRE in sites:
+                self._note_routing(arm.model, corpus)
         return self._swept[key]
+
+    def _note_routing(self, model: str, corpus: str) -> None:
+        """Tell how large a share of the tokens the experts of a model saw: the least, the median and the largest."""
+        experts = np.repeat([site.expert is not None for site in self.anatomy(model).plan.sites],
+                            [site.width for site in self.anatomy(model).plan.sites])  # fmt: skip
+        if experts.any():
+            share = self.neurons(Arm(model), corpus).routed[experts]
+            of = {"least": share.min(), "median": np.median(share), "largest": share.max()}
+            self.events.append({"kind": "routed", "model": model, "corpus": corpus,
+                                "share": {name: round(float(value), 4) for name, value in of.items()}})  # fmt: skip
 
     def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Swept:
         anatomy, blocks = self.anatomy(arm.model), self._text(arm, corpus, controls.TEXT)
-        change, model = self._change(arm, corpus), self.loaded(arm).model
-        if self._compared_too(arm, corpus):
+        change, model = self._change(arm, corpus, sites), self.loaded(arm).model
+        if sites != {UP} and self._compared_too(arm, corpus):
             sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
             try:
                 self._matched[arm, corpus] = self._match(arm, corpus, sweeper)
@@ -336,8 +374,8 @@ class Lab:
         reads_other_text = arm.replaces(controls.TEXT) or arm.replaces(controls.PAIRING)
         return (arm.model, corpus) in self.comparing and (arm, corpus) not in self._matched and not reads_other_text
 
-    def _change(self, arm: Arm, corpus: str) -> Rotation | None:
-        return self._rotation(arm, corpus) if arm.replaces(controls.UNITS) else None
+    def _change(self, arm: Arm, corpus: str, sites: frozenset[str] = ALL) -> Rotation | None:
+        return self._rotation(arm, corpus, sites) if arm.replaces(controls.UNITS) else None
 
     def _text(self, arm: Arm, corpus: str, *replaced: str) -> Blocks:
         """A corpus as an arm reads it, where its control replaces one of these; as the model does otherwise."""
@@ -359,16 +397,18 @@ class Lab:
         title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {what}"
         return self._progress(title) if self._progress else None
 
-    def _rotation(self, arm: Arm, corpus: str) -> Rotation:
-        plain = self.swept(Arm(arm.model), corpus, PRE)
-        moments = {site: plain.total(site, "moments") for site in ALL}
+    def _rotation(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Rotation:
+        # A rotation of some sites has to be the same as one of all.
+        plain = self.swept(Arm(arm.model), corpus, UP if sites == {UP} else PRE)
+        moments = {site: plain.total(site, "moments") for site in (sites if sites == {UP} else ALL)}
         made: Rotation = controls.CONTROLS[arm.control].function()(moments, self._sizes(arm.model), arm.seed)
         return made
 
     def _sizes(self, model: str) -> dict[str, list[int]]:
         anatomy = self.anatomy(model)
         widths = [site.width for site in anatomy.plan.sites]
-        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.width]}
+        gated = [site.width for site in anatomy.plan.sites if site.gated]
+        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.width], UP: gated}
 
     def _last_tokens(self, model: str) -> NDArray[np.int64]:
         """The token each probe word is read at, [word]."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +66,9 @@ class Neurons:
     """Every MLP neuron of one model on one corpus.
 
     ``pre`` and ``post`` are the sites before and after the activation function, ``residual`` is the stream
-    after half of the blocks. The neurons' own statistics are those of the pre-activation, as in the paper.
-    A sample of document groups: ``without(group)`` is the same without one of them.
+    after half of the blocks, ``up`` the other factor of gated neurons, over gated layers only. The neurons' own
+    statistics are those of the pre-activation, as in the paper. A sample of document groups: ``without(group)``
+    is the same without one of them.
 
     ``swept`` gives the finished statistics in which a site is found: one and the same for all of them, unless
     a control makes some too dear to gather unasked.
@@ -80,6 +81,7 @@ class Neurons:
         self.pre = Units(swept, PRE)
         self.post = Units(swept, POST)
         self.residual = Units(swept, RESIDUAL)
+        self.up = Units(swept, UP)
 
     @property
     def groups(self) -> int:

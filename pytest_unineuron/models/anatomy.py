@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,17 @@ import torch
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
 from pytest_unineuron.models.attention import Attention, Head, heads, output_projections
 from pytest_unineuron.models.neurons import find
+from pytest_unineuron.models.plan import Plan  # noqa: TC001 - its type is read when an anatomy is revived
 from pytest_unineuron.models.run import arguments
 from pytest_unineuron.models.trace import NORM, Op, Trace, trace
 from pytest_unineuron.models.writes import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from pytest_unineuron.models.load import Loaded
-    from pytest_unineuron.models.plan import Plan
 
 TOKENS = 14
 """Length of the traced input: long enough that a unit's slope differs between tokens."""
@@ -64,6 +67,23 @@ def dissect(loaded: Loaded, neurons: str = "") -> Anatomy:
     except Exception as error:  # any architecture may refuse a plain text input in its own way
         reason = (str(error).splitlines() or [""])[0]
         raise ModelError(f"{type(model).__name__} does not run on token ids alone: {reason}") from error
+    with _one_thread():
+        return _read_off(loaded, seen, neurons)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many small questions are answered faster by one thread than by several that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _read_off(loaded: Loaded, seen: Trace, neurons: str) -> Anatomy:
+    model = loaded.model
     words = {value for value in model.config.get_text_config().to_dict().values() if isinstance(value, str)}
     try:
         plan = find(seen, model, frozenset(words), only=neurons)

@@ -46,7 +46,11 @@ def matrix(model: nn.Module, projection: Projection, width: int) -> Linear:
 
 
 def replay(module: nn.Module, width: int, *, channels_first: bool = False) -> Linear:
-    """The matrix and the bias of a module that is linear in its input of ``width`` features."""
+    """The matrix and the bias of a module that is linear in its input of ``width`` features.
+
+    A few random rows tell whether that is a matrix the module holds, as it is or transposed, which is all there
+    is to most modules; if not, the identity matrix is replayed.
+    """
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     dtype = like.dtype if like.dtype.itemsize > 1 else torch.float32
 
@@ -55,12 +59,24 @@ def replay(module: nn.Module, width: int, *, channels_first: bool = False) -> Li
         return answer
 
     with torch.no_grad():
-        zero = torch.zeros(1, width, dtype=dtype, device=like.device)
-        origin = ask(zero)[0]  # [output]
+        origin = ask(torch.zeros(1, width, dtype=dtype, device=like.device))[0]  # [output]
+        biased = any(name.endswith("bias") for name, _ in module.named_parameters())
+        bias = origin if biased else None
+        rows = torch.randn(3, width, generator=torch.Generator().manual_seed(0)).to(like.device, dtype)
+        answer = ask(rows) - origin
+        for held in _held(module, width, len(origin)):
+            if (rows @ held.T - answer).abs().max() <= 8 * torch.finfo(dtype).eps * width**0.5 * answer.abs().max():
+                return Linear(held, bias)
         identity = torch.eye(width, dtype=dtype, device=like.device)
         columns = [ask(part) - origin for part in identity.split(_ROWS)]
-    biased = any(name.endswith("bias") for name, _ in module.named_parameters())
-    return Linear(torch.cat(columns).T.contiguous(), origin if biased else None)
+    return Linear(torch.cat(columns).T.contiguous(), bias)
+
+
+def _held(module: nn.Module, width: int, outputs: int) -> list[Tensor]:
+    """The matrices a module holds that could be its own, [output, input]."""
+    own = [p.detach() for p in module.parameters(recurse=False) if p.dim() == 2 and p.is_floating_point()]
+    found = [matrix for matrix in own if matrix.shape == (outputs, width)]
+    return found + [matrix.T for matrix in own if matrix.shape == (width, outputs)]
 
 
 def _stored(model: nn.Module, name: str, projection: Projection) -> Tensor:

@@ -1,9 +1,8 @@
-"""Where the neurons of a model are: a frozen, printable list, which can be kept as JSON."""
+"""Where the neurons of a model are: a frozen, printable list, in which models of one configuration agree."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 PLAIN, SEPARATE, FUSED, INTERLEAVED = "plain", "gate and up", "fused gate, up", "interleaved gate, up"
 """Layouts of what a unit reads: one projection, two, or two halves or alternate rows of one."""
@@ -149,21 +148,3 @@ class Plan:
 
     def __str__(self) -> str:
         return "\n".join(str(site) for site in self.sites)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-safe."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> Plan:
-        """What ``as_dict`` made. Raises TypeError or KeyError for anything else."""
-        return cls(tuple(_site(**site) for site in kept["sites"]))
-
-
-def _site(down: dict[str, Any], up: list[dict[str, Any]], **rest: Any) -> Site:
-    rest["readers"] = tuple(rest["readers"])
-    return Site(down=Projection(**down), up=tuple(map(_rows, up)), **rest)
-
-
-def _rows(kept: dict[str, Any]) -> Rows:
-    return Rows(Projection(**kept["of"]), kept["stride"], kept["offset"], kept["call"], tuple(map(_rows, kept["also"])))

@@ -104,7 +104,7 @@ class Siblings:
 
     def _modules(self) -> None:
         """Experts that are modules of their own, in blocks that ran."""
-        known = {place[0] for place in self._sites}
+        known = {place[0] for place in (*self._sites, *self._ops)}
         blocks = {f"{site.stack}.{site.layer}." for site in self._sites.values()}
         for name, parameter in self._parameters.items():
             template = self._template((name, "", 0, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pytest_unineuron import zoo
 from pytest_unineuron.errors import ModelError
 
 UNTRAINED = "untrained:"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
@@ -45,8 +48,10 @@ def parse(spec: str) -> Source:
         return Source(spec, name, folder=folders[name])
     path = Path(spec).expanduser()
     if path.is_dir():
-        _check_folder(spec, path)
+        check_folder(spec, path)
         return Source(spec, path.resolve().name, folder=path)
+    if path.is_file():
+        raise ModelError(f"model {spec}: this is a file; give the folder that it is in, with config.json beside it")
     if path.exists() or spec.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(spec):
         raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME")
     hub, _, revision = spec.partition("@")
@@ -68,7 +73,31 @@ def _names(folders: dict[str, Path]) -> str:
     return ", ".join(zoo.PREFIX + name for name in folders) or "none"
 
 
-def _check_folder(spec: str, path: Path) -> None:
-    """What can be said about a folder without loading it."""
-    if not (path / "config.json").is_file():
-        raise ModelError(f"model {spec}: the folder has no config.json; save the model with save_pretrained")
+def check_folder(spec: str, path: Path) -> None:
+    """What can be said about a model's folder without loading it. Raises ModelError if it holds no whole model."""
+    if (path / "config.json").is_file():
+        return
+    if adapted(path):
+        base = _base_of(path / ADAPTER)
+        raise ModelError(
+            f"model {spec}: this is only an adapter ({ADAPTER}){f' for {base}' if base else ''}; "
+            "merge it into its model (peft: merge_and_unload) and save that with save_pretrained"
+        )
+    if packed := sorted(file.name for file in path.glob("*.gguf")):
+        raise ModelError(
+            f"model {spec}: its weights are packed for another program ({packed[0]}) and there is no config.json; "
+            "name the model that they were made of"
+        )
+    raise ModelError(f"model {spec}: the folder has no config.json; save the model with save_pretrained")
+
+
+def adapted(path: Path) -> bool:
+    """Whether there is an adapter in a folder, alone or beside the model that it changes."""
+    return (path / ADAPTER).is_file()
+
+
+def _base_of(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""

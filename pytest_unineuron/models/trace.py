@@ -11,7 +11,6 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from os.path import commonpath
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -295,9 +294,7 @@ def _followed(model: nn.Module, cutter: _Cutter) -> Iterator[None]:
     handles = []
     own = type(model).__name__
     for path, module in model.named_modules():
-        kind = type(module).__name__
-        # RobertaPreLayerNormIntermediate is no norm: what the model calls itself says nothing about its parts.
-        kind = kind.removeprefix(commonpath([kind, own])).lower() or kind.lower()
+        kind = _beyond(type(module).__name__, own).lower()
         if "norm" in kind:
             cutter.norms.add(path)
         handles.append(module.register_forward_pre_hook(enter(path)))
@@ -308,6 +305,18 @@ def _followed(model: nn.Module, cutter: _Cutter) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _beyond(name: str, model: str) -> str:
+    """What a class is called beyond what it shares with the model's: RobertaPreLayerNormIntermediate is no norm.
+
+    >>> _beyond("RobertaPreLayerNormIntermediate", "RobertaPreLayerNormForMaskedLM")
+    'Intermediate'
+    """
+    shared = 0
+    while shared < min(len(name), len(model)) and name[shared] == model[shared]:
+        shared += 1
+    return name[shared:] or name
 
 
 def _has_matrix(module: nn.Module) -> bool:

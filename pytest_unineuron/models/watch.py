@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+_PLACING = ("index_", "scatter", "masked_scatter", "select_scatter", "slice_scatter")
+"""Functions that put rows into those of their first argument: what comes out has the first's rows."""
+
+
 class Use(NamedTuple):
     """The ``call``-th time in a pass that a projection runs."""
 
@@ -219,7 +223,7 @@ class _Mode(TorchFunctionMode):
                 self._rows[result] = joined if len(joined) == len(result) else rows[0]
             return
         count = result.numel() // max(1, result.shape[-1])
-        for arg in args:
+        for arg in args[:1] if name.startswith(_PLACING) else args:
             if isinstance(arg, torch.Tensor) and (rows := self._rows.get(arg)) is not None and len(rows) == count:
                 self._rows[result] = rows
                 return

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-PRE, POST, RESIDUAL = "pre", "post", "residual"
-"""Sites: what the activation function reads, what the output projection reads, and the middle residual stream."""
+PRE, POST, RESIDUAL, UP = "pre", "post", "residual", "up"
+"""Sites: what the activation function reads (of a gated neuron, the gate), what the output projection reads, the
+middle residual stream, and the factor that a gated neuron's gate multiplies."""
 
 ALL = frozenset({PRE, POST, RESIDUAL})
+"""What one sweep gathers; the other factor of gated neurons is swept when it is asked for."""
 
 SWEPT: dict[str, tuple[str, tuple[str, ...]]] = {
-    "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL)),
-    "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL)),
+    "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL, UP)),
+    "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL, UP)),
     "extremes": ("pytest_unineuron.statistics.extremes:Extremes", (POST,)),
     "by_label": ("pytest_unineuron.statistics.by_label:ByLabel", (POST,)),
 }

@@ -1,0 +1,97 @@
+"""Where things are in a model, remembered: models of one configuration have one anatomy, whatever their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import types
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+
+from pytest_unineuron.models.anatomy import Anatomy, dissect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_unineuron.models.load import Loaded
+
+FORMAT = 1
+"""Goes up when what is found, or how it is written down, changes."""
+
+
+def key(loaded: Loaded, neurons: str = "") -> str:
+    """What an anatomy depends on: configuration, class, libraries, and the pattern that overrides discovery."""
+    config = loaded.model.config.to_dict()
+    config.pop("_name_or_path", None)
+    config.pop("dtype", None)
+    versions = [version(name) for name in ("torch", "transformers")]
+    told = json.dumps([FORMAT, type(loaded.model).__name__, config, versions, neurons], sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+class Plans:
+    """Anatomies by configuration, in this process and, if a ``folder`` is given, on disk."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._known: dict[str, Anatomy] = {}
+
+    def anatomy(self, loaded: Loaded, neurons: str = "", *, fresh: bool = False) -> tuple[Anatomy, bool]:
+        """The anatomy of a model, and whether it was remembered. ``fresh`` looks again, whatever is known.
+
+        Raises NeuronsNotFound as ``dissect`` does. What was remembered has to be verified like anything else.
+        """
+        name = key(loaded, neurons)
+        if not fresh:
+            if name in self._known:
+                return self._known[name], True
+            if (read := self._read(name)) is not None:
+                self._known[name] = read
+                return read, True
+        found = self._known[name] = dissect(loaded, neurons)
+        self._write(name, found)
+        return found, False
+
+    def _read(self, name: str) -> Anatomy | None:
+        if self._folder is None:
+            return None
+        try:
+            kept: Anatomy = revived(Anatomy, json.loads((self._folder / f"{name}.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None  # not there, or damaged: it is found again
+        return kept
+
+    def _write(self, name: str, anatomy: Anatomy) -> None:
+        if self._folder is None:
+            return
+        part = self._folder / f"{name}.{os.getpid()}.part"
+        try:
+            part.write_text(json.dumps(asdict(anatomy)), encoding="utf-8")
+            part.replace(self._folder / f"{name}.json")
+        except OSError:  # a cache that cannot be written to is no cache
+            with suppress(OSError):
+                part.unlink()
+
+
+def revived(kind: Any, value: Any) -> Any:
+    """A frozen dataclass from what ``asdict`` and JSON made of it. Raises TypeError or KeyError for anything else.
+
+    >>> from pytest_unineuron.models.writes import Reading
+    >>> revived(Reading, {"norm": "ln_1", "obstacle": ""}).norm
+    'ln_1'
+    """
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        inner = [option for option in get_args(kind) if option is not type(None)]
+        return None if value is None else revived(inner[0], value)
+    if origin is tuple:
+        return tuple(revived(get_args(kind)[0], item) for item in value)
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{each.name: revived(hints[each.name], value[each.name]) for each in fields(kind)})
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
