@@ -124,10 +124,12 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
     """What is raised on purpose while a fixture is made is a sentence, not a traceback."""
     try:
         return (yield)
-    except NotApplicable as reason:
-        pytest.skip(str(reason))
     except UnineuronError as error:
-        pytest.fail(str(error), pytrace=False)
+        raised = error
+    # Outside of the handler: pytest would show what was being handled as a second error.
+    if isinstance(raised, NotApplicable):
+        pytest.skip(str(raised))
+    pytest.fail(str(raised), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

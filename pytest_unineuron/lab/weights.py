@@ -44,7 +44,7 @@ class Weights:
     @cached_property
     def raw_bias(self) -> NDArray[np.float64]:
         """Input bias as it is stored."""
-        return _joined([_there(site.raw_bias) for site in self._view.sites])
+        return _joined([_there(bias) for bias in self._view.raw_biases])
 
     @cached_property
     def read_norm(self) -> NDArray[np.float64]:

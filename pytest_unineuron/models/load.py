@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -45,6 +46,8 @@ LIMITS = (
     *("seq_length", "max_target_positions", "max_encoder_position_embeddings", "max_decoder_position_embeddings"),
 )
 """What configurations call the longest input, in tokens."""
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""How safetensors call the precisions that mean what they say, without a scale beside them."""
 TEXT_INPUTS = ("input_ids", "decoder_input_ids", "inputs")
 CHUNK = 2**24
 """Values that are looked at together, so that what is made on the way stays small."""
@@ -91,38 +94,53 @@ def load(source: Source, *, dtype: str = "float32", device: str = "cpu", seed: i
     if source.untrained:
         if hasattr(config, "quantization_config"):
             del config.quantization_config  # what was never trained was never quantised
-        model, digest = cast(initialised(kinds[0], config, seed), getattr(torch, dtype)), ""
+        model, digest = initialised(kinds[0], config, seed), ""
     else:
         files = weight_files(source, folder, config)
         _dequantised(source, config)
         model = _weights(source, folder, config, kinds, dtype=getattr(torch, dtype), device=device)
         digest = digest_of(files)
     _check_finite(source, model, dtype)
-    if model.device != torch.device(device) and not getattr(model, "is_quantized", False):
-        model = model.to(device)
+    if not getattr(model, "is_quantized", False):
+        model = cast(model, getattr(torch, dtype)).to(device)
     return Loaded(model.eval(), _tokenizer(source, folder, model), digest, folder)
 
 
 def fetch(source: Source) -> Path:
-    """The folder of a source; from the hub's cache or the hub itself where it is not local already."""
+    """The folder of a source; from the hub's cache or the hub itself where it is not local already.
+
+    Of a model that is only partly in the cache of a machine that is offline, the part: what of it is needed and not
+    there is found out when it is read.
+    """
     if source.folder is not None:
         return source.folder
     try:
-        found = snapshot_download(source.hub, revision=source.revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
-    except hub_errors.GatedRepoError:
-        reason = "access to it is gated; accept its terms on its page and log in with `hf auth login`"
-    except hub_errors.RevisionNotFoundError:
-        reason = f"the hub has no revision {source.revision!r} of it"
-    except hub_errors.RepositoryNotFoundError:
-        reason = "the hub has no such model, or it is private; check the name or log in with `hf auth login`"
-    except (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled):
-        reason = "it is not in the local cache and the hub cannot be reached (offline); fetch it once, or give a folder"
-    except (OSError, ValueError, hub_errors.HfHubHTTPError) as error:
-        reason = f"the hub could not deliver it: {_first_line(error)}"
-    else:
-        check_folder(source.spec, Path(found))
-        return Path(found)
-    raise ModelError(f"model {source.spec}: {reason}")
+        folder = Path(
+            snapshot_download(source.hub, revision=source.revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+        )
+    except hub_errors.LocalEntryNotFoundError as error:
+        folder = Path(getattr(error, "snapshot_path", None) or ".")
+        if folder == Path():
+            raise ModelError(f"model {source.spec}: {_OFFLINE}") from None
+    except Exception as error:  # networks and servers fail in their own ways
+        raise ModelError(f"model {source.spec}: {_why_not_fetched(source, error)}") from None
+    check_folder(source.spec, folder)
+    return folder
+
+
+_OFFLINE = "it is not in the local cache and the hub cannot be reached (offline); fetch it once, or give a folder"
+
+
+def _why_not_fetched(source: Source, error: Exception) -> str:
+    if isinstance(error, hub_errors.GatedRepoError):
+        return "access to it is gated; accept its terms on its page and log in with `hf auth login`"
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return f"the hub has no revision {source.revision!r} of it; its page lists those that there are"
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return "the hub has no such model, or it is private; check the name or log in with `hf auth login`"
+    if isinstance(error, hub_errors.OfflineModeIsEnabled):
+        return _OFFLINE
+    return f"the hub could not deliver it: {_first_line(error)}; try again, or give a folder"
 
 
 def initialised(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
@@ -136,16 +154,15 @@ def initialised(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedMod
 def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """The model with its weights in another precision, one tensor at a time.
 
-    What is computed rather than stored, such as the frequencies of rotary positions, keeps its own precision, as
-    it does where a checkpoint is loaded in that precision.
+    What its class asks to keep in float32 stays so, and what is computed rather than stored, such as the
+    frequencies of rotary positions, keeps its own precision.
     """
-    for module in model.modules():
-        own = [*module.parameters(recurse=False)]
-        own += [b for name, b in module.named_buffers(recurse=False) if name not in module._non_persistent_buffers_set]
-        for tensor in own:
-            if tensor.is_floating_point():
-                tensor.data = tensor.data.to(dtype)
-    model.config.dtype = dtype
+    kept = "|".join(map(str, model._get_dtype_plan(dtype)))
+    stored = set(model.state_dict(keep_vars=True))
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        asked = tensor.is_floating_point() and tensor.dtype != dtype and name in stored
+        if asked and not (kept and re.search(rf"(^|\.)({kept})(\.|$)", name)):
+            tensor.data = tensor.data.to(dtype)
     return model
 
 
@@ -221,15 +238,22 @@ def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list
         files = _indexed(source, index)
     if adapted(folder):
         files.append(_adapter(source, folder))
+    plain = not _quantisation(config)
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
-                file.keys()
+                stored = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no dict
         except (OSError, SafetensorError) as error:
             raise ModelError(
                 f"model {source.spec}: its weights cannot be loaded: {path.name} is damaged or incomplete "
                 f"({_first_line(error)}); fetch it again"
             ) from error
+        for name, precision in stored.items():
+            if plain and name.endswith("weight") and precision not in FLOATS:
+                raise ModelError(
+                    f"model {source.spec}: {name} is stored as {precision}, and its config.json does not say how to "
+                    "read that (no quantization_config); fetch both from the same revision"
+                )
     return files
 
 
@@ -285,21 +309,25 @@ def _adapter(source: Source, folder: Path) -> Path:
     return path
 
 
+def _quantisation(config: PretrainedConfig) -> dict[str, Any]:
+    """How weights are quantised, as config.json says it; empty if they are not."""
+    asked = getattr(config, "quantization_config", None) or getattr(_text_config(config), "quantization_config", None)
+    return asked if isinstance(asked, dict) else {}
+
+
 def _dequantised(source: Source, config: PretrainedConfig) -> None:
     """Ask for plain weights where transformers can make them out of quantised ones; the others stay as they are."""
-    held = config if getattr(config, "quantization_config", None) else _text_config(config)
-    asked = getattr(held, "quantization_config", None)
-    if not isinstance(asked, dict):
+    asked = _quantisation(config)
+    if not asked:
         return
-    method = _method(asked)
-    kind = AUTO_QUANTIZATION_CONFIG_MAPPING.get(method)
+    kind = AUTO_QUANTIZATION_CONFIG_MAPPING.get(_method(asked))
     if kind is None:
         raise ModelError(
             f"model {source.spec}: it is quantised in a way that transformers {transformers.__version__} does not "
-            f"know ({method or 'no quant_method'}); name a revision or a model that is not quantised"
+            f"know ({_method(asked) or 'no quant_method'}); name a revision or a model that is not quantised"
         )
     if "dequantize" in inspect.signature(kind).parameters:
-        held.quantization_config = {**asked, "dequantize": True}
+        asked["dequantize"] = True
 
 
 def _method(asked: dict[str, Any]) -> str:
@@ -314,16 +342,20 @@ def _weights(
     source: Source, folder: Path, config: PretrainedConfig, kinds: Sequence[Any], *, dtype: torch.dtype, device: str
 ) -> PreTrainedModel:
     """The model of the first of these classes that finds all its weights in the files."""
-    placed = {} if device == "cpu" or find_spec("accelerate") is None else {"device_map": device}
+    options: dict[str, Any] = {}
+    if device != "cpu" and find_spec("accelerate") is not None:
+        options["device_map"] = device  # straight onto it, not by way of the memory of the machine
+    if dtype == torch.float64:
+        options["experts_implementation"] = "eager"  # the others know no float64
     missing: list[str] = []
     for kind in kinds:
         try:
             model, info = kind.from_pretrained(
                 folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True,
-                ignore_mismatched_sizes=True, **placed,
+                ignore_mismatched_sizes=True, **options,
             )  # fmt: skip
         except Exception as error:  # whatever a damaged file or a missing library makes the loaders raise
-            raise ModelError(f"model {source.spec}: {_why_not(config, error)}") from error
+            raise ModelError(f"model {source.spec}: {_why_not(config, kind, error)}") from error
         if wrong := sorted(info["mismatched_keys"]):
             name, found, expected = wrong[0]
             raise ModelError(
@@ -340,9 +372,11 @@ def _weights(
     )
 
 
-def _why_not(config: PretrainedConfig, error: Exception) -> str:
-    asked = getattr(config, "quantization_config", None) or getattr(_text_config(config), "quantization_config", None)
-    if not isinstance(asked, dict):
+def _why_not(config: PretrainedConfig, kind: Any, error: Exception) -> str:
+    if kind.config_class is not None and not isinstance(config, kind.config_class):
+        return f"{kind.__name__} (architectures) is no class for model_type {config.model_type!r}; correct config.json"
+    asked = _quantisation(config)
+    if not asked:
         return f"its weights cannot be loaded: {_first_line(error)}"
     return (
         f"it is quantised ({_method(asked)}) and cannot be loaded here: {_first_line(error)}; install what is "
@@ -354,6 +388,8 @@ def _tokenizer(source: Source, folder: Path, model: PreTrainedModel) -> PreTrain
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # tokenizers fail in as many ways as there are tokenizers
+        if "custom code" in str(error):
+            raise _own_code(source, "its tokenizer") from None
         hint = "" if (folder / "tokenizer.json").is_file() else _made_of(folder)
         reason = f"its tokenizer cannot be loaded: {_first_line(error)}{hint}"
         raise ModelError(f"model {source.spec}: {reason}") from error
@@ -413,10 +449,11 @@ def _text_configs(config: PretrainedConfig) -> Iterator[Any]:
 
 def _table_limits(model: PreTrainedModel) -> Iterator[int]:
     """What tables of positions that begin after the one of padding have room for, as RoBERTa's."""
+    ahead = 1 if hasattr(model.config, "ngram") else 0  # ProphetNet looks at the position after the last
     for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and module.padding_idx is not None and "position" in name.split(".")[-1]:
-            ahead = 1 if hasattr(model.config, "ngram") else 0  # ProphetNet looks at the position after the last
-            yield module.num_embeddings - module.padding_idx - 1 - ahead
+        first, table = getattr(module, "padding_idx", None), getattr(module, "weight", None)
+        if "position" in name.rpartition(".")[2] and first is not None and isinstance(table, torch.Tensor):
+            yield len(table) - first - 1 - ahead
 
 
 def _check_finite(source: Source, model: PreTrainedModel, dtype: str) -> None:
@@ -450,5 +487,6 @@ def digest_of(files: Sequence[Path]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300].rstrip(".;: ")
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = " ".join(line.strip() for line in lines[: 2 if lines[0].rstrip().endswith(":") else 1])
+    return text[:300].rstrip(".;: ")

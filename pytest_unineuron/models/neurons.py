@@ -17,7 +17,7 @@ import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.act import curvature, name_activation
-from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, TOKENS, Plan, Rows, Site
+from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, TOKENS, Plan, Projection, Rows, Site
 from pytest_unineuron.models.siblings import pattern, with_siblings
 from pytest_unineuron.models.trace import LINEAR, NORM, Op, Trace, projection
 from pytest_unineuron.models.writes import readers, reading, writing
@@ -71,7 +71,7 @@ def find(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), on
     """
     rejected: Counter[str] = Counter()
     found: list[Candidate] = []
-    asked = [op for op in trace.linear() if not only or _is_called(op, only)]
+    asked = [op for op in trace.linear() if not only or _is_called(projection(op), only)]
     for op in asked:
         try:
             found.append(_candidate(trace, op))
@@ -87,11 +87,12 @@ def find(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), on
             reasons = reasons if asked else f"there are {', '.join(paths[:8])}{' …' if len(paths) > 8 else ''}"
             raise NeuronsNotFound(f"no MLP neurons at {only!r} ({reasons})")
         raise NeuronsNotFound(f"no MLP neurons: no matmul's input is made unit by unit ({reasons})")
-    return with_siblings([_site(trace, model, candidate, named) for candidate in chosen], trace, model)
+    plan = with_siblings([_site(trace, model, candidate, named) for candidate in chosen], trace, model)
+    return Plan(tuple(site for site in plan.sites if not only or _is_called(site.down, only)))
 
 
-def _is_called(op: Op, only: str) -> bool:
-    return any(fnmatchcase(path, only) for path in (op.module, op.operand.parameter if op.operand else ""))
+def _is_called(down: Projection, only: str) -> bool:
+    return fnmatchcase(down.module, only) or fnmatchcase(down.parameter, only)
 
 
 def _chosen(trace: Trace, found: list[Candidate], rejected: Counter[str]) -> list[Candidate]:
@@ -137,7 +138,8 @@ def _candidate(trace: Trace, op: Op) -> Candidate:
         raise Rejected("depends on nothing")
     for upstream in depends:
         if upstream.kind != LINEAR:
-            raise Rejected(f"reads {'an' if upstream.kind[0] in 'aeiou' else 'a'} {upstream.kind}")
+            kind = NORM if inner_norm else upstream.kind
+            raise Rejected(f"reads {'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     factors, gates = _factors(trace, x)
     _reject_linear(factors, gates)
     factors = _grouped(factors)

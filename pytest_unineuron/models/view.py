@@ -31,8 +31,8 @@ class SiteWeights:
     """The weights of one neuron layer, float32 at least.
 
     ``read`` and ``write`` are [unit, width] with norms folded and writes centred; ``gate`` is None for a plain
-    layer, and for a gated one ``read`` belongs to the factor that the activation acts on. ``bias`` and
-    ``raw_bias`` are [unit], with and without the norm's shift; None if the layer has no bias.
+    layer, and for a gated one ``read`` belongs to the factor that the activation acts on. ``bias`` is [unit], with
+    the norm's shift; None if the layer has no bias.
     """
 
     layer: int
@@ -40,7 +40,6 @@ class SiteWeights:
     gate: Tensor | None
     write: Tensor
     bias: Tensor | None
-    raw_bias: Tensor | None
 
 
 class View:
@@ -59,6 +58,15 @@ class View:
         Raises NotApplicable, with the reason, for a model in which a norm cannot be folded into what reads it.
         """
         return [self.site(site) for site in self.anatomy.plan.recorded.sites]
+
+    @property
+    def raw_biases(self) -> list[Tensor | None]:
+        """The input bias of every neuron layer as it is stored, [unit]; None where there is none."""
+        found = []
+        for site in self.anatomy.plan.recorded.sites:
+            bias = _take(self.linear(site.up[0].of, site.reads), site.up[0], site.width).bias
+            found.append(None if bias is None else _wide(bias))
+        return found
 
     def linear(self, projection: Projection, width: int) -> Linear:
         """The matrix and bias of a projection that reads ``width`` features. Kept once computed."""
@@ -83,7 +91,6 @@ class View:
             gate=_wide(fold(reads[1].weight, norm)) if site.gated else None,
             write=_wide(centred(write) if self.centres(site) else write),
             bias=None if raw is None else _wide(shifted(raw, reads[0].weight, norm)),
-            raw_bias=None if raw is None else _wide(raw),
         )
 
     def norm(self, path: str, width: int) -> Norm | None:
