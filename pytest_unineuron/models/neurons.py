@@ -19,7 +19,7 @@ from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.act import curvature, name_activation
 from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, TOKENS, Plan, Projection, Rows, Site
 from pytest_unineuron.models.siblings import pattern, with_siblings
-from pytest_unineuron.models.trace import LINEAR, NORM, Op, Trace, projection
+from pytest_unineuron.models.trace import EMBED, LINEAR, NORM, Op, Trace, projection
 from pytest_unineuron.models.writes import readers, reading, writing
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _candidate(trace: Trace, op: Op) -> Candidate:
         raise Rejected("depends on nothing")
     for upstream in depends:
         if upstream.kind != LINEAR:
-            kind = NORM if inner_norm else upstream.kind
+            kind = NORM if inner_norm and upstream.kind == EMBED else upstream.kind
             raise Rejected(f"reads {'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     factors, gates = _factors(trace, x)
     _reject_linear(factors, gates)
