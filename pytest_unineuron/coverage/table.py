@@ -30,8 +30,13 @@ def sentence(results: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def markdown(results: Sequence[dict[str, Any]], command: str, versions: dict[str, str]) -> str:
-    """The whole table. ``command`` is what made it."""
+def markdown(
+    results: Sequence[dict[str, Any]],
+    command: str,
+    versions: dict[str, str],
+    others: dict[str, list[dict[str, Any]]] | None = None,
+) -> str:
+    """The whole table. ``command`` is what made it; of ``others``, by variant, the counts and what failed."""
     lines = [
         "# Where neurons are found", "",
         f"Made by `{command}` with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".", "",
@@ -43,7 +48,16 @@ def markdown(results: Sequence[dict[str, Any]], command: str, versions: dict[str
         "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|",
     ]  # fmt: skip
     lines += [_row(result) for result in sorted(results, key=lambda r: (r["mapping"], r["model_type"]))]
+    if others:
+        lines += ["", "## Other sizes, precisions and kernels, and models that were held out", ""]
+        lines += [_variant(name, of) for name, of in others.items()]
     return "\n".join(lines) + "\n"
+
+
+def _variant(name: str, results: Sequence[dict[str, Any]]) -> str:
+    bad = [r for r in results if r["outcome"] in ("partial", "failed")]
+    why = "; ".join(f"{r['mapping']} {r['model_type']}: {r.get('reason') or 'other layers'}" for r in bad)
+    return f"- **{name}**: {sentence(results)}." + (f" Not complete: {why}." if why else "")
 
 
 def _row(result: dict[str, Any]) -> str:
