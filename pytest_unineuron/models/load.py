@@ -48,6 +48,7 @@ LIMITS = (
 """What configurations call the longest input, in tokens."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 """How safetensors call the precisions that mean what they say, without a scale beside them."""
+_SPECIAL = re.compile(r"<.*>|\[.*\]|")
 TEXT_INPUTS = ("input_ids", "decoder_input_ids", "inputs")
 CHUNK = 2**24
 """Values that are looked at together, so that what is made on the way stays small."""
@@ -394,7 +395,12 @@ def _tokenizer(source: Source, folder: Path, model: PreTrainedModel) -> PreTrain
         reason = f"its tokenizer cannot be loaded: {_first_line(error)}{hint}"
         raise ModelError(f"model {source.spec}: {reason}") from error
     tokens, rows = id_count(tokenizer), _embedding_rows(model)
-    if not 2 < tokens <= rows:
+    if sum(not _SPECIAL.fullmatch(token) for token in tokenizer.get_vocab()) < 3:  # made up without its files
+        raise ModelError(
+            f"model {source.spec}: its tokenizer has {tokens} tokens and all of them are special, so its vocabulary "
+            "is not there; save the model's own tokenizer beside it with tokenizer.save_pretrained"
+        )
+    if tokens > rows:
         raise ModelError(
             f"model {source.spec}: its tokenizer has {tokens} tokens, its embedding {rows}; "
             "save the model's own tokenizer beside it with tokenizer.save_pretrained"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -51,7 +52,8 @@ def unigram(prose):
     made.normalizer, made.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
     made.decoder = decoders.Metaspace()
     made.train_from_iterator(prose, trainers.UnigramTrainer(
-        vocab_size=SIZE, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False))  # fmt: skip
+        vocab_size=SIZE, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"],
+        show_progress=False))  # fmt: skip
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
@@ -139,18 +141,17 @@ def folder(tiny, tmp_path):
     return shutil.copytree(tiny("llama"), tmp_path / "model")
 
 
-def with_tokens(folder, **ids):
-    """Write further tokens with these ids into the tokenizer of a folder."""
+def with_token(folder, number):
+    """Give one more token this id, in the tokenizer of a folder."""
     path = folder / "tokenizer.json"
     stored = json.loads(path.read_text(encoding="utf-8"))
-    like = stored["added_tokens"][0]
-    stored["added_tokens"] += [{**like, "id": number, "content": f"<{name}>"} for name, number in ids.items()]
+    stored["model"]["vocab"]["far"] = number
     path.write_text(json.dumps(stored), encoding="utf-8")
 
 
 def test_more_tokens_than_rows_is_an_error(folder):
     """Both numbers are named: an index beyond the table would fail later, or worse."""
-    with_tokens(folder, pad=SIZE)
+    with_token(folder, SIZE)
     with pytest.raises(ModelError, match="its tokenizer has 301 tokens, its embedding 300; save the model's own"):
         load(parse(str(folder)))
 
@@ -166,14 +167,14 @@ def test_fewer_tokens_than_rows_is_padding(folder):
 def test_ids_may_have_holes(folder):
     """A token far behind the others belongs to the vocabulary, though there are not so many."""
     build("llama", vocab_size=320).save_pretrained(folder)
-    with_tokens(folder, far=310)
+    with_token(folder, 310)
     found = load(parse(str(folder)))
     assert (len(found.tokenizer), found.vocabulary) == (301, 311)
 
 
 def test_an_id_beyond_the_table_counts_however_few_there_are(folder):
     """It is the largest id that is looked up."""
-    with_tokens(folder, far=400)
+    with_token(folder, 400)
     with pytest.raises(ModelError, match="its tokenizer has 401 tokens, its embedding 300"):
         load(parse(str(folder)))
 
@@ -186,10 +187,32 @@ def test_the_number_of_ids_is_counted_once(folder):
     assert Loaded(found.model, found.tokenizer, "", folder).vocabulary == id_count(found.tokenizer)
 
 
-def test_a_tokenizer_that_takes_another_library(folder):
-    """Which, and that it can be saved without."""
+PIECES = b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02"
+"""A model of sentence pieces, as far as it takes to look like one."""
+
+
+@pytest.mark.parametrize(
+    "kind", ["LlamaTokenizer", "T5Tokenizer", "DebertaV2Tokenizer", "GPT2Tokenizer", "BertTokenizer"]
+)
+def test_a_tokenizer_without_its_vocabulary(folder, kind):
+    """The library makes one of special tokens, which reads every text alike."""
     (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
-    (folder / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
-    with pytest.raises(ModelError, match=r"its tokenizer (cannot be loaded: .*sentencepiece|has \d+ tokens)"):
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    with pytest.raises(
+        ModelError, match=r"its tokenizer (has \d+ tokens and all of them are special|cannot be loaded)"
+    ):
+        load(parse(str(folder)))
+
+
+@pytest.mark.parametrize(("kind", "file"), [("T5Tokenizer", "spiece.model"), ("MarianTokenizer", "source.spm")])
+def test_a_tokenizer_that_takes_another_library(folder, kind, file):
+    """Which, and that it can be saved so that it takes none."""
+    if find_spec("sentencepiece") is not None:
+        pytest.skip("sentencepiece is installed")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    (folder / file).write_bytes(PIECES)
+    with pytest.raises(
+        ModelError, match=f"cannot be loaded: .*{file} takes sentencepiece, tiktoken and protobuf: inst"
+    ):
         load(parse(str(folder)))
