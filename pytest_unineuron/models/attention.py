@@ -152,11 +152,10 @@ def _output(trace: Trace, mixing: Mixing) -> tuple[Op, list[tuple[int, ...]]] | 
 
     Where the answer is multiplied by a gate on its way, the slope differs but the place does not.
     """
-    start = trace.ops.index(mixing.op) + 1
-    for op in trace.ops[start : start + 8]:
-        if op.kind != LINEAR or mixing.op not in trace.reached(op.rows):
-            continue
+    for op in trace.read_by(mixing.op):
         x = op.rows
+        if op.kind != LINEAR:
+            continue
         token = len(x) // 2
         if x.shape[1] != mixing.heads * mixing.value.shape[-1]:
             return None

@@ -49,6 +49,7 @@ LIMITS = (
 FLOATS = ("F64", "F32", "F16", "BF16")
 """How safetensors call the precisions that mean what they say, without a scale beside them."""
 _SPECIAL = re.compile(r"<.*>|\[.*\]|")
+"""What special tokens look like; a tokenizer that has no others was made up without its files."""
 TEXT_INPUTS = ("input_ids", "decoder_input_ids", "inputs")
 CHUNK = 2**24
 """Values that are looked at together, so that what is made on the way stays small."""
@@ -104,6 +105,8 @@ def load(source: Source, *, dtype: str = "float32", device: str = "cpu", seed: i
     _check_finite(source, model, dtype)
     if not getattr(model, "is_quantized", False):
         model = cast(model, getattr(torch, dtype)).to(device)
+    if dtype == "float64":
+        model.set_experts_implementation("eager")  # the others know no float64
     return Loaded(model.eval(), _tokenizer(source, folder, model), digest, folder)
 
 
@@ -346,8 +349,6 @@ def _weights(
     options: dict[str, Any] = {}
     if device != "cpu" and find_spec("accelerate") is not None:
         options["device_map"] = device  # straight onto it, not by way of the memory of the machine
-    if dtype == torch.float64:
-        options["experts_implementation"] = "eager"  # the others know no float64
     missing: list[str] = []
     for kind in kinds:
         try:
@@ -395,7 +396,7 @@ def _tokenizer(source: Source, folder: Path, model: PreTrainedModel) -> PreTrain
         reason = f"its tokenizer cannot be loaded: {_first_line(error)}{hint}"
         raise ModelError(f"model {source.spec}: {reason}") from error
     tokens, rows = id_count(tokenizer), _embedding_rows(model)
-    if sum(not _SPECIAL.fullmatch(token) for token in tokenizer.get_vocab()) < 3:  # made up without its files
+    if sum(not _SPECIAL.fullmatch(token) for token in tokenizer.get_vocab()) < 3:
         raise ModelError(
             f"model {source.spec}: its tokenizer has {tokens} tokens and all of them are special, so its vocabulary "
             "is not there; save the model's own tokenizer beside it with tokenizer.save_pretrained"

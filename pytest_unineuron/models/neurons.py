@@ -72,9 +72,16 @@ def find(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), on
     rejected: Counter[str] = Counter()
     found: list[Candidate] = []
     asked = [op for op in trace.linear() if not only or _is_called(projection(op), only)]
-    for op in asked:
+    taken: set[tuple[str, int]] = set()
+    # Of the experts in one tensor, that of most tokens speaks for all.
+    for op in sorted(asked, key=lambda op: -len(op.rows)):
+        shared = (op.operand.parameter, op.call) if op.operand and op.operand.parts > 1 else None
+        if shared in taken:
+            continue
         try:
             found.append(_candidate(trace, op))
+            if shared:
+                taken.add(shared)
         except Rejected as reason:
             rejected[str(reason)] += 1
         except (RuntimeError, AssertionError):  # autograd refuses: something was overwritten, or has no backward

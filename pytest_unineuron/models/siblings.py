@@ -69,8 +69,7 @@ class Siblings:
         self._parts()
         self._modules()
         self._number_experts()
-        places = sorted(self._sites, key=self._position)
-        return Plan(tuple(self._sites[place] for place in places))
+        return Plan(tuple(self._sites[place] for place in self._in_order()))
 
     def _executed(self) -> None:
         """Matmuls that ran but could not be told to read neurons, such as those of dead units."""
@@ -79,7 +78,8 @@ class Siblings:
             alike = template is not None and _name_of(op.module) == _name_of(template.down.module)
             if template is not None and alike and op.rows.shape[1] == template.width:
                 self._add(template, projection(op), op.call, op.block)
-                self._name(place, op)
+                if op.operand is None or op.operand.parameter != template.down.parameter:
+                    self._name(place, op)
 
     def _name(self, place: Place, op: Op) -> None:
         """Being alike does not make the activation the same: some models have a sparse one in some layers."""
@@ -98,7 +98,8 @@ class Siblings:
 
     def _parts(self) -> None:
         """Experts in one tensor, of which no token reached some."""
-        for site in list(self._sites.values()):
+        tensors = {(site.down.parameter, site.down.module, site.call): site for site in self._sites.values()}
+        for site in tensors.values():
             for part in range(site.down.parts):
                 self._add(site, replace(site.down, part=part), site.call)
 
@@ -130,7 +131,8 @@ class Siblings:
         old, new = like.down.parameter, down.parameter
         stack, _, layer = (block or moved(f"{like.stack}.{like.layer}", old, new)).rpartition(".")
         self._sites[place] = replace(
-            like, stack=stack, layer=int(layer) if layer.isdigit() else like.layer, down=down, call=call, seen=False,
+            like, stack=stack, layer=int(layer) if layer.isdigit() else like.layer, down=down, call=call,
+            seen=like.seen and new == old,
             up=tuple(self._rows_of(rows, like, down, call) for rows in like.up),
             norm=moved(like.norm, old, new), inner_norm=moved(like.inner_norm, old, new),
         )  # fmt: skip
@@ -149,7 +151,7 @@ class Siblings:
         """Where alike matmuls of one block shared the tokens between them, they are experts."""
         groups: dict[tuple[str, int, int, str], list[Place]] = {}
         for place, site in self._sites.items():
-            groups.setdefault((site.stack, site.layer, site.call, pattern(place[0])), []).append(place)
+            groups.setdefault(_group(place, site), []).append(place)
         for places in groups.values():
             if any(self._sites[place].rows == POOLED for place in places):
                 continue
@@ -159,13 +161,26 @@ class Siblings:
             for number, place in enumerate(sorted(places, key=_natural)):
                 self._sites[place] = replace(self._sites[place], expert=number)
 
-    def _position(self, place: Place) -> tuple[int, int]:
-        """Experts stand together, in the order of their numbers, where the first of them ran."""
-        site = self._sites[place]
-        like = [p for p, s in self._sites.items() if (s.stack, s.layer, s.call) == (site.stack, site.layer, site.call)
-                and pattern(p[0]) == pattern(place[0]) and p in self._order]  # fmt: skip
-        mine = self._order.get(place, 0) if site.expert is None else min(map(self._order.__getitem__, like), default=0)
-        return mine, site.expert or 0
+    def _in_order(self) -> list[Place]:
+        """As they ran; experts stand together, in the order of their numbers, where the first of them ran."""
+        first: dict[tuple[str, int, int, str], int] = {}
+        for place, site in self._sites.items():
+            if place in self._order:
+                group = _group(place, site)
+                first[group] = min(self._order[place], first.get(group, self._order[place]))
+
+        def position(place: Place) -> tuple[int, int]:
+            site = self._sites[place]
+            if site.expert is None and place in self._order:
+                return self._order[place], 0
+            return first.get(_group(place, site), 0), site.expert or 0
+
+        return sorted(self._sites, key=position)
+
+
+def _group(place: Place, site: Site) -> tuple[str, int, int, str]:
+    """What is alike in one block: the experts of a layer, for instance."""
+    return site.stack, site.layer, site.call, pattern(place[0])
 
 
 def _place(down: Projection, call: int) -> Place:

@@ -46,8 +46,12 @@ def parse(spec: str) -> Source:
         if name not in folders:
             raise ModelError(f"model {spec}: there is no such nano model; there are {_names(folders)}")
         return Source(spec, name, folder=folders[name])
-    path = Path(spec).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(spec).expanduser()
+        found = path.is_dir()
+    except (OSError, RuntimeError) as error:  # no such user, a name too long, a folder that may not be read
+        raise ModelError(f"model {spec}: there can be no such folder ({error}); give one with config.json") from None
+    if found:
         check_folder(spec, path)
         return Source(spec, path.resolve().name, folder=path)
     if path.is_file():

@@ -116,6 +116,18 @@ class Trace:
             self._reach[id(tensor)] = [self.ops[number] for number in sorted(found)]
         return self._reach[id(tensor)]
 
+    def read_by(self, op: Op) -> list[Op]:
+        """The later cuts that read what a cut returned, with nothing but cheap operations between them."""
+        return self._read_by.get(id(op), [])
+
+    @cached_property
+    def _read_by(self) -> dict[int, list[Op]]:
+        readers: dict[int, list[Op]] = {}
+        for op in self.ops:
+            for upstream in self.reached(op.rows):
+                readers.setdefault(id(upstream), []).append(op)
+        return readers
+
     @cached_property
     def _by_leaf(self) -> dict[int, int]:
         return {id(op.leaf): number for number, op in enumerate(self.ops)}

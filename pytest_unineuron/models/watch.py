@@ -106,14 +106,13 @@ def watched(
             return done
 
         handles = [part.register_forward_pre_hook(begin) for part in {model, core(model)}]
-        for projection in {use.of for use in wanted}:
-            if projection.whole:
-                path = projection.module
-                handles.append(modules[path].register_forward_hook(hook(path, projection)))
-            elif mode is not None and projection.module:
-                module = modules[projection.module]
-                handles.append(module.register_forward_pre_hook(mode.enter(projection.module)))
-                handles.append(module.register_forward_hook(mode.leave, always_call=True))
+        for projection in {use.of for use in wanted if use.of.whole}:
+            path = projection.module
+            handles.append(modules[path].register_forward_hook(hook(path, projection)))
+        for path in {use.of.module for use in wanted if not use.of.whole and use.of.module}:
+            assert mode is not None
+            handles.append(modules[path].register_forward_pre_hook(mode.enter(path)))
+            handles.append(modules[path].register_forward_hook(mode.leave, always_call=True))
         for handle in handles:
             stack.callback(handle.remove)
         if mode is not None:

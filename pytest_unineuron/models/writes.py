@@ -12,9 +12,6 @@ from pytest_unineuron.models.trace import LINEAR, NORM, Op, Trace
 if TYPE_CHECKING:
     from torch import nn
 
-AHEAD = 60
-"""How many cuts after a matmul are asked whether they read what it wrote: a block or two."""
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -45,11 +42,10 @@ def reading(trace: Trace, op: Op) -> Reading:
 def readers(trace: Trace, op: Op, model: nn.Module) -> tuple[str, ...]:
     """The norms that read what a matmul wrote, one of each class, and an empty name for anything else that does."""
     found: dict[str, str] = {}
-    for later in trace.ops[trace.ops.index(op) + 1 :]:
-        if op in trace.reached(later.rows):
-            evenly = later.rows.shape[1] == op.width and (found or _evenly(trace, op, later))
-            name = later.module if later.kind == NORM and evenly else ""
-            found.setdefault(type(model.get_submodule(name)).__name__ if name else "", name)
+    for later in trace.read_by(op):
+        evenly = later.rows.shape[1] == op.width and (found or _evenly(trace, op, later))
+        name = later.module if later.kind == NORM and evenly else ""
+        found.setdefault(type(model.get_submodule(name)).__name__ if name else "", name)
     if trace.output is not None and op in trace.reached(trace.output):
         found.setdefault("", "")
     return tuple(found.values())
@@ -78,10 +74,9 @@ def writing(trace: Trace, op: Op, reads: int, common: int) -> int:
 
 
 def _added(trace: Trace, op: Op, depth: int = 2) -> bool:
-    start = trace.ops.index(op) + 1
-    for later in trace.ops[start : start + AHEAD]:
+    for later in trace.read_by(op):
         x = later.rows
-        if x.shape[1] != op.width or later.kind not in (NORM, LINEAR) or op not in trace.reached(x):
+        if x.shape[1] != op.width or later.kind not in (NORM, LINEAR):
             continue
         column = op.width // 2
         depends = trace.depends(x[:, column].sum(), x)

@@ -159,7 +159,9 @@ def test_a_corpus_that_cannot_be_measured_is_never_a_pass(tmp_path, name, conten
 def test_every_trial_is_in_the_catalogue():
     """evals/README.md names every trial, and no trial that is not there."""
     catalogue = (EVALS / "README.md").read_text(encoding="utf-8")
-    functions = {n for path in EVALS.rglob("gt?_*/test_*.py") for n in re.findall(r"^def test_(\w+)", path.read_text(), re.M)}
+    functions = {
+        n for path in EVALS.rglob("gt?_*/test_*.py") for n in re.findall(r"^def test_(\w+)", path.read_text(), re.M)
+    }
     listed = set(re.findall(r"^\| `(\w+)`\*? \|", catalogue, re.MULTILINE))
     assert functions == listed
 

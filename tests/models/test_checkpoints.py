@@ -245,6 +245,10 @@ def test_neurons_are_found_in_every_precision(saved, architecture, dtype):
     assert all(".wo." in name for name in kept)
     assert bool(kept) == (architecture == "t5" and dtype == "float16")
     check.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+    fresh = load(parse(f"untrained:{found.folder}"), dtype=dtype)
+    assert {name for name, p in fresh.model.named_parameters() if p.dtype != getattr(torch, dtype)} == kept
+    ids = probe_ids(fresh)
+    run(fresh.model, ids, torch.ones_like(ids))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -300,6 +304,28 @@ def test_blocks_of_eight_bit_floats_are_turned_into_plain_weights(llama):
         assert torch.allclose(weight, plain[name], atol=0.07 * float(plain[name].abs().max()))
         assert not torch.equal(weight, plain[name])
     check.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+
+
+def test_blocks_of_four_bit_floats_are_turned_into_plain_weights(saved, tmp_path):
+    """Experts as gpt-oss has them: two values a byte, an exponent for every 32."""
+    pytest.importorskip("accelerate")
+    folder = shutil.copytree(saved("causal", "gpt_oss")[0], tmp_path / "packed")
+    names = {f"model.layers.{layer}.mlp.experts.{part}_proj" for layer in (0, 1) for part in ("gate_up", "down")}
+
+    def change(state):
+        for name in names:
+            experts, inputs, outputs = state.pop(name).shape
+            shape = (experts, outputs, inputs // 32)
+            state[f"{name}_blocks"] = torch.full((*shape, 16), 0x2A, dtype=torch.uint8)  # the codes of -1 and 1
+            state[f"{name}_scales"] = torch.full(shape, 124, dtype=torch.uint8)  # 2 ** (124 - 127)
+
+    restored(folder, change)
+    rewritten(folder / "config.json", quantization_config={"quant_method": "mxfp4", "modules_to_not_convert": []})
+    found = opened(folder)
+    for name in names:
+        weight = found.model.get_parameter(name)
+        assert weight.dtype == torch.float32
+        assert weight.unique().tolist() == [-0.125, 0.125]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def test_seeding_an_initialisation_leaves_the_world_alone(folder):
         ("./nowhere", "no such folder; give a folder with config.json, a hub id or nano:NAME"),
         ("what is this", "no such folder"),
         ("untrained:nano:gpt9", "there is no such nano model"),
+        ("~nobody-of-that-name/model", "there can be no such folder"),
+        ("a" * 5000, "there can be no such folder"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused_without_loading(spec, words):
