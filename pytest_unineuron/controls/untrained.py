@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.models.load import initialised
+from pytest_unineuron.models.load import cast, initialised
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the same configuration with the library's default initialisation, drawn from ``seed``."""
-    return initialised(type(model), model.config, seed).to(device=model.device, dtype=model.dtype).eval()
+    return cast(initialised(type(model), model.config, seed), model.dtype).to(model.device).eval()

@@ -10,10 +10,11 @@ import torch
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
 from pytest_unineuron.models.attention import Attention, Head, heads, output_projections
+from pytest_unineuron.models.cuts import NORM, Op, Trace
 from pytest_unineuron.models.neurons import find
 from pytest_unineuron.models.plan import Plan  # noqa: TC001 - its type is read when an anatomy is revived
 from pytest_unineuron.models.run import arguments
-from pytest_unineuron.models.trace import NORM, Op, Trace, trace
+from pytest_unineuron.models.trace import trace
 from pytest_unineuron.models.writes import reading
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_unineuron.models.cuts import LINEAR, MIX, Op, Trace, projection
 from pytest_unineuron.models.plan import Projection  # noqa: TC001 - its type is read when an anatomy is revived
-from pytest_unineuron.models.trace import LINEAR, MIX, Op, Trace, projection
 from pytest_unineuron.models.writes import Reading, reading
 
 if TYPE_CHECKING:

@@ -74,7 +74,8 @@ def replay(module: nn.Module, width: int, *, channels_first: bool = False) -> Li
 
 def _held(module: nn.Module, width: int, outputs: int) -> list[Tensor]:
     """The matrices a module holds that could be its own, [output, input]."""
-    own = [p.detach() for p in module.parameters(recurse=False) if p.dim() == 2 and p.is_floating_point()]
+    plain = [p for p in module.parameters(recurse=False) if type(p) is torch.nn.Parameter]
+    own = [p.detach() for p in plain if p.dim() == 2 and p.is_floating_point()]
     found = [matrix for matrix in own if matrix.shape == (outputs, width)]
     return found + [matrix.T for matrix in own if matrix.shape == (width, outputs)]
 

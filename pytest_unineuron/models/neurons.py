@@ -17,9 +17,9 @@ import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.act import curvature, name_activation
+from pytest_unineuron.models.cuts import EMBED, LINEAR, NORM, Op, Trace, projection
 from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, TOKENS, Plan, Projection, Rows, Site
 from pytest_unineuron.models.siblings import pattern, with_siblings
-from pytest_unineuron.models.trace import EMBED, LINEAR, NORM, Op, Trace, projection
 from pytest_unineuron.models.writes import readers, reading, writing
 
 if TYPE_CHECKING:

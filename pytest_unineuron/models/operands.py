@@ -56,13 +56,14 @@ class Operands:
 
     def __init__(self, model: nn.Module) -> None:
         spans: dict[int, tuple[int, str, int]] = {}
+        self._kept: dict[int, str] = {}
         named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
         for name, tensor in named:
             if not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
                 continue
-            try:
-                start = tensor.data_ptr()
-            except RuntimeError:  # a quantised tensor of its own kind has no memory to point at
+            start = _address(tensor)
+            if not start:
+                self._kept.setdefault(id(tensor), name)
                 continue
             spans.setdefault(start, (start + tensor.numel() * tensor.itemsize, name, tensor.numel()))
         self._starts = sorted(spans)
@@ -70,10 +71,10 @@ class Operands:
 
     def find(self, tensor: Tensor) -> Operand | None:
         """The parameter whose memory ``tensor`` lies in, or None for data."""
-        try:
-            start = tensor.data_ptr()
-        except RuntimeError:
-            return None
+        start = _address(tensor)
+        if not start:
+            name = self._kept.get(id(tensor))
+            return Operand(name) if name else None
         index = bisect_right(self._starts, start) - 1
         if index < 0:
             return None
@@ -132,6 +133,14 @@ class Operands:
             tensors = [a for a in (*_flat(args), *kwargs.values()) if isinstance(a, torch.Tensor)]
             return tuple(tensors[:2] if func in _LINEAR else tensors[-2:])
         return ()
+
+
+def _address(tensor: Tensor) -> int:
+    """Where a tensor lies in memory; 0 for one of a kind of its own, such as a quantised one, that does not say."""
+    try:
+        return int(tensor.data_ptr())
+    except RuntimeError:
+        return 0
 
 
 def _nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:

@@ -40,7 +40,8 @@ def run(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False) -> An
     takes = inspect.signature(running.forward).parameters
     flags = {"use_cache": False, "output_hidden_states": True}
     chosen = {name: value for name, value in flags.items() if name in takes or name == "output_hidden_states"}
-    with torch.inference_mode():
+    plain = all(type(p) is torch.nn.Parameter for p in running.parameters())
+    with torch.inference_mode() if plain else torch.no_grad():  # quantised tensors may know no inference mode
         return running(**arguments(running, ids, attended), **chosen)
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.models.act import name_activation
+from pytest_unineuron.models.cuts import projection
 from pytest_unineuron.models.plan import POOLED, Plan, Projection, Rows, Site
-from pytest_unineuron.models.trace import projection
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from pytest_unineuron.models.trace import Op, Trace
+    from pytest_unineuron.models.cuts import Op, Trace
 
 _NUMBER = re.compile(r"(?<=[._])\d+(?=[._]|$)")
 

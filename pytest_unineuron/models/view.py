@@ -130,8 +130,13 @@ class View:
 
     @cached_property
     def embedding(self) -> Tensor:
-        """W_E, [token, width], raw, without the padding rows beyond the tokenizer's vocabulary."""
-        weight: Tensor = self.loaded.model.get_input_embeddings().weight
+        """W_E, [token, width], raw, without the padding rows beyond the tokenizer's vocabulary.
+
+        Raises NotApplicable for a model that has several tables, or none.
+        """
+        weight = getattr(self.loaded.model.get_input_embeddings(), "weight", None)
+        if weight is None:
+            raise NotApplicable(f"{type(self.loaded.model).__name__} has no single table of embeddings")
         return _wide(weight.detach()[: self.loaded.vocabulary])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.models.trace import LINEAR, NORM, Op, Trace
+from pytest_unineuron.models.cuts import LINEAR, NORM, Op, Trace
 
 if TYPE_CHECKING:
     from torch import nn

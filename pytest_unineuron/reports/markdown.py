@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.checklist.criteria import CRITERIA
 from pytest_unineuron.reports.terminal import MARKS, assessment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_unineuron.reports.evidence import Evidence
 
 STAR = "\\*"
@@ -19,6 +21,18 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!])")
 def escape(text: object) -> str:
     """Text that Markdown shows as it is, on one line: names and messages can hold anything."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(text).split())).replace("&", "&amp;")
+
+
+def _model(name: str, facts: Mapping[str, Any]) -> str:
+    """A line on one model: what it is, how many neurons it has, and how well they were confirmed."""
+    checks = "; ".join(f"{identity} at {found['sites']} sites, {found['error']:.0e}"
+                       for identity, found in facts.get("verified", {}).items())  # fmt: skip
+    routed = ", ".join(f"{corpus} {share['median']:.2g}" for corpus, share in facts.get("routed", {}).items())
+    neurons = f"{facts.get('neurons', 0):,}" + (
+        f" (median share of tokens routed to an expert: {routed})" if routed else ""
+    )
+    cells = (name, facts.get("class", ""), f"{facts.get('parameters', 0):,}", neurons, checks)
+    return "| " + " | ".join(map(escape, cells)) + " |"
 
 
 def render(evidence: Evidence) -> str:
@@ -41,6 +55,10 @@ def render(evidence: Evidence) -> str:
             for record in records
             for subject in record.subjects
         ]
+    if evidence.models:
+        out += ["", "## Models", "", "| model | class | parameters | neurons | checked on load, largest error |",
+                "|---|---|---|---|---|"]  # fmt: skip
+        out += [_model(name, facts) for name, facts in evidence.models.items()]
     if evidence.findings:
         out += ["", "## Original findings", ""]
         out += [f"- {escape(name)}: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in facts.items())

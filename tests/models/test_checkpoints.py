@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -17,10 +18,12 @@ from transformers import PreTrainedTokenizerFast
 from pytest_unineuron.coverage.shrink import Entry
 from pytest_unineuron.coverage.shrink import tiny as tiny_of
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models import check
+from pytest_unineuron.models import check, fetch, weights
 from pytest_unineuron.models import load as loading
 from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.load import UNLIMITED, digest_of, load
+from pytest_unineuron.models.context import UNLIMITED
+from pytest_unineuron.models.files import digest_of
+from pytest_unineuron.models.load import load
 from pytest_unineuron.models.run import run
 from pytest_unineuron.models.source import parse
 from tests.models.tiny import build, tokenizer
@@ -220,10 +223,10 @@ def test_another_device_is_loaded_onto_directly(llama, monkeypatch):
         ),
     )
     opened(llama)
-    if loading.find_spec("accelerate") is not None:
+    if find_spec("accelerate") is not None:
         assert opened(llama, device="cpu:0").model.device.type == "cpu"
         assert asked == [None, "cpu:0"]
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
     opened(llama, device="cpu:0")
     assert asked[-1] is None
 
@@ -342,7 +345,7 @@ def test_blocks_of_four_bit_floats_are_turned_into_plain_weights(saved, tmp_path
 )
 def test_a_quantised_model_says_what_it_takes(llama, method, module, library):
     """Where the library for it is not installed."""
-    if loading.find_spec(module) is not None:
+    if find_spec(module) is not None:
         pytest.skip(f"{module} is installed")
     asked = {"quant_method": method, "bits": 4, "group_size": 128}
     asked |= {"load_in_4bit": True} if method == "bitsandbytes" else {}
@@ -474,7 +477,7 @@ def test_folders_that_hold_something_else(llama, tmp_path):
     with pytest.raises(ModelError, match="this is a file; give the folder that it is in"):
         opened(llama / "model.safetensors")
     (llama / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    if loading.find_spec("peft") is None:
+    if find_spec("peft") is None:
         with pytest.raises(ModelError, match=r"there is an adapter beside its weights .*pip install peft, or remove"):
             opened(llama)
     (llama / "config.json").unlink()
@@ -518,7 +521,7 @@ def test_what_the_hub_says_is_said_in_one_sentence(monkeypatch, error, words):
         assert (name, revision) == ("org/model", "v9")
         raise error
 
-    monkeypatch.setattr(loading, "snapshot_download", refuse)
+    monkeypatch.setattr(fetch, "snapshot_download", refuse)
     with pytest.raises(ModelError, match=f"^model org/model@v9: .*{words}"):
         load(parse("org/model@v9"))
 
@@ -531,7 +534,7 @@ def test_a_model_that_is_partly_cached_is_used_as_far_as_it_goes(monkeypatch, pi
         error.snapshot_path = str(pieces)
         raise error
 
-    monkeypatch.setattr(loading, "snapshot_download", partly)
+    monkeypatch.setattr(fetch, "snapshot_download", partly)
     assert load(parse("org/model")).digest
     next(pieces.glob("*00003*")).unlink()
     with pytest.raises(ModelError, match=r"not there \(model-00003-of-00006.safetensors\)"):
@@ -540,7 +543,7 @@ def test_a_model_that_is_partly_cached_is_used_as_far_as_it_goes(monkeypatch, pi
 
 def test_a_repository_that_is_no_model(monkeypatch, tmp_path):
     """As a folder that is none."""
-    monkeypatch.setattr(loading, "snapshot_download", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr(fetch, "snapshot_download", lambda *_, **__: str(tmp_path))
     with pytest.raises(ModelError, match=r"model org/model: the folder has no config\.json"):
         load(parse("org/model"))
 
@@ -552,5 +555,5 @@ def test_only_what_is_needed_is_fetched():
     files = ["config.json", "model-00001-of-00002.safetensors", "tokenizer.json", "merges.txt", "spm.model",
              "source.spm", "chat_template.jinja", "modeling_x.py", "pytorch_model.bin", "m.gguf",
              "consolidated.safetensors", "original/model.safetensors", "onnx/config.json"]  # fmt: skip
-    kept = filter_repo_objects(files, allow_patterns=loading.WANTED, ignore_patterns=loading.UNWANTED)
+    kept = filter_repo_objects(files, allow_patterns=fetch.WANTED, ignore_patterns=fetch.UNWANTED)
     assert list(kept) == files[:7]

@@ -14,8 +14,9 @@ from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.errors import CorpusError, ModelError
 from pytest_unineuron.models.anatomy import probe_ids
-from pytest_unineuron.models.load import Loaded, id_count, load
+from pytest_unineuron.models.load import Loaded, load
 from pytest_unineuron.models.source import parse
+from pytest_unineuron.models.tokenizer import id_count
 from tests.models.tiny import build
 
 SIZE = 300
