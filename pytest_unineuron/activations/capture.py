@@ -43,9 +43,9 @@ class Capture:
         for index, site in enumerate(plan.sites):
             self._downs.setdefault(Use(site.down, site.call), []).append(index)
             for factor, rows in enumerate(site.up):
-                last = rows.all[-1]
-                self._ups.setdefault(Use(last.of, last.call), []).append((index, factor))
-        summed = [rows for site in plan.sites for factor in site.up for rows in factor.all[:-1]]
+                for part in rows.all:
+                    self._ups.setdefault(Use(part.of, part.call), []).append((index, factor))
+        summed = [rows for site in plan.sites for factor in site.up for rows in factor.all if factor.also]
         self._summed = {Use(rows.of, rows.call) for rows in summed}
 
     @contextmanager
@@ -68,16 +68,20 @@ class Capture:
             self._parts[use] = y.clone()
         for index, factor in self._ups.get(use, ()):
             site = self._plan.sites[index]
-            self._hand_over((PRE, UP)[factor], index, site, self._factor(site, factor, y), tokens, x)
+            if (units := self._factor(site, factor, y)) is not None:
+                self._hand_over((PRE, UP)[factor], index, site, units, tokens, x)
         for index in self._downs.get(use, ()):
             self._hand_over(POST, index, self._plan.sites[index], x, tokens, x)
 
-    def _factor(self, site: Site, factor: int, y: Tensor) -> Tensor:
-        *before, last = site.up[factor].all
-        units = y[..., last.slice(site.width)]
-        for rows in before:
-            units = units + self._parts[Use(rows.of, rows.call)][..., rows.slice(site.width)]
-        return units
+    def _factor(self, site: Site, factor: int, y: Tensor) -> Tensor | None:
+        """A factor of the units of a site, once all that is added to it has run."""
+        rows = site.up[factor]
+        if not rows.also:
+            return y[..., rows.slice(site.width)]
+        parts = [self._parts.get(Use(part.of, part.call)) for part in rows.all]
+        found = [r.scale * part[..., r.slice(site.width)] for r, part in zip(rows.all, parts, strict=True)
+                 if part is not None]  # fmt: skip
+        return sum(found[1:], found[0]) if len(found) == len(parts) else None
 
     def _hand_over(self, where: str, index: int, site: Site, units: Tensor, tokens: Tensor | None, x: Tensor) -> None:
         units, tokens = by_token(site, units, tokens, self._shape)

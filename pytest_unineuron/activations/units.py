@@ -48,14 +48,14 @@ class Member:
         if kind == NEURONS:
             return [site.width for site in self.anatomy.plan.sites]
         if kind == DIMENSIONS:
-            return [self.anatomy.width]
+            return [self.anatomy.middle] if self.anatomy.middle else []
         return [a.heads * (a.dimension if kind == VALUES else 1) for a in self.anatomy.attentions]
 
     def layers(self, kind: str) -> list[int]:
         """The layer of every unit of a kind."""
         named = {
             NEURONS: self.anatomy.plan.layers,
-            DIMENSIONS: [0],
+            DIMENSIONS: [0] if self.anatomy.middle else [],
         }.get(kind, [a.layer for a in self.anatomy.attentions])
         return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
 

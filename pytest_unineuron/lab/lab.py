@@ -196,7 +196,7 @@ class Lab:
             found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)
             verified = check.verify(loaded.model, found.plan, ids)
         if not found.plan.recorded.sites:
-            raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read pooled positions, not tokens")
+            raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read other positions than the text's")
         return found, verified
 
     def verified(self, model: str) -> dict[str, Any]:
@@ -408,7 +408,7 @@ class Lab:
         anatomy = self.anatomy(model)
         widths = [site.width for site in anatomy.plan.sites]
         gated = [site.width for site in anatomy.plan.sites if site.gated]
-        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.width], UP: gated}
+        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle], UP: gated}
 
     def _last_tokens(self, model: str) -> NDArray[np.int64]:
         """The token each probe word is read at, [word]."""

@@ -10,10 +10,13 @@ import torch
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
 from pytest_unineuron.models.attention import Attention, Head, heads, output_projections
+from pytest_unineuron.models.configuration import text_configs
 from pytest_unineuron.models.cuts import NORM, Op, Trace
 from pytest_unineuron.models.neurons import find
+from pytest_unineuron.models.operands import pinned
 from pytest_unineuron.models.plan import Plan  # noqa: TC001 - its type is read when an anatomy is revived
-from pytest_unineuron.models.run import arguments
+from pytest_unineuron.models.rows import settled
+from pytest_unineuron.models.run import arguments, middle, run
 from pytest_unineuron.models.trace import trace
 from pytest_unineuron.models.writes import reading
 
@@ -30,8 +33,10 @@ TOKENS = 14
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Where things are in a model, by module path. ``width`` is that of the residual stream.
+    """Where things are in a model, by module path.
 
+    ``width`` is that of the residual stream where it ends, ``middle`` where half of the blocks have run, 0 if the
+    model does not show it.
     ``unembedding`` is empty for a model without one that reads ``final_norm`` directly; ``capped`` says that its
     logits are bent (a soft cap) before they are compared, so that a constant added to all would matter.
     ``heads`` is empty where attention does not show separate query and key projections, ``attentions`` where no
@@ -40,6 +45,7 @@ class Anatomy:
 
     plan: Plan
     width: int
+    middle: int
     unembedding: str
     final_norm: str
     capped: bool
@@ -85,16 +91,25 @@ def _one_thread() -> Iterator[None]:
 
 def _read_off(loaded: Loaded, seen: Trace, neurons: str) -> Anatomy:
     model = loaded.model
-    words = {value for value in model.config.get_text_config().to_dict().values() if isinstance(value, str)}
+    configs = [config.to_dict() for config in text_configs(model.config)]
+    words = {value for config in configs for value in config.values() if isinstance(value, str)}
     try:
         plan = find(seen, model, frozenset(words), only=neurons)
     except NeuronsNotFound as error:
         raise NeuronsNotFound(f"{type(model).__name__}: {error}") from None
-    by_parameter = {op.operand.parameter: op for op in seen.linear() if op.operand is not None}
-    width = by_parameter[plan.sites[0].down.parameter].width
     unembedding, final_norm = _unembedding(loaded, seen)
+    reads = [op.rows.shape[1] for op in seen.linear() if op.module == unembedding]
+    width = reads[-1] if unembedding and reads else plan.sites[-1].writes
     capped = bool(unembedding) and _bent(seen, unembedding)
-    return Anatomy(plan, width, unembedding, final_norm, capped, heads(seen), output_projections(seen))
+    return Anatomy(settled(model, plan, probe_ids(loaded)), width, _middle(loaded), unembedding, final_norm, capped,
+                   heads(seen), output_projections(seen))  # fmt: skip
+
+
+def _middle(loaded: Loaded) -> int:
+    ids = probe_ids(loaded)
+    with pinned(loaded.model):
+        stream = middle(run(loaded.model, ids, torch.ones_like(ids)))
+    return stream.shape[-1] if stream is not None and stream.shape[:2] == ids.shape else 0
 
 
 def _unembedding(loaded: Loaded, seen: Trace) -> tuple[str, str]:

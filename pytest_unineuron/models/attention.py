@@ -61,7 +61,7 @@ class Attention:
 class Mixing:
     """One attention as it ran: query, key and value are [head, token, dimension], keys perhaps fewer heads.
 
-    ``op`` made what the heads return, ``scores`` the scores if they were made apart.
+    ``op`` made what the heads return.
     """
 
     op: Op

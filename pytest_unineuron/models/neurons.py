@@ -18,7 +18,7 @@ import torch
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.act import curvature, name_activation
 from pytest_unineuron.models.cuts import EMBED, LINEAR, NORM, Op, Trace, projection
-from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, TOKENS, Plan, Projection, Rows, Site
+from pytest_unineuron.models.plan import PADDED, POOLED, SEQUENCE_FIRST, TOKENS, Plan, Projection, Rows, Site
 from pytest_unineuron.models.siblings import pattern, with_siblings
 from pytest_unineuron.models.writes import readers, reading, writing
 
@@ -37,18 +37,22 @@ class Rejected(Exception):  # noqa: N818 - it reads as the sentence it is
 
 @dataclass(eq=False)
 class Factor:
-    """One coordinate per unit of the output of ``op``; ``slopes`` [token, column] are by how much a unit moves."""
+    """One coordinate per unit of the output of ``op``; ``slopes`` [token, column] are by how much a unit moves.
+
+    ``also`` are summands of the same factor, each ``scale`` times.
+    """
 
     op: Op
     stride: int
     offset: int
     slopes: Tensor
     also: list[Factor] = field(default_factory=list)
+    scale: float = 1.0
 
     def values(self, units: int) -> Tensor:
         """The factor of every unit, [token, unit]."""
         rows = slice(self.offset, self.offset + self.stride * units, self.stride)
-        return self.op.out[:, rows] + sum(other.values(units) for other in self.also)
+        return self.op.out[:, rows] + sum(other.scale * other.values(units) for other in self.also)
 
 
 @dataclass(eq=False)
@@ -237,6 +241,8 @@ def _grouped(factors: list[Factor]) -> list[Factor]:
                 groups[groups.index(main)] = wide
                 wide.also = [*main.also, *factor.also, narrow]
                 narrow.also = []
+                for summand in wide.also:
+                    summand.scale = _ratio(summand.slopes, wide.slopes)
                 break
         else:
             groups.append(factor)
@@ -248,6 +254,11 @@ def _proportional(a: Tensor, b: Tensor) -> bool:
         return False
     a, b = a.double().flatten(), b.double().flatten()
     return bool((a * b).sum().abs() >= (1 - 1e-6) * a.norm() * b.norm())
+
+
+def _ratio(a: Tensor, b: Tensor) -> float:
+    a, b = a.double().flatten(), b.double().flatten()
+    return round(float((a @ b) / (b @ b)), 6)
 
 
 def _same_input(one: Factor, two: Factor) -> bool:
@@ -270,6 +281,7 @@ def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset
         layer=int(digits) if digits else 0,
         width=units,
         reads=main.op.rows.shape[1],
+        writes=op.width,
         down=projection(op),
         up=tuple(_rows(f) for f in (main, *others)),
         norm=read.norm,
@@ -285,7 +297,7 @@ def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset
 
 def _rows(factor: Factor) -> Rows:
     op = factor.op
-    return Rows(projection(op), factor.stride, factor.offset, op.call, tuple(map(_rows, factor.also)))
+    return Rows(projection(op), factor.stride, factor.offset, op.call, tuple(map(_rows, factor.also)), factor.scale)
 
 
 def _meaning_of_rows(op: Op, tokens: int) -> str:
@@ -293,6 +305,6 @@ def _meaning_of_rows(op: Op, tokens: int) -> str:
     shape = op.input.shape
     if len(shape) == 3 and shape[:2] == (tokens, 1):
         return SEQUENCE_FIRST
-    if len(shape) == 3 and shape[0] == 1 and shape[1] < tokens:
-        return POOLED
+    if len(shape) == 3 and shape[0] == 1 and shape[1] != tokens:
+        return POOLED if shape[1] < tokens else PADDED
     return TOKENS

@@ -81,9 +81,9 @@ class Operands:
         end, name, size = self._spans[index]
         if start >= end:
             return None
-        if not tensor.numel() or size % tensor.numel():
-            return Operand(name)
         offset = (start - self._starts[index]) // tensor.itemsize
+        if not tensor.numel() or size % tensor.numel() or offset % tensor.numel():
+            return Operand(f"{name}[{offset}:{offset + tensor.numel()}]" if tensor.numel() < size else name)
         return Operand(name, offset // tensor.numel(), size // tensor.numel())
 
     def product(

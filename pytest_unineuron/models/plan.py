@@ -8,9 +8,10 @@ PLAIN, SEPARATE, FUSED, INTERLEAVED = "plain", "gate and up", "fused gate, up", 
 """Layouts of what a unit reads: one projection, two, or two halves or alternate rows of one."""
 
 
-TOKENS, SEQUENCE_FIRST, POOLED = "tokens", "tokens, sequence first", "not tokens"
-"""What the rows of a layer's activations are: the tokens of one text after the other, the first tokens of all
-texts before the second ones, or something else, such as pooled or latent positions."""
+TOKENS, PADDED, SEQUENCE_FIRST, POOLED = "tokens", "tokens and padding", "tokens, sequence first", "not tokens"
+"""What the rows of a layer's activations are: the tokens of one text after the other, the same with more rows after
+those of each text, the first tokens of all texts before the second ones, or something else, such as pooled or
+latent positions."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Projection:
 class Rows:
     """Which outputs of a projection the units read: unit j reads row ``stride * j + offset``.
 
-    ``call`` counts how often the projection ran before in the pass; ``also`` is added, as by an adapter.
+    ``call`` counts how often the projection ran before in the pass; ``also`` is added, as by an adapter, each
+    ``scale`` times.
     """
 
     of: Projection
@@ -52,6 +54,7 @@ class Rows:
     offset: int = 0
     call: int = 0
     also: tuple[Rows, ...] = ()
+    scale: float = 1.0
 
     @property
     def all(self) -> tuple[Rows, ...]:
@@ -65,8 +68,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Site:
-    """One neuron layer: ``width`` units that the projection ``down`` reads, made of ``reads`` features.
+    """One neuron layer: ``width`` units that the projection ``down`` reads.
 
+    They are made of ``reads`` features, and ``writes`` features are made of them.
     ``up`` has the pre-activation first; a gated layer has the other factor second. ``norm`` is the module whose
     output the layer reads, or empty; ``obstacle`` says why none can be folded; ``inner_norm`` is one between the
     units and ``down``. ``readers`` are norms that read what the layer writes, one of each class, and an empty name
@@ -81,6 +85,7 @@ class Site:
     layer: int
     width: int
     reads: int
+    writes: int
     down: Projection
     up: tuple[Rows, ...]
     norm: str = ""

@@ -1,4 +1,7 @@
-"""Where things are in a model, remembered: models of one configuration have one anatomy, whatever their weights."""
+"""Where things are in a model, remembered: models of one configuration and shape almost always have one anatomy.
+
+Where weights make a difference, as units do that are never on, the checks on load notice, and it is looked for again.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,19 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.load import Loaded
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when what is found, or how it is written down, changes."""
 
 
 def key(loaded: Loaded, neurons: str = "") -> str:
-    """What an anatomy depends on: configuration, class, libraries, and the pattern that overrides discovery."""
+    """What an anatomy depends on: configuration, class, parameters, libraries, and any pattern for neurons."""
     config = loaded.model.config.to_dict()
     config.pop("_name_or_path", None)
     config.pop("dtype", None)
     versions = [version(name) for name in ("torch", "transformers")]
-    told = json.dumps([FORMAT, type(loaded.model).__name__, config, versions, neurons], sort_keys=True, default=str)
+    shapes = [(name, list(parameter.shape)) for name, parameter in loaded.model.named_parameters()]
+    kind = type(loaded.model).__name__
+    told = json.dumps([FORMAT, kind, config, shapes, versions, neurons], sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 

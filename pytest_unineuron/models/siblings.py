@@ -59,6 +59,8 @@ class Siblings:
         self._ops = {_place(projection(op), op.call): op for op in trace.linear()}
         self._order = {place: number for number, place in enumerate(self._ops)}
         self._parameters = dict(model.named_parameters())
+        self._names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        self._names |= {place[0] for place in self._ops}
         self._rows = max((len(op.rows) for op in trace.linear()), default=0)
         self._templates = {pattern(site.down.parameter): site for site in reversed(found)}
         self._sites = {_place(site.down, site.call): site for site in found}
@@ -87,7 +89,7 @@ class Siblings:
         values = []
         for factor in site.up:
             ups = [(self._ops.get(_place(r.of, r.call)), r) for r in factor.all]
-            parts = [up.out[:, r.slice(site.width)] for up, r in ups if up is not None]
+            parts = [r.scale * up.out[:, r.slice(site.width)] for up, r in ups if up is not None]
             if len(parts) < len(ups):
                 return
             values.append(torch.stack(parts).sum(dim=0))
@@ -129,11 +131,14 @@ class Siblings:
         if place in self._sites:
             return
         old, new = like.down.parameter, down.parameter
+        ups = tuple(self._rows_of(rows, like, down, call) for rows in like.up)
+        if not all(rows.of.parameter in self._names for factor in ups for rows in factor.all):
+            return  # alike in name only
         stack, _, layer = (block or moved(f"{like.stack}.{like.layer}", old, new)).rpartition(".")
         self._sites[place] = replace(
             like, stack=stack, layer=int(layer) if layer.isdigit() else like.layer, down=down, call=call,
             seen=like.seen and new == old,
-            up=tuple(self._rows_of(rows, like, down, call) for rows in like.up),
+            up=ups,
             norm=moved(like.norm, old, new), inner_norm=moved(like.inner_norm, old, new),
         )  # fmt: skip
 

@@ -235,14 +235,15 @@ def _same(a: Tensor, b: Tensor) -> bool:
 def _frozen(model: nn.Module) -> Iterator[None]:
     """Parameters without gradients and dropout off, put back afterwards."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    mode = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         model.requires_grad_(False)
         yield
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-        model.train(mode)
+        for module, mode in modes:
+            module.training = mode
 
 
 def _flat(output: Any) -> tuple[Any, ...]:

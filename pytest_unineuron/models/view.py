@@ -99,7 +99,7 @@ class View:
 
     def centres(self, site: Site) -> bool:
         """Whether all that reads what a layer writes subtracts its mean, so that it may be left out."""
-        norms = [self.norm(path, self.anatomy.width) for path in site.readers if path]
+        norms = [self.norm(path, site.writes) for path in site.readers if path]
         return "" not in site.readers and bool(norms) and all(norm is not None and norm.centres for norm in norms)
 
     @property

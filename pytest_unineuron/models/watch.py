@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_unineuron.errors import ModelError
+from pytest_unineuron.errors import ModelError, NeuronsNotFound
 from pytest_unineuron.models.operands import Operand, Operands, pinned
 from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, Plan, Projection, Site
 from pytest_unineuron.models.run import core
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-_PLACING = ("index_", "scatter", "masked_scatter", "select_scatter", "slice_scatter")
+_PLACING = ("index_add", "index_copy", "index_put", "index_fill", "scatter", "masked_scatter", "select_scatter",
+            "slice_scatter")  # fmt: skip
 """Functions that put rows into those of their first argument: what comes out has the first's rows."""
 
 
@@ -81,6 +82,8 @@ def watched(
     wanted = set(uses(plan))
     routed = any(site.expert is not None for site in plan.sites)
     modules = dict(model.named_modules())
+    if absent := sorted({use.of.module for use in wanted} - set(modules)):
+        raise NeuronsNotFound(f"{type(model).__name__} has no {absent[0]}: this is the plan of another model")
     with ExitStack() as stack:
         mode = None
         if routed or not all(use.of.whole for use in wanted):
@@ -105,16 +108,15 @@ def watched(
 
             return done
 
-        handles = [part.register_forward_pre_hook(begin) for part in {model, core(model)}]
+        for part in {model, core(model)}:
+            stack.callback(part.register_forward_pre_hook(begin).remove)
         for projection in {use.of for use in wanted if use.of.whole}:
             path = projection.module
-            handles.append(modules[path].register_forward_hook(hook(path, projection)))
+            stack.callback(modules[path].register_forward_hook(hook(path, projection)).remove)
         for path in {use.of.module for use in wanted if not use.of.whole and use.of.module}:
             assert mode is not None
-            handles.append(modules[path].register_forward_pre_hook(mode.enter(path)))
-            handles.append(modules[path].register_forward_hook(mode.leave, always_call=True))
-        for handle in handles:
-            stack.callback(handle.remove)
+            stack.callback(modules[path].register_forward_pre_hook(mode.enter(path)).remove)
+            stack.callback(modules[path].register_forward_hook(mode.leave, always_call=True).remove)
         if mode is not None:
             stack.enter_context(mode)
         yield
@@ -201,8 +203,12 @@ class _Mode(TorchFunctionMode):
     def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Tensor) -> None:
         """Rows that were picked out keep the numbers of their tokens through whatever keeps their count."""
         name = getattr(func, "__name__", "")
-        if name == "__getitem__":
-            base, index = args
+        if name in ("__getitem__", "index_select"):
+            base, index = (args[0], args[1]) if name == "__getitem__" else (args[0], args[2])
+            if name == "index_select" and args[1] not in (0, -base.dim()):
+                return
+            if self._find(base) is not None:  # picked out of a table, not out of the tokens
+                return
             known = self._rows.get(base)
             if known is None and not _picks(index):
                 return

@@ -25,7 +25,7 @@ def escape(text: object) -> str:
 
 def _model(name: str, facts: Mapping[str, Any]) -> str:
     """A line on one model: what it is, how many neurons it has, and how well they were confirmed."""
-    checks = "; ".join(f"{identity} at {found['sites']} sites, {found['error']:.0e}"
+    checks = "; ".join(f"{identity} at {found['sites']} of {found['of']} sites, {found['error']:.0e}"
                        for identity, found in facts.get("verified", {}).items())  # fmt: skip
     routed = ", ".join(f"{corpus} {share['median']:.2g}" for corpus, share in facts.get("routed", {}).items())
     neurons = f"{facts.get('neurons', 0):,}" + (

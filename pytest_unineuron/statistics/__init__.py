@@ -42,7 +42,7 @@ class Sum(Protocol):
 
     @classmethod
     def beside(cls, parts: Sequence[Self]) -> Self:
-        """The units of all parts, one after the other, over the same tokens."""
+        """The units of all parts, one after the other; experts' are over tokens of their own."""
         ...
 
 

@@ -45,5 +45,5 @@ class Extremes:
 
     @classmethod
     def beside(cls, parts: Sequence[Self]) -> Self:
-        """The units of all parts, one after the other, over the same tokens."""
+        """The units of all parts, one after the other."""
         return cls(torch.cat([p.values for p in parts], dim=1), torch.cat([p.tokens for p in parts], dim=1))

@@ -1,0 +1,197 @@
+"""What a reviewer found that would have passed in silence: each is right now, or refused."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.units import DIMENSIONS, Member
+from pytest_unineuron.coverage.examine import _Tokens
+from pytest_unineuron.coverage.shrink import Entry, tiny
+from pytest_unineuron.errors import NeuronsNotFound, NotApplicable
+from pytest_unineuron.models.anatomy import dissect, probe_ids
+from pytest_unineuron.models.check import ALONE, verify
+from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.matrix import replay
+from pytest_unineuron.models.plan import POOLED
+from pytest_unineuron.models.plans import Plans, key
+from pytest_unineuron.models.view import View
+from pytest_unineuron.statistics import PRE
+from tests.models.tiny import build
+
+
+def loaded(model):
+    return Loaded(model, _Tokens(), "", None)
+
+
+class Adapted(nn.Module):
+    """A linear with a low-rank adapter, as PEFT has it: scaled, after the base or before it."""
+
+    def __init__(self, base, scale, first):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.base, self.scale, self.first = base, scale, first
+        self.a, self.b = nn.Linear(base.in_features, 4, bias=False), nn.Linear(4, base.out_features, bias=False)
+        for weight in (self.a.weight, self.b.weight):
+            weight.data = torch.randn(weight.shape, generator=generator)
+
+    def forward(self, x):
+        if self.first:
+            low = self.b(self.a(x))
+            return self.base(x) + self.scale * low
+        return self.base(x) + self.scale * self.b(self.a(x))
+
+
+def adapted(scale, first=False):
+    model = build("llama")
+    for layer in model.model.layers:
+        layer.mlp.gate_proj = Adapted(layer.mlp.gate_proj, scale, first)
+    return model
+
+
+@pytest.mark.parametrize(("scale", "first"), [(1.0, False), (2.0, False), (-1.0, False), (2.0, True)])
+def test_the_pre_activation_has_the_adapter_in_it(scale, first):
+    """Scaled as it is, whichever of the two runs first; the activation is named, so the identity holds."""
+    model = loaded(adapted(scale, first))
+    anatomy = dissect(model)
+    assert {site.activation for site in anatomy.plan.sites} == {"silu"}
+    verify(model.model, anatomy.plan, probe_ids(model, rows=2))
+    got, ids = {}, probe_ids(model)
+    read = []
+    handle = model.model.model.layers[1].mlp.gate_proj.register_forward_hook(lambda m, a, y: read.append(y))
+    with caught(model.model, anatomy.plan, lambda s, i, v, t: got.setdefault((s, i), v.clone())) as capture:
+        capture.forward(ids, torch.ones_like(ids))
+    handle.remove()
+    torch.testing.assert_close(got[PRE, 1], read[0][0], rtol=1e-4, atol=1e-4)
+    with pytest.raises(NotApplicable, match="adapters are added to what it reads"):
+        _ = View(model, anatomy).sites
+
+
+def test_an_adapter_is_not_the_base_model(tmp_path):
+    """One configuration, two sets of parameters: neither is taken for the other."""
+    base, with_adapter = loaded(build("llama")), loaded(adapted(2.0))
+    assert key(base) != key(with_adapter)
+    plans = Plans(tmp_path)
+    plans.anatomy(with_adapter)
+    assert plans.anatomy(base)[1] is False
+
+
+def test_rows_in_front_of_the_text_are_not_the_text():
+    """CPM-Ant puts a prompt there: its layers are found, and not recorded."""
+    plan = dissect(loaded(tiny(Entry("causal", "cpmant")))).plan
+    assert {site.rows for site in plan.sites} == {POOLED}
+    assert not plan.recorded.sites
+
+
+class Turned(nn.Module):
+    """Lays a batch out position by position before its MLP, which nothing but the order of rows betrays."""
+
+    def __init__(self, mlp):
+        super().__init__()
+        self.mlp = mlp
+
+    def forward(self, x):
+        rows, positions, width = x.shape
+        return self.mlp(x.transpose(0, 1).reshape(-1, width)).view(positions, rows, width).transpose(0, 1)
+
+
+@pytest.mark.parametrize("sink", [1.0, 1000.0])
+def test_rows_in_another_order_are_noticed(sink):
+    """Also where one token is a thousand times larger than all others."""
+    model = build("gpt2")
+    for block in model.transformer.h:
+        block.mlp = Turned(block.mlp)
+    with torch.no_grad():
+        model.transformer.wpe.weight[0] *= sink
+    found = loaded(model)
+    with pytest.raises(NeuronsNotFound, match=ALONE):
+        verify(model, dissect(found).plan, probe_ids(found, rows=2))
+
+
+class Doubled(nn.Linear):
+    """Multiplies by twice what it holds."""
+
+    def forward(self, x):
+        return functional.linear(x, 2 * self.weight, self.bias)
+
+
+@pytest.mark.parametrize("width", [64, 768, 1024])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_matrix_is_read_as_it_acts(width, dtype):
+    """Square ones stored either way, and one that is not what the module holds, in every precision."""
+    from transformers.pytorch_utils import Conv1D
+
+    torch.manual_seed(width)
+    for module in (nn.Linear(width, width), Conv1D(width, width), Doubled(width, width)):
+        nn.init.normal_(module.weight)
+        module.to(dtype)
+        found = replay(module, width).weight.float()
+        x = torch.randn(5, width).to(dtype)
+        with torch.no_grad():
+            true = (module(x) - module(torch.zeros_like(x))).float()
+        torch.testing.assert_close(x.float() @ found.T, true, rtol=0, atol=0.05 * float(true.abs().max()))
+
+
+class Shifted(nn.Module):
+    """A linear whose bias has another name."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.weight, self.offset = linear.weight, nn.Parameter(torch.ones(linear.out_features))
+
+    def forward(self, x):
+        return x @ self.weight.T + self.offset
+
+
+def test_a_bias_may_have_any_name():
+    """It is there if zeros do not give zeros."""
+    model = build("llama")
+    for layer in model.model.layers:
+        layer.mlp.gate_proj = Shifted(layer.mlp.gate_proj)
+    found = loaded(model)
+    anatomy = dissect(found)
+    verify(model, anatomy.plan, probe_ids(found, rows=2))
+    assert all(bool((bias == 1).all()) for bias in View(found, anatomy).raw_biases)
+
+
+def test_stacks_may_have_different_widths():
+    """An encoder of 32 and a decoder of 24: every weight in its own width, and the stream where it is read."""
+    config = AutoConfig.for_model("t5gemma")
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+             "vocab_size": 203, "layer_types": None, "dropout_rate": 0.0}  # fmt: skip
+    kind = type(config.encoder)
+    config.encoder = kind(hidden_size=32, intermediate_size=96, **sizes)
+    config.decoder = kind(
+        hidden_size=24, intermediate_size=80, cross_attention_hidden_size=32, is_decoder=True, **sizes
+    )
+    config.vocab_size = 203
+    torch.manual_seed(0)
+    found = loaded(AutoModelForSeq2SeqLM.from_config(config).eval())
+    anatomy = dissect(found)
+    assert [(site.reads, site.width, site.writes) for site in anatomy.plan.sites] == [(32, 96, 32)] * 2 + [
+        (24, 80, 24)
+    ] * 2
+    view = View(found, anatomy)
+    assert [site.write.shape for site in view.sites] == [(96, 32)] * 2 + [(80, 24)] * 2
+    assert Member(found.model, anatomy).sizes(DIMENSIONS) == [24]
+    if anatomy.unembedding:
+        assert view.unembedding.shape == (203, 24)
+
+
+def test_a_plan_of_another_model_leaves_nothing_behind():
+    """A sentence, and no hook."""
+    model = loaded(build("llama"))
+    plan = dissect(loaded(adapted(2.0))).plan
+    with pytest.raises(NeuronsNotFound, match=r"LlamaForCausalLM has no .*: this is the plan of another model"):
+        verify(model.model, plan, probe_ids(model, rows=2))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
+
+
+def test_what_was_in_training_mode_stays_there():
+    """Module by module."""
+    model = build("gpt2")
+    model.transformer.h[0].train()
+    dissect(loaded(model))
+    assert [block.training for block in model.transformer.h] == [True, False]
