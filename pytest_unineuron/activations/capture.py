@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.plan import Plan, Site
 
-Receiver = "Callable[[str, int, Tensor, Tensor | None], None]"
-"""Called with a site, the number of the layer in the plan, the activations [token, unit], and the number of each
-row's token in the batch, row after row; None where the rows are all tokens in order."""
+    Receiver = Callable[[str, int, Tensor, Tensor | None], None]
+    """Called with a site, the number of the layer in the plan, the activations [token, unit], and the number of each
+    row's token in the batch, row after row; None where the rows are all tokens in order."""
 
 
 class Capture:
@@ -30,9 +30,7 @@ class Capture:
     the site UP. An expert's neuron is only seen at the tokens that were routed to it.
     """
 
-    def __init__(
-        self, model: nn.Module, plan: Plan, receive: Callable[[str, int, Tensor, Tensor | None], None]
-    ) -> None:
+    def __init__(self, model: nn.Module, plan: Plan, receive: Receiver) -> None:
         self.model = model
         self._plan = plan
         self._receive = receive
@@ -93,9 +91,7 @@ class Capture:
 
 
 @contextmanager
-def caught(
-    model: nn.Module, plan: Plan, receive: Callable[[str, int, Tensor, Tensor | None], None]
-) -> Iterator[Capture]:
+def caught(model: nn.Module, plan: Plan, receive: Receiver) -> Iterator[Capture]:
     """While open, every pass made with the capture's ``forward`` hands activations to ``receive``."""
     with Capture(model, plan, receive).open() as capture:
         yield capture

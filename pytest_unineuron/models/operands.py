@@ -95,12 +95,12 @@ class Operands:
     ) -> Product | None:
         """What a function multiplies by a parameter; None if it does not. ``operand`` says what is a parameter."""
         if func in _LINEAR:
-            given, weight = _nth(args, kwargs, 0, "input"), _nth(args, kwargs, 1, "weight")
+            given, weight = nth(args, kwargs, 0, "input"), nth(args, kwargs, 1, "weight")
             found = operand(weight)
             bias = operand(args[2] if len(args) > 2 else kwargs.get("bias"))
             return Product(given, found, "", weight.stride(-1) != 1, bias.parameter if bias else "") if found else None
         if func in _CONVOLUTIONS:
-            given, weight = _nth(args, kwargs, 0, "input"), _nth(args, kwargs, 1, "weight")
+            given, weight = nth(args, kwargs, 0, "input"), nth(args, kwargs, 1, "weight")
             found = operand(weight)
             single = all(size == 1 for size in weight.shape[2:]) and given.dim() == 3
             return Product(given, found, "channels") if found and single else None
@@ -108,9 +108,9 @@ class Operands:
         if func in _ADDED:
             bias = operand(args[0])
             names = ("batch1", "batch2") if func in (torch.baddbmm, torch.Tensor.baddbmm) else ("mat1", "mat2")
-            tensors = [_nth(args, kwargs, i, name) for i, name in enumerate(names, 1)]
+            tensors = [nth(args, kwargs, i, name) for i, name in enumerate(names, 1)]
         elif func in _MATMULS:
-            tensors = [a for a in _flat(args) if isinstance(a, torch.Tensor)]
+            tensors = [a for a in _items(args) if isinstance(a, torch.Tensor)]
         else:
             return None
         if len(tensors) != 2:
@@ -128,9 +128,9 @@ class Operands:
     def mixing(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
         """What a function mixes over tokens: the factors of a product of data with data, or what is convolved."""
         if func in _CONVOLUTIONS:
-            return (_nth(args, kwargs, 0, "input"),)
+            return (nth(args, kwargs, 0, "input"),)
         if func in _MATMULS or func in _ADDED or func in _LINEAR:
-            tensors = [a for a in (*_flat(args), *kwargs.values()) if isinstance(a, torch.Tensor)]
+            tensors = [a for a in (*_items(args), *kwargs.values()) if isinstance(a, torch.Tensor)]
             return tuple(tensors[:2] if func in _LINEAR else tensors[-2:])
         return ()
 
@@ -143,11 +143,12 @@ def _address(tensor: Tensor) -> int:
         return 0
 
 
-def _nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:
+def nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:
+    """An argument of a torch function, however it was passed."""
     return args[index] if len(args) > index else kwargs[name]
 
 
-def _flat(args: tuple[Any, ...]) -> list[Any]:
+def _items(args: tuple[Any, ...]) -> list[Any]:
     return [item for a in args for item in (a if isinstance(a, (tuple, list)) else (a,))]
 
 

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_unineuron.models.cuts import EMBED, LINEAR, MIX, NORM, Op, Trace
-from pytest_unineuron.models.operands import Operand, Operands, Product, pinned
+from pytest_unineuron.models.operands import Operand, Operands, Product, nth, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ class _Cutter(TorchFunctionMode):
         if func is functional.embedding:
             return self.cut(EMBED, result, result)
         if func is functional.scaled_dot_product_attention:
-            parts = tuple(_nth(args, kwargs, i, name) for i, name in enumerate(("query", "key", "value")))
+            parts = tuple(nth(args, kwargs, i, name) for i, name in enumerate(("query", "key", "value")))
             return self.cut(MIX, parts[0], result, parts=parts)
         if mixed := self.operands.mixing(func, args, kwargs):
             return self.cut(MIX, mixed[0], result, parts=mixed)
@@ -142,10 +142,6 @@ class _Cutter(TorchFunctionMode):
                     with_bias: Tensor = op.leaf.clone()
                     return with_bias
         return None
-
-
-def _nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:
-    return args[index] if len(args) > index else kwargs[name]
 
 
 @contextmanager
@@ -246,7 +242,7 @@ def _frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _flat(output: Any) -> tuple[Any, ...]:
+def _values(output: Any) -> tuple[Any, ...]:
     if isinstance(output, dict):
         return tuple(output.values())
     return output if isinstance(output, tuple) else (output,)
@@ -260,5 +256,5 @@ def trace(model: nn.Module, inputs: dict[str, Tensor]) -> Trace:
         model.eval()
         with cutter:
             output = model(**inputs)
-    found.output = next((value for value in _flat(output) if isinstance(value, torch.Tensor)), None)
+    found.output = next((value for value in _values(output) if isinstance(value, torch.Tensor)), None)
     return found

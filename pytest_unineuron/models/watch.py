@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    Receiver = Callable[["Use", Tensor, Tensor, Tensor | None], None]
+    """Called with what ran, its input and output, features last, and the number of the token of each row; None where
+    the rows are all tokens in order."""
+
 
 _PLACING = ("index_add", "index_copy", "index_put", "index_fill", "scatter", "masked_scatter", "select_scatter",
             "slice_scatter")  # fmt: skip
@@ -35,11 +39,6 @@ class Use(NamedTuple):
 
     of: Projection
     call: int = 0
-
-
-Receiver = "Callable[[Use, Tensor, Tensor, Tensor | None], None]"
-"""Called with what ran, its input and output, features last, and the number of the token of each row; None where
-the rows are all tokens in order."""
 
 
 def uses(plan: Plan) -> list[Use]:
@@ -71,9 +70,7 @@ def by_token(
 
 
 @contextmanager
-def watched(
-    model: nn.Module, plan: Plan, receive: Callable[[Use, Tensor, Tensor, Tensor | None], None]
-) -> Iterator[None]:
+def watched(model: nn.Module, plan: Plan, receive: Receiver) -> Iterator[None]:
     """While open, a forward pass hands what the projections of a plan read and return to ``receive``.
 
     The results of the model are the same to the bit, except that experts run one after the other ("eager")
@@ -125,7 +122,7 @@ def watched(
 class _Mode(TorchFunctionMode):
     """Sees products with parameters that are no modules, and follows rows to the tokens they came from."""
 
-    def __init__(self, model: nn.Module, wanted: set[Use], receive: Any) -> None:
+    def __init__(self, model: nn.Module, wanted: set[Use], receive: Receiver) -> None:
         super().__init__()
         self._operands = Operands(model)
         self._parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
