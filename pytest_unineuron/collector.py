@@ -69,7 +69,7 @@ class Collector:
             known = self._corpora.setdefault(event["label"], {**event["facts"], "tokens": {}})
             known["tokens"][event["model"]] = event["tokens"]
         elif event["kind"] == "routed":
-            self._models[event["model"]].setdefault("routed", {})[event["corpus"]] = event["share"]
+            self._models.setdefault(event["model"], {}).setdefault("routed", {})[event["corpus"]] = event["share"]
         else:
             self._passes += 1
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,15 +19,13 @@ from pytest_unineuron.activations.universality import match
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.errors import ModelError, NeuronsNotFound, NotApplicable, OptionError
+from pytest_unineuron.errors import ModelError, NotApplicable
+from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.models import Models
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS, Universality
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
-from pytest_unineuron.models import check
-from pytest_unineuron.models.anatomy import Anatomy, probe_ids
-from pytest_unineuron.models.load import Loaded, load
-from pytest_unineuron.models.plans import Plans
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
 from pytest_unineuron.models.view import View
@@ -45,32 +42,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.corpora.corpus import Corpus
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.options import Settings
-
-KEPT = 0.4
-"""Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """Which version of a model is measured: the model itself, or one draw of a control."""
-
-    model: str
-    control: str = ""
-    draw: int = 1
-
-    @property
-    def seed(self) -> int:
-        """The seed of the draw: the same in every process and for every model."""
-        return zlib.crc32(f"{self.control}.{self.draw}".encode())
-
-    def replaces(self, what: str) -> bool:
-        """Whether this is what the arm's control replaces, such as the weights: one of the words of ``controls``."""
-        return bool(self.control) and controls.CONTROLS[self.control].replaces == what
-
-    @property
-    def read(self) -> Arm:
-        """The arm whose activations are read: other labels change none."""
-        return Arm(self.model) if self.replaces(controls.LABELS) else self
 
 
 class Lab:
@@ -100,10 +71,7 @@ class Lab:
         self._sources = dict(models)
         self._corpora = corpora
         self._progress = progress
-        self._models: OrderedDict[Arm, Loaded] = OrderedDict()
-        self._plans = Plans(folder)
-        self._verified: dict[str, check.Verified] = {}
-        self._broken: dict[str, ModelError] = {}
+        self._models = Models(settings, self._sources, self.events.append, folder)
         self._matched: dict[tuple[Arm, str], Universality] = {}
         self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()
         self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
@@ -112,97 +80,7 @@ class Lab:
         transformers.logging.disable_progress_bar()
         self.corpus = cache(self._corpus)
         self.blocks = cache(self._blocks)
-        self.anatomy = cache(self._anatomy)
-
-    # -- models ------------------------------------------------------------------------------------------
-
-    @cached_property
-    def device(self) -> str:
-        """Where models run. Raises OptionError for a device that is not there."""
-        asked = self.settings.device
-        if asked == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            torch.zeros(1, device=asked)
-        except (RuntimeError, AssertionError) as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
-        return asked
-
-    def loaded(self, arm: Arm) -> Loaded:
-        """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is.
-
-        Raises ModelError; what could not be loaded once is not tried again.
-        """
-        if not arm.replaces(controls.MODEL):
-            arm = Arm(arm.model)
-        if arm.model in self._broken:
-            raise self._broken[arm.model]
-        if arm in self._models:
-            self._models.move_to_end(arm)
-            return self._models[arm]
-        if arm.control:
-            subject = self.loaded(Arm(arm.model))
-            twin = controls.CONTROLS[arm.control].function()(subject.model, arm.seed)
-            made = replace(subject, model=twin, digest="")
-        else:
-            try:
-                source = self._sources[arm.model]
-                # Untrained models of different names are different draws.
-                seed = zlib.crc32(source.spec.encode())
-                made = load(source, dtype=self.settings.dtype, device=self.device, seed=seed)
-            except ModelError as error:
-                self._broken[arm.model] = error
-                raise
-        self._models[arm] = made
-        while len(self._models) > 2 and self._bytes() > KEPT * _free_memory():
-            self._models.popitem(last=False)
-        return made
-
-    def _bytes(self) -> int:
-        return sum(m.parameters * m.model.dtype.itemsize for m in self._models.values())
-
-    def _anatomy(self, model: str) -> Anatomy:
-        """The anatomy of a model, found once and checked; its control arms share it."""
-        loaded = self.loaded(Arm(model))
-        try:
-            found, verified = self._found(loaded)
-        except ModelError as error:
-            self._broken[model] = type(error)(f"model {self._sources[model].spec}: {error}")
-            raise self._broken[model] from None
-        self._verified[model] = verified
-        facts = {
-            "spec": self._sources[model].spec,
-            "class": type(loaded.model).__name__,
-            "parameters": loaded.parameters,
-            "weights_sha256": loaded.digest or None,
-            "dtype": self.settings.dtype,
-            "neurons": found.plan.neurons,
-            "sites": [str(site) for site in found.plan.sites],
-            "verified": verified.facts(),
-        }
-        self.events.append({"kind": "model", "label": model, "facts": facts})
-        return replace(found, plan=found.plan.recorded)
-
-    def _found(self, loaded: Loaded) -> tuple[Anatomy, check.Verified]:
-        """Where things are in a model, and how well that was confirmed. Raises NeuronsNotFound."""
-        ids = probe_ids(loaded, rows=2)
-        found, remembered = self._plans.anatomy(loaded, self.settings.neurons)
-        try:
-            verified = check.verify(loaded.model, found.plan, ids)
-        except ModelError:
-            if not remembered:
-                raise
-            found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)
-            verified = check.verify(loaded.model, found.plan, ids)
-        if not found.plan.recorded.sites:
-            raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read other positions than the text's")
-        return found, verified
-
-    def verified(self, model: str) -> dict[str, Any]:
-        """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
-        self.anatomy(model)
-        return self._verified[model].facts()
+        self.loaded, self.anatomy, self.verified = self._models.loaded, self._models.anatomy, self._models.verified
 
     def view(self, arm: Arm) -> View:
         """The weights of an arm, read as units."""
@@ -387,7 +265,7 @@ class Lab:
 
     @property
     def _batch(self) -> int:
-        return self.settings.batch or (1024 if self.device == "cpu" else 32_768)
+        return self.settings.batch or (1024 if self._models.device == "cpu" else 32_768)
 
     def _note_pass(self, arm: Arm, corpus: str) -> None:
         self.events.append({"kind": "pass", "model": arm.model, "corpus": corpus,
@@ -422,13 +300,3 @@ def _cores() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _free_memory() -> int:
-    """Free memory in bytes, as well as the platform tells."""
-    import os
-
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 4 * 2**30

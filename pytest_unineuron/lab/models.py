@@ -1,0 +1,148 @@
+"""The models of a run: loaded once, dissected once, kept as long as there is room."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from dataclasses import replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_unineuron import controls
+from pytest_unineuron.errors import ModelError, NeuronsNotFound, OptionError
+from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.models import check
+from pytest_unineuron.models.anatomy import Anatomy, probe_ids
+from pytest_unineuron.models.load import Loaded, load
+from pytest_unineuron.models.plans import Plans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from pytest_unineuron.models.source import Source
+    from pytest_unineuron.options import Settings
+
+KEPT = 0.4
+"""Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
+
+
+class Models:
+    """Models by arm, and where things are in them by model.
+
+    ``sources`` maps labels to what they stand for and may grow. ``note`` hears the facts of every model that was
+    loaded and checked. ``folder`` is where to remember, by configuration, where the neurons are.
+    """
+
+    def __init__(
+        self, settings: Settings, sources: Mapping[str, Source], note: Callable[[dict[str, Any]], None],
+        folder: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self._sources = sources
+        self._note = note
+        self._models: OrderedDict[Arm, Loaded] = OrderedDict()
+        self._plans = Plans(folder)
+        self._verified: dict[str, check.Verified] = {}
+        self._broken: dict[str, ModelError] = {}
+        self.anatomy = cache(self._anatomy)
+
+    @cached_property
+    def device(self) -> str:
+        """Where models run. Raises OptionError for a device that is not there."""
+        asked = self.settings.device
+        if asked == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.zeros(1, device=asked)
+        except (RuntimeError, AssertionError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
+        return asked
+
+    def loaded(self, arm: Arm) -> Loaded:
+        """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is.
+
+        Raises ModelError; what could not be loaded once is not tried again.
+        """
+        if not arm.replaces(controls.MODEL):
+            arm = Arm(arm.model)
+        if arm.model in self._broken:
+            raise self._broken[arm.model]
+        if arm in self._models:
+            self._models.move_to_end(arm)
+            return self._models[arm]
+        if arm.control:
+            subject = self.loaded(Arm(arm.model))
+            twin = controls.CONTROLS[arm.control].function()(subject.model, arm.seed)
+            made = replace(subject, model=twin, digest="")
+        else:
+            try:
+                source = self._sources[arm.model]
+                # Untrained models of different names are different draws.
+                seed = zlib.crc32(source.spec.encode())
+                made = load(source, dtype=self.settings.dtype, device=self.device, seed=seed)
+            except ModelError as error:
+                self._broken[arm.model] = error
+                raise
+        self._models[arm] = made
+        while len(self._models) > 2 and self._bytes() > KEPT * _free_memory():
+            self._models.popitem(last=False)
+        return made
+
+    def _bytes(self) -> int:
+        return sum(m.parameters * m.model.dtype.itemsize for m in self._models.values())
+
+    def _anatomy(self, model: str) -> Anatomy:
+        """The anatomy of a model, found once and checked; its control arms share it."""
+        loaded = self.loaded(Arm(model))
+        try:
+            found, verified = self._found(loaded)
+        except ModelError as error:
+            self._broken[model] = type(error)(f"model {self._sources[model].spec}: {error}")
+            raise self._broken[model] from None
+        self._verified[model] = verified
+        facts = {
+            "spec": self._sources[model].spec,
+            "class": type(loaded.model).__name__,
+            "parameters": loaded.parameters,
+            "weights_sha256": loaded.digest or None,
+            "dtype": self.settings.dtype,
+            "neurons": found.plan.recorded.neurons,
+            "sites": [str(site) for site in found.plan.sites],
+            "verified": verified.facts(),
+        }
+        self._note({"kind": "model", "label": model, "facts": facts})
+        return replace(found, plan=found.plan.recorded)
+
+    def _found(self, loaded: Loaded) -> tuple[Anatomy, check.Verified]:
+        """Where things are in a model, and how well that was confirmed. Raises NeuronsNotFound."""
+        ids = probe_ids(loaded, rows=2)
+        found, remembered = self._plans.anatomy(loaded, self.settings.neurons)
+        try:
+            verified = check.verify(loaded.model, found.plan, ids)
+        except ModelError:
+            if not remembered:
+                raise
+            found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)
+            verified = check.verify(loaded.model, found.plan, ids)
+        if not found.plan.recorded.sites:
+            raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read other positions than the text's")
+        return found, verified
+
+    def verified(self, model: str) -> dict[str, Any]:
+        """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
+        self.anatomy(model)
+        return self._verified[model].facts()
+
+
+def _free_memory() -> int:
+    """Free memory in bytes, as well as the platform tells."""
+    import os
+
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 4 * 2**30
