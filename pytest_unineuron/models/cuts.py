@@ -70,7 +70,7 @@ class Trace:
     tokens: int = 0
     ops: list[Op] = field(default_factory=list)
     output: Tensor | None = None
-    _reach: dict[int, list[Op]] = field(default_factory=dict)
+    _reach: dict[int, tuple[Tensor, list[Op]]] = field(default_factory=dict)
 
     def depends(self, scalar: Tensor, of: Tensor) -> dict[Op, Tensor]:
         """The cuts a number made of ``of`` depends on directly, each with the gradient, shaped [token, feature]."""
@@ -99,8 +99,9 @@ class Trace:
                     if after is not None and after not in seen:
                         seen.add(after)
                         stack.append(after)
-            self._reach[id(tensor)] = [self.ops[number] for number in sorted(found)]
-        return self._reach[id(tensor)]
+            # The tensor is kept too, lest another one be given its id.
+            self._reach[id(tensor)] = tensor, [self.ops[number] for number in sorted(found)]
+        return self._reach[id(tensor)][1]
 
     def read_by(self, op: Op) -> list[Op]:
         """The later cuts that read what a cut returned, with nothing but cheap operations between them."""
