@@ -56,10 +56,10 @@ def activation(name: str) -> nn.Module | None:
     return function if not list(function.parameters()) else None
 
 
-def curvature(units: Tensor, leaf: Tensor, offset: int) -> float:
-    """The largest second derivative of the first unit [token, unit] by one coordinate of a cut."""
-    (slope,) = torch.autograd.grad(units[:, 0].sum(), leaf, create_graph=True, allow_unused=True)
+def curvature(units: Tensor, leaf: Tensor, rows: slice) -> float:
+    """The largest second derivative of any unit [token, unit] by its own of the ``rows`` of a cut."""
+    (slope,) = torch.autograd.grad(units.sum(), leaf, create_graph=True, allow_unused=True)
     if slope is None or not slope.requires_grad:
         return 0.0
-    (bend,) = torch.autograd.grad(slope[..., offset].sum(), leaf, retain_graph=True, allow_unused=True)
-    return 0.0 if bend is None else float(bend[..., offset].abs().max())
+    (bend,) = torch.autograd.grad(slope[..., rows].sum(), leaf, retain_graph=True, allow_unused=True)
+    return 0.0 if bend is None else float(bend[..., rows].abs().max())

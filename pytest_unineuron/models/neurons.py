@@ -49,10 +49,13 @@ class Factor:
     also: list[Factor] = field(default_factory=list)
     scale: float = 1.0
 
+    def rows(self, units: int) -> slice:
+        """The rows of so many units in what ``op`` returns."""
+        return slice(self.offset, self.offset + self.stride * units, self.stride)
+
     def values(self, units: int) -> Tensor:
         """The factor of every unit, [token, unit]."""
-        rows = slice(self.offset, self.offset + self.stride * units, self.stride)
-        return self.op.out[:, rows] + sum(other.scale * other.values(units) for other in self.also)
+        return self.op.out[:, self.rows(units)] + sum(other.scale * other.values(units) for other in self.also)
 
 
 @dataclass(eq=False)
@@ -271,7 +274,7 @@ def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset
     values = [factor.values(units) for factor in factors]
     activation, first = name_activation(candidate.rows.detach(), values, named, scaled=candidate.scaled)
     if not activation and len(factors) == 2:
-        first = max((0, 1), key=lambda i: curvature(candidate.rows, factors[i].op.leaf, factors[i].offset))
+        first = max((0, 1), key=lambda i: curvature(candidate.rows, factors[i].op.leaf, factors[i].rows(units)))
     main, *others = [factors[first], *(f for i, f in enumerate(factors) if i != first)]
     read = reading(trace, main.op)
     obstacle = "adapters are added to what it reads" if any(f.also for f in factors) else read.obstacle

@@ -195,3 +195,26 @@ def test_what_was_in_training_mode_stays_there():
     model.transformer.h[0].train()
     dissect(loaded(model))
     assert [block.training for block in model.transformer.h] == [True, False]
+
+
+class Cubed(nn.Module):
+    """A gated MLP with an activation that has no name, and whose other factor runs first."""
+
+    def __init__(self, mlp):
+        super().__init__()
+        self.up_proj, self.gate_proj, self.down_proj = mlp.up_proj, mlp.gate_proj, mlp.down_proj
+        with torch.no_grad():
+            self.gate_proj.weight[0] = 0  # the first unit is never on
+
+    def forward(self, x):
+        up = self.up_proj(x)
+        return self.down_proj(up * self.gate_proj(x).tanh() ** 3)
+
+
+def test_the_gate_is_the_factor_that_bends():
+    """Without a name for the activation, whichever runs first, and though the first unit is dead."""
+    model = build("llama")
+    for layer in model.model.layers:
+        layer.mlp = Cubed(layer.mlp)
+    sites = dissect(loaded(model)).plan.sites
+    assert {(site.activation, site.up[0].of.module.rpartition(".")[2]) for site in sites} == {("", "gate_proj")}
