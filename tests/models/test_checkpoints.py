@@ -334,7 +334,7 @@ def test_blocks_of_four_bit_floats_are_turned_into_plain_weights(saved, tmp_path
 @pytest.mark.parametrize(
     ("method", "module", "library"),
     [
-        ("bitsandbytes", "bitsandbytes", "pip install -U bitsandbytes"),
+        ("bitsandbytes", "bitsandbytes", "pip install (-U bitsandbytes|'accelerate)"),
         ("gptq", "gptqmodel", "pip install (optimum|gptqmodel)"),
         ("awq", "gptqmodel", "pip install gptqmodel"),
         ("quanto", "optimum", "pip install optimum-quanto"),
