@@ -75,7 +75,7 @@ def dissect(loaded: Loaded, neurons: str = "") -> Anatomy:
         reason = (str(error).splitlines() or [""])[0]
         raise ModelError(f"{type(model).__name__} does not run on token ids alone: {reason}") from error
     with _one_thread():
-        return _read_off(loaded, seen, neurons)
+        return _read_off(loaded, seen, ids, neurons)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _read_off(loaded: Loaded, seen: Trace, neurons: str) -> Anatomy:
+def _read_off(loaded: Loaded, seen: Trace, ids: Tensor, neurons: str) -> Anatomy:
     model = loaded.model
     configs = [config.to_dict() for config in text_configs(model.config)]
     words = {value for config in configs for value in config.values() if isinstance(value, str)}
@@ -101,12 +101,11 @@ def _read_off(loaded: Loaded, seen: Trace, neurons: str) -> Anatomy:
     reads = [op.rows.shape[1] for op in seen.linear() if op.module == unembedding]
     width = reads[-1] if unembedding and reads else plan.sites[-1].writes
     capped = bool(unembedding) and _bent(seen, unembedding)
-    return Anatomy(settled(model, plan, probe_ids(loaded)), width, _middle(loaded), unembedding, final_norm, capped,
+    return Anatomy(settled(model, plan, ids), width, _middle(loaded, ids), unembedding, final_norm, capped,
                    heads(seen), output_projections(seen))  # fmt: skip
 
 
-def _middle(loaded: Loaded) -> int:
-    ids = probe_ids(loaded)
+def _middle(loaded: Loaded, ids: Tensor) -> int:
     with pinned(loaded.model):
         stream = middle(run(loaded.model, ids, torch.ones_like(ids)))
     return stream.shape[-1] if stream is not None and stream.shape[:2] == ids.shape else 0

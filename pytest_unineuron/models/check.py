@@ -50,7 +50,6 @@ class Verified:
     """
 
     sites: int
-
     limit: float = TOLERANCE
     errors: dict[str, float] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
@@ -117,7 +116,10 @@ def verify(model: Any, plan: Plan, ids: Tensor, *, whole: bool = False) -> Verif
             apart = torch.cat([_dense(of.get(site), ids.shape[1], values) for of in alone])
             _aligned(site, apart, _dense(values, ids.numel(), values), found)
     changed = [site for site in _first_and_last(plan) if site in both]
-    if changed and not any(_moves(model, site, both[site], ids, whole=whole) for site in changed):
+    if not changed:
+        return found
+    before = run(model, ids, torch.ones_like(ids), whole=whole)[0]
+    if all(torch.equal(_without(model, site, both[site], ids, whole=whole), before) for site in changed):
         raise NeuronsNotFound(
             f"{changed[0]}: zeroing the neuron that writes most does not move the output of the model"
         )
@@ -133,8 +135,8 @@ def _first_and_last(plan: Plan) -> list[Site]:
     return [site for sites in stacks.values() for site in dict.fromkeys((sites[0], sites[-1]))]
 
 
-def _moves(model: Any, site: Site, values: Values, ids: Tensor, *, whole: bool) -> bool:
-    """Whether zeroing the neuron that writes most moves the output."""
+def _without(model: Any, site: Site, values: Values, ids: Tensor, *, whole: bool) -> Tensor:
+    """What the model returns while the neuron that writes most is zero."""
     written = values.units.abs().amax(dim=0) * matrix(model, site.down, site.width).weight.norm(dim=0)
     strongest = int(written.argmax())
 
@@ -143,13 +145,12 @@ def _moves(model: Any, site: Site, values: Values, ids: Tensor, *, whole: bool) 
         changed[..., strongest] = 0
         return (changed, *args[1:])
 
-    before = run(model, ids, torch.ones_like(ids), whole=whole)[0]
     handle = model.get_submodule(site.down.module).register_forward_pre_hook(hook)
     try:
-        after = run(model, ids, torch.ones_like(ids), whole=whole)[0]
+        returned: Tensor = run(model, ids, torch.ones_like(ids), whole=whole)[0]
     finally:
         handle.remove()
-    return not torch.equal(before, after)
+    return returned
 
 
 def _dense(values: Values | None, count: int, like: Values) -> Tensor:

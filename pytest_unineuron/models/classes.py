@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import transformers
 
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.refusal import own_code
+from pytest_unineuron.models.run import TEXT_INPUTS, takes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from pytest_unineuron.models.source import Source
-
-TEXT_INPUTS = ("input_ids", "decoder_input_ids", "inputs")
 
 
 def model_classes(source: Source, folder: Path, config: PretrainedConfig) -> list[Any]:
@@ -48,6 +46,6 @@ def _modules(folder: Path) -> list[Path]:
 
 
 def _reading_text(source: Source, kind: Any) -> Any:
-    if not any(name in inspect.signature(kind.forward).parameters for name in TEXT_INPUTS):
+    if takes(kind.forward).isdisjoint(TEXT_INPUTS):
         raise ModelError(f"model {source.spec}: {kind.__name__} reads no text; name a language model")
     return kind

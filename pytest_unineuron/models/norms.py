@@ -20,13 +20,12 @@ _SCALE = 1e4
 class Norm:
     """``gain * normal(x) + shift``, both [width]. ``centres`` is True for a LayerNorm, False for an RMSNorm.
 
-    ``scales`` is False for a norm in name only, that leaves the length of its input as it is.
+    For a norm in name only, that leaves the length of its input as it is, ``normal(x)`` is x.
     """
 
     gain: Tensor
     shift: Tensor
     centres: bool
-    scales: bool = True
 
     def normal(self, normed: Tensor) -> Tensor:
         """What the norm returned, [..., width], before gain and shift; 0 where there is no gain."""
@@ -47,10 +46,10 @@ def probe(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
         shift = _ask(norm, torch.zeros_like(signs)[None])[0]
         answer, answers = _ask(norm, _SCALE * signs[None])[0], _ask(norm, _SCALE * (noise + 1))
         found = []
-        for normal, centres, scales in ((_layer, True, True), (_rms, False, True), (_nothing, False, False)):
+        for normal, centres in ((_layer, True), (_rms, False), (_nothing, False)):
             gain = (answer - shift) / normal(_SCALE * signs[None])[0]
             error = (gain * normal(_SCALE * (noise + 1)) + shift - answers).abs().max()
-            found.append((float(error), Norm(gain.detach(), shift.detach(), centres, scales)))
+            found.append((float(error), Norm(gain.detach(), shift.detach(), centres)))
     least, best = min(found, key=lambda pair: pair[0])
     limit = 1e-3 if signs.dtype in (torch.float32, torch.float64) else 5e-2
     if not least <= limit * float(answers.abs().max()):

@@ -76,9 +76,8 @@ class Site:
     units and ``down``. ``readers`` are norms that read what the layer writes, one of each class, and an empty name
     if anything else does. ``activation`` is its name in transformers, or empty if none reproduces it. ``call``
     counts how often the same weights were used before in one pass, ``expert`` is the number of an expert or None,
-    and ``scaled`` says that units carry their token's routing weight. ``seen`` is False for a layer known only by
-    its likeness to one that was seen at work. ``rows`` says what the rows of its activations are, one of the words
-    above.
+    and ``scaled`` says that units carry their token's routing weight. ``rows`` says what the rows of its activations
+    are, one of the words above.
     """
 
     stack: str
@@ -96,7 +95,6 @@ class Site:
     inner_norm: str = ""
     readers: tuple[str, ...] = ()
     scaled: bool = False
-    seen: bool = True
     rows: str = TOKENS
 
     @property

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.load import Loaded
 
-FORMAT = 2
+FORMAT = 3
 """Goes up when what is found, or how it is written down, changes."""
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+
+TEXT_INPUTS = ("input_ids", "decoder_input_ids", "inputs")
+"""What models call the tokens they read."""
+
+
+@cache
+def takes(forward: Callable[..., Any]) -> frozenset[str]:
+    """The names of what the forward method of a class can be given."""
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def core(model: Any) -> Any:
@@ -21,15 +34,15 @@ def arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
 
     A decoder that reads an encoder is given the same text, so that both stacks have an activation at every token.
     """
-    takes = inspect.signature(model.forward).parameters
+    known = takes(type(model).forward)
     device = getattr(model, "device", ids.device)
     ids, attended = ids.to(device), attended.to(device)
-    names = [name for name in ("input_ids", "decoder_input_ids", "inputs") if name in takes]
+    names = [name for name in TEXT_INPUTS if name in known]
     if "input_ids" in names and "inputs" in names:
         names.remove("inputs")
     given = dict.fromkeys(names or ["input_ids"], ids)
     masks = ("attention_mask", "decoder_attention_mask")
-    given.update({name: attended for name in masks if name in takes and name.replace("attention_mask", "input_ids") in
+    given.update({name: attended for name in masks if name in known and name.replace("attention_mask", "input_ids") in
                   (*given, "input_ids")})  # fmt: skip
     return given
 
@@ -37,9 +50,9 @@ def arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
 def run(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False) -> Any:
     """One forward pass, without the head unless ``whole``, under inference mode. Returns what the model does."""
     running = model if whole else core(model)
-    takes = inspect.signature(running.forward).parameters
+    known = takes(type(running).forward)
     flags = {"use_cache": False, "output_hidden_states": True}
-    chosen = {name: value for name, value in flags.items() if name in takes or name == "output_hidden_states"}
+    chosen = {name: value for name, value in flags.items() if name in known or name == "output_hidden_states"}
     plain = all(type(p) is torch.nn.Parameter for p in running.parameters())
     with torch.inference_mode() if plain else torch.no_grad():  # quantised tensors may know no inference mode
         return running(**arguments(running, ids, attended), **chosen)

@@ -137,7 +137,6 @@ class Siblings:
         stack, _, layer = (block or moved(f"{like.stack}.{like.layer}", old, new)).rpartition(".")
         self._sites[place] = replace(
             like, stack=stack, layer=int(layer) if layer.isdigit() else like.layer, down=down, call=call,
-            seen=like.seen and new == old,
             up=ups,
             norm=moved(like.norm, old, new), inner_norm=moved(like.inner_norm, old, new),
         )  # fmt: skip

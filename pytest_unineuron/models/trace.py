@@ -51,7 +51,6 @@ class _Cutter(TorchFunctionMode):
         if getattr(func, "__name__", "") in _SHAPES:
             return result
         if not isinstance(result, torch.Tensor) or not result.is_floating_point():
-            self._taint(args, result)
             return result
         product = self.operands.product(func, args, kwargs, self.operand)
         if product is not None:
@@ -90,9 +89,9 @@ class _Cutter(TorchFunctionMode):
             return None
         return self._copies.get(tensor) or self.operands.find(tensor)
 
-    def _taint(self, args: tuple[Any, ...], result: Any) -> None:
+    def _taint(self, args: tuple[Any, ...], result: Tensor) -> None:
         """What is made of parameters alone is a copy of the first of them."""
-        if not isinstance(result, torch.Tensor) or not result.is_floating_point() or result.requires_grad:
+        if result.requires_grad:
             return
         tensors = [a for a in args if isinstance(a, torch.Tensor) and a.is_floating_point()]
         found = [self.operand(a) for a in tensors]

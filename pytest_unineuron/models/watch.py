@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
-from pytest_unineuron.models.operands import Operand, Operands, pinned
+from pytest_unineuron.models.operands import Operand, Operands, Product, pinned
 from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, Plan, Projection, Site
 from pytest_unineuron.models.run import core
 
@@ -87,7 +87,6 @@ def watched(model: nn.Module, plan: Plan, receive: Receiver) -> Iterator[None]:
             mode = _Mode(model, wanted, receive)
             stack.enter_context(pinned(model))
         counts: dict[str, int] = {}
-        stack.callback(counts.clear)
 
         def begin(*_: Any) -> None:
             counts.clear()
@@ -172,7 +171,7 @@ class _Mode(TorchFunctionMode):
     def _find(self, tensor: Any) -> Operand | None:
         return self._operands.find(tensor) if isinstance(tensor, torch.Tensor) else None
 
-    def _product(self, product: Any, result: Tensor) -> None:
+    def _product(self, product: Product, result: Tensor) -> None:
         given, operand, layout = product.given, product.operand, product.layout
         module = self._running[-1] if self._running else ""
         if layout == "parts":
@@ -189,13 +188,9 @@ class _Mode(TorchFunctionMode):
         call = self._counts[module, operand] = self._counts.get((module, operand), -1) + 1
         use = self._wanted.get((module, operand, call))
         if use is not None:
-            self._receive(use, x, y if not self._added(use) else y + self._bias(use, y), rows)
-
-    def _added(self, use: Use) -> bool:
-        return bool(use.of.bias) and use.of.bias_after
-
-    def _bias(self, use: Use, y: Tensor) -> Tensor:
-        return self._parameters[use.of.bias].reshape(-1, y.shape[-1])[use.of.part if use.of.parts > 1 else 0]
+            if use.of.bias_after:
+                y = y + self._parameters[use.of.bias].reshape(-1, y.shape[-1])[use.of.part if use.of.parts > 1 else 0]
+            self._receive(use, x, y, rows)
 
     def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Tensor) -> None:
         """Rows that were picked out keep the numbers of their tokens through whatever keeps their count."""
