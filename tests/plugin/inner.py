@@ -8,6 +8,10 @@ import pytest
 from pytest_unineuron import measure
 """
 
+BLOCKED = ("cacheprovider", "randomly", "hypothesispytest", "rerunfailures", "timeout")
+"""Plugins that inner runs do without unless ``-p NAME`` asks for one: no test depends on what is installed, and
+hypothesis takes longer to be imported than most inner runs take."""
+
 
 @dataclass
 class Run:
@@ -54,8 +58,9 @@ class Inner:
         return self
 
     def run(self, *args, subprocess=False):
-        """Run pytest on everything written. Plugins of the outer environment that would interfere are off."""
-        command = ["-p", "no:cacheprovider", "-p", "no:randomly", *map(str, args)]
+        """Run pytest on everything written, without the plugins in ``BLOCKED``."""
+        given = [*map(str, args)]
+        command = [part for name in BLOCKED if name not in given for part in ("-p", f"no:{name}")] + given
         run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
         result = run(*command)
         out = self.path / "evaluation"

@@ -29,7 +29,7 @@ def mamba(tiny):
 def counted(trials, folder, pattern):
     return trials.write(MEASURES).run(
         "--unineuron-fail-on=never", "--unineuron-controls=none", "--unineuron-tokens=600",
-        f"--unineuron-model={folder}", f"--unineuron-neurons={pattern}", subprocess=True,
+        f"--unineuron-model={folder}", f"--unineuron-neurons={pattern}",
     )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_a_path_that_holds_no_neurons_is_an_error(folder, trials):
 
 def test_every_model_is_checked_in_an_item_of_its_own(folder, trials):
     """It is no trial: it is reported by pytest alone, and runs with or without any."""
-    alone = trials.write(CHECKS).run(f"--unineuron-model={folder}", "-v", subprocess=True)
+    alone = trials.write(CHECKS).run(f"--unineuron-model={folder}", "-v")
     assert alone.ret == 0
     alone.result.stdout.fnmatch_lines([f"*::test_checked[[]{folder.name}] PASSED*"])
     alone.result.stdout.no_fnmatch_line("*do they generalize*")
@@ -60,7 +60,7 @@ def test_every_model_is_checked_in_an_item_of_its_own(folder, trials):
 
 def test_a_model_without_neurons_fails_its_check(mamba, trials):
     """With the reason for every matmul it has."""
-    found = trials.write(CHECKS).run(f"--unineuron-model={mamba}", subprocess=True)
+    found = trials.write(CHECKS).run(f"--unineuron-model={mamba}")
     assert found.ret == 1
     found.result.stdout.fnmatch_lines(["*MambaForCausalLM: no MLP neurons: no matmul's input is made unit by unit*"])
     assert "Traceback" not in found.result.stdout.str()

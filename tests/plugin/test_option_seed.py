@@ -25,7 +25,7 @@ def test_seeds_can_be_named(folders, trials):
     """A model and a copy of it agree; the run said beforehand what it would compare."""
     own, other, _ = folders
     found = trials.write(COMPARES).run(
-        NEVER, f"--unineuron-model={own}", f"--unineuron-seed={other}", "--unineuron-tokens=4000", subprocess=True
+        NEVER, f"--unineuron-model={own}", f"--unineuron-seed={other}", "--unineuron-tokens=4000"
     )
     assert found.ret == 0
     found.result.stdout.fnmatch_lines(
@@ -38,7 +38,7 @@ def test_seeds_can_be_named(folders, trials):
 
 def test_a_model_without_seeds_is_not_applicable(folders, trials):
     """NA, with the option that would help, and nothing is read."""
-    found = trials.write(COMPARES).run(NEVER, f"--unineuron-model={folders[2]}", subprocess=True)
+    found = trials.write(COMPARES).run(NEVER, f"--unineuron-model={folders[2]}")
     assert found.ret == 0
     (subject,) = found.trial("compared[prose]")["subjects"].values()
     assert subject["outcome"] == "NA"
@@ -51,9 +51,7 @@ def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
     other = shutil.copytree(folders[2], tmp_path / "other")
     text = (other / "tokenizer.json").read_text(encoding="utf-8")
     (other / "tokenizer.json").write_text(text.replace('"Ġthe"', '"Ġteh"').replace("Ġt he", "Ġt eh"), encoding="utf-8")
-    found = trials.write(COMPARES).run(
-        NEVER, NONE, f"--unineuron-model={folders[2]}", f"--unineuron-seed={other}", subprocess=True
-    )
+    found = trials.write(COMPARES).run(NEVER, NONE, f"--unineuron-model={folders[2]}", f"--unineuron-seed={other}")
     (subject,) = found.trial("compared[prose]")["subjects"].values()
     assert subject["outcome"] == "ERROR"
     assert found.ret == 1
@@ -73,7 +71,7 @@ def test_alone(unineuron_neurons):
 """
     )
     found = trials.write(body).run(
-        NEVER, NONE, f"--unineuron-model={own}", f"--unineuron-seed={twin}", "--unineuron-tokens=4000", subprocess=True
+        NEVER, NONE, f"--unineuron-model={own}", f"--unineuron-seed={twin}", "--unineuron-tokens=4000"
     )
     (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
     assert compared["outcome"] == "ERROR"
@@ -84,6 +82,6 @@ def test_alone(unineuron_neurons):
 
 def test_a_seed_that_cannot_be_is_refused(trials):
     """Before anything is collected."""
-    found = trials.write(COMPARES).run("--unineuron-seed=nano:nobody", subprocess=True)
+    found = trials.write(COMPARES).run("--unineuron-seed=nano:nobody")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: model nano:nobody: there is no such nano model; there are *"])
