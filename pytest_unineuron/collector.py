@@ -1,38 +1,56 @@
-"""Listens to test reports and fills the evidence. Lives on the xdist controller, or in the only process."""
+"""Listens to test reports and fills the evidence. Lives on the xdist controller, or in the only process.
+
+Everything it hears is an event of plain data, so a journal of events gives the same evidence again.
+"""
 
 from __future__ import annotations
 
 import platform
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.reports.evidence import Evidence, Planned, gather
+from pytest_unineuron.reports.evidence import SOURCE, Evidence, Planned, gather
+from pytest_unineuron.reports.journal import CRASHED, ENDED, PLAN, TOOK, Journal
+from pytest_unineuron.sources import own_digest
 from pytest_unineuron.trials.outcome import ArmResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from pytest_unineuron.options import Settings
+    from pytest_unineuron.reports.journal import Record
 
-ENVELOPE = 1
+ENVELOPE = 2
 """Version of what travels from a worker to the controller with each test report."""
 PACKAGES = ("pytest-unineuron", "pytest", "pytest-xdist", "torch", "transformers", "numpy", "scipy")
 
 
 class Collector:
-    """What was planned, what came back, and what is missing between the two."""
+    """What was planned, what came back, and what is missing between the two.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    ``run`` tells what the run was asked to do: its settings, versions, and what it was given. ``journal`` opens a
+    journal for it. Both are called when a trial is first heard of.
+    """
+
+    def __init__(
+        self, run: Callable[[], Mapping[str, Any]], journal: Callable[[Mapping[str, Any]], Journal] | None = None
+    ) -> None:
+        self._run = cache(run)
+        self._open = journal
+        self._early: list[Mapping[str, Any]] = []
         self._planned: dict[str, Planned] = {}
-        self._results: dict[str, ArmResult] = {}
         self._models: dict[str, Any] = {}
         self._corpora: dict[str, Any] = {}
         self._passes = 0
         self._sent: dict[str, int] = {}
         self._received: dict[str, int] = {}
         self._lost: list[str] = []
+        self.journal: Journal | None = None
+        self.results: dict[str, ArmResult] = {}
+        self.keys: dict[str, str] = {}
+        self.facts: list[Mapping[str, Any]] = []
         self.findings: Mapping[str, Any] | None = None
 
     @property
@@ -40,46 +58,75 @@ class Collector:
         """Whether any trial was collected; if not, the plugin has nothing to say."""
         return bool(self._planned)
 
-    def plan(self, items: Iterable[Mapping[str, Any]]) -> None:
+    @property
+    def selected(self) -> set[str]:
+        """The node ids that were to run."""
+        return {nodeid for nodeid, planned in self._planned.items() if planned.selected}
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything that was to run has a result, and nothing was lost."""
+        return not self.incomplete and self.selected <= self.results.keys()
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """One event: a plan, a phase of an item, a crash, the end of a worker."""
+        if self._open is not None and self.journal is None:
+            self._early.append(event)
+            if event["kind"] in (PLAN, TOOK):
+                self.journal = self._open(self._run())
+                for earlier in self._early:
+                    self.journal.write(earlier)
+        elif self.journal is not None:
+            self.journal.write(event)
+        said = {key: value for key, value in event.items() if key != "kind"}
+        heard: dict[str, Callable[..., None]] = {
+            PLAN: self._plan, TOOK: self._take, CRASHED: self._crashed, ENDED: self._worker_ended
+        }  # fmt: skip
+        heard[event["kind"]](**said)
+
+    def _plan(self, items: list[Mapping[str, Any]]) -> None:
         """Take note of what was collected. Every worker collects the same, so later lists change nothing."""
         for data in items:
             self._planned.setdefault(data["nodeid"], Planned.of_dict(data))
 
-    def take(self, nodeid: str, envelope: Mapping[str, Any]) -> None:
+    def _take(self, nodeid: str, envelope: Mapping[str, Any]) -> None:
         """One phase of one item. A later phase or a rerun replaces what it overrules."""
         worker = envelope["worker"]
         self._received[worker] = self._received.get(worker, 0) + 1
-        self.plan(envelope.get("plan", ()))
+        self._plan(envelope["plan"])
         result = ArmResult.of_dict(envelope["result"]) if envelope["result"] else None
-        before = self._results.get(nodeid)
+        before = self.results.get(nodeid)
         if result is not None:
             if before is not None and envelope["when"] == "teardown":
-                result = replace(result, measurements=before.measurements, duration=before.duration)
+                result = replace(before, outcome=result.outcome, reason=result.reason, notes=result.notes)
             elif before is not None:
                 result = replace(result, notes=(*result.notes, f"ran again after {before.outcome}"))
-            self._results[nodeid] = result
+            self.results[nodeid] = result
+            self.keys[nodeid] = envelope["key"]
         for event in envelope["events"]:
             self._note(event)
 
     def _note(self, event: Mapping[str, Any]) -> None:
         """Something a lab reported besides results: a model, a corpus, how tokens were routed, or a pass."""
+        if event["kind"] == "pass":
+            self._passes += 1
+            return
+        self.facts.append(event)
         if event["kind"] == "model":
             self._models[event["label"]] = dict(event["facts"])
         elif event["kind"] == "corpus":
             known = self._corpora.setdefault(event["label"], {**event["facts"], "tokens": {}})
             known["tokens"][event["model"]] = event["tokens"]
-        elif event["kind"] == "routed":
-            self._models.setdefault(event["model"], {}).setdefault("routed", {})[event["corpus"]] = event["share"]
         else:
-            self._passes += 1
+            self._models.setdefault(event["model"], {}).setdefault("routed", {})[event["corpus"]] = event["share"]
 
-    def crashed(self, nodeid: str, reason: str) -> None:
+    def _crashed(self, nodeid: str, reason: str) -> None:
         """The process that ran this item is gone."""
         if nodeid in self._planned:
-            self._results[nodeid] = ArmResult(Outcome.ERROR, reason)
+            self.results[nodeid] = ArmResult(Outcome.ERROR, reason)
         self._lost.append(f"{nodeid}: {reason}")
 
-    def worker_ended(self, worker: str, sent: int | None) -> None:
+    def _worker_ended(self, worker: str, sent: int | None) -> None:
         """A worker is down; ``sent`` is how many envelopes it says it sent, None if it could not say."""
         if sent is None:
             self._lost.append(f"worker {worker} vanished")
@@ -98,25 +145,38 @@ class Collector:
 
     def evidence(self) -> Evidence:
         """Everything so far, judged."""
+        run = self._run()
+        settings = run["settings"]
         return gather(
             self._planned.values(),
-            self._results,
-            policy=self._settings.policy,
-            accept_vacuous=self._settings.accept_vacuous,
-            holm=self._settings.holm,
-            settings=self._settings.as_dict(),
+            self.results,
+            policy=settings["policy"],
+            accept_vacuous=settings["accept_vacuous"],
+            holm=settings["holm"],
+            settings=settings,
             models=dict(sorted(self._models.items())),
             corpora=dict(sorted(self._corpora.items())),
             forward_passes=self._passes,
-            versions=versions(),
+            versions=run["versions"],
             incomplete=self.incomplete,
             findings=self.findings,
+            asked=run["asked"],
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def replayed(record: Record) -> Collector:
+    """The collector that heard what a journal holds."""
+    start, *events = record.events
+    collector = Collector(lambda: start)
+    for event in events:
+        collector.hear(event)
+    return collector
 
 
 def versions() -> dict[str, str]:
     """The versions a result depends on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {"python": platform.python_version(), "platform": platform.platform(), SOURCE: own_digest()[:16]}
     for package in PACKAGES:
         try:
             found[package] = version(package)

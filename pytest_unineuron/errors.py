@@ -31,5 +31,9 @@ class FindingsError(UnineuronError):
     """The paper's published tables are missing, or are not the tables that were expected."""
 
 
+class ReportError(UnineuronError):
+    """A saved report, baseline, lock or journal cannot be read, or is not what it says it is."""
+
+
 class TrialError(UnineuronError):
     """A trial is declared or written in a way that cannot be judged."""

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_unineuron.checklist.verdict import Verdict
-from pytest_unineuron.reports import markdown, terminal, write
-from pytest_unineuron.reports.summary import report as full_report
-from pytest_unineuron.reports.summary import summary
+from pytest_unineuron.reports import terminal, write
+from pytest_unineuron.reports.gate import Gate
+from pytest_unineuron.reports.journal import CRASHED, ENDED, PLAN, TOOK, settle
+from pytest_unineuron.reports.lock import Lock
+from pytest_unineuron.reports.strict import as_json, sealed
+from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_unineuron.reports.evidence import Evidence
     from pytest_unineuron.session import Session
-
-
-class Exit(IntEnum):
-    """Exit statuses of ours. pytest owns 0 to 6."""
-
-    CRITERION = 20
-    INCOMPLETE = 22
 
 
 class Finisher:
@@ -33,8 +25,8 @@ class Finisher:
         self._session = session
         self._collector = session.collector
         self._evidence: Evidence | None = None
+        self._gate = Gate(session.settings.fail_on)
         self._ready: set[str] = set()
-        self._unwritten: list[str] = []
 
     # -- what comes in ---------------------------------------------------------------------------------------
 
@@ -44,10 +36,10 @@ class Finisher:
             return
         envelope = getattr(report, "unineuron", None)
         if envelope is not None:
-            self._collector.take(report.nodeid, envelope)
+            self._collector.hear({"kind": TOOK, "nodeid": report.nodeid, "envelope": envelope})
         elif report.when not in ("setup", "call", "teardown"):
             # How xdist reports an item whose worker died: without anything of ours.
-            self._collector.crashed(report.nodeid, "its worker process died")
+            self._collector.hear({"kind": CRASHED, "nodeid": report.nodeid, "reason": "its worker process died"})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:
@@ -60,10 +52,11 @@ class Finisher:
         self._ready.discard(node.gateway.id)
         said = getattr(node, "workeroutput", {}).get("unineuron") if error is None else None
         if said is not None:
-            self._collector.plan(said["plan"])
-            self._collector.worker_ended(node.gateway.id, said["sent"])
+            if said["plan"]:
+                self._collector.hear({"kind": PLAN, "items": said["plan"]})
+            self._collector.hear({"kind": ENDED, "worker": node.gateway.id, "sent": said["sent"]})
         elif error is not None:
-            self._collector.worker_ended(node.gateway.id, None)
+            self._collector.hear({"kind": ENDED, "worker": node.gateway.id, "sent": None})
 
     # -- what goes out ---------------------------------------------------------------------------------------
 
@@ -75,52 +68,70 @@ class Finisher:
             output: dict[str, Any] = self._session.config.workeroutput  # type: ignore[attr-defined]
             output["unineuron"] = {"sent": runner.sent, "plan": planner.plan}
             return
-        if not self._collector.active or session.config.option.collectonly:
+        if session.config.option.collectonly or not (self._collector.active or self._session.gated):
             return
         if int(exitstatus) in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
             for worker in sorted(self._ready):
-                self._collector.worker_ended(worker, None)
+                self._collector.hear({"kind": ENDED, "worker": worker, "sent": None})
         self._collector.findings = self._session.findings
         self._evidence = self._collector.evidence()
-        self._write(self._evidence)
-        session.exitstatus = self._status(int(exitstatus), self._evidence)
+        unwritten = self._written(self._evidence) if self._collector.active else []
+        self._close()
+        lock = self._session.lock
+        violations = tuple(lock.violations(self._evidence)) if lock else ()
+        self._gate = Gate.of(self._evidence, self._session.settings, self._session.config.invocation_params.dir,
+                             violations=violations, unwritten=tuple(unwritten))  # fmt: skip
+        session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
 
-    def _write(self, evidence: Evidence) -> None:
-        """Every file on its own, so that one that fails does not take the others along."""
-        forms: dict[str, Callable[[], str]] = {
-            write.SUMMARY: lambda: write.as_json(summary(evidence)),
-            write.REPORT: lambda: write.as_json(full_report(evidence)),
-            write.MARKDOWN: lambda: markdown.render(evidence),
-        }
-        for name, form in forms.items():
-            try:
-                write.write_text(self._session.out / name, form())
-            except Exception as error:  # a report that fails must not hide the others
-                self._unwritten.append(f"{name} was not written: {type(error).__name__}: {error}")
+    def _written(self, evidence: Evidence) -> list[str]:
+        """Write what there is to write, and return what could not be."""
+        if not self._session.settings.write_lock:
+            return write.write_all(evidence, self._session.out)
+        arms = [arm for r in evidence.trials for s in r.subjects for c in s.cases for arm in c.result.arms.values()]
+        if broken := [arm for arm in arms if arm.outcome is Outcome.ERROR]:
+            return [f"the lock was not written: {len(broken)} control arms broke ({broken[0].reason})"]
+        if evidence.incomplete:
+            return ["the lock was not written: results were lost"]
+        try:
+            write.write_text(self._session.write_lock, as_json(sealed(Lock.of(evidence).as_dict())))
+        except OSError as error:
+            return [f"the lock was not written: {error}"]
+        return []
 
-    def _status(self, status: int, evidence: Evidence) -> int:
-        """Pytest's own status, unless ours says more: 22 over success and failure, 20 over success only."""
-        settled = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        if (evidence.incomplete or self._unwritten) and status in (*settled, pytest.ExitCode.TESTS_FAILED):
-            return Exit.INCOMPLETE
-        failed = any(line.verdict is Verdict.FAIL for line in evidence.criteria)
-        if self._session.settings.fail_on == "criterion" and failed and status in settled:
-            return Exit.CRITERION
-        return status
+    def _close(self) -> None:
+        """A journal is done when its run is; so are those of attempts that this run leaves nothing of."""
+        journal, finished = self._collector.journal, self._collector.finished
+        if journal is not None:
+            journal.close(finished=finished)
+        if finished:
+            for path in self._session.attempts.settled_by(self._collector.selected):
+                settle(path)
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-        """The table, the checklist, and where the files are."""
+        """The table, the checklist, what a gate says, and where the files are."""
         if self._evidence is None:
             return
         terminalreporter.section("universal neurons: do they generalize?")
         width = config.get_terminal_writer().fullwidth if terminalreporter.isatty else None
-        for text, colour in terminal.lines(self._evidence, width):
+        for text, colour in self._lines(self._evidence, width):
             terminalreporter.write_line(text, **({colour: True} if colour else {}))
-        for problem in self._unwritten:
-            terminalreporter.write_line(problem, red=True)
-        if not self._unwritten:
-            terminalreporter.write_line(f"Written: {self._session.out / write.SUMMARY}, and the full report beside it.")
-        status = self._status(int(exitstatus), self._evidence)
-        if status != int(exitstatus):
-            why = {Exit.CRITERION: "a criterion FAILs", Exit.INCOMPLETE: "results were lost"}[Exit(status)]
-            terminalreporter.write_line(f"Exit status {status}: {why}.", red=True)
+        status, reason = self._gate.status(int(exitstatus), self._evidence)
+        if reason:
+            terminalreporter.write_line(f"Exit status {status}: {reason}.", red=True)
+
+    def _lines(self, evidence: Evidence, width: int | None) -> list[terminal.Line]:
+        session, journal = self._session, self._collector.journal
+        lines: list[terminal.Line] = []
+        if session.settings.write_lock:
+            if not self._gate.unwritten:
+                how = f"--unineuron-lock={session.settings.write_lock}"
+                lines.append((f"Locked: {session.write_lock}. To test the claim, add {how}", ""))
+        elif self._collector.active:
+            lines += terminal.lines(evidence, width)
+        lines += terminal.gate(self._gate)
+        lines += [(text, "yellow") for text in session.overruled]
+        if journal is not None and journal.problem:
+            lines.append((journal.problem, "yellow"))
+        if self._collector.active and not self._gate.unwritten and not session.settings.write_lock:
+            lines.append((f"Written: {session.out / write.SUMMARY}, and the full report beside it.", ""))
+        return lines

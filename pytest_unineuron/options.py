@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import OptionError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Option:
     """One option in all its forms: ``--unineuron-NAME``, ``UNINEURON_NAME`` and the ini key ``unineuron_name``.
 
-    ``kind`` is str, int, bool or list (repeatable on the command line, comma-separated in the environment,
-    a list of lines in the ini file).
+    ``kind`` is str, int, bool or list (repeatable on the command line, a list of lines in the ini file, and in
+    the environment parts between ``separator``s).
     """
 
     name: str
@@ -32,6 +32,7 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     metavar: str = "TEXT"
+    separator: str = ","
 
     @property
     def flag(self) -> str:
@@ -63,8 +64,21 @@ OPTIONS = (
            choices=("primary", "all", "majority", "any"), metavar="POLICY"),
     Option("holm", bool, False, "let a trial pass only after Holm's correction over all trials of its criterion"),
     Option("accept-vacuous", bool, False, "let trials count that a control passes too, as the notebook did"),
-    Option("fail-on", str, "trial", "what makes the run fail: trial, criterion or never",
-           choices=("trial", "criterion", "never"), metavar="WHAT"),
+    Option("fail-on", str, "trial", "what makes the run fail: trial, criterion, regression or never (default: trial; "
+           "with a baseline, regression)", choices=("trial", "criterion", "regression", "never"), metavar="WHAT"),
+    Option("baseline", str, "", "an accepted report (pytest-unineuron accept) to compare with", metavar="FILE"),
+    Option("tolerate", list, ("not-run",), "trials of the baseline that may be without a result: missing, "
+           "incomparable, not-run, or none of these; repeatable",
+           choices=("missing", "incomparable", "not-run", "none"), metavar="STATE"),
+    Option("across", list, (), "what may differ from the baseline and still be compared: weights, corpus; repeatable",
+           choices=("weights", "corpus"), metavar="WHAT"),
+    Option("waive", list, (), "a regression that is accepted for now: 'TRIAL[CORPUS] on MODEL until YYYY-MM-DD: "
+           "REASON'; repeatable", metavar="WAIVER", separator="\n"),
+    Option("lock", str, "", "hold the run to what was locked before it (pytest-unineuron lock)", metavar="FILE"),
+    Option("write-lock", str, "", "run control arms only, and lock what they were run with into this file",
+           metavar="FILE"),
+    Option("resume", str, "auto", "take results from an attempt that was cut short, where nothing they rest on has "
+           "changed: auto or never", choices=("auto", "never"), metavar="WHEN"),
     Option("out", str, "evaluation", "folder for the summary and the reports", metavar="FOLDER"),
     Option("findings", str, "", "a checkout of the paper's repository, to report its published neurons",
            metavar="FOLDER"),
@@ -90,6 +104,13 @@ OPTIONS = (
 )  # fmt: skip
 
 
+MEASURING = ("neurons", "tokens", "correlation_tokens", "correlation_site", "context", "text_field", "dtype",
+             "reference")  # fmt: skip
+"""Settings that a measurement depends on."""
+JUDGING = ("controls", "control_draws", "policy", "holm", "accept_vacuous")
+"""Settings that a verdict depends on."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a run was asked to do. Built once, passed as a value, stored with the results."""
@@ -104,6 +125,13 @@ class Settings:
     holm: bool
     accept_vacuous: bool
     fail_on: str
+    baseline: str
+    tolerate: tuple[str, ...]
+    across: tuple[str, ...]
+    waive: tuple[str, ...]
+    lock: str
+    write_lock: str
+    resume: str
     out: str
     findings: str
     neurons: str
@@ -117,6 +145,19 @@ class Settings:
     device: str
     dtype: str
     threads: int
+
+    def bound(self, locked: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
+        """The settings with what is locked in force, and a sentence for each value of the user's that gave way."""
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in locked.items()
+        }
+        asked, unasked = asdict(self), asdict(defaults())
+        overruled = tuple(
+            f"--unineuron-{name.replace('_', '-')}={_shown(asked[name])} gives way to the lock: {_shown(value)}"
+            for name, value in plain.items()
+            if asked[name] not in (value, unasked[name])
+        )
+        return replace(self, **plain), overruled
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -145,37 +186,59 @@ def read(
 
     Raises OptionError naming the option, what was found and what it takes.
     """
-    values = {}
+    values: dict[str, Any] = {}
+    unsaid = set()
     for option in OPTIONS:
         found = given(option.key)
         where = option.flag
         if found is None and option.variable in environment:
             found, where = environment[option.variable], option.variable
             if option.kind is list:
-                found = [part.strip() for part in found.split(",") if part.strip()]
+                found = [part.strip() for part in found.split(option.separator) if part.strip()]
         if found is None:
             found, where = ini(option.key), f"ini key {option.key}"
         if found is None or found in ([], ()):
             found = option.default
+            unsaid.add(option.name)
         values[option.key.removeprefix("unineuron_")] = _convert(option, found, where)
-    return Settings(**values)
+    return Settings(**_together(values, unsaid))
+
+
+def _together(values: dict[str, Any], unsaid: set[str]) -> dict[str, Any]:
+    """The values of options that depend on one another. Raises OptionError for those that contradict each other."""
+    if values["baseline"] and "fail-on" in unsaid:
+        values["fail_on"] = "regression"
+    if values["fail_on"] == "regression" and not values["baseline"]:
+        raise OptionError("--unineuron-fail-on=regression: compare with what? add --unineuron-baseline=FILE")
+    if values["lock"] and values["write_lock"]:
+        raise OptionError("--unineuron-lock and --unineuron-write-lock: write a lock first, then hold a run to it")
+    if "none" in values["tolerate"] and len(values["tolerate"]) > 1:
+        raise OptionError("--unineuron-tolerate: none stands alone")
+    return values
 
 
 def _convert(option: Option, found: Any, where: str) -> Any:
     if option.kind is list:
         if not all(str(item).strip() for item in found):
             raise OptionError(f"{where}: is empty; leave it out for {', '.join(option.default) or 'the default'}")
+        for item in found if option.choices else ():
+            _check_choice(option, str(item), where)
         return tuple(dict.fromkeys(str(item) for item in found))
     if option.kind is bool:
         return _boolean(found, where)
     if option.kind is int:
         return _integer(found, where, minimum=1 if option.default else 0)
     text = str(found)
-    if option.choices and text not in option.choices:
-        raise OptionError(f"{where}={text}: choose {', '.join(option.choices[:-1])} or {option.choices[-1]}")
+    if option.choices:
+        _check_choice(option, text, where)
     if not text and option.default:
         raise OptionError(f"{where}: is empty; leave it out for {option.default!r}")
     return text
+
+
+def _check_choice(option: Option, text: str, where: str) -> None:
+    if text not in option.choices:
+        raise OptionError(f"{where}={text}: choose {', '.join(option.choices[:-1])} or {option.choices[-1]}")
 
 
 def _boolean(found: Any, where: str) -> bool:
@@ -196,6 +259,10 @@ def _integer(found: Any, where: str, minimum: int) -> int:
     if whole is None or whole < minimum:
         raise OptionError(f"{where}={found}: give a whole number of at least {minimum}")
     return whole
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def defaults() -> Settings:

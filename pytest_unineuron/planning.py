@@ -11,6 +11,8 @@ from pytest_unineuron import controls
 from pytest_unineuron.errors import TrialError, UnineuronError
 from pytest_unineuron.models import studied
 from pytest_unineuron.reports.evidence import Planned
+from pytest_unineuron.reports.journal import PLAN
+from pytest_unineuron.sources import code_digest
 from pytest_unineuron.trials.case import Case
 from pytest_unineuron.trials.trial import CRITERIA, Trial
 
@@ -132,10 +134,17 @@ class Planner:
             callspec: Any = item.callspec  # type: ignore[attr-defined]
             variant = callspec.id.removeprefix(assignment.case.id).lstrip("-")
             case = replace(assignment.case, variant=variant)
-            item.stash[PLANNED] = Planned(item.nodeid, assignment.trial, case)
+            line, code = (item.location[1] or 0) + 1, code_digest(item.path, self._session.config.rootpath)
+            item.stash[PLANNED] = Planned(item.nodeid, assignment.trial, case, line=line, code=code)
             if case.control:
                 # The subject may be expected to fail; that says nothing about its controls.
                 item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]
+
+    def controls_only(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Take the arms that a claim is about out of a run, and return them."""
+        subjects = [item for item in items if PLANNED in item.stash and not item.stash[PLANNED].case.control]
+        items[:] = [item for item in items if item not in set(subjects)]
+        return subjects
 
     def deselected(self, items: Iterable[pytest.Item]) -> None:
         """Remember what was collected but is not going to run: NOT_RUN, rather than absent."""
@@ -154,8 +163,8 @@ class Planner:
         ]
         if chosen:
             self.plan = [planned.as_dict() for planned in (*chosen, *self._deselected.values())]
-            if not self._session.worker:
-                self._session.collector.plan(self.plan)
+            if not self._session.worker and not self._session.config.option.collectonly:
+                self._session.collector.hear({"kind": PLAN, "items": self.plan})
 
     def _compared_on(self, case: Case, fixtures: Iterable[str]) -> set[str]:
         """The corpora on which an item compares seeds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,7 +85,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note on each item what it measures, before anybody deselects it."""
     if any(map(_is_trial, items)):
-        session_of(config).planner.prepare(items)
+        session = session_of(config)
+        session.planner.prepare(items)
+        if session.settings.write_lock and (left_out := session.planner.controls_only(items)):
+            config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -146,6 +150,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     return runner.conclude(item, raised)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """The body of a trial that an earlier attempt measured is not run again."""
+    return True if _is_trial(pyfuncitem) and session_of(pyfuncitem.config).runner.takes_over(pyfuncitem) else None
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -168,6 +178,26 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 # -- workers -------------------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """``-n auto``: in a run of trials, no more workers than there are models, or than fit into memory."""
+    most = yield
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return most
+    from pytest_unineuron.scheduler import workers
+
+    try:
+        return workers(config, options.read(config.getoption, config.getini), most)
+    except UnineuronError:
+        return most  # the start of the run says what is wrong
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker which attempts may be resumed; they are looked for once, here."""
+    node.workerinput["unineuron"] = list(map(str, session_of(node.config).left_open))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """One model per worker where xdist would spread items freely; other modes are the user's choice."""
@@ -177,10 +207,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from pytest_unineuron.scheduler import ModelScheduling
 
     try:
-        models = list(session.models)
+        return ModelScheduling(config, log, session.models, session.settings)
     except UnineuronError:
         return None  # if there are trials, their collection says so
-    return ModelScheduling(config, log, models)
 
 
 # -- fixtures ------------------------------------------------------------------------------------------------

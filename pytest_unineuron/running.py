@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,15 +12,21 @@ from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.planning import PLANNED, assigned
 from pytest_unineuron.trials.outcome import ArmResult, Control, Outcome, judge
 from pytest_unineuron.trials.recorder import Inconclusive, Recorder, recording
+from pytest_unineuron.trials.text import clean
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from pytest_unineuron.resume import Found
     from pytest_unineuron.session import Session
 
 RECORDER = pytest.StashKey[Recorder]()
 ENDED = pytest.StashKey[tuple[Outcome, str] | None]()
 """How the body of an item came out, decided before pytest is told."""
+RESUMED: pytest.StashKey[Found | None] = pytest.StashKey()
+"""What an earlier attempt measured for an item, if that is taken over."""
+MADE_FROM = pytest.StashKey[dict[str, dict[str, str]]]()
+"""The models and corpora an item rests on."""
 
 
 class Runner:
@@ -33,10 +40,26 @@ class Runner:
     def begin(self, item: pytest.Item) -> None:
         """A fresh recorder for every attempt at an item. Skips one whose question does not apply."""
         item.stash[RECORDER] = Recorder()
-        item.stash[ENDED] = None
+        item.stash[ENDED] = item.stash[RESUMED] = None
         assignment = assigned(item)
         if assignment is not None and assignment.skip:
             pytest.skip(assignment.skip)
+        if self._session.attempts and (found := self._session.attempts.result(self._key(item))):
+            item.stash[RESUMED] = found
+            item.stash[RECORDER].measurements += found.result.measurements
+            item.fixturenames = []  # type: ignore[attr-defined]  # nothing is measured, so nothing is made
+
+    def takes_over(self, item: pytest.Item) -> bool:
+        """Whether an earlier attempt measured this item, so that its body need not run."""
+        return item.stash[RESUMED] is not None
+
+    def _made_from(self, item: pytest.Item) -> dict[str, dict[str, str]]:
+        if MADE_FROM not in item.stash:
+            item.stash[MADE_FROM] = self._session.provenance.of(item)
+        return item.stash[MADE_FROM]
+
+    def _key(self, item: pytest.Item) -> str:
+        return self._session.provenance.key(item, self._made_from(item))
 
     def recorder(self, item: pytest.Item) -> Recorder:
         """The recorder of the attempt that is running."""
@@ -52,7 +75,9 @@ class Runner:
         ``error`` is what the body raised, if anything; what pytest itself raises to skip or fail goes on as it is.
         """
         recorder, control = item.stash[RECORDER], bool(item.stash[PLANNED].case.control)
-        if error is None:
+        if (found := item.stash[RESUMED]) is not None and error is None:
+            outcome, reason = found.result.outcome, found.result.reason
+        elif error is None:
             outcome, reason = judge(recorder.measurements)
         elif isinstance(error, Inconclusive | NotApplicable):
             outcome, reason = Outcome.NA, str(error)
@@ -82,6 +107,10 @@ class Runner:
         lab = session.lab if session.has_lab else None
         events = lab.events[self._told :] if lab else []
         self._told += len(events)
+        if result is not None:
+            result = self._complete(item, result)
+        if result is not None and result.resumed and (found := item.stash[RESUMED]) is not None:
+            events = [*map(dict, found.facts), *events]
         self.sent += 1
         first_of_worker = bool(session.worker) and self.sent == 1
         envelope: dict[str, Any] = {
@@ -89,6 +118,7 @@ class Runner:
             "worker": session.worker,
             "when": report.when,
             "result": result.as_dict() if result else None,
+            "key": self._key(item) if result else "",
             "word": _word(bool(case.control), result),
             "events": events,
             "plan": session.planner.plan if first_of_worker else [],
@@ -96,6 +126,16 @@ class Runner:
         report.unineuron = envelope  # type: ignore[attr-defined]
         if report.when == "call" and result:
             report.user_properties += [(f"unineuron {m.name}", m.value) for m in result.measurements]
+
+    def _complete(self, item: pytest.Item, result: ArmResult) -> ArmResult:
+        """The result with what it rests on. What pairs a control with a later run of it is of no use to anybody."""
+        found = item.stash.get(RESUMED, None)
+        measurements = result.measurements
+        if item.stash[PLANNED].case.control:
+            measurements = tuple(replace(m, spread=None) for m in measurements)
+        duration = found.result.duration if found else result.duration
+        return replace(result, reason=clean(result.reason), measurements=measurements, duration=duration,
+                       made_from=self._made_from(item), resumed=found is not None)  # fmt: skip
 
     def _result(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> ArmResult | None:
         """What a phase says about the arm, or None if it says nothing new.

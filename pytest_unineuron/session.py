@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_unineuron import controls, options, process
-from pytest_unineuron.collector import Collector
+from pytest_unineuron.collector import Collector, versions
 from pytest_unineuron.corpora import find as corpora_named
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.models import source
 from pytest_unineuron.planning import Planner
+from pytest_unineuron.provenance import Provenance
+from pytest_unineuron.reports.journal import Journal, left_open
+from pytest_unineuron.reports.lock import Lock
+from pytest_unineuron.reports.waiver import Waiver
 from pytest_unineuron.reports.write import obstacle
+from pytest_unineuron.resume import Attempts
 from pytest_unineuron.running import Runner
 
 if TYPE_CHECKING:
@@ -27,10 +32,16 @@ class Session:
 
     def __init__(self, config: pytest.Config, settings: options.Settings) -> None:
         self.config = config
-        self.settings = settings
-        self.collector = Collector(settings)
+        self.lock = Lock.read(self._path(config, settings.lock)) if settings.lock else None
+        self.settings, self.overruled = settings.bound(self.lock.settings if self.lock else {})
+        self.collector = Collector(self._run, None if self.settings.write_lock else partial(Journal, self.out))
         self.planner = Planner(self)
         self.runner = Runner(self)
+
+    @staticmethod
+    def _path(config: pytest.Config, name: str) -> Path:
+        """A file or folder by the name that was typed, relative to where pytest was started."""
+        return (config.invocation_params.dir / Path(name).expanduser()).resolve()
 
     @property
     def worker(self) -> str:
@@ -40,7 +51,61 @@ class Session:
     @property
     def out(self) -> Path:
         """The folder for reports, relative to where pytest was started."""
-        return (self.config.invocation_params.dir / Path(self.settings.out).expanduser()).resolve()
+        return self._path(self.config, self.settings.out)
+
+    @property
+    def gated(self) -> bool:
+        """Whether this very run was asked to be held against something. An ini key is there for every run."""
+        return any(
+            getattr(self.settings, option.key.removeprefix("unineuron_"))
+            and (self.config.getoption(option.key) is not None or option.variable in os.environ)
+            for option in options.OPTIONS
+            if option.name in ("baseline", "lock")
+        )
+
+    @property
+    def write_lock(self) -> Path:
+        """The file that a lock is to be written to."""
+        return self._path(self.config, self.settings.write_lock)
+
+    def _run(self) -> dict[str, Any]:
+        """What this run was asked to do, as plain data."""
+        asked = {"paths": self._paths, "models": list(self.models), "corpora": [self.reference, *self.new_data]}
+        return {"settings": self.settings.as_dict(), "versions": versions(), "asked": asked}
+
+    @property
+    def _paths(self) -> list[str]:
+        """The paths and node ids that pytest was given, below its root folder."""
+        started, root = self.config.invocation_params.dir, self.config.rootpath
+        given = [str(arg).partition("::") for arg in self.config.args]
+        paths = [((started / path).resolve(), found, name) for path, found, name in given]
+        return sorted({
+            (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()) + found + name
+            for path, found, name in paths
+        })  # fmt: skip
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """What the results of this run rest on, by content."""
+        return Provenance(self)
+
+    @cached_property
+    def attempts(self) -> Attempts:
+        """What attempts at this run that were cut short measured. Under a lock everything is measured anew."""
+        if self.settings.resume == "never" or self.settings.lock or self.settings.write_lock:
+            return Attempts([])
+        if self.worker:
+            return Attempts(map(Path, getattr(self.config, "workerinput", {}).get("unineuron", ())))
+        return Attempts(self.left_open)
+
+    @cached_property
+    def left_open(self) -> list[Path]:
+        """The journals of such attempts; looked for once, before this run opens its own."""
+        return left_open(self.out)
+
+    def label(self, spec: str) -> str:
+        """What a model is called in this run: its label if it is under test, else as it was named."""
+        return next((label for label, source in self.models.items() if source.spec == spec), spec)
 
     @cached_property
     def models(self) -> dict[str, source.Source]:
@@ -118,6 +183,13 @@ class Session:
             )
         if "none" in given and len(given) > 1:
             raise OptionError(f"--unineuron-controls: none stands alone, but was given with {len(given) - 1} more")
+        for text in self.settings.waive:
+            Waiver.parse(text)
+        if self.settings.write_lock and self.write_lock.exists():
+            raise OptionError(
+                f"--unineuron-write-lock={self.settings.write_lock}: is there already, and a lock is not written "
+                "twice; name another file, or remove this one if nothing was tested under it"
+            )
         for name in ("models", "seeds", "new_data", "reference", "findings"):
             getattr(self, name)
         if self.settings.out != options.defaults().out and (reason := obstacle(self.out)):

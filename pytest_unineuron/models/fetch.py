@@ -10,15 +10,11 @@ from huggingface_hub import snapshot_download
 
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.refusal import first_line
-from pytest_unineuron.models.source import check_folder
+from pytest_unineuron.models.source import UNWANTED, WANTED, check_folder
 
 if TYPE_CHECKING:
     from pytest_unineuron.models.source import Source
 
-WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
-"""What is fetched from the hub: configuration, tokenizer and weights, nothing that can run."""
-UNWANTED = ["*/*", "consolidated*.safetensors"]
-"""And what is not: the same weights once more for other programs, in folders of their own or under this name."""
 _OFFLINE = "it is not in the local cache and the hub cannot be reached (offline); fetch it once, or give a folder"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.identity import file_digest
 from pytest_unineuron.models.quantised import quantisation
 from pytest_unineuron.models.refusal import first_line
 from pytest_unineuron.models.source import ADAPTER, INDEX, WEIGHTS, adapted
@@ -117,6 +118,5 @@ def digest_of(files: Sequence[Path]) -> str:
     """SHA-256 over weight files, in the order of their names."""
     total = hashlib.sha256()
     for path in sorted(files):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(file_digest(path))
     return total.hexdigest()

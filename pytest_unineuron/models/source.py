@@ -13,6 +13,10 @@ from pytest_unineuron.errors import ModelError
 UNTRAINED = "untrained:"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
+WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
+"""What a model is made of: configuration, tokenizer and weights, nothing that can run."""
+UNWANTED = ["*/*", "consolidated*.safetensors"]
+"""And what it is not: the same weights once more for other programs, in folders of their own or under this name."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 

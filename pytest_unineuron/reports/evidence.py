@@ -11,23 +11,30 @@ from pytest_unineuron.checklist.holm import LEVEL, adjusted
 from pytest_unineuron.checklist.verdict import Verdict, overall, verdict
 from pytest_unineuron.trials.case import SUBJECT, Case
 from pytest_unineuron.trials.measurement import number
-from pytest_unineuron.trials.outcome import NOT_RUN, ArmResult, CaseResult, Outcome, together
+from pytest_unineuron.trials.outcome import DESELECTED, NOT_RUN, ArmResult, CaseResult, Outcome, together
 from pytest_unineuron.trials.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SOURCE = "pytest-unineuron source"
+"""The name under which versions hold a digest of this package's source, which a version number does not pin."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One item that was collected: which trial, where, and whether it was selected to run."""
+    """One item that was collected: which trial, where, and whether it was selected to run.
+
+    ``line`` is where its function begins, from 1; ``code`` is a digest of all source it is made of.
+    """
 
     nodeid: str
     trial: Trial
     case: Case
     selected: bool = True
+    line: int = 0
+    code: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the way from a worker to the controller."""
@@ -36,6 +43,8 @@ class Planned:
             "trial": self.trial.as_dict(),
             "case": self.case.as_dict(),
             "selected": self.selected,
+            "line": self.line,
+            "code": self.code,
         }
 
     @classmethod
@@ -43,7 +52,7 @@ class Planned:
         """What ``as_dict`` wrote."""
         controls = data["trial"]["controls"]
         trial = Trial(**{**data["trial"], "controls": None if controls is None else tuple(controls)})
-        return cls(data["nodeid"], trial, Case(**data["case"]), data["selected"])
+        return cls(**{**data, "trial": trial, "case": Case(**data["case"])})
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,14 @@ class SubjectRecord:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial on one corpus, with every model it was planned for."""
+    """One trial on one corpus, with every model it was planned for, and where its function stands."""
 
     trial: Trial
     corpus: str
     subjects: tuple[SubjectRecord, ...]
+    path: str = ""
+    line: int = 0
+    code: str = ""
 
     @property
     def name(self) -> str:
@@ -112,7 +124,11 @@ class CriterionRecord:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The whole of a run. Terminal, JSON, Markdown and exit code are functions of this and nothing else."""
+    """The whole of a run. Terminal, JSON, Markdown and exit code are functions of this and nothing else.
+
+    ``asked`` has the paths, models and corpora that the run was given, so that a later reader can tell what was
+    left out on purpose; ``created`` is the time of its end, in UTC.
+    """
 
     trials: tuple[TrialRecord, ...]
     policy: str
@@ -124,6 +140,8 @@ class Evidence:
     versions: Mapping[str, str] = field(default_factory=dict)
     incomplete: tuple[str, ...] = ()
     findings: Mapping[str, Any] | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    created: str = ""
 
     @property
     def subjects(self) -> list[str]:
@@ -166,10 +184,13 @@ def gather(
     that trials pass after Holm's correction over all trials of their criterion on the same model.
     """
     arms: dict[tuple[Trial, str], dict[tuple[str, str], dict[str, ArmResult]]] = defaultdict(dict)
+    first: dict[tuple[Trial, str], Planned] = {}
     for item in planned:
         case = item.case
-        result = results.get(item.nodeid) or (NOT_RUN if item.selected else ArmResult(Outcome.NOT_RUN, "deselected"))
+        result = results.get(item.nodeid) or (NOT_RUN if item.selected else DESELECTED)
+        result = replace(result, nodeid=item.nodeid)
         arms[item.trial, case.corpus].setdefault((case.model, case.variant), {})[case.arm] = result
+        first.setdefault((item.trial, case.corpus), item)
     records = []
     for (trial, corpus), cases in arms.items():
         subjects: dict[str, list[CaseRecord]] = defaultdict(list)
@@ -177,7 +198,9 @@ def gather(
             controls = {arm: result for arm, result in results_of.items() if arm != SUBJECT}
             together_ = CaseResult(controls, results_of.get(SUBJECT, NOT_RUN))
             subjects[model].append(CaseRecord(variant, together_, *together_.outcome(accept_vacuous=accept_vacuous)))
-        records.append(TrialRecord(trial, corpus, tuple(SubjectRecord(m, tuple(c)) for m, c in subjects.items())))
+        on = tuple(SubjectRecord(model, tuple(found)) for model, found in subjects.items())
+        item = first[trial, corpus]
+        records.append(TrialRecord(trial, corpus, on, item.nodeid.partition("::")[0], item.line, item.code))
     if holm:
         records = _corrected(records)
     return Evidence(tuple(records), policy=policy, accept_vacuous=accept_vacuous, **rest)

@@ -35,6 +35,8 @@ def report(evidence: Evidence) -> dict[str, Any]:
     """The full report: every trial, case and arm with its measurements, and what they were made from."""
     return {
         "schema_version": SCHEMA_VERSION,
+        "created": evidence.created,
+        "asked": dict(evidence.asked),
         "policy": evidence.policy,
         "accept_vacuous": evidence.accept_vacuous,
         "criteria": {
@@ -61,6 +63,9 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
         "name": record.name,
         **record.trial.as_dict(),
         "corpus": record.corpus,
+        "path": record.path,
+        "line": record.line,
+        "code": record.code,
         "subjects": {
             subject.model: {
                 "outcome": str(subject.outcome),

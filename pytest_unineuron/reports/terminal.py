@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.checklist.criteria import CRITERIA
 from pytest_unineuron.checklist.verdict import Verdict
+from pytest_unineuron.reports.comparison import State
 from pytest_unineuron.trials.measurement import Standing, number
 from pytest_unineuron.trials.outcome import Outcome
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_unineuron.reports.evidence import Evidence, SubjectRecord, TrialRecord
+    from pytest_unineuron.reports.gate import Gate
     from pytest_unineuron.trials.measurement import Measurement
 
 MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
@@ -157,3 +159,27 @@ def assessment(evidence: Evidence) -> str:
     ]
     counts = ", ".join(f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o))
     return f"Overall: {'; '.join(parts)}. Trials: {counts or 'none'}. Forward passes: {evidence.forward_passes}."
+
+
+STATES = {
+    State.REGRESSED: "red", State.MISSING: "red", State.INCOMPARABLE: "red", State.WAIVED: "yellow",
+    State.NEW: "cyan", State.IMPROVED: "green",
+}  # fmt: skip
+"""States that are told one by one; what is the same, or was left out, is counted only."""
+
+
+def gate(found: Gate) -> Iterator[Line]:
+    """What a baseline and a lock say of the run."""
+    for problem in found.unwritten:
+        yield problem, "red"
+    for what in found.violations:
+        yield f"LOCK: {what}", "red"
+    if found.unusable:
+        yield found.unusable, "red"
+    if found.comparison is None:
+        return
+    yield "", ""
+    yield f"Against the baseline: {found.comparison}", "bold"
+    for state, colour in STATES.items():
+        yield from ((f"  {entry}", colour) for entry in found.comparison.of(state))
+    yield from ((f"  {remark}", "yellow") for remark in found.comparison.remarks)

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.reports import markdown
+from pytest_unineuron.reports.strict import as_json, sealed
+from pytest_unineuron.reports.summary import report, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+
+    from pytest_unineuron.reports.evidence import Evidence
 
 SUMMARY = "generalization_eval_summary.json"
 REPORT = "generalization_eval_report.json"
 MARKDOWN = "generalization_eval_report.md"
 
+FORMS: dict[str, Callable[[Evidence], str]] = {
+    SUMMARY: lambda evidence: as_json(summary(evidence)),
+    REPORT: lambda evidence: as_json(sealed(report(evidence))),
+    MARKDOWN: markdown.render,
+}
+"""What is written of a run, by file name."""
 
-def as_json(data: Mapping[str, Any]) -> str:
-    """Strict JSON: a NaN that slipped through is an error here, not a null for somebody else to trip over."""
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+def write_all(evidence: Evidence, folder: Path) -> list[str]:
+    """Write every form, each on its own, so that one that fails does not take the others along. Returns what failed."""
+    problems = []
+    for name, form in FORMS.items():
+        try:
+            write_text(folder / name, form(evidence))
+        except Exception as error:  # a report that fails must not hide the others
+            problems.append(f"{name} was not written: {type(error).__name__}: {error}")
+    return problems
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` under another name in the same folder, then rename. Raises OSError."""
+    """Write ``text`` under another name in the same folder, then rename. Raises OSError.
+
+    What UTF-8 cannot hold (half a surrogate pair out of a file's name) is spelled out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         # mkstemp makes files for their owner alone; a report is for everyone the umask allows.
         umask = os.umask(0)
         os.umask(umask)

@@ -29,7 +29,8 @@ class Sample(Protocol):
 class Estimate:
     """A value with its standard error and 95 % interval; ``method`` says how they were made.
 
-    ``degrees`` are the degrees of freedom of the error.
+    ``degrees`` are the degrees of freedom of the error, ``resolution`` the finest step the value can move in.
+    ``parts`` has, for each independent sample, the value with each group left out: what pairs two runs.
     """
 
     value: float
@@ -38,13 +39,15 @@ class Estimate:
     error: float
     method: str
     degrees: int = 1
+    resolution: float = 0.0
+    parts: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
-    def student(cls, value: float, error: float, degrees: int, method: str, level: float) -> Self:
+    def student(cls, value: float, error: float, degrees: int, method: str, level: float, **rest: Any) -> Self:
         """With Student's interval; at least one degree of freedom is taken."""
         degrees = max(1, degrees)
         reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
-        return cls(value, value - reach, value + reach, error, method, degrees)
+        return cls(value, value - reach, value + reach, error, method, degrees, **rest)
 
     def p_value(self, bound: float, *, above: bool) -> float:
         """The chance of an estimate at least this far beyond ``bound``, were the truth at the bound (Student's t)."""
@@ -70,7 +73,7 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
     value = float(statistic(*samples))
     distinct = list({id(sample): sample for sample in samples}.values())
     groups = min((sample.groups for sample in distinct), default=0)
-    variance = 0.0
+    variance, parts = 0.0, []
     for sample in distinct:
         size = sample.groups
         if size < 2:
@@ -79,10 +82,11 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
         partial = np.array([
             statistic(*(s.without(group) if s is sample else s for s in samples)) for group in range(size)
         ], dtype=float)  # [group]  # fmt: skip
+        parts.append(tuple(partial.tolist()))
         variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
     error = max(float(np.sqrt(variance)), resolution) if np.isfinite(variance) else float("nan")
     method = f"delete-a-group jackknife over {groups} document groups"
-    return Estimate.student(value, error, groups - 1, method, level)
+    return Estimate.student(value, error, groups - 1, method, level, resolution=resolution, parts=tuple(parts))
 
 
 def over_units(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_unineuron.errors import TrialError
+from pytest_unineuron.trials.spread import Spread
+from pytest_unineuron.trials.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NOISE = 1e-6
 """A float this close to its bound, relatively, is at the bound: which side it fell on is rounding."""
@@ -39,9 +44,9 @@ class Measurement:
 
     ``above`` and ``below`` are the bounds of the claim; ``null`` is the limit that a control must keep to
     on the other side of ``above`` (or of ``below``): a margin. ``low`` and ``high`` are the ends of a 95 %
-    interval made by ``method``; ``p`` is the one-sided p-value of the claim from the same error. ``needed``
-    marks a minimum (tokens, heads, words) without which nothing can be said. A value of None was undefined
-    (nan) or infinite, and ``note`` says so.
+    interval made by ``method``; ``p`` is the one-sided p-value of the claim from the same error, and ``spread``
+    what a later run needs to tell a change from noise. ``needed`` marks a minimum (tokens, heads, words) without
+    which nothing can be said. A value of None was undefined (nan) or infinite, and ``note`` says so.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Measurement:
     needed: bool = False
     note: str = ""
     p: float | None = None
+    spread: Spread | None = None
 
     @property
     def standing(self) -> Standing:
@@ -109,12 +115,14 @@ class Measurement:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, with the standing spelled out."""
-        return {**asdict(self), "standing": str(self.standing)}
+        spread = self.spread.as_dict() if self.spread else None
+        return {**asdict(self), "spread": spread, "standing": str(self.standing)}
 
     @classmethod
-    def of_dict(cls, data: dict[str, Any]) -> Measurement:
+    def of_dict(cls, data: Mapping[str, Any]) -> Measurement:
         """The measurement that ``as_dict`` wrote."""
-        return cls(**{key: value for key, value in data.items() if key != "standing"})
+        spread = Spread.of_dict(data["spread"]) if data["spread"] else None
+        return cls(**{**{key: value for key, value in data.items() if key != "standing"}, "spread": spread})
 
 
 def _side(value: float, bound: float, low: float, high: float) -> Standing:
@@ -156,26 +164,43 @@ def measured(
     """
     if null is not None and above is None and below is None:
         raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
-    method, ends, p = "", interval, None
+    above, below, null = _bound(name, "above", above), _bound(name, "below", below), _bound(name, "null", null)
+    ends = None if interval is None else _ends(name, interval)
+    method, p, spread = "", None, Spread.of(value)
     if isinstance(value, Estimated):
         sides = [(bound, side) for bound, side in ((above, True), (below, False)) if bound is not None]
         if p_value := getattr(value, "p_value", None):
             p = max((_plain(name, p_value(bound, above=side)) for bound, side in sides), default=None)
-        method, ends, value = value.method, (value.low, value.high), value.value
-    plain = _plain(name, value)
-    low, high = (None, None) if ends is None else (_plain(name, ends[0]), _plain(name, ends[1]))
+        method, ends, value = clean(value.method), _ends(name, (value.low, value.high)), value.value
+    plain, notes = _plain(name, value), [clean(note)] if note else []
+    low, high = ends or (None, None)
     if not math.isfinite(plain):
-        note = f"{note}; {plain}" if note else ("nan: nothing to measure" if math.isnan(plain) else str(plain))
-        return Measurement(name, None, unit, _maybe(above), _maybe(below), _maybe(null), method=method, note=note)
+        notes.append("nan: nothing to measure" if math.isnan(plain) else str(plain))
+        return Measurement(clean(name), None, clean(unit), above, below, null, method=method, note="; ".join(notes))
     if low is not None and not (math.isfinite(low) and high is not None and math.isfinite(high)):
         low = high = None
-        note = f"{note}; no interval" if note else "no interval could be made"
+        method = method or "an interval"
+        notes.append("no interval" if notes else "no interval could be made")
     p = p if p is not None and math.isfinite(p) else None
-    return Measurement(name, plain, unit, _maybe(above), _maybe(below), _maybe(null), low, high, method, note=note, p=p)
+    return Measurement(clean(name), plain, clean(unit), above, below, null, low, high, method,
+                       note="; ".join(notes), p=p, spread=spread)  # fmt: skip
 
 
-def _maybe(bound: float | None) -> float | None:
-    return None if bound is None else float(bound)
+def _bound(name: str, word: str, value: object) -> float | None:
+    if value is None:
+        return None
+    bound = _plain(name, value)
+    if not math.isfinite(bound):
+        raise TrialError(f"measure({name!r}, {word}={bound}): a bound has to be a finite number")
+    return bound
+
+
+def _ends(name: str, interval: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = interval
+    except (TypeError, ValueError):
+        raise TrialError(f"measure({name!r}, interval={interval!r}): an interval is a pair, (low, high)") from None
+    return _plain(name, low), _plain(name, high)
 
 
 def _plain(name: str, value: object) -> float:

@@ -34,13 +34,20 @@ class Control(StrEnum):
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One arm of one case, run to its end or not: its outcome, why, and everything it measured."""
+    """One arm of one case, run to its end or not: its outcome, why, and everything it measured.
+
+    ``made_from`` names the models and corpora it rests on, with a digest each. ``resumed`` says that an earlier
+    attempt measured it. ``nodeid`` is pytest's name of the item, by which it can be run again.
+    """
 
     outcome: Outcome
     reason: str = ""
     measurements: tuple[Measurement, ...] = ()
     duration: float = 0.0
     notes: tuple[str, ...] = ()
+    made_from: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    resumed: bool = False
+    nodeid: str = ""
 
     @property
     def as_control(self) -> Control:
@@ -84,6 +91,9 @@ class ArmResult:
             "measurements": [m.as_dict() for m in self.measurements],
             "duration": round(self.duration, 3),
             "notes": list(self.notes),
+            "made_from": {kind: dict(digests) for kind, digests in self.made_from.items()},
+            "resumed": self.resumed,
+            "nodeid": self.nodeid,
         }
 
     @classmethod
@@ -95,6 +105,9 @@ class ArmResult:
             measurements=tuple(Measurement.of_dict(m) for m in data["measurements"]),
             duration=data["duration"],
             notes=tuple(data["notes"]),
+            made_from=data["made_from"],
+            resumed=data["resumed"],
+            nodeid=data["nodeid"],
         )
 
 
@@ -102,6 +115,7 @@ ENOUGH = 19
 """Draws of a control from which a permutation p-value can reach 0.05."""
 
 NOT_RUN = ArmResult(Outcome.NOT_RUN, "never reached")
+DESELECTED = ArmResult(Outcome.NOT_RUN, "deselected")
 
 
 def judge(measurements: Sequence[Measurement]) -> tuple[Outcome, str]:

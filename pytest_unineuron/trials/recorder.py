@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import TrialError
@@ -50,10 +51,10 @@ class Recorder:
 
         Raises Inconclusive, which the plugin turns into NA: "underpowered: 900 tokens, needs 4000".
         """
-        minimum = Measurement(name, float(value), above=float(at_least), needed=True)
+        minimum = replace(measured(name, value, above=at_least), needed=True)
         self.measurements.append(minimum)
-        if minimum.standing is Standing.MISSES:
-            raise Inconclusive(f"underpowered: {number(float(value))} {name}, needs {number(at_least)}")
+        if minimum.standing is not Standing.HOLDS:
+            raise Inconclusive(f"underpowered: {number(minimum.value)} {name}, needs {number(minimum.above)}")
 
     def __call__(self, name: str, value: object, **said: Any) -> Measurement:
         """``measure(...)`` for short."""

@@ -46,7 +46,7 @@ def test_lists_come_repeated_comma_separated_or_in_lines():
         ("tokens", "0", "at least 1"),
         ("tokens", "1.5", "whole number"),
         ("control-draws", "-1", "at least 1"),
-        ("fail-on", "trials", "choose trial, criterion or never"),
+        ("fail-on", "trials", "choose trial, criterion, regression or never"),
         ("dtype", "int8", "choose float32"),
         ("out", "", "is empty; leave it out for 'evaluation'"),
     ],

@@ -1,0 +1,206 @@
+"""``pytest-unineuron``: what can be done with saved files, without a test run, without torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_unineuron import options
+from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
+from pytest_unineuron.reports import accept, gate, journal, markdown, saved, strict, terminal, write
+from pytest_unineuron.reports.lock import Lock
+from pytest_unineuron.reports.summary import summary
+from pytest_unineuron.trials.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_unineuron.reports.evidence import Evidence
+
+USAGE = 4
+"""What pytest ends with where it was not told what it needs."""
+DEFAULT = Path("evaluation") / write.REPORT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what was typed, and return the exit status."""
+    said = _parser().parse_args(arguments)
+    try:
+        return int(said.do(said))
+    except UnineuronError as error:
+        print(error, file=sys.stderr)
+        return gate.Exit.BASELINE if not isinstance(error, OptionError) else USAGE
+    except BrokenPipeError:  # whoever read it has read enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-unineuron",
+        description="Compare, judge, show and accept saved reports of `pytest evals/`.",
+        epilog="Exit status: 0 as it should be, 1 a trial broke, 4 a wrong option, 20 a criterion FAILs, "
+        "21 regression, 22 results were lost, 23 a file is missing or cannot be used, 24 a lock was violated.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, do: object, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(do=do)
+        return command
+
+    command = add("compare", _compare, "Show what became of every trial of A in B.")
+    command.add_argument("before", type=Path, metavar="A", help="a report, or an accepted baseline")
+    command.add_argument("after", type=Path, metavar="B", help="a later report")
+    _add_options(command, "across", "waive")
+
+    command = add("gate", _gate, "End with the status that a run with this report would have ended with.")
+    command.add_argument("report", type=Path, metavar="REPORT")
+    _add_options(command, "baseline", "lock", "fail-on", "tolerate", "across", "waive")
+
+    command = add("accept", _accept, "Make a report the baseline that later runs are compared with.")
+    command.add_argument("report", type=Path, nargs="?", default=DEFAULT, metavar="REPORT",
+                         help=f"default: {DEFAULT}")  # fmt: skip
+    command.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="the file to write")
+    command.add_argument("--partial", action="store_true", help="accept a run of which trials were deselected")
+
+    command = add("lock", _lock, "Run the control arms alone and lock bounds, trials, models and texts for the claim.")
+    command.add_argument("file", metavar="FILE", help="the lock to write")
+    command.add_argument("pytest", nargs=argparse.REMAINDER, metavar="…", help="evals/ and options of pytest")
+
+    command = add("report", _report, "Show a saved report, or rebuild one from the journal of a run that was killed.")
+    command.add_argument("file", type=Path, metavar="REPORT|JOURNAL")
+    command.add_argument("--form", choices=("terminal", "markdown", "summary"), default="terminal")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="write all files of a run into this folder instead")
+
+    add("schema", _schema, "Print the JSON Schema of the report.")
+    command = add("validate", _validate, "Say whether files are whole and say what their measurements say.")
+    command.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    return parser
+
+
+def _add_options(command: argparse.ArgumentParser, *names: str) -> None:
+    """The options of the plugin that make sense for a saved file, by their own names."""
+    for option in options.OPTIONS:
+        if option.name in names:
+            action = "append" if option.kind is list else "store"
+            command.add_argument(f"--{option.name}", dest=option.key, action=action, metavar=option.metavar,
+                                 help=option.help.replace("%", "%%"))  # fmt: skip
+
+
+def _settings(said: argparse.Namespace) -> options.Settings:
+    return options.read(lambda key: getattr(said, key, None), lambda _: None, {})
+
+
+def _compare(said: argparse.Namespace) -> int:
+    said.unineuron_baseline = str(said.before)
+    after = saved.read(said.after)
+    found = gate.Gate.of(after, _settings(said), Path())
+    _show(terminal.gate(found))
+    return gate.Exit.BASELINE if found.unusable else 0
+
+
+def _gate(said: argparse.Namespace) -> int:
+    evidence, settings = saved.read(said.report), _settings(said)
+    lock = Lock.read(Path(settings.lock)) if settings.lock else None
+    found = gate.Gate.of(evidence, settings, Path(), violations=tuple(lock.violations(evidence)) if lock else ())
+    _show(terminal.gate(found))
+    broken = evidence.count(Outcome.ERROR)
+    failed = settings.fail_on == "trial" and evidence.count(Outcome.FAIL)
+    status, reason = found.status(gate.FAILED if broken or failed else gate.PASSED, evidence)
+    reason = reason or (f"{broken} trials broke" if broken else "a trial FAILs" if failed else "nothing to object to")
+    print(f"Exit status {int(status)}: {reason}.")
+    return status
+
+
+def _accept(said: argparse.Namespace) -> int:
+    evidence = saved.read(said.report)
+    accept.check(evidence, partial=said.partial)
+    gone = []
+    if said.baseline.exists():
+        try:
+            gone = accept.dropped(saved.read(said.baseline, "baseline"), evidence)
+        except UnineuronError as error:
+            print(f"replacing what could not be read: {error}")
+    for entry in gone:
+        print(f"no longer in the baseline: {entry}")
+    _write(said.baseline, strict.as_json(strict.opened(said.report, "report", saved.AGAIN)))
+    print(f"Accepted: {said.baseline}. To compare with it: pytest evals/ --unineuron-baseline={said.baseline}")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write.write_text(path, text)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+
+
+def _lock(said: argparse.Namespace) -> int:
+    import subprocess
+
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", f"--unineuron-write-lock={said.file}", *said.pytest]
+    ).returncode
+
+
+def _report(said: argparse.Namespace) -> int:
+    evidence = _evidence(said.file)
+    if said.out is not None:
+        problems = write.write_all(evidence, said.out)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        print(f"Written: {said.out}" if not problems else "")
+        return gate.Exit.INCOMPLETE if problems else 0
+    if said.form == "terminal":
+        _show(terminal.lines(evidence))
+    else:
+        sys.stdout.write(markdown.render(evidence) if said.form == "markdown" else strict.as_json(summary(evidence)))
+    return 0
+
+
+def _evidence(path: Path) -> Evidence:
+    """What a report holds, or the journal of a run."""
+    if path.suffix != ".jsonl":
+        return saved.read(path)
+    from pytest_unineuron.collector import replayed
+
+    record = journal.read(path)
+    try:
+        evidence = replayed(record).evidence()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReportError(f"journal {path}: cannot be understood ({type(error).__name__}: {error})") from None
+    lost = [f"line {number} of the journal is damaged" for number in record.damaged]
+    if path.name.endswith(journal.OPEN):
+        lost.append("the run did not come to its end; this is what its journal holds")
+    return replace(evidence, incomplete=(*evidence.incomplete, *lost), created=str(record.events[0].get("created", "")))
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(json.dumps(saved.schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _validate(said: argparse.Namespace) -> int:
+    status = 0
+    for path in said.files:
+        try:
+            evidence = _evidence(path)
+            print(f"{path}: whole; {terminal.assessment(evidence)}")
+        except UnineuronError as error:
+            print(error, file=sys.stderr)
+            status = gate.Exit.BASELINE
+    return status
+
+
+def _show(lines: object) -> None:
+    for text, _ in lines:  # type: ignore[attr-defined]
+        print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

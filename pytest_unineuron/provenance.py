@@ -1,0 +1,64 @@
+"""What an item's result rests on: its source, its models and texts by content, and every setting that counts."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.collector import versions
+from pytest_unineuron.corpora.find import find
+from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.models.identity import identity
+from pytest_unineuron.models.seeds import compared
+from pytest_unineuron.models.source import parse
+from pytest_unineuron.options import MEASURING
+from pytest_unineuron.planning import COMPARES, CORPUS, PLANNED, READS
+from pytest_unineuron.reports.strict import digest
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_unineuron.session import Session
+
+
+class Provenance:
+    """Digests of everything the items of a session are made from, each found once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._model = cache(lambda spec: identity(parse(spec)))
+        self._corpus = cache(lambda spec: find(spec, field=session.settings.text_field).fingerprint)
+        settings = session.settings.as_dict()
+        self._run = {
+            "settings": {name: settings[name] for name in (*MEASURING, "device", "batch")},
+            "versions": versions(),
+        }
+
+    def of(self, item: pytest.Item) -> dict[str, dict[str, str]]:
+        """The models and corpora an item rests on, with a digest each; empty if they cannot all be told."""
+        session, case = self._session, item.stash[PLANNED].case
+        fixtures = getattr(item, "fixturenames", ())
+        subject = session.models[case.model]
+        models, corpora = {case.model: subject.spec}, {}
+        if COMPARES in fixtures:
+            with suppress(NotApplicable):  # nothing to compare with
+                models |= {session.label(spec): spec for spec in compared(subject, session.settings.seed)}
+        if CORPUS in fixtures or any(name in fixtures for name in READS):
+            corpora = {session.reference: session.settings.reference}
+            if case.corpus:
+                corpora |= {case.corpus: session.new_data.get(case.corpus, session.settings.reference)}
+        try:
+            return {
+                "models": {label: self._model(spec) for label, spec in models.items()},
+                "corpora": {label: self._corpus(spec) for label, spec in corpora.items()},
+            }
+        except (UnineuronError, OSError):
+            return {}  # whoever loads it says what is wrong
+
+    def key(self, item: pytest.Item, made_from: dict[str, Any]) -> str:
+        """A digest of all that an item's result depends on; empty where that cannot be told."""
+        if not made_from or self._session.settings.findings:
+            return ""
+        planned = item.stash[PLANNED]
+        return digest({**planned.as_dict(), "line": 0, "made_from": made_from, **self._run})

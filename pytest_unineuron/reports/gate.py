@@ -1,0 +1,99 @@
+"""What ends a run with a status of ours, and why: one function for the plugin and for saved files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.checklist.verdict import Verdict
+from pytest_unineuron.errors import ReportError
+from pytest_unineuron.reports.comparison import COMPARED, State, compare
+from pytest_unineuron.reports.saved import read
+from pytest_unineuron.reports.waiver import Waiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_unineuron.options import Settings
+    from pytest_unineuron.reports.comparison import Comparison
+    from pytest_unineuron.reports.evidence import Evidence
+
+PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5
+"""The statuses of pytest that ours may replace."""
+MILD = (PASSED, NOTHING_COLLECTED)
+"""And those that a FAIL or a regression may: a failed test says enough."""
+
+
+class Exit(IntEnum):
+    """Exit statuses of ours. pytest owns 0 to 6."""
+
+    CRITERION = 20
+    REGRESSION = 21
+    INCOMPLETE = 22
+    BASELINE = 23
+    LOCK = 24
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What there is to hold a run against, and how it came out.
+
+    ``unusable`` says why a baseline that was asked for could not be compared with; ``violations`` what moved
+    since the run was locked.
+    """
+
+    fail_on: str
+    comparison: Comparison | None = None
+    unusable: str = ""
+    tolerated: tuple[str, ...] = ()
+    violations: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def of(cls, evidence: Evidence, settings: Settings, root: Path, **rest: Any) -> Gate:
+        """The gate of a run. ``root`` is where relative paths of the settings begin."""
+        tolerated = tuple(word.replace("-", " ") for word in settings.tolerate)
+        if not settings.baseline:
+            return cls(settings.fail_on, **rest)
+        try:
+            accepted = read(root / Path(settings.baseline).expanduser(), "baseline")
+        except ReportError as error:
+            return cls(settings.fail_on, unusable=str(error), tolerated=tolerated, **rest)
+        waivers = [Waiver.parse(text) for text in settings.waive]
+        found = compare(accepted, evidence, waivers=waivers, across=settings.across)
+        return cls(settings.fail_on, found, tolerated=tolerated, **rest)
+
+    def reasons(self, evidence: Evidence) -> Iterator[tuple[Exit, str]]:
+        """Every status that the run has earned, with its reason; the first is the one to end with."""
+        if evidence.incomplete or self.unwritten:
+            yield Exit.INCOMPLETE, "results were lost"
+        if self.violations:
+            yield Exit.LOCK, f"{len(self.violations)} things moved since they were locked"
+        if self.unusable:
+            yield Exit.BASELINE, "the baseline cannot be used"
+        if self.comparison is not None and self.fail_on == "regression":
+            yield from self._compared(self.comparison)
+        if self.fail_on == "criterion" and any(line.verdict is Verdict.FAIL for line in evidence.criteria):
+            yield Exit.CRITERION, "a criterion FAILs"
+
+    def _compared(self, comparison: Comparison) -> Iterator[tuple[Exit, str]]:
+        counts = comparison.counts
+        if not any(counts[state] for state in COMPARED):
+            yield Exit.BASELINE, "nothing was compared: no trial has a result both in the baseline and in this run"
+        for state, exit_ in ((State.REGRESSED, Exit.REGRESSION), (State.MISSING, Exit.REGRESSION),
+                             (State.INCOMPARABLE, Exit.BASELINE), (State.NOT_RUN, Exit.REGRESSION)):  # fmt: skip
+            if counts[state] and state not in self.tolerated:
+                yield exit_, f"{counts[state]} {state}"
+
+    def status(self, status: int, evidence: Evidence) -> tuple[int, str]:
+        """The status to end with, given pytest's own, and why; pytest's own and no reason where it stands.
+
+        20 and 21 replace success and nothing collected; 22 to 24 also replace failed tests; nothing else is replaced.
+        """
+        for exit_, reason in self.reasons(evidence):
+            mild = exit_ in (Exit.CRITERION, Exit.REGRESSION)
+            if status in (MILD if mild else (*MILD, FAILED)):
+                return exit_, reason
+        return status, ""

@@ -1,0 +1,167 @@
+"""What a claim was bound to before it was tested: trials, bounds, policy, seeds, and digests of models and texts.
+
+A lock is made of a run of the control arms alone: these measure with the very bounds of the claim, and nothing
+is known yet of the models the claim is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.errors import ReportError
+from pytest_unineuron.options import JUDGING, MEASURING
+from pytest_unineuron.reports import strict
+from pytest_unineuron.reports.evidence import SOURCE
+from pytest_unineuron.trials.case import SUBJECT
+from pytest_unineuron.trials.measurement import Standing, number
+from pytest_unineuron.trials.outcome import Outcome
+from pytest_unineuron.trials.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_unineuron.reports.evidence import CaseRecord, Evidence, TrialRecord
+    from pytest_unineuron.trials.measurement import Measurement
+
+VERSION = 1
+BINDING = ("model", "seed", "corpus", *MEASURING, *JUDGING)
+"""Settings that a lock decides, whatever the command line, the environment or the ini file say."""
+BOUNDS = ("above", "below", "null", "needed")
+STRINGS = {"type": "array", "items": {"type": "string"}}
+SCHEMA = {
+    "type": "object",
+    "required": ["package", "settings", "cases"],
+    "properties": {
+        "package": {"type": "string"},
+        "settings": {"type": "object", "required": list(BINDING)},
+        "cases": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": [*Trial.__dataclass_fields__, "code", "arms", "made_from", "bounds"],
+                "properties": {
+                    "arms": STRINGS,
+                    "made_from": {"type": "object", "additionalProperties": {"type": "object"}},
+                    "bounds": {"type": "object", "additionalProperties": {"type": "object", "required": list(BOUNDS)}},
+                },
+            },
+        },
+    },
+}
+AGAIN = "make one: pytest-unineuron lock FILE evals/"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What was locked, as plain data: ``settings``, ``trials`` and ``versions``."""
+
+    settings: Mapping[str, Any]
+    cases: Mapping[str, Mapping[str, Any]]
+    package: str
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Lock:
+        """The lock that a run of control arms makes."""
+        settings = {name: evidence.settings[name] for name in BINDING}
+        cases = {name: _locked(record, case) for name, record, case in _cases(evidence)}
+        return cls(settings, cases, evidence.versions[SOURCE])
+
+    @classmethod
+    def read(cls, path: Path) -> Lock:
+        """The lock in a file. Raises ReportError for one that is not there, not whole, or of another version."""
+        data = strict.opened(path, "lock", AGAIN)
+        if data.get("lock_version") != VERSION:
+            raise ReportError(
+                f"lock {path}: is of version {data.get('lock_version')}, this one reads {VERSION}; use the version of "
+                "pytest-unineuron that locked the claim"
+            )
+        content = strict.unsealed(data, f"lock {path}", "lock the claim anew, before it is tested")
+        import fastjsonschema
+
+        try:
+            fastjsonschema.validate(SCHEMA, content)
+        except fastjsonschema.JsonSchemaValueException as error:
+            raise ReportError(f"lock {path}: {error.message}; {AGAIN}") from None
+        return cls(content["settings"], content["cases"], content["package"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data, to be sealed."""
+        return {
+            "lock_version": VERSION,
+            "package": self.package,
+            "settings": dict(self.settings),
+            "cases": dict(self.cases),
+        }
+
+    def violations(self, evidence: Evidence) -> Iterator[str]:
+        """What a run has that is not what was locked, one sentence each."""
+        if self.package != evidence.versions.get(SOURCE):
+            yield "the source of pytest-unineuron, which measures and judges, is not what it was when this was locked"
+        for name, locked in self.settings.items():
+            if locked != (found := evidence.settings.get(name)):
+                yield f"--unineuron-{name.replace('_', '-')} was locked at {locked} and is {found}"
+        there = {name: (record, case) for name, record, case in _cases(evidence)}
+        for name, case in self.cases.items():
+            if name not in there:
+                yield f"{name} is locked and is not there; it was renamed, removed, or not asked for"
+            else:
+                yield from _moved(name, case, *there[name])
+        yield from (f"{name} is there and was not locked" for name in there if name not in self.cases)
+
+
+def _cases(evidence: Evidence) -> Iterator[tuple[str, TrialRecord, CaseRecord]]:
+    for record in evidence.trials:
+        for subject in record.subjects:
+            for case in subject.cases:
+                variant = f" {case.variant}" if case.variant else ""
+                yield f"{record.name}{variant} on {subject.model}", record, case
+
+
+def _locked(record: TrialRecord, case: CaseRecord) -> dict[str, Any]:
+    """What is locked of one case. Bounds that no control came to measure are held by the digest of the source."""
+    arms = case.result.arms.values()
+    return {
+        **record.trial.as_dict(),
+        "code": record.code,
+        "arms": [SUBJECT, *case.result.arms],
+        "made_from": next((arm.made_from for arm in arms if arm.made_from), {}),
+        "bounds": {m.name: _bounds(m) for arm in arms for m in arm.measurements if m.standing is not Standing.REPORTED},
+    }
+
+
+def _bounds(m: Measurement) -> dict[str, Any]:
+    return {name: getattr(m, name) for name in BOUNDS}
+
+
+def _moved(name: str, locked: Mapping[str, Any], record: TrialRecord, case: CaseRecord) -> Iterator[str]:
+    """What moved of one case, what a reader can judge first: bounds before the digest of the source."""
+    subject = case.result.subject
+    if subject.outcome in (Outcome.NOT_RUN, Outcome.ERROR):
+        yield f"{name} is locked and did not come to an end ({subject.reason})"
+        return
+    if subject.resumed or any(arm.resumed for arm in case.result.arms.values()):
+        yield f"{name} was taken from an earlier attempt; a locked claim is measured anew"
+    for m in subject.measurements:
+        was = locked["bounds"].get(m.name)
+        if m.standing is not Standing.REPORTED and was is not None and was != _bounds(m):
+            yield f"{name}: the bound of {m.name!r} was locked at {_said(was)} and is {_said(_bounds(m))}"
+    declared = record.trial.as_dict()
+    for word in ("criterion", "primary", "controls", "claim", "source"):
+        if locked[word] != declared[word]:
+            yield f"{name}: {word} was locked as {locked[word]!r} and is {declared[word]!r}"
+    if set(locked["arms"]) != {SUBJECT, *(arms := case.result.arms)}:
+        yield f"{name}: its arms were locked as {', '.join(locked['arms'])} and are {', '.join([SUBJECT, *arms])}"
+    if locked["code"] != record.code:
+        yield f"{name}: its source ({record.path}, or what that imports) changed since it was locked"
+    for kind, was in locked["made_from"].items():
+        now = subject.made_from.get(kind, {})
+        for label in dict.fromkeys([*was, *now]):
+            if was.get(label) != now.get(label):
+                yield f"{name}: {label} has other content than when it was locked ({kind})"
+
+
+def _said(bounds: Mapping[str, Any]) -> str:
+    words = {"above": ">", "below": "<", "null": "controls"}
+    return " and ".join(f"{word} {number(bounds[name])}" for name, word in words.items() if bounds[name] is not None)

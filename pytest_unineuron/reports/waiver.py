@@ -1,0 +1,44 @@
+"""A regression that somebody accepted: which trial, until when, and why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from pytest_unineuron.errors import OptionError
+
+_FORM = re.compile(
+    r"(?P<name>.+?)(?: on (?P<model>.+?))? until (?P<until>\d{4}-\d\d-\d\d): *(?P<reason>\S.*)", re.DOTALL
+)
+EXAMPLE = "say 'TRIAL[CORPUS] on MODEL until 2027-01-31: REASON' (without 'on MODEL' for every model)"
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """Lets one trial regress, on one model or (``model`` empty) on all, to the end of the day ``until``."""
+
+    name: str
+    model: str
+    until: date
+    reason: str
+
+    @classmethod
+    def parse(cls, text: str) -> Waiver:
+        """What was typed. Raises OptionError for a waiver without an end or a reason."""
+        found = _FORM.fullmatch(text.strip())
+        try:
+            if found is None:
+                raise ValueError("it does not say which trial, until when and why")
+            until = date.fromisoformat(found["until"])
+        except ValueError as error:
+            raise OptionError(f"--unineuron-waive={text}: {error}; {EXAMPLE}") from None
+        return cls(found["name"], found["model"] or "", until, found["reason"])
+
+    def covers(self, name: str, model: str) -> bool:
+        """Whether it is about this trial on this model. Names are compared whole."""
+        return self.name == name and self.model in ("", model)
+
+    def __str__(self) -> str:
+        """As it would be typed."""
+        return f"{self.name}{f' on {self.model}' if self.model else ''} until {self.until}: {self.reason}"
