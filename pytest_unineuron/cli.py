@@ -107,7 +107,10 @@ def _compare(said: argparse.Namespace) -> int:
 def _gate(said: argparse.Namespace) -> int:
     evidence, settings = saved.read(said.report), _settings(said)
     lock = Lock.read(Path(settings.lock)) if settings.lock else None
-    found = gate.Gate.of(evidence, settings, Path(), violations=tuple(lock.violations(evidence)) if lock else ())
+    if lock is not None:
+        evidence = replace(evidence, violations=lock.violations(evidence))
+    found = gate.Gate.of(evidence, settings, Path())
+    _show((f"LOCK: {what}", "red") for what in evidence.violations)
     _show(terminal.gate(found))
     broken = evidence.count(Outcome.ERROR)
     failed = settings.fail_on == "trial" and evidence.count(Outcome.FAIL)

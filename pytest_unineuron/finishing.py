@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,20 +76,19 @@ class Finisher:
                 self._collector.hear({"kind": ENDED, "worker": worker, "sent": None})
         self._collector.findings = self._session.findings
         self._evidence = self._collector.evidence()
+        if (lock := self._session.lock) is not None:
+            self._evidence = replace(self._evidence, violations=lock.violations(self._evidence))
         unwritten = self._written(self._evidence) if self._collector.active else []
         self._close()
-        lock = self._session.lock
-        violations = tuple(lock.violations(self._evidence)) if lock else ()
-        self._gate = Gate.of(self._evidence, self._session.settings, self._session.config.invocation_params.dir,
-                             violations=violations, unwritten=tuple(unwritten))  # fmt: skip
+        started = self._session.config.invocation_params.dir
+        self._gate = Gate.of(self._evidence, self._session.settings, started, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
 
     def _written(self, evidence: Evidence) -> list[str]:
         """Write what there is to write, and return what could not be."""
         if not self._session.settings.write_lock:
             return write.write_all(evidence, self._session.out)
-        arms = [arm for r in evidence.trials for s in r.subjects for c in s.cases for arm in c.result.arms.values()]
-        if broken := [arm for arm in arms if arm.outcome is Outcome.ERROR]:
+        if broken := [arm for arm in evidence.arms if arm.outcome is Outcome.ERROR]:
             return [f"the lock was not written: {len(broken)} control arms broke ({broken[0].reason})"]
         if evidence.incomplete:
             return ["the lock was not written: results were lost"]

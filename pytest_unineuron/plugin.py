@@ -72,6 +72,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """A baseline that cannot be used is told of before hours are spent, and not only after them."""
+    return session_of(config).unusable_baseline or None if config.getoption("unineuron_baseline") else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every marked function its models, corpora and control arms, and a check of models all of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ import pytest
 from pytest_unineuron import controls, options, process
 from pytest_unineuron.collector import Collector, versions
 from pytest_unineuron.corpora import find as corpora_named
-from pytest_unineuron.errors import OptionError
+from pytest_unineuron.errors import OptionError, ReportError
 from pytest_unineuron.models import source
 from pytest_unineuron.planning import Planner
 from pytest_unineuron.provenance import Provenance
+from pytest_unineuron.reports.gate import Exit
 from pytest_unineuron.reports.journal import Journal, left_open
 from pytest_unineuron.reports.lock import Lock
+from pytest_unineuron.reports.saved import read
 from pytest_unineuron.reports.waiver import Waiver
 from pytest_unineuron.reports.write import obstacle
 from pytest_unineuron.resume import Attempts
@@ -64,6 +67,17 @@ class Session:
         )
 
     @property
+    def unusable_baseline(self) -> str:
+        """Why the baseline cannot be compared with; empty if it can, or if none was named for this very run."""
+        if not (self.settings.baseline and self.gated):
+            return ""
+        try:
+            read(self._path(self.config, self.settings.baseline), "baseline")
+        except ReportError as error:
+            return f"{error}. The run goes on, and ends with status {Exit.BASELINE}."
+        return ""
+
+    @property
     def write_lock(self) -> Path:
         """The file that a lock is to be written to."""
         return self._path(self.config, self.settings.write_lock)
@@ -71,7 +85,8 @@ class Session:
     def _run(self) -> dict[str, Any]:
         """What this run was asked to do, as plain data."""
         asked = {"paths": self._paths, "models": list(self.models), "corpora": [self.reference, *self.new_data]}
-        return {"settings": self.settings.as_dict(), "versions": versions(), "asked": asked}
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return {"settings": self.settings.as_dict(), "versions": versions(), "asked": asked, "created": created}
 
     @property
     def _paths(self) -> list[str]:

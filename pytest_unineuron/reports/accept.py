@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_unineuron.reports.evidence import Evidence
-    from pytest_unineuron.trials.outcome import ArmResult
 
 CHANGING = ("stdlib", "pydoc")
 """Corpora that are another text on another Python."""
@@ -28,9 +27,11 @@ def check(evidence: Evidence, *, partial: bool = False) -> None:
 
 
 def _reasons(evidence: Evidence, *, partial: bool) -> Iterator[str]:
-    arms = list(_arms(evidence))
+    arms = list(evidence.arms)
     if not arms:
         yield "there is no trial in it; run pytest evals/"
+    if evidence.violations:
+        yield f"it was locked, and things moved since ({evidence.violations[0]})"
     if evidence.incomplete:
         yield f"results were lost ({evidence.incomplete[0]}); run it again"
     broken = [arm for arm in arms if arm.outcome is Outcome.ERROR]
@@ -48,14 +49,6 @@ def _reasons(evidence: Evidence, *, partial: bool) -> Iterator[str]:
     changing += [spec for spec in evidence.settings.get("corpus", ()) if spec in CHANGING and spec not in changing]
     if changing:
         yield f"{', '.join(changing)} depends on the version of Python; leave it out (--unineuron-corpus)"
-
-
-def _arms(evidence: Evidence) -> Iterator[ArmResult]:
-    for record in evidence.trials:
-        for subject in record.subjects:
-            for case in subject.cases:
-                yield case.result.subject
-                yield from case.result.arms.values()
 
 
 def dropped(before: Evidence, after: Evidence) -> list[str]:

@@ -15,7 +15,7 @@ from pytest_unineuron.trials.outcome import DESELECTED, NOT_RUN, ArmResult, Case
 from pytest_unineuron.trials.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SCHEMA_VERSION = 2
 SOURCE = "pytest-unineuron source"
@@ -127,7 +127,8 @@ class Evidence:
     """The whole of a run. Terminal, JSON, Markdown and exit code are functions of this and nothing else.
 
     ``asked`` has the paths, models and corpora that the run was given, so that a later reader can tell what was
-    left out on purpose; ``created`` is the time of its end, in UTC.
+    left out on purpose; ``created`` is the time of its end, in UTC. ``violations`` says what moved since the run
+    was locked; with any of them, no criterion passes.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -142,6 +143,7 @@ class Evidence:
     findings: Mapping[str, Any] | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
+    violations: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> list[str]:
@@ -162,7 +164,16 @@ class Evidence:
     def verdict_on(self, criterion: str, model: str) -> Verdict:
         """The verdict on one criterion for one model, under the run's policy."""
         on_model = [(record.trial, record.on(model)) for record in self.of_criterion(criterion)]
-        return verdict([(s.outcome, trial.primary) for trial, s in on_model if s is not None], self.policy)
+        found = verdict([(s.outcome, trial.primary) for trial, s in on_model if s is not None], self.policy)
+        return Verdict.NA if self.violations and found is Verdict.PASS else found
+
+    @property
+    def arms(self) -> Iterator[ArmResult]:
+        """Every arm of every case."""
+        for record in self.trials:
+            for subject in record.subjects:
+                for case in subject.cases:
+                    yield from (case.result.subject, *case.result.arms.values())
 
     def count(self, outcome: Outcome) -> int:
         """How many trials ended so, counting a trial once per model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,16 +40,15 @@ class Exit(IntEnum):
 class Gate:
     """What there is to hold a run against, and how it came out.
 
-    ``unusable`` says why a baseline that was asked for could not be compared with; ``violations`` what moved
-    since the run was locked.
+    ``unusable`` says why a baseline that was asked for could not be compared with; ``unwritten`` what could not
+    be written.
     """
 
     fail_on: str
     comparison: Comparison | None = None
     unusable: str = ""
     tolerated: tuple[str, ...] = ()
-    violations: tuple[str, ...] = ()
-    unwritten: tuple[str, ...] = field(default=())
+    unwritten: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, evidence: Evidence, settings: Settings, root: Path, **rest: Any) -> Gate:
@@ -69,8 +68,8 @@ class Gate:
         """Every status that the run has earned, with its reason; the first is the one to end with."""
         if evidence.incomplete or self.unwritten:
             yield Exit.INCOMPLETE, "results were lost"
-        if self.violations:
-            yield Exit.LOCK, f"{len(self.violations)} things moved since they were locked"
+        if evidence.violations:
+            yield Exit.LOCK, "what was locked has moved"
         if self.unusable:
             yield Exit.BASELINE, "the baseline cannot be used"
         if self.comparison is not None and self.fail_on == "regression":

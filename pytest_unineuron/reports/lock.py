@@ -95,20 +95,26 @@ class Lock:
             "cases": dict(self.cases),
         }
 
-    def violations(self, evidence: Evidence) -> Iterator[str]:
-        """What a run has that is not what was locked, one sentence each."""
+    def violations(self, evidence: Evidence) -> tuple[str, ...]:
+        """What a run has that is not what was locked, in words; the same of several trials in one sentence."""
+        of: dict[str, list[str]] = {}
+        for name, what in self._moved(evidence):
+            of.setdefault(what, []).append(name)
+        return tuple(_of(names) + what for what, names in of.items())
+
+    def _moved(self, evidence: Evidence) -> Iterator[tuple[str, str]]:
         if self.package != evidence.versions.get(SOURCE):
-            yield "the source of pytest-unineuron, which measures and judges, is not what it was when this was locked"
+            yield "", "the source of pytest-unineuron, which measures and judges, is not what it was"
         for name, locked in self.settings.items():
             if locked != (found := evidence.settings.get(name)):
-                yield f"--unineuron-{name.replace('_', '-')} was locked at {locked} and is {found}"
+                yield "", f"--unineuron-{name.replace('_', '-')} was locked at {locked} and is {found}"
         there = {name: (record, case) for name, record, case in _cases(evidence)}
         for name, case in self.cases.items():
             if name not in there:
-                yield f"{name} is locked and is not there; it was renamed, removed, or not asked for"
+                yield name, "locked, and not there: renamed, removed, or not asked for"
             else:
-                yield from _moved(name, case, *there[name])
-        yield from (f"{name} is there and was not locked" for name in there if name not in self.cases)
+                yield from ((name, what) for what in _moved(case, *there[name]))
+        yield from ((name, "there, and not locked") for name in there if name not in self.cases)
 
 
 def _cases(evidence: Evidence) -> Iterator[tuple[str, TrialRecord, CaseRecord]]:
@@ -135,31 +141,38 @@ def _bounds(m: Measurement) -> dict[str, Any]:
     return {name: getattr(m, name) for name in BOUNDS}
 
 
-def _moved(name: str, locked: Mapping[str, Any], record: TrialRecord, case: CaseRecord) -> Iterator[str]:
-    """What moved of one case, what a reader can judge first: bounds before the digest of the source."""
+def _of(names: list[str]) -> str:
+    """Whose it is: ``heavy_tails[news] on neox-a and 3 more: ``."""
+    if not names[0]:
+        return ""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "") + ": "
+
+
+def _moved(locked: Mapping[str, Any], record: TrialRecord, case: CaseRecord) -> Iterator[str]:
+    """What moved of one case; what a reader can judge comes before the digest of the source."""
     subject = case.result.subject
     if subject.outcome in (Outcome.NOT_RUN, Outcome.ERROR):
-        yield f"{name} is locked and did not come to an end ({subject.reason})"
+        yield f"locked, and did not come to its end ({subject.reason})"
         return
     if subject.resumed or any(arm.resumed for arm in case.result.arms.values()):
-        yield f"{name} was taken from an earlier attempt; a locked claim is measured anew"
+        yield "taken from an earlier attempt; a locked claim is measured anew"
     for m in subject.measurements:
         was = locked["bounds"].get(m.name)
         if m.standing is not Standing.REPORTED and was is not None and was != _bounds(m):
-            yield f"{name}: the bound of {m.name!r} was locked at {_said(was)} and is {_said(_bounds(m))}"
+            yield f"the bound of {m.name!r} was locked at {_said(was)} and is {_said(_bounds(m))}"
     declared = record.trial.as_dict()
     for word in ("criterion", "primary", "controls", "claim", "source"):
         if locked[word] != declared[word]:
-            yield f"{name}: {word} was locked as {locked[word]!r} and is {declared[word]!r}"
+            yield f"{word} was locked as {locked[word]!r} and is {declared[word]!r}"
     if set(locked["arms"]) != {SUBJECT, *(arms := case.result.arms)}:
-        yield f"{name}: its arms were locked as {', '.join(locked['arms'])} and are {', '.join([SUBJECT, *arms])}"
+        yield f"arms were locked as {', '.join(locked['arms'])} and are {', '.join([SUBJECT, *arms])}"
     if locked["code"] != record.code:
-        yield f"{name}: its source ({record.path}, or what that imports) changed since it was locked"
+        yield f"the source ({record.path}, a conftest, or what these import) changed since it was locked"
     for kind, was in locked["made_from"].items():
         now = subject.made_from.get(kind, {})
         for label in dict.fromkeys([*was, *now]):
             if was.get(label) != now.get(label):
-                yield f"{name}: {label} has other content than when it was locked ({kind})"
+                yield f"{label} has other content than when it was locked ({kind})"
 
 
 def _said(bounds: Mapping[str, Any]) -> str:

@@ -63,6 +63,10 @@ def render(evidence: Evidence) -> str:
         out += ["", "## Original findings", ""]
         out += [f"- {escape(name)}: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in facts.items())
                 for name, facts in evidence.findings.items()]  # fmt: skip
+    if resumed := sum(arm.resumed for arm in evidence.arms):
+        out += ["", f"{resumed} results were measured by an attempt that was cut short."]
+    if evidence.violations:
+        out += ["", "## Lock violated", "", *(f"- {escape(what)}" for what in evidence.violations)]
     if evidence.incomplete:
         out += ["", "## Incomplete", "", *(f"- {escape(what)}" for what in evidence.incomplete)]
     made = ", ".join(f"{escape(name)} {escape(version)}" for name, version in evidence.versions.items())

@@ -7,6 +7,7 @@ what its numbers do not show.
 from __future__ import annotations
 
 import json
+from datetime import date
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA = Path(__file__).parent / "schema.json"
-AGAIN = "make it again: pytest evals/, then pytest-unineuron accept"
+AGAIN = "make one: pytest evals/, then pytest-unineuron accept"
 
 
 def schema() -> dict[str, Any]:
@@ -68,6 +69,10 @@ def evidence_of(data: dict[str, Any], where: str) -> Evidence:
         _validator()(data)
     except fastjsonschema.JsonSchemaValueException as error:
         raise ReportError(f"{where}: {error.message.removeprefix('data.')}; {AGAIN}") from None
+    try:
+        date.fromisoformat(content["created"][:10])
+    except ValueError:
+        raise ReportError(f"{where}: was created on no day that there is ({content['created']}); {AGAIN}") from None
     pairs = list(_arms(content, where))
     if len({planned.nodeid for planned, _ in pairs}) != len(pairs):
         raise ReportError(f"{where}: an item is there twice; {AGAIN}")
@@ -83,6 +88,7 @@ def evidence_of(data: dict[str, Any], where: str) -> Evidence:
         forward_passes=content["forward_passes"],
         versions=content["versions"],
         incomplete=tuple(content["incomplete"]),
+        violations=tuple(content["lock_violations"]),
         findings=content["original_findings"],
         asked=content["asked"],
         created=content["created"],

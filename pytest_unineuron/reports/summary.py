@@ -28,6 +28,8 @@ def explain(evidence: Evidence, criterion: str) -> str:
         trials = [(r.name, r.trial.primary, s.outcome, s.reason) for r, s in on_model if s is not None]
         if trials:
             paragraphs.append(rationale(model, str(evidence.verdict_on(criterion, model)), evidence.policy, trials))
+    if evidence.violations:
+        paragraphs.insert(0, f"Not as it was locked, so nothing passes: {'; '.join(evidence.violations)}.")
     return " ".join(paragraphs) or f"No trial of {criterion} was collected; that is neither support nor refutation."
 
 
@@ -52,6 +54,7 @@ def report(evidence: Evidence) -> dict[str, Any]:
         "corpora": dict(evidence.corpora),
         "forward_passes": evidence.forward_passes,
         "incomplete": list(evidence.incomplete),
+        "lock_violations": list(evidence.violations),
         "original_findings": evidence.findings,
         "settings": dict(evidence.settings),
         "versions": dict(evidence.versions),

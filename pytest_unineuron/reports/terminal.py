@@ -123,8 +123,12 @@ def notes(evidence: Evidence) -> Iterator[Line]:
     for (outcome, model, reason), names in told.items():
         trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"
         yield f"{outcome}: {trials} on {model}: {reason}", COLOURS[outcome]
+    if resumed := sum(arm.resumed for arm in evidence.arms):
+        yield f"RESUMED: {resumed} results were measured by an attempt that was cut short", "cyan"
     for what in evidence.incomplete:
         yield f"INCOMPLETE: {what}", "red"
+    for what in evidence.violations:
+        yield f"LOCK: {what}", "red"
 
 
 def checklist(evidence: Evidence) -> Iterator[Line]:
@@ -172,8 +176,6 @@ def gate(found: Gate) -> Iterator[Line]:
     """What a baseline and a lock say of the run."""
     for problem in found.unwritten:
         yield problem, "red"
-    for what in found.violations:
-        yield f"LOCK: {what}", "red"
     if found.unusable:
         yield found.unusable, "red"
     if found.comparison is None:
