@@ -1,8 +1,6 @@
 """Laws of the intervals."""
 
-from dataclasses import dataclass
-
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
