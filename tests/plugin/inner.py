@@ -8,6 +8,18 @@ import pytest
 from pytest_unineuron import measure
 """
 
+HOLDS = """
+@pytest.mark.gt1(source="x")
+def test_good(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+MISSES = """
+@pytest.mark.gt3(source="x")
+def test_bad():
+    measure('size', 0.2, above=0.5)
+"""
+ONE = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
+"""One model and one control: a trial is two items."""
 BLOCKED = ("cacheprovider", "randomly", "hypothesispytest", "rerunfailures", "timeout")
 """Plugins that inner runs do without unless ``-p NAME`` asks for one: no test depends on what is installed, and
 hypothesis takes longer to be imported than most inner runs take."""
@@ -62,9 +74,12 @@ class Inner:
         given = [*map(str, args)]
         command = [part for name in BLOCKED if name not in given for part in ("-p", f"no:{name}")] + given
         run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
-        result = run(*command)
+        return Run(run(*command), *self.left())
+
+    def left(self):
+        """The summary and the report that a run has left behind, parsed."""
         out = self.path / "evaluation"
-        return Run(result, *(_parsed(out / f"generalization_eval_{part}.json") for part in ("summary", "report")))
+        return [_parsed(out / f"generalization_eval_{part}.json") for part in ("summary", "report")]
 
 
 def _parsed(path):

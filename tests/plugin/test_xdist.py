@@ -26,18 +26,18 @@ SUMMARY = "evaluation/generalization_eval_summary.json"
 def test_serial_and_parallel_give_the_same_summary(trials):
     """Byte for byte."""
     trials.write(CLAIMS)
-    trials.run(NEVER, subprocess=True)
+    trials.run(NEVER)
     serial = (trials.path / SUMMARY).read_bytes()
     (trials.path / SUMMARY).unlink()
-    found = trials.run(NEVER, "-n2", subprocess=True)
+    found = trials.run(NEVER, "-n2")
     assert found.ret == 0
     assert (trials.path / SUMMARY).read_bytes() == serial
 
 
-@pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal"])
+@pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal", "each"])
 def test_every_distribution_mode_loses_nothing(trials, mode):
     """One model per worker is ours for ``load``; the others stay the user's choice."""
-    found = trials.write(CLAIMS).run(NEVER, "-n2", f"--dist={mode}", subprocess=True)
+    found = trials.write(CLAIMS).run(NEVER, "-n2", f"--dist={mode}")
     assert found.ret == 0
     assert {t["name"]: t["subjects"]["neox-a"]["outcome"] for t in found.report["trials"]} == {
         "corpora[news]": "PASS", "corpora[code]": "PASS", "corpora[multilingual]": "PASS",
@@ -48,7 +48,7 @@ def test_every_distribution_mode_loses_nothing(trials, mode):
 
 def test_a_model_stays_on_one_worker(trials):
     """Every item of a model runs where its first one did, and two models use two workers."""
-    found = trials.write(CLAIMS).run(NEVER, "-n2", "--junitxml=junit.xml", subprocess=True)
+    found = trials.write(CLAIMS).run(NEVER, "-n2", "--junitxml=junit.xml")
     assert found.ret == 0
     import xml.etree.ElementTree as ET
 
@@ -74,14 +74,14 @@ def test_ordinary_tests_are_distributed_as_ever(trials):
             pass
         """
     )
-    found = trials.run("-n2", subprocess=True)
+    found = trials.run("-n2")
     found.result.assert_outcomes(passed=30)
 
 
 def test_trials_and_ordinary_tests_together(trials):
     """Everything runs once."""
     plain = "\n@pytest.mark.parametrize('n', range(7))\ndef test_plain(n):\n    pass\n"
-    found = trials.write(CLAIMS + plain).run(NEVER, "-n2", subprocess=True)
+    found = trials.write(CLAIMS + plain).run(NEVER, "-n2")
     found.result.assert_outcomes(passed=7 + 2 * (3 * 4 + 4 + 4) + 2 * 0)
 
 
@@ -112,7 +112,7 @@ def test_last(unineuron_case):
 @pytest.mark.parametrize("where", ["setup", "call"])
 def test_a_killed_worker_loses_only_what_it_was_doing(trials, where):
     """The item is an ERROR, everything else is there, and the exit status says that something was lost."""
-    found = trials.write(KILLED.format(where=where)).run(NEVER, "-n2", subprocess=True)
+    found = trials.write(KILLED.format(where=where)).run(NEVER, "-n2")
     assert found.ret == 22
     assert found.arms("killed")["shuffled"]["outcome"] == "ERROR"
     assert "worker process died" in found.arms("killed")["shuffled"]["reason"]
@@ -126,7 +126,7 @@ def test_a_killed_worker_loses_only_what_it_was_doing(trials, where):
 
 def test_a_killed_worker_that_is_not_replaced(trials):
     """With restarting off, what it had not done yet is NOT_RUN, and nothing passes for it."""
-    found = trials.write(KILLED.format(where="call")).run(NEVER, "-n1", "--max-worker-restart=0", subprocess=True)
+    found = trials.write(KILLED.format(where="call")).run(NEVER, "-n1", "--max-worker-restart=0")
     assert found.ret == 22
     assert found.outcome("first") == "PASS"
     assert found.outcome("last") == "NOT_RUN"
@@ -136,24 +136,24 @@ def test_a_killed_worker_that_is_not_replaced(trials):
 def test_stopping_at_the_first_failure(trials):
     """-x: what was not reached is NOT_RUN, serial and with workers."""
     body = CLAIMS.replace("0.9 + len", "0.2 + len")
-    serial = trials.write(body).run("-x", "--unineuron-model=nano:neox-a", subprocess=True)
+    serial = trials.write(body).run("-x", "--unineuron-model=nano:neox-a")
     assert serial.ret == 1
     assert serial.outcome("corpora[news]") == "FAIL" or serial.outcome("corpora[news]") == "NA"
     assert serial.outcome("vacuous") == "NOT_RUN"
-    parallel = trials.write(body).run("-x", "-n2", "--unineuron-model=nano:neox-a", subprocess=True)
+    parallel = trials.write(body).run("-x", "-n2", "--unineuron-model=nano:neox-a")
     assert parallel.ret in (1, 2)
     assert parallel.outcome("vacuous") == "NOT_RUN"
 
 
 def test_workers_without_any_trial_selected(trials):
     """Deselecting everything is pytest's status 5, and no report."""
-    found = trials.write(CLAIMS).run("-n2", "-k", "nothing", subprocess=True)
+    found = trials.write(CLAIMS).run("-n2", "-k", "nothing")
     assert found.ret == 5
     assert found.report is None
 
 
 def test_bad_options_end_a_parallel_run_at_once(trials):
     """The controller looks before it starts workers."""
-    found = trials.write(CLAIMS).run("-n2", "--unineuron-model=nano:gpt9", subprocess=True)
+    found = trials.write(CLAIMS).run("-n2", "--unineuron-model=nano:gpt9")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: model nano:gpt9: there is no such nano model*"])

@@ -1,0 +1,146 @@
+"""The plugin among others: ways to start pytest that change what it is given, and what it leaves alone.
+
+Which test covers which way:
+
+====================================================  ================================================================
+``-n0 -n1 -n2``, ``-n 4``, ``-n auto``                test_xdist, test_scheduler
+every ``--dist`` mode                                 test_xdist
+a killed worker, in setup and in call                 test_xdist; what the next worker gets: test_scheduler
+``--max-worker-restart=0``, ``--maxfail``             test_xdist
+``-x``, ``--lf``, ``--ff``, ``--sw``                  test_xdist, test_selection
+``-k``, ``-m``, nothing selected, ``--co -q``         test_selection, test_markers, test_option_out
+``-q``, ``-qq``, ``--no-header``, ``--no-summary``    test_quiet
+``-p no:terminal``, ``no:cacheprovider`` …            test_quiet, test_selection, here; ``no:unineuron``: test_start_up
+``-W error``, ``-o strict=true``                      here
+``--junitxml``                                        test_junit
+``--reruns``, ``--timeout``                           test_reruns, test_timeout
+subtests, ``@given``                                  test_subtests, test_given
+duplicate ids, ids beyond ASCII                       test_ids
+a folder that cannot be written to, no git            here; ``--unineuron-out``: test_option_out
+two runs at once, one after the other                 here
+``PYTEST_DISABLE_PLUGIN_AUTOLOAD``                    here, test_start_up
+another order of items                                here
+====================================================  ================================================================
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.inner import HOLDS, MISSES, ONE
+
+NEVER = (*ONE, "--unineuron-fail-on=never")
+SUMMARY = "evaluation/generalization_eval_summary.json"
+STRICT = ["-o", "strict=true"] if pytest.version_tuple >= (9,) else ["--strict-markers", "--strict-config"]
+
+
+def whole(found):
+    """Whether the run of both trials was whole, and came out as it should."""
+    assert (found.outcome("good"), found.outcome("bad")) == ("PASS", "FAIL")
+    assert found.report["incomplete"] == []
+    return True
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_warnings_as_errors(trials, workers):
+    """Nothing of ours warns: not at the start, in collection, in a trial, on a worker, nor at the end."""
+    found = trials.write(HOLDS + MISSES).run(*NEVER, "-W", "error", workers, subprocess=True)
+    assert found.ret == 0
+    assert whole(found)
+
+
+def test_strict_mode(trials):
+    """Markers and ini keys are registered, and ids are unique."""
+    trials.pytester.makeini("[pytest]\nunineuron_model = nano:neox-a\n")
+    found = trials.write(HOLDS + MISSES).run(*STRICT, "--unineuron-fail-on=never", "--unineuron-controls=untrained")
+    assert found.ret == 0
+    assert whole(found)
+
+
+@pytest.mark.parametrize("name", ["junitxml", "xdist", "warnings", "assertion", "capture", "stepwise"])
+def test_other_plugins_may_be_off(trials, name):
+    """Whatever is switched off with -p, trials are run and judged."""
+    found = trials.write(HOLDS + MISSES).run(*NEVER, "-p", f"no:{name}")
+    assert found.ret == 0
+    assert whole(found)
+
+
+@pytest.mark.parametrize(("name", "workers"), [("unineuron", ()), ("pytest_unineuron.plugin", ("-p", "xdist", "-n2"))])
+def test_plugins_are_loaded_by_hand(trials, monkeypatch, name, workers):
+    """With autoloading off: by the name of the plugin or of its module, with workers or without."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    found = trials.write(HOLDS + MISSES).run(*NEVER, "-p", name, *workers)
+    assert found.ret == 0
+    assert whole(found)
+
+
+def test_one_run_after_another_in_a_process(trials):
+    """Nothing is left over from the first: not its options, its plan, nor its results."""
+    first = trials.write(HOLDS + MISSES).run(*NEVER)
+    assert whole(first)
+    second = trials.write(HOLDS).run("--unineuron-model=nano:gpt2-b", "--unineuron-controls=shuffled")
+    assert [trial["name"] for trial in second.report["trials"]] == ["good"]
+    assert list(second.trial("good")["subjects"]) == ["gpt2-b"]
+    assert second.report["settings"]["fail_on"] == "trial"
+
+
+def test_two_runs_at_once_in_one_folder(trials):
+    """Both end well, and what is left is a whole report of one of them."""
+    trials.write(HOLDS + MISSES + "\ndef test_slow():\n    import time; time.sleep(0.2)\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *NEVER]
+    started = [subprocess.Popen(command, cwd=trials.path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in started] == [0, 0]
+    (summary, report) = trials.left()
+    assert summary["Checklist"]["GT1_ModelGeneralization"] == "PASS"
+    assert {trial["name"] for trial in report["trials"]} == {"good", "bad"}
+    assert not [path.name for path in (trials.path / "evaluation").iterdir() if path.suffix == ".tmp"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here refuses every file")
+def test_started_where_nothing_can_be_written(trials, monkeypatch):
+    """Even root can write no file here: the run goes to its end, shows the table, and says what was not written."""
+    trials.write(HOLDS + MISSES)
+    monkeypatch.chdir("/proc/self")
+    found = trials.run(*NEVER, trials.path)
+    assert found.ret == 22
+    found.result.stdout.fnmatch_lines(["good *PASS*", "generalization_eval_summary.json was not written: *"])
+    found.result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write to any folder")
+def test_started_in_a_folder_that_is_read_only(trials):
+    """The same for a folder without permission to write."""
+    trials.write(HOLDS + MISSES)
+    trials.path.chmod(0o555)
+    try:
+        found = trials.run(*NEVER)
+    finally:
+        trials.path.chmod(0o755)
+    assert found.ret == 22
+    found.result.stdout.fnmatch_lines(["good *PASS*", "generalization_eval_summary.json was not written: *"])
+
+
+def test_without_git_or_any_other_program(trials, monkeypatch):
+    """Nothing is called that may not be installed, in a folder that is no repository."""
+    monkeypatch.setenv("PATH", "")
+    found = trials.write(HOLDS + MISSES).run(*NEVER)
+    assert found.ret == 0
+    assert whole(found)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_another_order_of_items_changes_no_verdict(trials, workers):
+    """A plugin that shuffles them runs controls before their subject: the summary is the same to the byte."""
+    trials.write(HOLDS + MISSES).run(*NEVER)
+    before = (trials.path / SUMMARY).read_bytes()
+    trials.pytester.makeconftest(
+        "import pytest, random\n\n"
+        "@pytest.hookimpl(trylast=True)\n"
+        "def pytest_collection_modifyitems(items):\n    random.Random(5).shuffle(items)\n"
+    )
+    found = trials.run(*NEVER, *workers)
+    assert found.ret == 0
+    assert (trials.path / SUMMARY).read_bytes() == before

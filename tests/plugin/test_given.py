@@ -1,0 +1,50 @@
+"""A trial under ``@given``: the module's ``measure`` records inside of a body that runs many times."""
+
+import pytest
+
+from tests.plugin.inner import ONE
+
+TRIAL = """
+from hypothesis import given, settings, strategies as st
+
+@pytest.mark.gt1(source="x")
+@settings(max_examples=4, database=None)
+@given(x=st.integers(0, 9))
+def test_every(unineuron_arm_free, x):
+    BODY
+
+@pytest.fixture(scope="module")
+def unineuron_arm_free():
+    return None
+"""
+
+
+def run(trials, body, *args):
+    return trials.write(TRIAL.replace("BODY", body)).run(*ONE, "-p", "hypothesispytest", *args)
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_every_example_is_measured_and_judged(trials, workers):
+    """The claim holds for all, on the control as well."""
+    found = run(trials, "measure('size', x, above=-1)", workers)
+    assert found.ret == 0
+    assert found.outcome("every") == "VACUOUS"
+    (case,) = found.trial("every")["subjects"]["neox-a"]["cases"]
+    assert 1 <= len(case["subject"]["measurements"]) <= 4
+
+
+def test_one_example_that_misses_is_enough(trials):
+    """What was measured is judged when all examples have run."""
+    found = run(trials, "measure('size', x, below=0)")
+    assert found.ret == 1
+    assert found.outcome("every") == "FAIL"
+    assert found.reason("every").startswith("missed: size = ")
+
+
+def test_a_falsified_example_is_a_failure(trials):
+    """An assertion that hypothesis falsifies: FAIL with its words, and hypothesis shows the example."""
+    found = run(trials, "measure('size', 1, above=0)\n    assert x < 0, 'too large'")
+    assert found.ret == 1
+    assert found.outcome("every") == "FAIL"
+    assert found.reason("every").startswith("asserted: too large")
+    found.result.stdout.fnmatch_lines(["*x=0*any other generated value*"])

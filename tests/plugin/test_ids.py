@@ -1,0 +1,86 @@
+"""What stands in the brackets behind a test's name: whatever models, corpora and parameters are called."""
+
+import pytest
+
+from tests.plugin.inner import HOLDS
+
+UNTRAINED = "--unineuron-controls=untrained"
+CORPORA = """
+@pytest.mark.gt2(source="x")
+def test_read(unineuron_case, unineuron_corpus):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+
+
+def folder(trials, name):
+    """A model that is looked at, and not loaded."""
+    path = trials.path / name
+    path.mkdir(parents=True)
+    (path / "config.json").write_text("{}")
+    return path
+
+
+MINUS = pytest.mark.xfail(reason="a leading minus of a parameter is cut off with the dash before it", strict=True)
+ESCAPED = ["modèle", "模型"]
+NAMES = [*ESCAPED, "a b", "a-b~c", "50%", "x[1]", "it's"]
+
+
+FAULT = pytest.mark.xfail(reason="pytest escapes ids, so that what is left of one is taken for a variant", strict=True)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=FAULT if name in ESCAPED else ()) for name in NAMES])
+def test_models_of_any_name(trials, name):
+    """A subject and its control find each other."""
+    found = trials.write(HOLDS).run(f"--unineuron-model={folder(trials, name)}", UNTRAINED)
+    assert found.ret == 0
+    found.result.assert_outcomes(passed=2)
+    assert found.outcome("good", name) == "PASS"
+    assert found.report["incomplete"] == []
+
+
+@pytest.mark.xfail(reason="pytest escapes ids, so that what is left of one is taken for a variant", strict=True)
+def test_models_of_any_name_on_workers(trials):
+    """All at once, each on one worker: the same results as in one process."""
+    models = [f"--unineuron-model={folder(trials, name)}" for name in NAMES]
+    found = trials.write(HOLDS).run(*models, UNTRAINED, "-n2")
+    assert found.ret == 0
+    assert {name: found.outcome("good", name) for name in NAMES} == dict.fromkeys(NAMES, "PASS")
+    assert found.report["incomplete"] == []
+
+
+@pytest.mark.xfail(reason="pytest escapes ids, so that what is left of one is taken for a variant", strict=True)
+def test_corpora_of_any_name(trials):
+    """Also beyond ASCII, and with a blank in them."""
+    for name in ("новости", "a b"):
+        (trials.path / f"{name}.txt").write_text("Text.", encoding="utf-8")
+    found = trials.write(CORPORA).run(
+        "--unineuron-model=nano:neox-a", UNTRAINED, "--unineuron-corpus=новости.txt", "--unineuron-corpus=a b.txt"
+    )
+    assert found.ret == 0
+    assert {trial["name"]: trial["subjects"]["neox-a"]["outcome"] for trial in found.report["trials"]} == {
+        "read[новости]": "PASS", "read[a b]": "PASS",
+    }  # fmt: skip
+
+
+def test_two_models_of_the_same_name(trials):
+    """Two folders: they are told apart by their paths, also where duplicate ids are an error."""
+    specs = [folder(trials, f"{parent}/twin") for parent in ("one", "two")]
+    strict = ["-o", "strict_parametrization_ids=true"] if pytest.version_tuple >= (9,) else []
+    found = trials.write(HOLDS).run(*[f"--unineuron-model={spec}" for spec in specs], UNTRAINED, *strict)
+    assert found.ret == 0
+    assert [found.outcome("good", str(spec)) for spec in specs] == ["PASS", "PASS"]
+
+
+@pytest.mark.parametrize(
+    "values", [["ä", "ö"], [1, 1], ["neox-a", "~untrained"], ["", "a"], pytest.param([-1, 1], marks=MINUS)]
+)
+def test_parameters_of_any_name(trials, values):
+    """Every value is a case of its own, with its own control."""
+    marked = HOLDS.replace("@pytest", f"@pytest.mark.parametrize('value', {values!r})\n@pytest", 1)
+    found = trials.write(marked.replace("unineuron_case)", "unineuron_case, value)")).run(
+        "--unineuron-model=nano:neox-a", UNTRAINED
+    )
+    assert found.ret == 0
+    cases = found.trial("good")["subjects"]["neox-a"]["cases"]
+    assert [case["outcome"] for case in cases] == ["PASS", "PASS"]
+    assert [list(case["controls"]) for case in cases] == [["untrained"], ["untrained"]]
