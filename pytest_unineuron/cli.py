@@ -11,19 +11,26 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron import options
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
-from pytest_unineuron.reports import accept, gate, journal, markdown, saved, strict, terminal, write
+from pytest_unineuron.reports import accept, gate, github, journal, markdown, saved, strict, terminal, write
 from pytest_unineuron.reports.lock import Lock
+from pytest_unineuron.reports.step import Step
 from pytest_unineuron.reports.summary import summary
 from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_unineuron.reports.evidence import Evidence
 
 USAGE = 4
 """What pytest ends with where it was not told what it needs."""
 DEFAULT = Path("evaluation") / write.REPORT
+FORMS: dict[str, Callable[[Evidence], str]] = {
+    "markdown": markdown.render,
+    "github": lambda evidence: github.summary(evidence, gate.Gate(evidence.settings["fail_on"])),
+    "summary": lambda evidence: strict.as_json(summary(evidence)),
+}
+"""What `report` can print besides what a terminal shows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("report", _report, "Show a saved report, or rebuild one from the journal of a run that was killed.")
     command.add_argument("file", type=Path, metavar="REPORT|JOURNAL")
-    command.add_argument("--form", choices=("terminal", "markdown", "summary"), default="terminal")
+    command.add_argument("--form", choices=("terminal", "markdown", "github", "summary"), default="terminal",
+                         help="github is Markdown that fits into the summary of a job")  # fmt: skip
     command.add_argument("--out", type=Path, metavar="FOLDER", help="write all files of a run into this folder instead")
 
     add("schema", _schema, "Print the JSON Schema of the report.")
@@ -117,6 +125,8 @@ def _gate(said: argparse.Namespace) -> int:
     status, reason = found.status(gate.FAILED if broken or failed else gate.PASSED, evidence)
     reason = reason or (f"{broken} trials broke" if broken else "a trial FAILs" if failed else "nothing to object to")
     print(f"Exit status {int(status)}: {reason}.")
+    if step := Step.of():
+        step.say(github.annotate(evidence, found, ""))
     return status
 
 
@@ -162,7 +172,7 @@ def _report(said: argparse.Namespace) -> int:
     if said.form == "terminal":
         _show(terminal.lines(evidence))
     else:
-        sys.stdout.write(markdown.render(evidence) if said.form == "markdown" else strict.as_json(summary(evidence)))
+        sys.stdout.write(FORMS[said.form](evidence))
     return 0
 
 
@@ -202,7 +212,7 @@ def _validate(said: argparse.Namespace) -> int:
 
 def _show(lines: object) -> None:
     for text, _ in lines:  # type: ignore[attr-defined]
-        print(text)
+        print(terminal.inert(text))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_unineuron.reports import terminal, write
+from pytest_unineuron.reports import github, terminal, write
 from pytest_unineuron.reports.gate import Gate
 from pytest_unineuron.reports.journal import CRASHED, ENDED, PLAN, TOOK, settle
 from pytest_unineuron.reports.lock import Lock
+from pytest_unineuron.reports.step import Step
 from pytest_unineuron.reports.strict import as_json, sealed
 from pytest_unineuron.trials.outcome import Outcome
 
@@ -28,6 +32,8 @@ class Finisher:
         self._evidence: Evidence | None = None
         self._gate = Gate(session.settings.fail_on)
         self._ready: set[str] = set()
+        self._step = Step.of()
+        self._unsummarized = ""
 
     # -- what comes in ---------------------------------------------------------------------------------------
 
@@ -83,6 +89,18 @@ class Finisher:
         started = self._session.config.invocation_params.dir
         self._gate = Gate.of(self._evidence, self._session.settings, started, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
+        self._evidence = replace(self._evidence, asked={**self._evidence.asked, "root": self._root})
+        if self._step is not None and not self._session.settings.write_lock:
+            self._unsummarized = self._step.append(partial(github.summary, self._evidence, self._gate))
+
+    @property
+    def _root(self) -> str:
+        """Pytest's root folder as it is typed where pytest was started."""
+        config = self._session.config
+        try:
+            return Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix()
+        except ValueError:  # on another drive
+            return config.rootpath.as_posix()
 
     def _written(self, evidence: Evidence) -> list[str]:
         """Write what there is to write, and return what could not be."""
@@ -114,7 +132,7 @@ class Finisher:
         terminalreporter.section("universal neurons: do they generalize?")
         width = config.get_terminal_writer().fullwidth if terminalreporter.isatty else None
         for text, colour in self._lines(self._evidence, width):
-            terminalreporter.write_line(text, **({colour: True} if colour else {}))
+            terminalreporter.write_line(terminal.inert(text), **({colour: True} if colour else {}))
         status, reason = self._gate.status(int(exitstatus), self._evidence)
         if reason:
             terminalreporter.write_line(f"Exit status {status}: {reason}.", red=True)
@@ -129,9 +147,16 @@ class Finisher:
         elif self._collector.active:
             lines += terminal.lines(evidence, width)
         lines += terminal.gate(self._gate)
-        lines += [(text, "yellow") for text in session.overruled]
+        if not session.settings.write_lock:
+            lines += terminal.reproduce(evidence, self._gate)
+        lines += [(text, "yellow") for text in filter(None, (*session.overruled, self._unsummarized))]
         if journal is not None and journal.problem:
             lines.append((journal.problem, "yellow"))
         if self._collector.active and not self._gate.unwritten and not session.settings.write_lock:
             lines.append((f"Written: {session.out / write.SUMMARY}, and the full report beside it.", ""))
         return lines
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """On GitHub, annotate: when all else is said, so that every command has its line, whatever is shown."""
+        if self._step is not None and self._evidence is not None:
+            self._step.say(github.annotate(self._evidence, self._gate, self._step.folder(config.rootpath)))

@@ -6,12 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.checklist.criteria import CRITERIA
+from pytest_unineuron.reports.reproduce import failing
 from pytest_unineuron.reports.terminal import MARKS, assessment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_unineuron.reports.evidence import Evidence
+    from pytest_unineuron.reports.reproduce import Failing
 
 STAR = "\\*"
 """Marks a primary trial."""
@@ -37,12 +39,24 @@ def _model(name: str, facts: Mapping[str, Any]) -> str:
 
 def render(evidence: Evidence) -> str:
     """The whole report."""
+    out = [*checklist(evidence), *trials(evidence), *reproduce(evidence, failing(evidence)), *made_from(evidence)]
+    return "\n".join(out) + "\n"
+
+
+def checklist(evidence: Evidence) -> list[str]:
+    """The verdicts, line by line."""
     out = ["# Do universal neurons generalize?", "", escape(assessment(evidence)), "", "## Checklist", ""]
     out += ["| | criterion | verdict | by model |", "|---|---|---|---|"]
     for line in evidence.criteria:
         criterion = CRITERIA[line.id]
         models = ", ".join(f"{escape(model)} {verdict}" for model, verdict in line.verdicts.items()) or "—"
         out.append(f"| {MARKS[line.verdict]} | {line.id} {criterion.title} | **{line.verdict}** | {models} |")
+    return out
+
+
+def trials(evidence: Evidence) -> list[str]:
+    """A table of every trial on every model, by criterion."""
+    out = []
     for id_, criterion in CRITERIA.items():
         records = evidence.of_criterion(id_)
         if not records:
@@ -55,6 +69,26 @@ def render(evidence: Evidence) -> str:
             for record in records
             for subject in record.subjects
         ]
+    return out
+
+
+def reproduce(evidence: Evidence, found: Sequence[Failing]) -> list[str]:
+    """The command that runs each of these again, to be copied."""
+    if not found:
+        return []
+    where = "In the folder where pytest was started" if "root" in evidence.asked else "In pytest's root folder"
+    out = ["", "## Reproduce", "", f"{where}:"]
+    for each in found:
+        typed = each.command(evidence)
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", typed)), default=0))
+        out += ["", f"- {each.kind}: {escape(each.name)}: {escape(each.reason)}", "", f"  {fence}sh"]
+        out += [f"  {line}" for line in typed.splitlines()] + [f"  {fence}"]
+    return out
+
+
+def made_from(evidence: Evidence) -> list[str]:
+    """Models, findings, what was lost, and the versions."""
+    out = []
     if evidence.models:
         out += ["", "## Models", "", "| model | class | parameters | neurons | checked on load, largest error |",
                 "|---|---|---|---|---|"]  # fmt: skip
@@ -71,4 +105,4 @@ def render(evidence: Evidence) -> str:
         out += ["", "## Incomplete", "", *(f"- {escape(what)}" for what in evidence.incomplete)]
     made = ", ".join(f"{escape(name)} {escape(version)}" for name, version in evidence.versions.items())
     out += ["", f"Policy `{evidence.policy}`; {evidence.forward_passes} forward passes; {made}."]
-    return "\n".join(out) + "\n"
+    return out

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.checklist.criteria import CRITERIA
 from pytest_unineuron.checklist.verdict import Verdict
 from pytest_unineuron.reports.comparison import State
+from pytest_unineuron.reports.reproduce import failing
 from pytest_unineuron.trials.measurement import Standing, number
 from pytest_unineuron.trials.outcome import Outcome
 
@@ -185,3 +188,37 @@ def gate(found: Gate) -> Iterator[Line]:
     for state, colour in STATES.items():
         yield from ((f"  {entry}", colour) for entry in found.comparison.of(state))
     yield from ((f"  {remark}", "yellow") for remark in found.comparison.remarks)
+
+
+MOST = 10
+"""Commands that are shown; more are in the report."""
+
+
+def reproduce(evidence: Evidence, found: Gate) -> Iterator[Line]:
+    """The commands that run again what failed."""
+    commands = [each.command(evidence) for each in failing(evidence, found.comparison)]
+    if commands:
+        yield "", ""
+        yield "To run again what failed:", ""
+        yield from ((f"  {command}", "") for command in commands[:MOST])
+    if len(commands) > MOST:
+        yield f"  and {len(commands) - MOST} more in the report", ""
+
+
+_START = re.compile(r"^( *:)(?=:)")
+
+
+def inert(text: str) -> str:
+    r"""A line that stays one, and in which a CI system sees no command of its own (``::error::``, ``##[error]``).
+
+    Control characters, and those that show nothing, are spelled out.
+
+    >>> inert("  ::add-mask::a"), inert("a ##[error]b"), inert("a\nb")
+    ('  : :add-mask::a', 'a ## [error]b', 'a\\nb')
+    """
+    shown = "".join(ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+    # GitHub's runner compares as people read: whatever shows nothing may stand between the characters.
+    plain = "".join(c for c in shown if " " <= c <= "~")
+    if not plain.lstrip().startswith("::") and "##[" not in plain:
+        return shown
+    return _START.sub(r"\1 ", shown.encode("ascii", "backslashreplace").decode("ascii")).replace("##[", "## [")

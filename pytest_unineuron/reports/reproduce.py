@@ -1,0 +1,132 @@
+"""The exact command that runs a trial again: one case of it on one model, with its control arms."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.options import OPTIONS
+from pytest_unineuron.reports.comparison import State
+from pytest_unineuron.trials.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_unineuron.reports.comparison import Comparison
+    from pytest_unineuron.reports.evidence import CaseRecord, Evidence, SubjectRecord, TrialRecord
+    from pytest_unineuron.trials.outcome import ArmResult
+
+ELSEWHERE = ("out", "baseline", "tolerate", "across", "waive", "lock", "write_lock", "fail_on", "threads", "resume")
+"""Settings that change nothing of what a trial measures: where results go, and what they are held against."""
+EXPECTED = "expected to fail"
+"""The note of a trial that is marked xfail and does fail."""
+
+
+@dataclass(frozen=True)
+class Failing:
+    """One case to be run again. ``kind`` is ``regressed``, ERROR or FAIL; ``nodeid`` is the item to blame."""
+
+    record: TrialRecord
+    subject: SubjectRecord
+    case: CaseRecord
+    kind: str
+    reason: str
+    nodeid: str
+
+    @property
+    def name(self) -> str:
+        """``heavy_tails[news] on neox-a``."""
+        variant = f" {self.case.variant}" if self.case.variant else ""
+        return f"{self.record.name}{variant} on {self.subject.model}"
+
+    def command(self, evidence: Evidence) -> str:
+        """What to type."""
+        return command(evidence, self.record, self.subject, self.case)
+
+
+def failing(evidence: Evidence, comparison: Comparison | None = None) -> list[Failing]:
+    """Every case that regressed, then those that broke or whose control did, then those that miss their bound.
+
+    A case is there once. What is expected to fail is left out.
+    """
+    regressed = {(entry.name, entry.model, entry.variant): entry.reason
+                 for entry in (comparison.of(State.REGRESSED) if comparison else ())}  # fmt: skip
+    found: dict[str, list[Failing]] = {str(State.REGRESSED): [], str(Outcome.ERROR): [], str(Outcome.FAIL): []}
+    for record in evidence.trials:
+        for subject in record.subjects:
+            for case in subject.cases:
+                kind, reason, arm = _failed(case)
+                if why := regressed.get((record.name, subject.model, case.variant)):
+                    kind, reason = str(State.REGRESSED), why
+                if kind:
+                    found[kind].append(Failing(record, subject, case, kind, reason, arm.nodeid))
+    return [each for kind in found.values() for each in kind]
+
+
+def _failed(case: CaseRecord) -> tuple[str, str, ArmResult]:
+    """How a case failed, why, and the arm to blame; an empty word if it did not."""
+    own = case.result.subject
+    if case.outcome is not Outcome.ERROR:
+        for name, arm in case.result.arms.items():
+            if arm.outcome is Outcome.ERROR:
+                return str(Outcome.ERROR), f"control {name} broke: {arm.reason}", arm
+    if case.outcome is Outcome.ERROR or (case.outcome is Outcome.FAIL and EXPECTED not in own.notes):
+        return str(case.outcome), case.reason, own
+    return "", "", own
+
+
+def command(evidence: Evidence, record: TrialRecord, subject: SubjectRecord, case: CaseRecord) -> str:
+    """One line for a POSIX shell, or PowerShell, in the folder where pytest was started.
+
+    A case of a parametrized trial is named by the node ids of all its arms; any other by its function, its model
+    and its corpus. Every setting that a measurement depends on and that is not at its default is spelled out, also
+    where it came from the environment or an ini file. Nothing is taken from an earlier attempt.
+    """
+    settings = dict(evidence.settings)
+    arms = [case.result.subject, *case.result.arms.values()]
+    if case.variant:
+        items = [arm.nodeid for arm in arms]
+    else:
+        items = [_function(arms[0].nodeid)]
+        settings["model"] = [_models(evidence).get(subject.model, subject.model)]
+        if record.corpus and record.trial.criterion == "GT2":
+            settings["corpus"] = [_corpora(evidence).get(record.corpus, record.corpus)]
+    root = str(evidence.asked.get("root", ""))
+    typed = [*(_below(root, item) for item in items), *_options(settings), "--unineuron-resume=never"]
+    return " ".join(["pytest", *map(shlex.quote, typed)])
+
+
+def _function(nodeid: str) -> str:
+    path, colons, names = nodeid.partition("::")
+    return path + colons + names.partition("[")[0]
+
+
+def _below(root: str, nodeid: str) -> str:
+    """A node id, whose path begins in pytest's root folder, as it is typed where pytest was started."""
+    path, colons, names = nodeid.partition("::")
+    return posixpath.normpath(posixpath.join(root, path)) + colons + names
+
+
+def _models(evidence: Evidence) -> dict[str, str]:
+    """What was typed for each model, by label."""
+    return dict(zip(evidence.asked.get("models", ()), evidence.settings.get("model", ()), strict=False))
+
+
+def _corpora(evidence: Evidence) -> dict[str, str]:
+    """What was typed for each corpus of new data, by label."""
+    return dict(zip(evidence.asked.get("corpora", ())[1:], evidence.settings.get("corpus", ()), strict=False))
+
+
+def _options(settings: dict[str, object]) -> Iterator[str]:
+    for option in OPTIONS:
+        name = option.key.removeprefix("unineuron_")
+        value = settings.get(name, option.default)
+        plain = tuple(value) if isinstance(value, list) else value
+        if name in ELSEWHERE or plain == option.default:
+            continue
+        if isinstance(plain, tuple):
+            yield from (f"{option.flag}={each}" for each in plain)
+        else:
+            yield option.flag if plain is True else f"{option.flag}={plain}"
