@@ -19,7 +19,7 @@ def test_slow(unineuron_case):
 
 def run(trials, method, arm, **how):
     return trials.write(SLOW.replace("ARM", repr(arm))).run(
-        *ONE, "-p", "timeout", "--timeout=0.3", f"--timeout-method={method}", **how
+        *ONE, "-p", "timeout", "--timeout=1", f"--timeout-method={method}", **how
     )
 
 
@@ -51,7 +51,7 @@ def test_a_process_that_ends_itself_leaves_no_verdict(trials):
 def test_a_worker_that_ends_itself_loses_one_item(trials):
     """Under -n it is a worker that died."""
     trials.write(SLOW.replace("ARM", "'subject'"))
-    found = trials.run(*ONE, "-p", "timeout", "--timeout=0.3", "--timeout-method=thread", "-n1")
+    found = trials.run(*ONE, "-p", "timeout", "--timeout=1", "--timeout-method=thread", "-n1")
     assert found.ret == 22
     assert found.outcome("slow") == "ERROR"
     assert "worker process died" in found.reason("slow")
