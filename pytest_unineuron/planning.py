@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,6 +55,7 @@ class Planner:
         self._session = session
         self._deselected: dict[str, Planned] = {}
         self._functions: dict[str, str] = {}
+        self._code = cache(lambda path: code_digest(path, session.config.rootpath))
         self.plan: list[dict[str, Any]] = []
         self.comparing: list[Case] = []
 
@@ -134,7 +136,7 @@ class Planner:
             callspec: Any = item.callspec  # type: ignore[attr-defined]
             variant = callspec.id.removeprefix(assignment.case.id).lstrip("-")
             case = replace(assignment.case, variant=variant)
-            line, code = (item.location[1] or 0) + 1, code_digest(item.path, self._session.config.rootpath)
+            line, code = (item.location[1] or 0) + 1, self._code(item.path)
             item.stash[PLANNED] = Planned(item.nodeid, assignment.trial, case, line=line, code=code)
             if case.control:
                 # The subject may be expected to fail; that says nothing about its controls.

@@ -17,7 +17,6 @@ FOREIGN = ("site-packages", "dist-packages")
 """Folders of installed packages: their versions stand in the report."""
 
 
-@cache
 def code_digest(file: Path, root: Path) -> str:
     """SHA-256 of all source below ``root`` that a trial's file is made of, with the names it has there.
 

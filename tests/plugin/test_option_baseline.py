@@ -1,0 +1,205 @@
+"""--unineuron-baseline: a run beside an accepted one, and what of it breaks the build."""
+
+import re
+
+import pytest
+
+from pytest_unineuron.cli import main
+
+ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
+CLAIMS = """
+@pytest.mark.gt2(source="x")
+def test_corpora(unineuron_case, unineuron_corpus):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_weights(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.2, above=0.5)
+"""
+BASELINE = "--unineuron-baseline=base.json"
+
+
+@pytest.fixture
+def accepted(trials, monkeypatch):
+    """Trials of which one fails, run once and accepted."""
+    monkeypatch.chdir(trials.path)
+    trials.write(CLAIMS).run(*ARGS, "--unineuron-fail-on=never")
+    assert main(["accept", "--baseline", "base.json"]) == 0
+    return trials
+
+
+def counts(run):
+    """The states and how many are in each, as printed; they add up to what was compared."""
+    (line,) = [line for line in run.result.outlines if line.startswith("Against the baseline: ")]
+    total, _, states = line.removeprefix("Against the baseline: ").partition(" trials × cases: ")
+    found = {state: int(n) for n, state in re.findall(r"(\d+) ([a-z ]+)", states)}
+    assert sum(found.values()) == int(total)
+    return found
+
+
+def test_a_known_fail_breaks_nothing(accepted):
+    """With a baseline, fail-on is regression unless told otherwise; the FAIL stays in the report."""
+    found = accepted.run(*ARGS, BASELINE)
+    assert found.ret == 0
+    assert counts(found) == {"same": 4}
+    assert found.outcome("weights") == "FAIL"
+
+
+@pytest.mark.parametrize(("fail_on", "status"), [("trial", 1), ("criterion", 20), ("never", 0), ("regression", 0)])
+def test_fail_on_decides(accepted, fail_on, status):
+    """The comparison is shown with each."""
+    found = accepted.run(*ARGS, BASELINE, f"--unineuron-fail-on={fail_on}")
+    assert found.ret == status
+    assert counts(found) == {"same": 4}
+
+
+def test_a_regression_ends_with_21(accepted):
+    """And is named with what it was and what it is."""
+    accepted.write(CLAIMS.replace("0.9", "0.3"))
+    found = accepted.run(*ARGS, BASELINE)
+    assert found.ret == 21
+    assert counts(found) == {"regressed": 3, "same": 1}
+    found.result.stdout.fnmatch_lines([
+        "  regressed: corpora[[]news[]] on neox-a: PASS before, FAIL now: missed: size = 0.3, claimed > 0.5",
+        "Exit status 21: 3 regressed.",
+    ])  # fmt: skip
+
+
+def test_an_error_in_a_trial_is_a_regression_and_keeps_status_1(accepted):
+    """What broke is told by pytest; ours does not hide it."""
+    accepted.write(CLAIMS.replace("0.1 if unineuron_case.control else 0.9", "1 / 0"))
+    found = accepted.run(*ARGS, BASELINE)
+    assert found.ret == 1
+    assert counts(found) == {"regressed": 3, "same": 1}
+
+
+def test_a_renamed_trial_is_missing_and_new(accepted):
+    """A gate that only looks at names on both sides would pass."""
+    accepted.write(CLAIMS.replace("test_weights", "test_widths"))
+    found = accepted.run(*ARGS, BASELINE)
+    assert found.ret == 21
+    assert counts(found) == {"missing": 1, "new": 1, "same": 3}
+    assert accepted.run(*ARGS, BASELINE, "--unineuron-tolerate=missing").ret == 0
+
+
+def test_an_edited_bound_is_incomparable(accepted):
+    """The trial that failed now passes, by another bound: status 23."""
+    accepted.write(CLAIMS.replace("0.2, above=0.5", "0.2, above=0.15"))
+    found = accepted.run(*ARGS, BASELINE)
+    assert found.ret == 23
+    assert counts(found) == {"incomparable": 1, "same": 3}
+    found.result.stdout.fnmatch_lines(["*weights on neox-a: size was claimed > 0.5 and is claimed > 0.15"])
+
+
+@pytest.mark.parametrize(
+    ("args", "states", "status"),
+    [
+        (("-k", "weights"), {"not run": 3, "same": 1}, 0),
+        (("-m", "gt2"), {"not run": 1, "same": 3}, 0),
+        (("test_trials.py::test_weights",), {"not run": 3, "same": 1}, 0),
+        (("--unineuron-corpus=news",), {"not run": 2, "same": 2}, 0),
+        (("-k", "weights", "--unineuron-tolerate=none"), {"not run": 3, "same": 1}, 21),
+        (("-k", "nothing"), {"not run": 4}, 23),
+        (("--unineuron-model=nano:gpt2-a",), {"not run": 4, "new": 4}, 23),
+        (("--unineuron-policy=any",), {"incomparable": 4}, 23),
+    ],
+)
+def test_a_part_of_the_run_is_held_to_its_part(accepted, args, states, status):
+    """What was deselected or sharded away did not run; what compares nothing has not passed."""
+    given = [arg for arg in ARGS if not any(arg.partition("=")[0] == a.partition("=")[0] for a in args)]
+    found = accepted.run(*given, BASELINE, *args)
+    assert found.ret == status
+    if states != {"not run": 4}:
+        assert counts(found) == states
+    else:
+        found.result.stdout.fnmatch_lines(["Exit status 23: nothing was compared: *"])
+
+
+def test_under_workers_the_same(accepted):
+    """The controller compares."""
+    accepted.write(CLAIMS.replace("0.9", "0.3"))
+    found = accepted.run(*ARGS, BASELINE, "-n2", subprocess=True)
+    assert found.ret == 21
+    assert counts(found) == {"regressed": 3, "same": 1}
+
+
+def test_a_waiver_lets_a_regression_through_by_name(accepted):
+    """With a reason, to the end of a day."""
+    accepted.write(CLAIMS.replace("0.9", "0.3"))
+    waive = [f"--unineuron-waive=corpora[{c}] until 2999-01-01: issue 7" for c in ("news", "code", "multilingual")]
+    found = accepted.run(*ARGS, BASELINE, *waive)
+    assert found.ret == 0
+    assert counts(found) == {"waived": 3, "same": 1}
+    assert accepted.run(*ARGS, BASELINE, waive[0]).ret == 21
+    assert accepted.run(*ARGS, BASELINE, waive[0].replace("2999", "2001")).ret == 21
+    refused = accepted.run(*ARGS, BASELINE, "--unineuron-waive=corpora")
+    assert refused.ret == 4
+    refused.result.stderr.fnmatch_lines(["ERROR: --unineuron-waive=corpora: *"])
+
+
+def test_waivers_stand_in_the_ini_file_one_to_a_line(accepted):
+    """Beside the code, where they are reviewed."""
+    accepted.write(CLAIMS.replace("0.2", "0.1 if unineuron_case.corpus else 0.6"))
+    accepted.write(CLAIMS.replace("0.9", "0.3"))
+    lines = "".join(
+        f"\n    corpora[{c}] on neox-a until 2999-01-01: one, two" for c in ("news", "code", "multilingual")
+    )
+    (accepted.path / "pytest.ini").write_text(f"[pytest]\nunineuron_waive ={lines}\n")
+    assert accepted.run(*ARGS, BASELINE).ret == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.unlink(), "there is no such file; make one: pytest evals/"),
+        (lambda path: path.write_text(path.read_text()[:500]), "is damaged or incomplete"),
+        (lambda path: path.write_text(path.read_text().replace('"PASS"', '"FAIL"', 1)), "was changed or damaged"),
+        (lambda path: path.write_text(""), "is damaged or incomplete"),
+    ],
+)
+def test_a_baseline_that_cannot_be_used_ends_with_23(accepted, damage, said):
+    """Told at the start and at the end; what was measured is written all the same."""
+    damage(accepted.path / "base.json")
+    for path in (accepted.path / "evaluation").glob("*.json"):
+        path.unlink()
+    found = accepted.run(*ARGS, BASELINE)
+    assert found.ret == 23
+    told = [line for line in found.result.outlines if line.startswith("baseline ") and said in line]
+    assert len(told) == 2
+    assert found.outcome("corpora[news]") == "PASS"
+
+
+def test_a_baseline_in_the_ini_file_leaves_other_runs_alone(accepted):
+    """A run without trials has nothing to compare, and was not asked to."""
+    (accepted.path / "pytest.ini").write_text("[pytest]\nunineuron_baseline = base.json\n")
+    (accepted.path / "test_plain.py").write_text("def test_plain(): pass\n")
+    found = accepted.run("test_plain.py")
+    assert found.ret == 0
+    found.result.stdout.no_fnmatch_line("Against the baseline*")
+    assert accepted.run(*ARGS).ret == 0
+    assert accepted.run("test_plain.py", BASELINE).ret == 23
+
+
+def test_regression_needs_a_baseline(accepted):
+    """An option that could never fail is refused."""
+    found = accepted.run(*ARGS, "--unineuron-fail-on=regression")
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines(["*compare with what? add --unineuron-baseline=FILE"])
+
+
+def test_a_model_whose_weights_changed_is_incomparable(accepted, tmp_path_factory):
+    """Told by the content of its files; compared only where that is asked for."""
+    import shutil
+
+    from pytest_unineuron import zoo
+
+    folder = accepted.path / "mine"
+    shutil.copytree(zoo.folders()["neox-a"], folder)
+    args = ("--unineuron-model=mine", ARGS[1])
+    accepted.run(*args, "--unineuron-fail-on=never")
+    assert main(["accept", "--baseline", "mine.json"]) == 0
+    (folder / "model.safetensors").write_bytes((zoo.folders()["neox-b"] / "model.safetensors").read_bytes())
+    found = accepted.run(*args, "--unineuron-baseline=mine.json")
+    assert found.ret == 23
+    assert counts(found) == {"incomparable": 4}
+    assert accepted.run(*args, "--unineuron-baseline=mine.json", "--unineuron-across=weights").ret == 0

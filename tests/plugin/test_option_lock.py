@@ -1,0 +1,170 @@
+"""--unineuron-lock and --unineuron-write-lock: what a claim is bound to before it is tested."""
+
+import json
+
+import pytest
+
+ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
+CLAIMS = """
+@pytest.mark.gt2(source="x")
+def test_corpora(unineuron_case, unineuron_corpus):
+    open("ran.txt", "a").write(unineuron_case.id + "\\n")
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+LOCK = "--unineuron-lock=claim.lock"
+
+
+@pytest.fixture
+def locked(trials):
+    """Trials whose claim was locked."""
+    found = trials.write(CLAIMS).run(*ARGS, "--unineuron-write-lock=claim.lock")
+    assert found.ret == 0
+    return trials
+
+
+def violated(run):
+    """What the terminal says was moved."""
+    assert run.ret == 24
+    assert all(verdict == "NA" for verdict in run.summary["Checklist"].values())
+    found = [line.removeprefix("LOCK: ") for line in run.result.outlines if line.startswith("LOCK: ")]
+    assert run.report["lock_violations"] == found
+    return found
+
+
+def test_a_lock_is_made_before_anything_is_known_of_the_claim(locked):
+    """Only control arms run; the report of another run is left alone."""
+    assert all("~untrained" in line for line in (locked.path / "ran.txt").read_text().splitlines())
+    assert not (locked.path / "evaluation").exists()
+    lock = json.loads((locked.path / "claim.lock").read_text())
+    assert lock["cases"]["corpora[news] on neox-a"]["bounds"] == {
+        "size": {"above": 0.5, "below": None, "null": None, "needed": False}
+    }
+    assert lock["settings"]["model"] == ["nano:neox-a"]
+
+
+def test_a_run_as_it_was_locked_is_as_it_would_be_without(locked):
+    """The locked settings need not be typed again."""
+    found = locked.run(LOCK)
+    assert found.ret == 0
+    assert [t["name"] for t in found.report["trials"]] == ["corpora[news]", "corpora[code]", "corpora[multilingual]"]
+    assert list(found.trial("corpora[news]")["subjects"]) == ["neox-a"]
+    assert found.report["lock_violations"] == []
+    assert found.summary["Checklist"]["GT2_DataGeneralization"] == "PASS"
+
+
+def test_the_locked_value_beats_command_line_environment_and_ini_file(locked, monkeypatch):
+    """What gave way is told."""
+    monkeypatch.setenv("UNINEURON_TOKENS", "99")
+    (locked.path / "pytest.ini").write_text("[pytest]\nunineuron_dtype = float16\n")
+    found = locked.run(LOCK, "--unineuron-policy=any", "--unineuron-model=nano:gpt2-a")
+    assert found.ret == 0
+    settings = found.report["settings"]
+    assert (settings["policy"], settings["tokens"], settings["dtype"]) == ("primary", 44000, "float32")
+    assert settings["model"] == ["nano:neox-a"]
+    for line in ("policy=any gives way to the lock: primary", "model=nano:gpt2-a gives way to the lock: nano:neox-a",
+                 "tokens=99 gives way to the lock: 44000", "dtype=float16 gives way to the lock: float32"):  # fmt: skip
+        assert f"--unineuron-{line}" in found.result.outlines
+
+
+def test_an_edited_bound_is_named(locked):
+    """With what it was and what it is; the trial would pass with either."""
+    locked.write(CLAIMS.replace("above=0.5", "above=0.3"))
+    bound, source = violated(locked.run(LOCK))
+    assert bound == "corpora[news] on neox-a and 2 more: the bound of 'size' was locked at > 0.5 and is > 0.3"
+    assert source.startswith("corpora[news] on neox-a and 2 more: the source (test_trials.py, ")
+
+
+def test_a_helper_that_changed_is_noticed(trials):
+    """A bound can stand in another file."""
+    (trials.path / "limits.py").write_text("LIMIT = 0.5\n")
+    trials.write("from limits import LIMIT\n" + CLAIMS.replace("above=0.5", "above=LIMIT"))
+    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
+    assert trials.run(LOCK, subprocess=True).ret == 0
+    (trials.path / "limits.py").write_text("LIMIT = 0.5  # as good as any\n")
+    (source,) = violated(trials.run(LOCK, subprocess=True))
+    assert "changed since it was locked" in source
+
+
+def test_a_renamed_removed_or_added_trial_is_named(locked):
+    """Every name on either side."""
+    locked.write(CLAIMS.replace("test_corpora", "test_texts"))
+    found = violated(locked.run(LOCK))
+    assert "corpora[news] on neox-a and 2 more: locked, and not there: renamed, removed, or not asked for" in found
+    assert "texts[news] on neox-a and 2 more: there, and not locked" in found
+
+
+def test_a_part_of_what_was_locked_is_not_what_was_locked(locked):
+    """Choosing among trials after the fact is moving the bar."""
+    (found,) = violated(locked.run(LOCK, "-k", "news"))
+    assert found == "corpora[code] on neox-a and 1 more: locked, and did not come to its end (deselected)"
+
+
+def test_other_weights_are_named(trials):
+    """A model is what its files hold."""
+    import shutil
+
+    from pytest_unineuron import zoo
+
+    folder = trials.path / "mine"
+    shutil.copytree(zoo.folders()["neox-a"], folder)
+    trials.write(CLAIMS)
+    assert trials.run("--unineuron-model=mine", ARGS[1], "--unineuron-write-lock=claim.lock").ret == 0
+    assert trials.run(LOCK).ret == 0
+    config = folder / "config.json"
+    config.write_text(config.read_text() + "\n")
+    (found,) = violated(trials.run(LOCK))
+    assert found == "corpora[news] on mine and 2 more: mine has other content than when it was locked (models)"
+
+
+def test_a_locked_claim_is_measured_anew(locked):
+    """An attempt that was cut short is not resumed into it."""
+    locked.run(*ARGS, "-x", "--maxfail=1")
+    (locked.path / "ran.txt").unlink()
+    path = next((locked.path / "evaluation" / "journal").glob("*.done.jsonl"))
+    path.replace(path.with_name("a.open.jsonl"))
+    assert locked.run(LOCK).report["trials"][0]["subjects"]["neox-a"]["cases"][0]["subject"]["resumed"] is False
+    assert len((locked.path / "ran.txt").read_text().splitlines()) == 6
+
+
+def test_a_lock_is_written_once(locked):
+    """A second one would be made with the first in sight."""
+    found = locked.run(*ARGS, "--unineuron-write-lock=claim.lock")
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines(["ERROR: *claim.lock: is there already, and a lock is not written twice; *"])
+
+
+def test_a_lock_of_broken_controls_is_not_written(trials):
+    """Their bounds are not known."""
+    trials.write("@pytest.mark.gt1(source='x')\ndef test_bad():\n    raise RuntimeError('broken')\n")
+    found = trials.run(*ARGS, "--unineuron-write-lock=claim.lock")
+    assert found.ret == 22
+    assert not (trials.path / "claim.lock").exists()
+    found.result.stdout.fnmatch_lines(["the lock was not written: 1 control arms broke (RuntimeError: broken)"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace('"above": 0.5', '"above": 0.3'), "was changed or damaged after it was written"),
+        (lambda text: text[:100], "is damaged or incomplete"),
+        (lambda text: text.replace('"lock_version": 1', '"lock_version": 9'), "is of version 9, this one reads 1"),
+        (lambda text: None, "there is no such file; make one: pytest-unineuron lock FILE evals/"),
+    ],
+)
+def test_a_lock_that_cannot_be_read_starts_nothing(locked, damage, said):
+    """What was locked is not known, so nothing is tested: status 4."""
+    path = locked.path / "claim.lock"
+    text = damage(path.read_text())
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    found = locked.run(LOCK)
+    assert found.ret == 4
+    assert said in found.result.stderr.str()
+
+
+def test_workers_are_locked_too(locked):
+    """The same settings in every process, and the same trials."""
+    found = locked.run(LOCK, "-n2", "--unineuron-policy=any", subprocess=True)
+    assert found.ret == 0
+    assert found.report["lock_violations"] == []
