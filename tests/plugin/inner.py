@@ -1,6 +1,7 @@
 """Inner runs of pytest on small trial files, with what they left behind already parsed."""
 
 import json
+import shutil
 from dataclasses import dataclass
 
 from pytest_unineuron.reports import saved
@@ -68,6 +69,8 @@ class Inner:
 
     def write(self, body, name="test_trials.py"):
         """Write one test file."""
+        # Until pytest 9.2, bytecode is told to be old by size and second: too coarse for two runs in a row.
+        shutil.rmtree(self.path / "__pycache__", ignore_errors=True)
         (self.path / name).write_text(PREAMBLE + body, encoding="utf-8")
         return self
 
