@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from pytest_unineuron.cli import main
 from pytest_unineuron.reports import journal
+from tests.plugin.inner import PREAMBLE
 
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained", "--unineuron-fail-on=never")
 CLAIMS = """
@@ -41,14 +43,24 @@ def test_last(unineuron_case):
 ALL = 10
 
 
+@pytest.fixture(scope="module")
+def cut_short(tmp_path_factory):
+    """The folder of a run that was killed after seven of its ten items, in its eighth."""
+    folder = tmp_path_factory.mktemp("killed")
+    (folder / "test_trials.py").write_text(PREAMBLE + CLAIMS)
+    (folder / "die").touch()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ARGS]
+    assert subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    assert len((folder / "ran.txt").read_text().splitlines()) == 8
+    (folder / "ran.txt").unlink()
+    return folder
+
+
 @pytest.fixture
-def killed(trials, monkeypatch):
-    """A run that was killed after seven of its ten items, in its eighth."""
+def killed(trials, monkeypatch, cut_short):
+    """That folder, a fresh one for every test."""
     monkeypatch.chdir(trials.path)
-    trials.write(CLAIMS)
-    (trials.path / "die").touch()
-    assert trials.run(*ARGS, subprocess=True).ret == -signal.SIGKILL
-    assert ran(trials) == 8
+    shutil.copytree(cut_short, trials.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return trials
 
 
@@ -163,8 +175,6 @@ def test_settings_that_judge_do_not_measure(killed):
 
 def test_a_swapped_model_is_measured_anew(trials):
     """By the content of its files."""
-    import shutil
-
     from pytest_unineuron import zoo
 
     folder = trials.path / "mine"
@@ -184,7 +194,7 @@ def test_an_error_is_tried_again(trials):
     body = CLAIMS + "\n@pytest.mark.gt1(source='x')\ndef test_bad(unineuron_case):\n    raise RuntimeError('broken')\n"
     trials.write(body)
     (trials.path / "die").touch()
-    trials.run(*ARGS, "-p", "no:randomly", subprocess=True)
+    trials.run(*ARGS, subprocess=True)
     found = trials.run(*ARGS)
     assert found.outcome("bad") == "ERROR"
     assert found.ret == 1
