@@ -1,0 +1,201 @@
+"""The command that runs a trial again: what it says, and that it does what it says when a shell gets it."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_unineuron.reports.comparison import compare
+from pytest_unineuron.reports.reproduce import failing
+from pytest_unineuron.trials.outcome import Outcome
+from tests.plugin.inner import BLOCKED, ONE
+from tests.reports.made import FILE, arm, evidence, share
+
+HERE = ("heavy", "news", "m")
+ASKED = {"paths": ["evals"], "models": ["m", "n"], "corpora": ["prose", "news", "mine"]}
+SPECS = {"model": ["./folder/m", "owner/n@main"], "corpus": ["news", "my texts/mine.txt"]}
+
+
+def commands(cases=None, **more):
+    found = evidence(cases or {HERE: arm(share(0.2))}, asked={**ASKED, **more.pop("asked", {})}, **more)
+    return [shlex.split(each.command(found)) for each in failing(found)]
+
+
+def test_a_command_names_function_model_and_corpus_as_they_were_typed():
+    """And takes no result from an earlier attempt."""
+    (typed,) = commands({("heavy", "mine", "n"): arm(share(0.2))}, settings=SPECS)
+    assert typed == [
+        "pytest", f"{FILE}::test_heavy", "--unineuron-model=owner/n@main", "--unineuron-corpus=my texts/mine.txt",
+        "--unineuron-resume=never",
+    ]  # fmt: skip
+
+
+def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_default():
+    """Of all kinds; what a run is held against, and where it writes, is not."""
+    said = {
+        "seed": ["a", "b"], "tokens": 900, "holm": True, "dtype": "float64", "controls": ["untrained"],
+        "out": "o", "baseline": "b", "tolerate": ["none"], "across": ["weights"], "waive": ["w"], "lock": "l",
+        "fail_on": "never", "threads": 3, "resume": "never",
+    }  # fmt: skip
+    (typed,) = commands(settings=said, asked={"models": []})
+    assert set(typed[2:]) == {
+        "--unineuron-model=m", "--unineuron-corpus=news",
+        "--unineuron-seed=a", "--unineuron-seed=b", "--unineuron-tokens=900", "--unineuron-holm",
+        "--unineuron-dtype=float64", "--unineuron-controls=untrained", "--unineuron-resume=never",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("root", "path"), [("..", "../" + FILE), (".", FILE), ("sub/folder", "sub/folder/" + FILE), ("", FILE)]
+)
+def test_a_path_begins_where_pytest_was_started(root, path):
+    """The root folder of pytest may lie above it or below."""
+    (typed,) = commands(asked={"root": root})
+    assert typed[1] == f"{path}::test_heavy"
+
+
+def test_what_failed_is_there_once_and_in_order():
+    """Regressed before broken before missed; what passes is not there."""
+    before = evidence({("worse", "news", "m"): arm(share(0.9)), ("gone", "news", "m"): arm(share(0.9))})
+    after = evidence({
+        ("missed", "news", "m"): arm(share(0.2)), ("fine", "news", "m"): arm(share(0.9)),
+        ("broken", "news", "m"): arm(outcome=Outcome.ERROR, reason="boom"), ("worse", "news", "m"): arm(share(0.2)),
+    })  # fmt: skip
+    found = failing(after, compare(before, after))
+    assert [(each.kind, each.name) for each in found] == [
+        ("regressed", "worse[news] on m"), ("ERROR", "broken[news] on m"), ("FAIL", "missed[news] on m"),
+    ]  # fmt: skip
+
+
+TRIALS = """
+def size(case):
+    return 0.1 if case.control else 0.2 + len(case.corpus) / 100
+
+@pytest.mark.gt1(source="x")
+def test_fine(unineuron_case):
+    measure("size", 0.1 if unineuron_case.control else 0.9, above=0.5)
+
+class TestClass:
+    @pytest.mark.gt2(source="x", trial="by_corpus")
+    def test_corpora(self, unineuron_case, unineuron_corpus):
+        measure("size", 0.9 if unineuron_corpus == "news" and not unineuron_case.control else size(unineuron_case),
+                above=0.5)
+
+@pytest.mark.gt3(source="x")
+@pytest.mark.parametrize("text", ["plain", "ünï'cödé [x]; echo $HOME"])
+def test_variants(unineuron_case, text):
+    measure("length", float(len(text)) if unineuron_case.control == "" else 0.1, above=6)
+
+@pytest.mark.gt3(source="x")
+def test_broken(unineuron_case, request):
+    raise RuntimeError(f"draw {unineuron_case.draw} of {request.config.getoption('unineuron_tokens')}")
+"""
+CONTROLS = ("--unineuron-controls=untrained", "--unineuron-control-draws=2", "--unineuron-tokens=900")
+
+
+def cases(report):
+    """What came of every case, with all that every arm of it measured."""
+    return {
+        (trial["name"], model, case["variant"]): (
+            case["outcome"], case["reason"],
+            {name: [(m["name"], m["value"]) for m in one["measurements"]]
+             for name, one in {"subject": case["subject"], **case["controls"]}.items()},
+        )
+        for trial in report["trials"] for model, subject in trial["subjects"].items() for case in subject["cases"]
+    }  # fmt: skip
+
+
+def shell(command, folder):
+    """What a shell shows that gets this command, with the pytest of this process."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    lean = " ".join(f"-p no:{name}" for name in BLOCKED)
+    here = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    said = {**here, "PATH": path, "PYTEST_ADDOPTS": lean}
+    return subprocess.run(command, shell=True, cwd=folder, env=said, capture_output=True, text=True).stdout
+
+
+def run_again(found, started):
+    """Give a shell every command that a run showed. Returns what each of them ran."""
+    lines = found.result.stdout.lines
+    shown = lines[lines.index("To run again what failed:") + 1 :]
+    typed = [line.strip() for line in shown if line.startswith("  pytest ")]
+    ran = []
+    for command in typed:
+        shell(command, started)
+        report = started / "evaluation" / "generalization_eval_report.json"
+        ran.append(cases(json.loads(report.read_text(encoding="utf-8"))))
+        report.unlink()
+    return ran
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="a command is quoted for a POSIX shell")
+
+
+@posix
+def test_a_shell_that_gets_a_command_runs_that_case_alone_and_finds_the_same(trials):
+    """Of a plain trial, one in a class and on corpora, a parametrized one with quotes in its id, and a broken one."""
+    model = trials.path / "my model's folder"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (trials.path / "my texts.txt").write_text("Text.")
+    asked = ("--unineuron-model=nano:neox-a", f"--unineuron-model=./{model.name}", "--unineuron-corpus=news",
+             "--unineuron-corpus=my texts.txt", *CONTROLS)  # fmt: skip
+    found = trials.write(TRIALS).run(*asked, "-k", "not neox-a-plain and not fine and not (broken and neox)")
+    before = cases(found.report)
+    failed = [key for key, (outcome, *_) in before.items() if outcome in ("FAIL", "ERROR")]
+    assert {name for name, *_ in failed} == {"by_corpus[my texts]", "broken", "variants"}
+    ran = run_again(found, trials.path)
+    assert sorted(key for each in ran for key in each) == sorted(failed)
+    assert [list(each.values()) for each in ran] == [[before[key] for key in each] for each in ran]
+
+
+PLAIN = """
+@pytest.mark.gt3(source="x")
+def test_plain(unineuron_case):
+    measure("size", 0.3, above=0.5)
+"""
+
+
+@posix
+@pytest.mark.parametrize(
+    ("ini", "started", "given"),
+    [(".", "sub/deep", "../.."), ("sub", ".", "sub"), (None, "sub", "../test_trials.py")],
+    ids=["started below the root folder", "started above it", "without an ini file"],
+)
+def test_a_command_works_where_pytest_was_started(trials, monkeypatch, ini, started, given):
+    """Wherever its root folder is."""
+    (trials.path / "sub" / "deep").mkdir(parents=True)
+    file = trials.path / ("sub" if ini == "sub" else "") / "test_trials.py"
+    trials.write(PLAIN).path.joinpath("test_trials.py").rename(file)
+    if ini:
+        (trials.path / ini / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(trials.path / started)
+    result = trials.pytester.runpytest_inprocess(*ONE, given, "-p", "no:cacheprovider")
+    lines = result.stdout.lines
+    command = lines[lines.index("To run again what failed:") + 1]
+    assert "1 failed, 1 passed" in shell(command, trials.path / started)
+
+
+def test_a_terminal_shows_ten_commands_and_the_report_all(trials):
+    """The rest is counted."""
+    trials.write(
+        PLAIN.replace("def test", "@pytest.mark.parametrize('n', range(12))\ndef test").replace("case)", "case, n)")
+    )
+    found = trials.run(*ONE, "--tb=no", "-q")
+    lines = found.result.stdout.lines
+    assert sum(line.startswith("  pytest ") for line in lines) == 10
+    assert "  and 2 more in the report" in lines
+    report = (trials.path / "evaluation" / "generalization_eval_report.md").read_text(encoding="utf-8")
+    assert report.count("\n  pytest ") == 12
+
+
+def test_a_run_without_failures_shows_no_commands(trials):
+    """Nor a heading above none."""
+    found = trials.write(PLAIN.replace("0.3", "0.1 if unineuron_case.control else 0.9")).run(*ONE)
+    found.result.stdout.no_fnmatch_line("*To run again*")
+    report = (trials.path / "evaluation" / "generalization_eval_report.md").read_text(encoding="utf-8")
+    assert "Reproduce" not in report
