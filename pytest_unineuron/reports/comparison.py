@@ -12,7 +12,7 @@ from pytest_unineuron.checklist.holm import LEVEL, adjusted
 from pytest_unineuron.options import JUDGING, MEASURING
 from pytest_unineuron.reports.change import change
 from pytest_unineuron.trials.measurement import Standing, number
-from pytest_unineuron.trials.outcome import Outcome
+from pytest_unineuron.trials.outcome import DESELECTED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,7 +144,8 @@ def _entry(
         state = State.NOT_RUN if left_out else State.MISSING
         return replace(entry, state=state, reason=left_out or f"it was {before} and is not there any more")
     if after is Outcome.NOT_RUN:
-        return replace(entry, state=State.NOT_RUN, reason=new.case.reason)
+        on_purpose = new.case.reason == DESELECTED.reason
+        return replace(entry, state=State.NOT_RUN if on_purpose else State.MISSING, reason=new.case.reason)
     if reason := _incomparable(old, new, was, now, across):
         return replace(entry, state=State.INCOMPARABLE, reason=reason)
     if before is not after:

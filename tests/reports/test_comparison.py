@@ -97,6 +97,12 @@ def test_what_was_asked_for_and_is_not_there_is_missing(path):
     assert state(only(GOOD), evidence({}, asked=asked)).state is State.MISSING
 
 
+def test_what_was_never_reached_is_missing():
+    """A run that ended early has not held what it did not come to."""
+    entry = state(only(GOOD), only(arm(outcome=Outcome.NOT_RUN, reason="never reached")))
+    assert (entry.state, entry.reason) == (State.MISSING, "never reached")
+
+
 def test_deselected_is_not_run_and_what_was_never_accepted_is_new():
     """A baseline without a result has nothing to say."""
     assert state(only(GOOD), only(None)).state is State.NOT_RUN
