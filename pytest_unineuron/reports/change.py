@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.trials.measurement import NOISE
-
 if TYPE_CHECKING:
     from pytest_unineuron.trials.measurement import Measurement
 
+ROUNDING = 1e-5
+"""Relative difference between float32 results of one computation on two machines: nothing changed."""
 UNSEEN = 0.1
 """Share of the larger standard error that pairing cannot take away: rounding moves units over a threshold in all
 parts alike, which looks like a change without any error."""
@@ -25,7 +25,7 @@ def change(before: Measurement, after: Measurement) -> tuple[float, float]:
     assert before.value is not None
     assert after.value is not None
     worse = _distance(before) - _distance(after)
-    if abs(worse) <= NOISE * max(abs(before.value), abs(after.value)):
+    if abs(worse) <= ROUNDING * max(abs(before.value), abs(after.value)):
         return worse, 1.0
     error, degrees = _error(before, after)
     if error == 0:

@@ -258,8 +258,9 @@ def _moved(entries: list[Entry], before: Mapping[Key, _Side], after: Mapping[Key
 
 
 def _moves(entries: list[Entry], before: Mapping[Key, _Side], after: Mapping[Key, _Side]) -> Iterator[_Move]:
+    """The claimed measurements of cases that came out the same; those that nulls show too say nothing anyway."""
     for at, (entry, key) in enumerate(zip(entries, dict.fromkeys([*before, *after]), strict=True)):
-        if entry.state is State.SAME:
+        if entry.state is State.SAME and entry.after is not Outcome.VACUOUS:
             one = _judged(before[key].case.result.subject.measurements)
             other = _judged(after[key].case.result.subject.measurements)
             for name in one:

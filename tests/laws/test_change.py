@@ -99,8 +99,8 @@ def test_a_share_moves_in_steps():
 
 
 def test_counts_without_an_error_change_when_they_differ():
-    """Beyond the last bits of a float."""
-    assert change(measured("n", 0.75, above=0), measured("n", 0.75 + 1e-9, above=0))[1] == 1
+    """Beyond the last bits of a float32."""
+    assert change(measured("n", 0.75, above=0), measured("n", 0.75 + 1e-6, above=0))[1] == 1
     assert change(measured("n", 12, above=0), measured("n", 11, above=0)) == (1.0, 0.0)
 
 

@@ -177,6 +177,13 @@ def test_towards_the_bound_is_worse_on_either_side():
     assert state(low(0.2), low(0.1)).state is State.IMPROVED
 
 
+def test_what_a_null_shows_too_cannot_get_worse():
+    """A vacuous trial stays one, however far its numbers move."""
+    runs = [only(arm(share(value, error=0.001)), control=0.95) for value in (0.9, 0.6)]
+    assert [run.trials[0].subjects[0].outcome for run in runs] == [Outcome.VACUOUS] * 2
+    assert state(*runs).state is State.SAME
+
+
 def test_one_of_many_measurements_moves_by_chance():
     """p = 0.02 alone is a change; among a hundred it is not (Holm)."""
     names = [("heavy", "news", "m"), *((f"t{i}", "news", "m") for i in range(99))]
