@@ -5,14 +5,14 @@ from __future__ import annotations
 import posixpath
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.options import OPTIONS
 from pytest_unineuron.reports.comparison import State
 from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_unineuron.reports.comparison import Comparison
     from pytest_unineuron.reports.evidence import CaseRecord, Evidence, SubjectRecord, TrialRecord
@@ -90,9 +90,11 @@ def command(evidence: Evidence, record: TrialRecord, subject: SubjectRecord, cas
         items = [arm.nodeid for arm in arms]
     else:
         items = [_function(arms[0].nodeid)]
-        settings["model"] = [_models(evidence).get(subject.model, subject.model)]
+        asked = evidence.asked.get("models", ())
+        settings["model"] = [_typed(subject.model, asked, settings.get("model", ()), evidence.models)]
         if record.corpus and record.trial.criterion == "GT2":
-            settings["corpus"] = [_corpora(evidence).get(record.corpus, record.corpus)]
+            asked = evidence.asked.get("corpora", ())[1:]  # the first is the reference
+            settings["corpus"] = [_typed(record.corpus, asked, settings.get("corpus", ()), evidence.corpora)]
     root = str(evidence.asked.get("root", ""))
     typed = [*(_below(root, item) for item in items), *_options(settings), "--unineuron-resume=never"]
     return " ".join(["pytest", *map(shlex.quote, typed)])
@@ -109,14 +111,10 @@ def _below(root: str, nodeid: str) -> str:
     return posixpath.normpath(posixpath.join(root, path)) + colons + names
 
 
-def _models(evidence: Evidence) -> dict[str, str]:
-    """What was typed for each model, by label."""
-    return dict(zip(evidence.asked.get("models", ()), evidence.settings.get("model", ()), strict=False))
-
-
-def _corpora(evidence: Evidence) -> dict[str, str]:
-    """What was typed for each corpus of new data, by label."""
-    return dict(zip(evidence.asked.get("corpora", ())[1:], evidence.settings.get("corpus", ()), strict=False))
+def _typed(label: str, labels: Sequence[str], specs: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """What was typed for a model or corpus: labels were made of specs one by one, else the report may know."""
+    made = dict(zip(labels, specs, strict=True)) if len(labels) == len(specs) else {}
+    return str(made.get(label) or facts.get(label, {}).get("spec") or label)
 
 
 def _options(settings: dict[str, object]) -> Iterator[str]:

@@ -34,6 +34,12 @@ def test_a_command_names_function_model_and_corpus_as_they_were_typed():
     ]  # fmt: skip
 
 
+def test_where_labels_and_specs_do_not_pair_the_report_knows():
+    """From the models it loaded; else a label is what was typed."""
+    (typed,) = commands(asked={"models": ["m"], "corpora": ["prose"]}, models={"m": {"spec": "hub/m"}})
+    assert typed[2:4] == ["--unineuron-model=hub/m", "--unineuron-corpus=news"]
+
+
 def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_default():
     """Of all kinds; what a run is held against, and where it writes, is not."""
     said = {
@@ -41,10 +47,9 @@ def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_defaul
         "out": "o", "baseline": "b", "tolerate": ["none"], "across": ["weights"], "waive": ["w"], "lock": "l",
         "fail_on": "never", "threads": 3, "resume": "never",
     }  # fmt: skip
-    (typed,) = commands(settings=said, asked={"models": []})
+    (typed,) = commands(settings={**said, **SPECS})
     assert set(typed[2:]) == {
-        "--unineuron-model=m", "--unineuron-corpus=news",
-        "--unineuron-seed=a", "--unineuron-seed=b", "--unineuron-tokens=900", "--unineuron-holm",
+        "--unineuron-model=./folder/m", "--unineuron-corpus=news", "--unineuron-seed=a", "--unineuron-seed=b", "--unineuron-tokens=900", "--unineuron-holm",
         "--unineuron-dtype=float64", "--unineuron-controls=untrained", "--unineuron-resume=never",
     }  # fmt: skip
 

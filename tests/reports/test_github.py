@@ -1,0 +1,244 @@
+"""What GitHub is given: annotations that are read as they were meant, and a summary that fits."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron import options
+from pytest_unineuron.reports.comparison import compare
+from pytest_unineuron.reports.gate import Gate
+from pytest_unineuron.reports.github import LIMIT, Annotation, annotate, fitted, summary
+from pytest_unineuron.reports.step import Step
+from pytest_unineuron.reports.terminal import inert
+from pytest_unineuron.trials.outcome import Outcome
+from tests.reports.made import FILE, arm, evidence, share
+
+TRICKY = st.text(st.one_of(st.sampled_from("::##[[]%,\r\n \t\u200b\x1b\u2028=eror"), st.characters()), max_size=40)
+
+
+def commands(text):
+    """The workflow commands that a runner finds in its log, of the new form and of the old one.
+
+    After actions/runner, ActionCommand.cs: the new form begins a line, the old one may stand anywhere in it.
+    """
+    found = []
+    for line in re.split("\r\n|\r|\n", text):
+        seen = "".join(c for c in line if c.isprintable() or c == " ")
+        if match := re.match(r"\s*::(\w+) ?(.*?)::(.*)", seen):
+            said = dict(part.split("=", 1) for part in match[2].split(",") if "=" in part)
+            found.append((match[1], {k: plain(v) for k, v in said.items()}, plain(match[3])))
+        elif match := re.search(r"##\[(\w[^]]*)\]", seen):
+            found.append((match[1], {}, ""))
+    return found
+
+
+def plain(text):
+    for code, character in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
+        text = text.replace(code, character)
+    return text
+
+
+@given(TRICKY, TRICKY, TRICKY)
+def test_an_annotation_is_one_command_whatever_its_texts_hold(title, message, file):
+    """And says what was said."""
+    shown = str(Annotation("error", "t" + title, "m" + message, "f" + file, 3))
+    assert not {"\r", "\n"} & set(shown)
+    ((level, said, text),) = commands(shown)
+    visible = [re.sub(r"[^ -~]", "", each) for each in (said["title"], said["file"], text)]
+    assert (level, said["line"]) == ("error", "3")
+    assert visible == [re.sub(r"[^ -~]", "", each) for each in ("t" + title, "f" + file, "m" + message)]
+
+
+@given(st.sampled_from(["", " ", "\t\u200b", "a", "é"]), st.sampled_from(["::", ":\u200b:", "##[", "#\xad#["]), TRICKY)
+def test_a_line_of_ours_is_never_a_command(before, start, after):
+    """Neither at its beginning nor within it; and it stays a line."""
+    line = inert(f"{before}{start}error]{after}::{after}")
+    assert commands(line) == []
+    assert len(line.splitlines()) == 1
+
+
+@given(st.text("abc é✓]=.:,#-", max_size=30))
+def test_a_line_that_is_none_is_left_alone(line):
+    """Also with colons in it."""
+    assert inert("trial " + line) == "trial " + line
+
+
+WORSE, MISSING, BROKEN, MISSED, VACUOUS = "worse", "missing", "broken", "missed", "vacuous"
+
+
+def run(cases=None, *, fail_on="regression", before=None, **rest):
+    """Evidence of a run with something of every kind, and its gate."""
+    cases = cases or {
+        (VACUOUS, "news", "m"): arm(share(0.9)), (MISSED, "news", "m"): arm(share(0.2)),
+        (BROKEN, "news", "m"): arm(outcome=Outcome.ERROR, reason="boom\n::error::x"),
+        (WORSE, "news", "m"): arm(share(0.2)),
+    }  # fmt: skip
+    now = evidence(cases, control=rest.pop("control", 0.0), **rest)
+    comparison = compare(before, now) if before else None
+    return now, Gate(fail_on, comparison, tolerated=("not run",))
+
+
+def baseline():
+    return evidence({(name, "news", "m"): arm(share(0.9)) for name in (WORSE, MISSING)})
+
+
+def titles(now, gate, **more):
+    return [(each.level, each.title) for each in annotate(now, gate, **more)]
+
+
+def test_annotations_come_in_order_of_importance():
+    """What was lost, what moved, what is worse than accepted, what broke, what misses, what proves nothing."""
+    now, gate = run(before=baseline(), incomplete=("worker gw1 vanished",), violations=("a bound moved",))
+    assert titles(now, gate) == [
+        ("error", "results were lost"), ("error", "lock violated"), ("error", "regressed: worse[news] on m"),
+        ("error", "missing: missing[news] on m"), ("error", "ERROR: broken[news] on m"),
+        ("warning", "FAIL: missed[news] on m"),
+    ]  # fmt: skip
+
+
+def test_a_trial_that_a_control_passes_too_is_a_notice():
+    """The run does not fail for it."""
+    now, gate = run({(VACUOUS, "news", "m"): arm(share(0.9))}, control=0.8)
+    assert titles(now, gate) == [("notice", "VACUOUS: vacuous[news] on m")]
+
+
+@pytest.mark.parametrize(("fail_on", "level"), [("trial", "error"), ("criterion", "warning"), ("never", "warning")])
+def test_a_missed_bound_is_an_error_where_it_fails_the_run(fail_on, level):
+    """And a warning where it is only recorded."""
+    now, gate = run({(MISSED, "news", "m"): arm(share(0.2))}, fail_on=fail_on)
+    assert titles(now, gate) == [(level, "FAIL: missed[news] on m")]
+
+
+def test_an_unusable_baseline_is_told():
+    """With its reason."""
+    now, _ = run({(MISSED, "news", "m"): arm(share(0.9))})
+    (found,) = annotate(now, Gate("regression", unusable="baseline b.json: there is no such file"))
+    assert (found.level, found.message) == ("error", "baseline b.json: there is no such file")
+
+
+def test_there_are_ten_at_most_and_the_tenth_counts_the_rest():
+    """By name."""
+    now, gate = run({(f"t{n}", "news", "m"): arm(share(0.2)) for n in range(12)}, fail_on="trial")
+    found = annotate(now, gate)
+    assert [each.title for each in found[:9]] == [f"FAIL: t{n}[news] on m" for n in range(9)]
+    assert [each.title for each in found[9:]] == ["3 more"]
+    assert "FAIL: t11[news] on m" in found[9].message
+    now, gate = run({(f"t{n}", "news", "m"): arm(share(0.2)) for n in range(10)}, fail_on="trial")
+    assert annotate(now, gate)[9].title == "FAIL: t9[news] on m"
+
+
+def test_a_crash_is_told_once_at_its_trial():
+    """As a lost result, not as an error once more."""
+    nodeid = f"{FILE}::test_broken[m-news]"
+    now, gate = run({(BROKEN, "news", "m"): arm(outcome=Outcome.ERROR, reason="its worker process died")},
+                    incomplete=(f"{nodeid}: its worker process died",))  # fmt: skip
+    (found,) = annotate(now, gate)
+    assert (found.title, found.file, found.line) == ("results were lost", FILE, 7)
+
+
+def test_what_failed_comes_with_the_command_that_runs_it_again():
+    """On the last line of the message."""
+    now, gate = run({(MISSED, "news", "m"): arm(share(0.2))})
+    (found,) = annotate(now, gate)
+    assert found.message.splitlines()[-1].startswith(f"pytest {FILE}::test_missed --unineuron-model=m ")
+
+
+@pytest.mark.parametrize(("folder", "file"), [("", FILE), (".", FILE), ("sub", f"sub/{FILE}"), (None, ""), ("..", "")])
+def test_a_file_is_named_as_it_lies_in_the_repository(folder, file):
+    """Or not at all."""
+    now, gate = run({(MISSED, "news", "m"): arm(share(0.2))})
+    (found,) = annotate(now, gate, folder=folder)
+    assert (found.file, found.line) == (file, 7 if file else 0)
+
+
+def test_a_summary_says_what_matters_most_first():
+    """Verdicts, the gate, what failed and how to run it again, then the tables."""
+    now, gate = run(before=baseline(), incomplete=("worker gw1 vanished",))
+    text = summary(now, gate)
+    wanted = ["## Checklist", "## Gate", "worker gw1 vanished", "regressed: worse", "## Reproduce", "## GT2", "Policy"]
+    places = [text.index(each) for each in wanted]
+    assert places == sorted(places)
+    assert "results were lost (status 22); 1 regressed (status 21); 1 missing (status 21)" in text
+
+
+def test_names_cannot_break_a_summary():
+    """What trials and models are called is text, not markup; a command is code whatever is in it."""
+    now, gate = run({("`` ```\n# x <script>", "news", "| m |"): arm(share(0.2))}, before=baseline())
+    text = summary(now, gate)
+    assert "<script>" not in re.sub("(?s)````+sh.*?````+", "", text)
+    assert "\n# x" not in text
+
+
+BIG = {(f"trial_{n}_é", "news", "m"): arm(share(0.2)) for n in range(100)}
+
+
+@pytest.mark.parametrize("room", [LIMIT, 20_000, 9_000, 3_000, 900])
+def test_a_summary_fits_and_is_cut_at_the_end_of_a_line(room):
+    """In bytes. What is cut says so, and no block of code is left open."""
+    now, gate = run(BIG, fail_on="trial")
+    whole, text = summary(now, gate), summary(now, gate, room)
+    assert len(text.encode()) <= room
+    assert text.count("```") % 2 == 0
+    if room == LIMIT:
+        assert text == whole
+    else:
+        kept, _, remark = text.rstrip("\n").rpartition("\n")
+        assert remark == r"This summary was cut to fit; evaluation/generalization\_eval\_report.md is whole."
+        assert whole.startswith(kept)
+        assert "| ✗ | GT2 new data | **FAIL** |" in kept
+
+
+def test_what_fits_exactly_is_whole():
+    """One byte less, and it is cut."""
+    assert fitted("é\nb\n", 5, "cut") == "é\nb\n"
+    assert fitted("é\n" + "b" * 9 + "\n", 12, "cut") == "é\n\ncut\n"
+    assert fitted("long line\n", 5, "cut") == ""
+
+
+def step(path):
+    return Step.of({"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(path)})
+
+
+def test_a_summary_is_added_to_what_is_there(tmp_path):
+    """On a line of its own, within what is left of the limit."""
+    path, rooms = tmp_path / "summary.md", []
+    path.write_bytes(b"x" * 1000)
+    assert step(path).append(lambda room: rooms.append(room) or "# é\n") == ""
+    assert path.read_bytes() == b"x" * 1000 + "\n# é\n".encode()
+    assert rooms == [LIMIT - 1001]
+    assert step(path).append(lambda room: "b\n") == ""
+    assert path.read_bytes().endswith("# é\nb\n".encode())
+
+
+def test_a_new_summary_begins_at_its_beginning(tmp_path):
+    """And half a surrogate pair in a name is spelled out."""
+    assert step(tmp_path / "new.md").append(lambda room: "\ud800\n") == ""
+    assert (tmp_path / "new.md").read_bytes() == b"\\ud800\n"
+
+
+def test_a_summary_that_cannot_be_written_is_one_sentence(tmp_path):
+    """Whatever the reason."""
+    assert step(tmp_path).append(lambda room: "a").startswith("the job summary could not be written (")
+    full = step(tmp_path / "full.md")
+    assert full.append(lambda room: "") == "the job summary is full: nothing was added to it"
+
+
+@pytest.mark.parametrize("environment", [{}, {"GITHUB_ACTIONS": "false", "GITHUB_STEP_SUMMARY": "x"}, {"CI": "true"}])
+def test_elsewhere_there_is_no_step(environment):
+    """Only where the runner says that it is one."""
+    assert Step.of(environment) is None
+
+
+def test_a_step_knows_where_the_root_folder_lies_in_the_repository(tmp_path):
+    """Or that it does not."""
+    (tmp_path / "sub").mkdir()
+    found = Step.of({"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(tmp_path)})
+    assert [found.folder(path) for path in (tmp_path, tmp_path / "sub", tmp_path.parent)] == [".", "sub", None]
+    assert Step.of({"GITHUB_ACTIONS": "true"}).folder(tmp_path) is None
+
+
+def test_defaults_of_the_settings_are_enough():
+    """A report without any setting of its own."""
+    assert options.defaults().out in summary(*run(BIG, fail_on="trial"), 3000)
