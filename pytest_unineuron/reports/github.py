@@ -86,7 +86,7 @@ def _places(evidence: Evidence, folder: str | None) -> Iterator[tuple[str, Place
 
 def _run(evidence: Evidence, gate: Gate, where: Mapping[str, Place]) -> Iterator[Annotation]:
     """What was lost, what moved, and what is not as it was accepted."""
-    for what in evidence.incomplete:
+    for what in sorted(evidence.incomplete, key=lambda what: not _crashed(what, where)):  # trials before workers
         yield Annotation(ERROR, "results were lost", _short(what), *where.get(_crashed(what, where), ("", 0)))
     yield from (Annotation(ERROR, "results were lost", _short(what)) for what in gate.unwritten)
     yield from (Annotation(ERROR, "lock violated", _short(what)) for what in evidence.violations)

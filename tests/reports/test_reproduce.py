@@ -49,7 +49,8 @@ def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_defaul
     }  # fmt: skip
     (typed,) = commands(settings={**said, **SPECS})
     assert set(typed[2:]) == {
-        "--unineuron-model=./folder/m", "--unineuron-corpus=news", "--unineuron-seed=a", "--unineuron-seed=b", "--unineuron-tokens=900", "--unineuron-holm",
+        "--unineuron-model=./folder/m", "--unineuron-corpus=news", "--unineuron-seed=a",
+        "--unineuron-seed=b", "--unineuron-tokens=900", "--unineuron-holm",
         "--unineuron-dtype=float64", "--unineuron-controls=untrained", "--unineuron-resume=never",
     }  # fmt: skip
 
