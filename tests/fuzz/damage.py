@@ -1,0 +1,141 @@
+"""Ways in which files go wrong: their bytes, their lines, the data in them.
+
+Hypothesis draws short plans, such as ``("swap", 17, 4711, None)``; they are applied to whatever there is, so that
+an example that fails is told in one line.
+"""
+
+import copy
+import json
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+STRANGE = (None, True, False, 0, -1, 1e-320, 1.7e308, 10**400, -(10**30), 0.5, "", "NaN", "PASS", "FAIL", "x" * 5000,
+           "\ud800", "a\nb", "\0", [], [None], {}, {"": None},
+           float("nan"), float("inf"), float("-inf"))  # fmt: skip
+"""What stands where something else is expected."""
+MARKS = (b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b"\x80", b"NaN", b"1e999", b"{", b"}", b'"', b",", b"\n",
+         b"[" * 2000, b'{"a":' * 2000)  # fmt: skip
+"""Bytes that are put into a file."""
+LINES = (b"\n", b"{}\n", b"null\n", b'{"event": {}, "sum": ""}\n', b"\xff\n")
+"""Lines that are."""
+NAMES = ("", "x", "untrained.2", "untrained.x", "subject")
+"""Keys that others are renamed to."""
+ENCODINGS = ("utf-16", "utf-32", "utf-8-sig", "latin-1")
+
+TELLING = ("value", "above", "below", "low", "high", "needed", "outcome", "standing", "reason", "measurements", "controls",
+           "nodeid", "verdict", "bounds", "null", "spread", "made_from", "subject", "settings", "policy")  # fmt: skip
+"""Keys under which stands what a verdict comes from; half of all damage to data is done to these."""
+
+_place = st.integers(0, 2**20)
+
+
+def _plans(kinds, most):
+    return st.lists(st.tuples(st.sampled_from(kinds), _place, _place, st.integers(0, 63)), min_size=1, max_size=most)
+
+
+of_bytes = _plans(("cut", "flip", "flip", "put", "drop", "again", "encode", "empty"), 2)
+of_lines = _plans(("drop", "again", "swap", "join", "flip", "cut", "put"), 3)
+of_data = _plans(("strange", "strange", "swap", "copy", "delete", "again", "rename", "reverse", "nudge"), 2)
+
+
+def quickly(examples):
+    """Settings of tests that write a file for each example."""
+    return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+def bytes_after(whole, plan):
+    """What is left of the bytes of a file."""
+    data = bytearray(whole)
+    for kind, one, other, which in plan:
+        at, to = sorted((one % (len(data) + 1), other % (len(data) + 1)))
+        if kind == "cut":
+            del data[at:]
+        elif kind == "flip" and data:
+            data[at % len(data)] ^= 1 << which % 8
+        elif kind == "put":
+            data[at:at] = MARKS[which % len(MARKS)]
+        elif kind == "drop":
+            del data[at:to]
+        elif kind == "again":
+            data[at:at] = data[at : min(to, at + 2000)]
+        elif kind == "encode":
+            text = data.decode("utf-8", "replace")
+            data = bytearray(text.encode(ENCODINGS[which % len(ENCODINGS)], "replace"))
+        elif kind == "empty":
+            data.clear()
+    return bytes(data)
+
+
+def lines_after(whole, plan):
+    """What is left of its lines: some dropped, doubled, moved, joined, flipped, cut off, or put between."""
+    lines = whole.splitlines(keepends=True)
+    for kind, one, other, which in plan:
+        at, to = (one % len(lines), other % len(lines)) if lines else (0, 0)
+        if not lines or kind == "put":
+            lines.insert(at, LINES[which % len(LINES)])
+        elif kind == "drop":
+            del lines[at]
+        elif kind == "again":
+            lines.insert(to, lines[at])
+        elif kind == "swap":
+            lines[at], lines[to] = lines[to], lines[at]
+        elif kind == "join":
+            lines[at] = lines[at].rstrip(b"\n")
+        elif kind == "flip":
+            lines[at] = bytes_after(lines[at], [("flip", other, other, which)])
+        else:
+            lines[at] = lines[at][: other % (len(lines[at]) + 1)]
+    return b"".join(lines)
+
+
+def data_after(whole, plan):
+    """Nested data in which something was deleted, doubled, renamed, swapped, or put in another's place."""
+    data = copy.deepcopy(whole)
+    for kind, one, two, which in plan:
+        there = _places(data)
+        if not there:
+            return data
+        telling = [(each, key) for each, key in there if key in TELLING]
+        there = telling if telling and which >= 32 else there
+        (where, key), (other, other_key) = there[one % len(there)], there[two % len(there)]
+        value = where[key]
+        if kind == "strange":
+            where[key] = copy.deepcopy(STRANGE[which % len(STRANGE)])
+        elif kind == "swap":
+            where[key], other[other_key] = copy.deepcopy(other[other_key]), copy.deepcopy(value)
+        elif kind == "copy":
+            where[key] = copy.deepcopy(other[other_key])
+        elif kind == "delete":
+            del where[key]
+        elif kind == "again" and isinstance(where, list):
+            where.append(copy.deepcopy(value))
+        elif kind == "rename" and isinstance(where, dict):
+            where[NAMES[which % len(NAMES)]] = where.pop(key)
+        elif kind == "reverse" and isinstance(value, list):
+            value.reverse()
+        elif kind == "nudge" and isinstance(value, float | int) and not isinstance(value, bool):
+            where[key] = (-value, value + 0.5, value - 0.5, value * 10)[which % 4]
+    return data
+
+
+def _places(data):
+    """Every container of nested data with one of its keys or positions."""
+    found, waiting = [], [data]
+    while waiting:
+        each = waiting.pop()
+        keys = list(each) if isinstance(each, dict) else range(len(each)) if isinstance(each, list) else ()
+        for key in keys:
+            found.append((each, key))
+            waiting.append(each[key])
+    return found
+
+
+def written(data):
+    """Data as a file, sealed again where that can be: a damage that its digest does not tell."""
+    from pytest_unineuron.reports.strict import sealed
+
+    try:
+        return json.dumps(sealed(data)).encode("utf-8")
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(data, default=str).encode("utf-8")

@@ -1,0 +1,95 @@
+"""Any two runs beside one another: states partition their cases, and waivers touch nothing else."""
+
+from datetime import date
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron.reports.comparison import WAIVABLE, State, compare
+from pytest_unineuron.reports.waiver import Waiver
+from pytest_unineuron.trials.outcome import Outcome
+from tests.fuzz import damage
+from tests.reports.made import arm, evidence, share
+
+names = st.tuples(st.sampled_from("abc"), st.sampled_from(["", "news"]), st.sampled_from(["m", "n"]))
+digests = st.sampled_from(["1" * 64, "3" * 64])
+measured = st.builds(
+    lambda value, above, error, weights: arm(share(value, above=above, error=error), models={"m": weights}),
+    st.sampled_from([0.1, 0.5, 0.6, 0.9]), st.sampled_from([0.5, 0.55]), st.none() | st.sampled_from([0.01, 0.3]), digests,
+)  # fmt: skip
+ended = st.sampled_from([Outcome.ERROR, Outcome.NA, Outcome.FAIL]).map(lambda o: arm(outcome=o, reason="so"))
+runs = st.builds(
+    lambda cases, control, day: evidence(cases, control=control, created=f"2026-11-{day:02}T00:00:00+00:00"),
+    st.dictionaries(names, st.none() | measured | ended, max_size=6),
+    st.sampled_from([0.0, 0.9]),
+    st.integers(1, 28),
+)
+waivers = st.lists(
+    st.builds(
+        Waiver,
+        st.sampled_from(["a", "b[news]", "c", "x"]),
+        st.sampled_from(["", "m", "n"]),
+        st.dates(date(2026, 10, 1), date(2026, 12, 31)),
+        st.just("because"),
+    ),
+    max_size=4,
+    unique=True,
+)
+TODAY = date(2026, 11, 15)
+
+
+def cases(run):
+    """Every case of a run by name and model."""
+    return {(r.name, s.model, c.variant) for r in run.trials for s in r.subjects for c in s.cases}
+
+
+@damage.quickly(150)
+@given(runs, runs)
+def test_every_case_of_either_run_is_in_one_state(before, after):
+    """States partition the union, and their counts add up."""
+    found = compare(before, after, today=TODAY)
+    named = [(entry.name, entry.model, entry.variant) for entry in found.entries]
+    assert len(named) == len(set(named))
+    assert set(named) == cases(before) | cases(after)
+    assert sum(found.counts.values()) == len(found.entries)
+
+
+@damage.quickly(75)
+@given(runs)
+def test_a_run_is_the_same_as_itself(run):
+    """Nothing regressed, nothing improved, nothing is new or missing or cannot be compared."""
+    assert {entry.state for entry in compare(run, run, today=TODAY).entries} <= {State.SAME, State.NOT_RUN}
+
+
+@damage.quickly(150)
+@given(runs, runs, waivers)
+def test_waivers_waive_and_nothing_else(before, after, given_waivers):
+    """What is waived would have been regressed, missing or incomparable, and a waiver that is not over names it."""
+    plain = compare(before, after, today=TODAY).entries
+    waived = compare(before, after, waivers=given_waivers, today=TODAY).entries
+    today = max(TODAY, *(date.fromisoformat(run.created[:10]) for run in (before, after)))
+    for one, other in zip(plain, waived, strict=True):
+        about = [w for w in given_waivers if w.name == one.name and w.model in ("", one.model) and w.until >= today]
+        if one.state in WAIVABLE and about:
+            assert other.state is State.WAIVED
+        else:
+            assert one == other
+
+
+@damage.quickly(75)
+@given(runs, runs)
+def test_what_is_missing_one_way_is_new_the_other(before, after):
+    """Of cases that have a result."""
+    there, back = compare(before, after, today=TODAY), compare(after, before, today=TODAY)
+    missing = {(e.name, e.model) for e in there.of(State.MISSING)}
+    new = {(e.name, e.model) for e in back.of(State.NEW)}
+    assert missing <= new
+
+
+@damage.quickly(75)
+@given(runs, runs)
+def test_a_worse_outcome_is_never_called_the_same(before, after):
+    """PASS before and not PASS now is regressed or cannot be compared, whatever the numbers."""
+    for entry in compare(before, after, today=TODAY).entries:
+        if entry.before is Outcome.PASS and entry.after in (Outcome.FAIL, Outcome.NA, Outcome.VACUOUS, Outcome.ERROR):
+            assert entry.state in (State.REGRESSED, State.INCOMPARABLE)

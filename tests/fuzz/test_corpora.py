@@ -1,0 +1,111 @@
+"""Damaged corpora: exactly the texts that are there, or one sentence that names the file."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron.corpora.find import find
+from pytest_unineuron.errors import CorpusError
+from tests.fuzz import damage
+
+texts = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30), max_size=6)
+other = st.none() | st.booleans() | st.integers() | st.lists(st.integers(), max_size=2) | st.just({})
+rows = st.lists(st.text(max_size=20) | other, max_size=5)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Where corpora are written."""
+    return tmp_path_factory.mktemp("fuzz")
+
+
+def read(path, content):
+    """The texts in a file of this content, or None where it is refused in one sentence that names it."""
+    path.write_bytes(content)
+    try:
+        return [document.text for document in find(str(path)).documents]
+    except CorpusError as error:
+        refused = str(error)
+    assert path.stem in refused
+    assert "\n" not in refused
+    return None
+
+
+@damage.quickly(150)
+@given(written=texts)
+def test_a_jsonl_file_gives_its_texts(folder, written):
+    """Each as it was, in order; those that are blank are left out."""
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in written)
+    there = [text for text in written if text.strip()]
+    assert read(folder / "my.jsonl", lines.encode("utf-8")) == (there if len(there) >= 2 else None)
+
+
+@damage.quickly(100)
+@given(written=texts)
+def test_a_text_file_gives_its_paragraphs(folder, written):
+    """Nothing is added, nothing but blank lines between paragraphs is lost."""
+    content = "\n\n".join(written)
+    found = read(folder / "my.txt", content.encode("utf-8"))
+    if found is not None:
+        assert "".join("".join(found).split()) == "".join(content.split())
+        assert all(text.strip() for text in found)
+    else:
+        assert len([text for text in written if text.strip()]) < 2
+
+
+@damage.quickly(150)
+@given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
+def test_a_damaged_line_is_refused_and_never_left_out(folder, first, then):
+    """Every line is a text, blank, or the end of it."""
+    whole = "".join(json.dumps({"text": f"text {n} é", "date": "2024"}) + "\n" for n in range(5)).encode()
+    content = damage.bytes_after(damage.lines_after(whole, first), then)
+    found = read(folder / "my.jsonl", content)
+    if found is None:
+        return
+    lines = [line for line in content.decode("utf-8").split("\n") if line.strip()]
+    there = [json.loads(line)["text"] for line in lines]
+    assert found == [text for text in there if text.strip()]
+
+
+@damage.quickly(100)
+@given(fields=rows, missing=st.integers(0, 9))
+def test_fields_that_are_no_text_are_refused(folder, fields, missing):
+    """Null, numbers, lists, and rows without the field."""
+    made = [{"text": value} if n != missing else {"body": "x"} for n, value in enumerate(fields)]
+    content = "".join(json.dumps(row) + "\n" for row in made).encode("utf-8")
+    found = read(folder / "my.jsonl", content)
+    good = all(isinstance(value, str) for value in fields) and missing >= len(fields)
+    there = [value for value in fields if isinstance(value, str) and value.strip()]
+    if found is not None:
+        assert good
+        assert found == there
+    else:
+        assert not good or len(there) < 2 or any("\0" in t or _half(t) for t in there)
+
+
+def _half(text):
+    """Whether a text holds half a surrogate pair, which is no text."""
+    return any("\ud800" <= c <= "\udfff" for c in text)
+
+
+@damage.quickly(60)
+@given(
+    written=st.lists(st.sampled_from(["Größe und Maß", "naïve façade", "日本", "plain"]), min_size=2, max_size=4),
+    encoding=st.sampled_from(["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1", "cp1252", "shift_jis"]),
+)
+def test_another_encoding_is_refused_or_means_the_same(folder, written, encoding):
+    """A byte order mark, UTF-16, Latin-1: never other texts than those that were written."""
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in written)
+    found = read(folder / "my.jsonl", lines.encode(encoding, "backslashreplace"))
+    assert found in (None, written)
+
+
+@pytest.mark.parametrize("content", [b'{"text": ' + b"[" * 100_000, b'{"text": "' + b"a" * 3_000_000 + b'"}\n' * 1,
+                                     b'{"text": 1' + b"0" * 10_000 + b"}\n"])  # fmt: skip
+def test_lines_beyond_any_measure(folder, content):
+    """Deep, long, and with a number of ten thousand digits: refused, or exactly the text."""
+    whole = content + b'\n{"text": "other"}\n'
+    found = read(folder / "my.jsonl", whole)
+    assert found in (None, ["a" * 3_000_000, "other"])

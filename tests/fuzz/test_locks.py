@@ -1,0 +1,71 @@
+"""Damaged locks: none is read but the one that was written, and one that was forged is well-formed or refused."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron import options
+from pytest_unineuron.errors import ReportError, UnineuronError
+from pytest_unineuron.reports import saved, strict
+from pytest_unineuron.reports.lock import Lock
+from tests.fuzz import damage
+
+
+@pytest.fixture(scope="session")
+def file(tmp_path_factory):
+    """A lock to be damaged."""
+    return tmp_path_factory.mktemp("fuzz") / "damaged.lock"
+
+
+def read(file, content):
+    """The lock in a file of this content, or None where it is refused in one sentence that names it."""
+    file.write_bytes(content)
+    try:
+        return Lock.read(file)
+    except ReportError as error:
+        refused = str(error)
+    assert str(file) in refused
+    assert "\n" not in refused
+    return None
+
+
+def test_the_real_lock_is_read(real, file):
+    """And written again it is the same."""
+    assert strict.sealed(read(file, real.lock).as_dict()) == json.loads(real.lock)
+
+
+@damage.quickly(100)
+@given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
+def test_a_damaged_lock_is_refused(real, file, first, then):
+    """Only the very same data, written otherwise, is read."""
+    content = damage.bytes_after(damage.lines_after(real.lock, first), then)
+    if read(file, content) is not None:
+        assert strict.parse(content.decode("utf-8")) == json.loads(real.lock)
+
+
+@damage.quickly(60)
+@given(plan=damage.of_data)
+def test_a_forged_lock_is_held_to_or_refused(real, file, plan):
+    """Sealed again, it is refused where it is no lock; else it binds, and a run can be held to it."""
+    damaged = damage.data_after(real.locked, plan)
+    lock = read(file, damage.written(damaged))
+    if lock is None:
+        return
+    try:
+        bound, _ = options.defaults().bound(lock.settings)
+    except UnineuronError:
+        return
+    assert {name: bound.as_dict()[name] for name in lock.settings} == dict(lock.settings)
+    evidence = saved.evidence_of(json.loads(real.report), "the real one")
+    plain = set(read(file, real.lock).violations(evidence))
+    if strict.digest(lock.as_dict()) != strict.digest(real.locked):
+        moved = set(lock.violations(evidence))
+        assert moved is not None
+        assert moved != plain or _unseen(damaged, real.locked)
+
+
+def _unseen(damaged, locked):
+    """Whether two locks differ only in what a run that broke or left things out cannot show."""
+    return damaged["settings"] == locked["settings"] and damaged["package"] == locked["package"]
