@@ -134,7 +134,8 @@ class Planner:
             if assignment is None:
                 continue
             callspec: Any = item.callspec  # type: ignore[attr-defined]
-            variant = callspec.id.removeprefix(assignment.case.id).lstrip("-")
+            escaped = assignment.case.id.encode("unicode_escape").decode("ascii")  # as pytest does, unless told not to
+            variant = callspec.id.removeprefix(assignment.case.id).removeprefix(escaped).removeprefix("-")
             case = replace(assignment.case, variant=variant)
             line, code = (item.location[1] or 0) + 1, self._code(item.path)
             item.stash[PLANNED] = Planned(item.nodeid, assignment.trial, case, line=line, code=code)

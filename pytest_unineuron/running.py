@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import pytest
 from pytest_unineuron.collector import ENVELOPE
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.planning import PLANNED, assigned
-from pytest_unineuron.trials.outcome import ArmResult, Control, Outcome, judge
+from pytest_unineuron.reports import junit
+from pytest_unineuron.trials.outcome import ArmResult, Control, Outcome, judge, together
 from pytest_unineuron.trials.recorder import Inconclusive, Recorder, recording
 from pytest_unineuron.trials.text import clean
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from pytest_unineuron.resume import Found
     from pytest_unineuron.session import Session
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 RECORDER = pytest.StashKey[Recorder]()
 ENDED = pytest.StashKey[tuple[Outcome, str] | None]()
 """How the body of an item came out, decided before pytest is told."""
+RUNNING = pytest.StashKey[bool]()
+"""Whether the body of an item is running: what is reported meanwhile is a subtest."""
+SUBTESTS = pytest.StashKey[list[tuple[Outcome, str]]]()
+"""The subtests of an item that failed: how, and why."""
 RESUMED: pytest.StashKey[Found | None] = pytest.StashKey()
 """What an earlier attempt measured for an item, if that is taken over."""
 MADE_FROM = pytest.StashKey[dict[str, dict[str, str]]]()
@@ -41,6 +47,7 @@ class Runner:
         """A fresh recorder for every attempt at an item. Skips one whose question does not apply."""
         item.stash[RECORDER] = Recorder()
         item.stash[ENDED] = item.stash[RESUMED] = None
+        item.stash[RUNNING], item.stash[SUBTESTS] = False, []
         assignment = assigned(item)
         if assignment is not None and assignment.skip:
             pytest.skip(assignment.skip)
@@ -65,9 +72,15 @@ class Runner:
         """The recorder of the attempt that is running."""
         return item.stash[RECORDER]
 
-    def recording(self, item: pytest.Item) -> AbstractContextManager[Recorder]:
-        """While open, the module-level ``measure`` records for this item."""
-        return recording(item.stash[RECORDER])
+    @contextmanager
+    def recording(self, item: pytest.Item) -> Iterator[None]:
+        """While open, the item's body runs, and the module-level ``measure`` records for it."""
+        item.stash[RUNNING] = True
+        try:
+            with recording(item.stash[RECORDER]):
+                yield
+        finally:
+            item.stash[RUNNING] = False
 
     def conclude(self, item: pytest.Item, error: BaseException | None) -> None:
         """Judge what the body measured, and tell pytest: on the subject a miss fails, on a control it passes.
@@ -78,7 +91,9 @@ class Runner:
         if (found := item.stash[RESUMED]) is not None and error is None:
             outcome, reason = found.result.outcome, found.result.reason
         elif error is None:
-            outcome, reason = judge(recorder.measurements)
+            ends = [*item.stash[SUBTESTS], judge(recorder.measurements)]
+            outcome = together(outcome for outcome, _ in ends)
+            reason = "; ".join(why for own, why in ends if own is outcome)
         elif isinstance(error, Inconclusive | NotApplicable):
             outcome, reason = Outcome.NA, str(error)
         elif isinstance(error, AssertionError):
@@ -103,6 +118,9 @@ class Runner:
     def attach(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Put an envelope of plain data on a report; pytest and xdist carry it to the collector."""
         session, case = self._session, item.stash[PLANNED].case
+        if item.stash.get(RUNNING, False):
+            self._subtest(item, report, call)
+            return
         result = self._result(item, report, call)
         lab = session.lab if session.has_lab else None
         events = lab.events[self._told :] if lab else []
@@ -124,8 +142,21 @@ class Runner:
             "plan": session.planner.plan if first_of_worker else [],
         }
         report.unineuron = envelope  # type: ignore[attr-defined]
-        if report.when == "call" and result:
-            report.user_properties += [(f"unineuron {m.name}", m.value) for m in result.measurements]
+        if result is not None:
+            # On the item, whose later reports repeat them: junit.xml is written from the last of an attempt.
+            others = [each for each in item.user_properties if not each[0].startswith(junit.PREFIX)]
+            item.user_properties[:] = [*others, *junit.properties(item.stash[PLANNED].trial.id, result)]
+            report.user_properties = list(item.user_properties)
+
+    def _subtest(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Remember a subtest that failed: pytest may report its test as passed. Where a miss is none, it passes."""
+        if not report.failed or call.excinfo is None:
+            return
+        asserted = call.excinfo.errisinstance((AssertionError, pytest.fail.Exception))
+        words = f"in a subtest: {_raised(report, call)}"
+        item.stash[SUBTESTS].append((Outcome.FAIL if asserted else Outcome.ERROR, words))
+        if asserted and (item.stash[PLANNED].case.control or self._session.settings.fail_on != "trial"):
+            report.outcome, report.longrepr = "passed", None
 
     def _complete(self, item: pytest.Item, result: ArmResult) -> ArmResult:
         """The result with what it rests on. What pairs a control with a later run of it is of no use to anybody."""
@@ -153,7 +184,8 @@ class Runner:
                 return None
             if report.skipped and not notes:
                 return ArmResult(Outcome.NA, _words(report))
-            return ArmResult(Outcome.ERROR, f"{report.when}: {_raised(report, call)}", notes=tuple(notes))
+            reason = f"{report.when}: {_raised(report, call)}"
+            return ArmResult(Outcome.ERROR, reason, measurements, notes=tuple(notes))
         ended = item.stash.get(ENDED, None)
         if ended is not None:
             outcome, reason = ended
@@ -162,6 +194,7 @@ class Runner:
         else:
             reason = _raised(report, call)
             failed = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
+            failed = failed and not reason.startswith("Timeout ")  # how pytest-timeout cuts a test off
             outcome = Outcome.FAIL if failed or notes else Outcome.ERROR
         return ArmResult(outcome, reason, measurements, report.duration, tuple(notes))
 

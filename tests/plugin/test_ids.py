@@ -20,15 +20,10 @@ def folder(trials, name):
     return path
 
 
-MINUS = pytest.mark.xfail(reason="a leading minus of a parameter is cut off with the dash before it", strict=True)
-ESCAPED = ["modèle", "模型"]
-NAMES = [*ESCAPED, "a b", "a-b~c", "50%", "x[1]", "it's"]
+NAMES = ["modèle", "模型", "a b", "a-b~c", "50%", "x[1]", "it's"]
 
 
-FAULT = pytest.mark.xfail(reason="pytest escapes ids, so that what is left of one is taken for a variant", strict=True)
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=FAULT if name in ESCAPED else ()) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_models_of_any_name(trials, name):
     """A subject and its control find each other."""
     found = trials.write(HOLDS).run(f"--unineuron-model={folder(trials, name)}", UNTRAINED)
@@ -38,7 +33,6 @@ def test_models_of_any_name(trials, name):
     assert found.report["incomplete"] == []
 
 
-@pytest.mark.xfail(reason="pytest escapes ids, so that what is left of one is taken for a variant", strict=True)
 def test_models_of_any_name_on_workers(trials):
     """All at once, each on one worker: the same results as in one process."""
     models = [f"--unineuron-model={folder(trials, name)}" for name in NAMES]
@@ -48,7 +42,6 @@ def test_models_of_any_name_on_workers(trials):
     assert found.report["incomplete"] == []
 
 
-@pytest.mark.xfail(reason="pytest escapes ids, so that what is left of one is taken for a variant", strict=True)
 def test_corpora_of_any_name(trials):
     """Also beyond ASCII, and with a blank in them."""
     for name in ("новости", "a b"):
@@ -71,9 +64,7 @@ def test_two_models_of_the_same_name(trials):
     assert [found.outcome("good", str(spec)) for spec in specs] == ["PASS", "PASS"]
 
 
-@pytest.mark.parametrize(
-    "values", [["ä", "ö"], [1, 1], ["neox-a", "~untrained"], ["", "a"], pytest.param([-1, 1], marks=MINUS)]
-)
+@pytest.mark.parametrize("values", [["ä", "ö"], [1, 1], ["neox-a", "~untrained"], ["", "a"], [-1, 1]])
 def test_parameters_of_any_name(trials, values):
     """Every value is a case of its own, with its own control."""
     marked = HOLDS.replace("@pytest", f"@pytest.mark.parametrize('value', {values!r})\n@pytest", 1)

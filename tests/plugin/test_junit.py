@@ -9,12 +9,6 @@ from tests.plugin.inner import HOLDS, ONE
 TWO = HOLDS + "    measure('shape', 3)\n"
 
 
-YET = pytest.mark.xfail(
-    reason="junit.xml is written from the report of the teardown, which does not carry them yet", strict=True
-)
-
-
-@YET
 @pytest.mark.parametrize(("workers", "family"), [("-n0", "xunit1"), ("-n0", "xunit2"), ("-n2", "xunit2")])
 def test_measurements_are_properties(trials, workers, family):
     """Each once, on its own item, also on workers, behind the trial's id and the outcome of the item."""
@@ -41,7 +35,6 @@ def test_odd(record_property):
 """
 
 
-@YET
 def test_whatever_a_measurement_is_called_the_file_can_be_read(trials):
     """Characters that XML does not have are spelled out; an interval is two numbers; what is undefined says so."""
     trials.write(ODD).run(*ONE, "--junitxml=junit.xml", "-o", "junit_family=xunit1")  # as record_property wants
@@ -66,7 +59,6 @@ def test_broken(breaks):
 """
 
 
-@YET
 @pytest.mark.parametrize(("early", "measured"), [(True, []), (False, [("unineuron size", "0.9")])])
 def test_an_item_that_broke_around_its_body_says_so(trials, early, measured):
     """In setup nothing was measured yet; in teardown everything was, and counts for nothing."""
@@ -76,7 +68,6 @@ def test_an_item_that_broke_around_its_body_says_so(trials, early, measured):
     ]  # fmt: skip
 
 
-@YET
 def test_a_skipped_trial_says_that_it_is_not_applicable(trials):
     """With the outcome of the report."""
     trials.write(HOLDS + "    pytest.skip('not today')\n").run(*ONE, "--junitxml=junit.xml")

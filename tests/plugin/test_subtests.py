@@ -20,7 +20,6 @@ def run(trials, body, *args):
     return trials.write(TRIAL.replace("BODY", body)).run(*ONE, *args)
 
 
-@pytest.mark.xfail(reason="the report of a subtest is taken for an earlier attempt at its trial", strict=True)
 @pytest.mark.parametrize("args", [(), ("-v",), ("-n2",), ("-p", "no:terminal")])
 def test_a_failing_subtest_fails_the_trial(trials, args):
     """pytest itself reports the test as passed until the terminal asks."""
@@ -31,7 +30,6 @@ def test_a_failing_subtest_fails_the_trial(trials, args):
     assert found.report["incomplete"] == []
 
 
-@pytest.mark.xfail(reason="the report of a subtest is taken for an earlier attempt at its trial", strict=True)
 def test_a_subtest_that_breaks_is_an_error(trials):
     """Neither for nor against the claim."""
     found = run(trials, "if part == 'b': raise RuntimeError('broken')")
@@ -40,7 +38,6 @@ def test_a_subtest_that_breaks_is_an_error(trials):
     assert "broken" in found.reason("parts")
 
 
-@pytest.mark.xfail(reason="the report of a subtest is taken for an earlier attempt at its trial", strict=True)
 def test_a_subtest_that_fails_on_a_control_is_a_miss(trials):
     """As it should be: the run succeeds, and the claim stands."""
     found = run(trials, "assert not unineuron_case.control")
@@ -49,7 +46,6 @@ def test_a_subtest_that_fails_on_a_control_is_a_miss(trials):
     assert found.arms("parts")["untrained"]["standing"] == "missed"
 
 
-@pytest.mark.xfail(reason="the report of a subtest is taken for an earlier attempt at its trial", strict=True)
 def test_subtests_that_pass_change_nothing(trials):
     """Nor do they look like further attempts."""
     found = run(trials, "assert part")

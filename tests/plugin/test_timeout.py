@@ -23,7 +23,6 @@ def run(trials, method, arm, **how):
     )
 
 
-@pytest.mark.xfail(reason="pytest-timeout calls pytest.fail, which counts against the claim", strict=True)
 def test_a_subject_that_takes_too_long_is_an_error(trials):
     """It is neither for nor against the claim."""
     found = run(trials, "signal", "subject")
@@ -32,7 +31,6 @@ def test_a_subject_that_takes_too_long_is_an_error(trials):
     assert "Timeout" in found.reason("slow")
 
 
-@pytest.mark.xfail(reason="pytest-timeout calls pytest.fail, which counts against the claim", strict=True)
 def test_a_control_that_takes_too_long_has_not_missed(trials):
     """Or a slow machine would make a claim pass."""
     found = run(trials, "signal", "untrained")
