@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.reports.evidence import SOURCE, Evidence, Planned, gather
 from pytest_unineuron.reports.journal import CRASHED, ENDED, PLAN, TOOK, Journal
 from pytest_unineuron.sources import own_digest
-from pytest_unineuron.trials.outcome import ArmResult, Outcome
+from pytest_unineuron.trials.outcome import WORST_FIRST, ArmResult, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +47,7 @@ class Collector:
         self._sent: dict[str, int] = {}
         self._received: dict[str, int] = {}
         self._lost: list[str] = []
+        self._by: dict[str, str] = {}
         self.journal: Journal | None = None
         self.results: dict[str, ArmResult] = {}
         self.keys: dict[str, str] = {}
@@ -99,10 +100,13 @@ class Collector:
         if result is not None:
             if before is not None and envelope["when"] == "teardown":
                 result = replace(before, outcome=result.outcome, reason=result.reason, notes=result.notes)
+            elif before is not None and self._by.get(nodeid, worker) != worker:
+                # --dist=each: several workers measure every item, and the worst of it counts.
+                result = min(before, result, key=lambda arm: WORST_FIRST.index(arm.outcome))
             elif before is not None:
                 result = replace(result, notes=(*result.notes, f"ran again after {before.outcome}"))
             self.results[nodeid] = result
-            self.keys[nodeid] = envelope["key"]
+            self.keys[nodeid], self._by[nodeid] = envelope["key"], worker
         for event in envelope["events"]:
             self._note(event)
 
@@ -122,6 +126,7 @@ class Collector:
 
     def _crashed(self, nodeid: str, reason: str) -> None:
         """The process that ran this item is gone."""
+        self._by.pop(nodeid, None)
         if nodeid in self._planned:
             self.results[nodeid] = ArmResult(Outcome.ERROR, reason)
         self._lost.append(f"{nodeid}: {reason}")

@@ -112,6 +112,7 @@ def _cases(evidence: Evidence, gate: Gate, where: Mapping[str, Place]) -> Iterat
             level = ERROR if each.kind == Outcome.ERROR or gate.fail_on == "trial" else WARNING
             message = f"{_short(each.reason)}\n{each.command(evidence)}"
             yield Annotation(level, f"{each.kind}: {each.name}", message, *where[each.nodeid])
+            told.add(each.case.result.subject.nodeid)
     for record in evidence.trials:
         for subject in record.subjects:
             for case in subject.cases:

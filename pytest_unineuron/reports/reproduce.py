@@ -49,15 +49,17 @@ class Failing:
 def failing(evidence: Evidence, comparison: Comparison | None = None) -> list[Failing]:
     """Every case that regressed, then those that broke or whose control did, then those that miss their bound.
 
-    A case is there once. What is expected to fail is left out.
+    A case is there once. What is expected to fail is left out; what fails its test is not, even where a control makes
+    it VACUOUS.
     """
+    strict = evidence.settings.get("fail_on") == "trial"
     regressed = {(entry.name, entry.model, entry.variant): entry.reason
                  for entry in (comparison.of(State.REGRESSED) if comparison else ())}  # fmt: skip
     found: dict[str, list[Failing]] = {str(State.REGRESSED): [], str(Outcome.ERROR): [], str(Outcome.FAIL): []}
     for record in evidence.trials:
         for subject in record.subjects:
             for case in subject.cases:
-                kind, reason, arm = _failed(case)
+                kind, reason, arm = _failed(case, strict=strict)
                 if why := regressed.get((record.name, subject.model, case.variant)):
                     kind, reason = str(State.REGRESSED), why
                 if kind:
@@ -65,15 +67,17 @@ def failing(evidence: Evidence, comparison: Comparison | None = None) -> list[Fa
     return [each for kind in found.values() for each in kind]
 
 
-def _failed(case: CaseRecord) -> tuple[str, str, ArmResult]:
+def _failed(case: CaseRecord, *, strict: bool) -> tuple[str, str, ArmResult]:
     """How a case failed, why, and the arm to blame; an empty word if it did not."""
     own = case.result.subject
-    if case.outcome is not Outcome.ERROR:
-        for name, arm in case.result.arms.items():
-            if arm.outcome is Outcome.ERROR:
-                return str(Outcome.ERROR), f"control {name} broke: {arm.reason}", arm
+    broken = {name: arm for name, arm in case.result.arms.items() if arm.outcome is Outcome.ERROR}
+    if broken and case.outcome is not Outcome.ERROR:
+        name, arm = next(iter(broken.items()))
+        return str(Outcome.ERROR), f"control {name} broke: {arm.reason}", arm
     if case.outcome is Outcome.ERROR or (case.outcome is Outcome.FAIL and EXPECTED not in own.notes):
         return str(case.outcome), case.reason, own
+    if strict and own.outcome is Outcome.FAIL and EXPECTED not in own.notes:
+        return str(own.outcome), f"{own.reason}; {case.outcome}: {case.reason}", own
     return "", "", own
 
 

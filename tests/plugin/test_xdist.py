@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.plugin.inner import ONE
+
 CLAIMS = """
 import os, time
 
@@ -157,3 +159,15 @@ def test_bad_options_end_a_parallel_run_at_once(trials):
     found = trials.write(CLAIMS).run("-n2", "--unineuron-model=nano:gpt9")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: model nano:gpt9: there is no such nano model*"])
+
+
+def test_every_worker_measures_and_the_worst_counts(trials):
+    """--dist=each: an item that one worker finds to hold and another does not has not held, in whatever order."""
+    body = """
+@pytest.mark.gt3(source="x")
+def test_claim(unineuron_case, worker_id):
+    measure('size', 0.1 if unineuron_case.control or worker_id == 'gw0' else 0.9, above=0.5)
+"""
+    found = trials.write(body).run(NEVER, *ONE, "-n2", "--dist=each")
+    assert found.outcome("claim") == "FAIL"
+    assert found.trial("claim")["subjects"]["neox-a"]["cases"][0]["subject"]["notes"] == []

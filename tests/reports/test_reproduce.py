@@ -77,6 +77,13 @@ def test_what_failed_is_there_once_and_in_order():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("fail_on", "kinds"), [("trial", ["FAIL"]), ("never", [])])
+def test_a_miss_that_a_control_makes_vacuous_fails_where_its_test_does(fail_on, kinds):
+    """A control holds, the subject misses: pytest shows a failed test."""
+    found = evidence({HERE: arm(share(0.2))}, control=0.9, settings={"fail_on": fail_on})
+    assert [each.kind for each in failing(found)] == kinds
+
+
 TRIALS = """
 def size(case):
     return 0.1 if case.control else 0.2 + len(case.corpus) / 100
