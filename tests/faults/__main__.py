@@ -22,8 +22,8 @@ HEAD = """# Faults
 
 Made by `python -m tests.faults --out tests/faults/TABLE.md`: real faults in real runs of pytest on a file of three
 trials (`before`, `here`, `after`), each with one control arm. Outcomes are those of trials, one per model; exit 20 to
-24 are ours. Lost is what was planned or measured and is neither in the report nor in a journal. Trials import no torch but
-where a row is about a model. A file system that is full or read-only is one (a mount in a namespace of the process); a
+24 are ours. Lost is what was planned or measured and is neither in the report nor in a journal. Trials import no torch
+but where a row is about a model. A file system that is full or read-only is one (a mount in a namespace of its own); a
 clock that was moved is `time.time`, `datetime` and `date` replaced in the process before anything else runs.
 
 | | fault | promise | what happened | lost | s | |

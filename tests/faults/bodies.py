@@ -68,9 +68,9 @@ def raises_a_group(ground):
     _error(ground, "raise ExceptionGroup('both', [AssertionError('a'), ValueError('b')])", "both")
 
 
-@fault("a trial raises a message of a million lines", "ERROR; the table stays readable")
+@fault("a trial raises a message of a hundred thousand lines", "ERROR; the table stays readable")
 def raises_a_long_message(ground):
-    run = _error(ground, "raise ValueError('line\\n' * 1_000_000)")
+    run = _error(ground, "raise ValueError('line\\n' * 100_000)")
     section = run.text.partition("universal neurons: do they generalize?")[2].partition("short test summary")[0]
     ground.expect(len(section) < 20_000, f"the section has {len(section)} characters")
 
@@ -135,11 +135,15 @@ def closes_stdout(ground):
     ground.expect(run.status in (0, 1, 3, 22, 120), f"exit {run.status}")
 
 
-@fault("whoever reads the output goes away (a closed pipe)", "the report is whole")
+@fault(
+    "whoever reads the output goes away (a closed pipe)",
+    "whole, or not exit 0; what was measured is in the report or the journal",
+)
 def nobody_reads(ground):
     started = ground.start()
     started[0].stdout.close()
-    ground.ended(started).has(here="PASS", **OTHERS)
+    run = ground.ended(started)
+    ground.expect(run.status != 0 or run.outcome("after") == "PASS", "exit 0, and trials were not measured")
 
 
 @fault("a trial replaces json.dumps and does not put it back", "no report that says nothing, under exit 0")
@@ -201,7 +205,6 @@ def sessionfinish_raises_first(ground):
     "a conftest raises in pytest_runtest_logreport", "never exit 0; what was measured is in the report or the journal"
 )
 def logreport_raises(ground):
-    ground.struck = ("test_here",)
     ground.write("conftest.py", """
         def pytest_runtest_logreport(report):
             if "test_here" in report.nodeid and report.when == "call":

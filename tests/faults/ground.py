@@ -194,8 +194,9 @@ class Ground:
         command += [f"--unineuron-controls={controls}"] if controls else []
         command += ["-q"] if "no:terminal" not in given else []
         process = subprocess.Popen(
-            [*before, *command, *given], cwd=self.path, env=self._environment(log, environment), preexec_fn=partial(_fresh, preexec),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [*before, *command, *given], cwd=self.path, env=self._environment(log, environment),
+            preexec_fn=partial(_fresh, preexec), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )  # fmt: skip
         return process, log, self._stamp()
 
@@ -203,9 +204,8 @@ class Ground:
         """What came of a run that was started, once it has ended."""
         process, log, stamp = started
         try:
-            said, _ = (
-                process.communicate(timeout=PATIENCE) if not process.stdout.closed else (b"", process.wait(PATIENCE))
-            )
+            closed = process.stdout.closed
+            said, _ = (b"", process.wait(PATIENCE)) if closed else process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             said, _ = process.communicate()

@@ -153,7 +153,7 @@ def weights_with_nan(ground):
     name = next(name for name in tensors if "dense_h_to_4h.weight" in name)
     tensors[name].flat[0] = float("nan")
     save_file(tensors, path, metadata={"format": "pt"})
-    _refused(ground, "ot a number")
+    _refused(ground, "not finite")
 
 
 def _remembered(ground, damage):

@@ -15,8 +15,11 @@ names = st.tuples(st.sampled_from("abc"), st.sampled_from(["", "news"]), st.samp
 digests = st.sampled_from(["1" * 64, "3" * 64])
 measured = st.builds(
     lambda value, above, error, weights: arm(share(value, above=above, error=error), models={"m": weights}),
-    st.sampled_from([0.1, 0.5, 0.6, 0.9]), st.sampled_from([0.5, 0.55]), st.none() | st.sampled_from([0.01, 0.3]), digests,
-)  # fmt: skip
+    st.sampled_from([0.1, 0.5, 0.6, 0.9]),
+    st.sampled_from([0.5, 0.55]),
+    st.none() | st.sampled_from([0.01, 0.3]),
+    digests,
+)
 ended = st.sampled_from([Outcome.ERROR, Outcome.NA, Outcome.FAIL]).map(lambda o: arm(outcome=o, reason="so"))
 runs = st.builds(
     lambda cases, control, day: evidence(cases, control=control, created=f"2026-11-{day:02}T00:00:00+00:00"),
