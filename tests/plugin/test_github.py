@@ -28,7 +28,7 @@ def told(found):
 
 @pytest.mark.parametrize(
     "args",
-    ["", "-q", "-qq", "--no-summary", "-p no:terminal", "-s", "-p no:terminal -n2", "--color=yes"],
+    ["", "-q", "-qq", "--no-summary", "-p no:terminal", "-s", "-p no:terminal -n1", "--color=yes"],
 )
 def test_annotations_and_summary_are_there_whatever_is_shown(job, args):
     """Once, at the trial's place in the repository."""
@@ -99,7 +99,7 @@ def test_setup(broken):
 @pytest.mark.skipif(not hasattr(__import__("signal"), "SIGKILL"), reason="there is no such signal on Windows")
 def test_crashes_and_errors_in_setup_are_annotated(job):
     """What was lost comes first, with the item it was lost at."""
-    found = job.write(BREAKS).run(*ONE, "-n2", subprocess=True)
+    found = job.write(BREAKS).run(*ONE, "-n1", subprocess=True)
     assert found.ret == 22
     first, *rest = commands(found.result.stdout.str())
     assert first[1]["title"] == "results were lost"
