@@ -204,6 +204,18 @@ def read(
     return Settings(**_together(values, unsaid))
 
 
+def checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, if each is one that its option can have. Raises OptionError naming the first that is not."""
+    for option in OPTIONS:
+        name = option.key.removeprefix("unineuron_")
+        if name in values:
+            value = values[name]
+            same = tuple(value) if isinstance(value, list) else value
+            if type(value) is not option.kind or _convert(option, value, option.flag) != same:
+                raise OptionError(f"{option.flag} cannot be {value!r}")
+    return dict(values)
+
+
 def _together(values: dict[str, Any], unsaid: set[str]) -> dict[str, Any]:
     """The values of options that depend on one another. Raises OptionError for those that contradict each other."""
     if values["baseline"] and "fail-on" in unsaid:

@@ -51,7 +51,7 @@ def _lines(name: str, path: Path, text: str, field: str) -> Iterator[Document]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorpusError(f"corpus {name}: {path}, line {number}: not JSON ({error})") from None
         if not isinstance(row, dict) or not isinstance(row.get(field), str):
             found = ", ".join(row) if isinstance(row, dict) else type(row).__name__

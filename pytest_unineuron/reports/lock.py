@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.errors import ReportError
-from pytest_unineuron.options import JUDGING, MEASURING
+from pytest_unineuron.errors import OptionError, ReportError
+from pytest_unineuron.options import JUDGING, MEASURING, checked
 from pytest_unineuron.reports import strict
 from pytest_unineuron.reports.evidence import SOURCE
 from pytest_unineuron.trials.case import SUBJECT
@@ -29,13 +29,23 @@ VERSION = 1
 BINDING = ("model", "seed", "corpus", *MEASURING, *JUDGING)
 """Settings that a lock decides, whatever the command line, the environment or the ini file say."""
 BOUNDS = ("above", "below", "null", "needed")
+NUMBER = {"type": ["number", "null"]}
+BOUND = {
+    "type": "object",
+    "required": list(BOUNDS),
+    "properties": {"above": NUMBER, "below": NUMBER, "null": NUMBER, "needed": {"type": "boolean"}},
+}
 STRINGS = {"type": "array", "items": {"type": "string"}}
 SCHEMA = {
     "type": "object",
     "required": ["package", "settings", "cases"],
     "properties": {
         "package": {"type": "string"},
-        "settings": {"type": "object", "required": list(BINDING)},
+        "settings": {
+            "type": "object",
+            "required": list(BINDING),
+            "propertyNames": {"enum": list(BINDING)},
+        },
         "cases": {
             "type": "object",
             "additionalProperties": {
@@ -44,7 +54,7 @@ SCHEMA = {
                 "properties": {
                     "arms": STRINGS,
                     "made_from": {"type": "object", "additionalProperties": {"type": "object"}},
-                    "bounds": {"type": "object", "additionalProperties": {"type": "object", "required": list(BOUNDS)}},
+                    "bounds": {"type": "object", "additionalProperties": BOUND},
                 },
             },
         },
@@ -84,7 +94,11 @@ class Lock:
             fastjsonschema.validate(SCHEMA, content)
         except fastjsonschema.JsonSchemaValueException as error:
             raise ReportError(f"lock {path}: {error.message}; {AGAIN}") from None
-        return cls(content["settings"], content["cases"], content["package"])
+        try:
+            settings = checked(content["settings"])
+        except OptionError as error:
+            raise ReportError(f"lock {path}: {error}; {AGAIN}") from None
+        return cls(settings, content["cases"], content["package"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, to be sealed."""

@@ -18,7 +18,8 @@ from pytest_unineuron.reports import strict
 from pytest_unineuron.reports.evidence import SCHEMA_VERSION, Evidence, Planned, gather
 from pytest_unineuron.reports.summary import report
 from pytest_unineuron.trials.case import SUBJECT, Case
-from pytest_unineuron.trials.outcome import DESELECTED, ArmResult, Outcome
+from pytest_unineuron.trials.measurement import Measurement
+from pytest_unineuron.trials.outcome import DESELECTED, ArmResult, Outcome, judge
 from pytest_unineuron.trials.trial import Trial
 
 if TYPE_CHECKING:
@@ -116,12 +117,31 @@ def _arms(data: dict[str, Any], where: str) -> Iterator[tuple[Planned, ArmResult
 
 def _check(said: dict[str, Any], judged: dict[str, Any], where: str) -> None:
     """Raises ReportError for an outcome or verdict that is not what the measurements come to."""
+    for arm in _passing(said):
+        if judge([Measurement.of_dict(m) for m in arm["measurements"]])[0] is not Outcome.PASS:
+            raise ReportError(f"{where}: says PASS for {arm['nodeid']}, which its measurements do not show; {AGAIN}")
     for own, found in zip_longest(_outcomes(said), _outcomes(judged)):
         if own is None or found is None or own[:-1] != found[:-1]:
             raise ReportError(f"{where}: its trials are not in one order, each once; {AGAIN}")
         if own != found:
             what = " on ".join(own[:-1])
             raise ReportError(f"{where}: says {own[-1]} for {what}, its measurements come to {found[-1]}; {AGAIN}")
+    if _without_words(said) != _without_words(judged):
+        raise ReportError(f"{where}: standings, p-values or names are not what its measurements come to; {AGAIN}")
+
+
+def _passing(said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry in said["trials"]:
+        for subject in entry["subjects"].values():
+            for case in subject["cases"]:
+                yield from (arm for arm in (case["subject"], *case["controls"].values()) if arm["outcome"] == "PASS")
+
+
+def _without_words(data: Any) -> Any:
+    """The same data without sentences, which a later version may put in other words."""
+    if isinstance(data, dict):
+        return {key: _without_words(value) for key, value in data.items() if key not in ("reason", "question")}
+    return [_without_words(each) for each in data] if isinstance(data, list) else data
 
 
 def _outcomes(data: dict[str, Any]) -> Iterator[tuple[str, ...]]:

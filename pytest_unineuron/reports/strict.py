@@ -36,7 +36,7 @@ def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
 def parse(text: str) -> Any:
     """The data of a JSON text. Raises ValueError for what JSON does not have: NaN, infinity, a key given twice."""
     try:
-        return json.loads(text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=_once)
+        return json.loads(text, parse_constant=_refused, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -80,6 +80,11 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise ValueError(f"{text} is beyond any number that can be computed with")
     return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
