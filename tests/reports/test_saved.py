@@ -77,11 +77,11 @@ def test_an_outcome_that_the_numbers_do_not_bear_is_refused(written):
     data = json.loads(json.dumps(report(RUN)))
     case = data["trials"][0]["subjects"]["m"]["cases"][0]
     case["outcome"] = "FAIL"
-    with pytest.raises(ReportError, match="says FAIL for heavy\\[news\\] on m, its measurements come to PASS"):
+    with pytest.raises(ReportError, match=r"says FAIL for heavy\[news\] on m, its measurements come to PASS"):
         saved.read(written(data))
     case["outcome"] = "PASS"
     case["subject"]["measurements"][0]["low"] = 0.4
-    with pytest.raises(ReportError, match="says PASS for .*test_heavy\\[m-news\\], which its measurements do not show"):
+    with pytest.raises(ReportError, match=r"says PASS for .*test_heavy\[m-news\], which its measurements do not show"):
         saved.read(written(data))
 
 
