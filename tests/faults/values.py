@@ -35,7 +35,10 @@ def measured_nan_interval(ground):
 
 @fault("an interval that leaves the value outside, above the bound", "not PASS on an interval that is none")
 def measured_interval_elsewhere(ground):
-    run = ground.trials("measure('size', 0.1, interval=(0.8, 0.9), above=0.5)").pytest()
+    run = ground.trials(
+        "if unineuron_case.control: measure('size', 0.1, above=0.5)\n"
+        "else: measure('size', 0.1, interval=(0.8, 0.9), above=0.5)"
+    ).pytest()
     ground.expect(run.outcome("here") in ("ERROR", "NA", "FAIL"), f"here is {run.outcome('here')}")
     run.has(**OTHERS)
 
@@ -94,7 +97,7 @@ def measured_under_a_long_name(ground):
     ground.expect(longest < 10_000, f"a line of the terminal has {longest} characters")
 
 
-@fault("ten thousand measurements in one trial", "all are judged and kept, in a few seconds")
+@fault("ten thousand measurements in one trial", "all are judged and kept, in less than half a minute")
 def measured_ten_thousand_times(ground):
     import time
 
