@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,18 +87,8 @@ class Finisher:
         started = self._session.config.invocation_params.dir
         self._gate = Gate.of(self._evidence, self._session.settings, started, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
-        self._evidence = replace(self._evidence, asked={**self._evidence.asked, "root": self._root})
         if self._step is not None and not self._session.settings.write_lock:
             self._unsummarized = self._step.append(partial(github.summary, self._evidence, self._gate))
-
-    @property
-    def _root(self) -> str:
-        """Pytest's root folder as it is typed where pytest was started."""
-        config = self._session.config
-        try:
-            return Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix()
-        except ValueError:  # on another drive
-            return config.rootpath.as_posix()
 
     def _written(self, evidence: Evidence) -> list[str]:
         """Write what there is to write, and return what could not be."""

@@ -84,9 +84,19 @@ class Session:
 
     def _run(self) -> dict[str, Any]:
         """What this run was asked to do, as plain data."""
-        asked = {"paths": self._paths, "models": list(self.models), "corpora": [self.reference, *self.new_data]}
+        asked = {"paths": self._paths, "root": self._root, "models": list(self.models),
+                 "corpora": [self.reference, *self.new_data]}  # fmt: skip
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return {"settings": self.settings.as_dict(), "versions": versions(), "asked": asked, "created": created}
+
+    @property
+    def _root(self) -> str:
+        """Pytest's root folder as it is typed where pytest was started."""
+        root = self.config.rootpath
+        try:
+            return Path(os.path.relpath(root, self.config.invocation_params.dir)).as_posix()
+        except ValueError:  # on another drive
+            return root.as_posix()
 
     @property
     def _paths(self) -> list[str]:

@@ -176,14 +176,19 @@ def measured(
     low, high = ends or (None, None)
     if not math.isfinite(plain):
         notes.append("nan: nothing to measure" if math.isnan(plain) else str(plain))
-        return Measurement(clean(name), None, clean(unit), above, below, null, method=method, note="; ".join(notes))
+        return Measurement(_line(name), None, _line(unit), above, below, null, method=method, note="; ".join(notes))
     if low is not None and not (math.isfinite(low) and high is not None and math.isfinite(high)):
         low = high = None
         method = method or "an interval"
         notes.append("no interval" if notes else "no interval could be made")
     p = p if p is not None and math.isfinite(p) else None
-    return Measurement(clean(name), plain, clean(unit), above, below, null, low, high, method,
+    return Measurement(_line(name), plain, _line(unit), above, below, null, low, high, method,
                        note="; ".join(notes), p=p, spread=spread)  # fmt: skip
+
+
+def _line(text: object) -> str:
+    """A name as it is shown: on one line."""
+    return " ".join(clean(text).split())
 
 
 def _bound(name: str, word: str, value: object) -> float | None:

@@ -13,7 +13,7 @@ from tests.plugin.inner import HOLDS, ONE
 
 NEVER = "--unineuron-fail-on=never"
 LOGGED = """
-import os, signal
+import os
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ def test_logged(unineuron_case, number):
     log(f"{unineuron_case.id} {number}")
     if unineuron_case.id == DIES and number == 1 and not (HERE / "died").exists():
         (HERE / "died").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), 9)
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 """
 PLAIN = """

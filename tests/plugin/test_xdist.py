@@ -88,12 +88,12 @@ def test_trials_and_ordinary_tests_together(trials):
 
 
 KILLED = """
-import os, signal
+import os
 
 @pytest.fixture
 def maybe(unineuron_case):
     if {where!r} == "setup" and unineuron_case.id == "neox-a~shuffled":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), 9)
 
 @pytest.mark.gt3(source="x")
 def test_first(unineuron_case):
@@ -102,7 +102,7 @@ def test_first(unineuron_case):
 @pytest.mark.gt3(source="x")
 def test_killed(unineuron_case, maybe):
     if {where!r} == "call" and unineuron_case.id == "neox-a~shuffled":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), 9)
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 
 @pytest.mark.gt3(source="x")
