@@ -83,7 +83,7 @@ class Finisher:
         if (lock := self._session.lock) is not None:
             self._evidence = replace(self._evidence, violations=lock.violations(self._evidence))
         unwritten = self._written(self._evidence) if self._collector.active else []
-        self._close()
+        self._close(finished=self._collector.finished and not unwritten)
         started = self._session.config.invocation_params.dir
         self._gate = Gate.of(self._evidence, self._session.settings, started, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
@@ -104,11 +104,10 @@ class Finisher:
             return [f"the lock was not written: {error}"]
         return []
 
-    def _close(self) -> None:
-        """A journal is done when its run is; so are those of attempts that this run leaves nothing of."""
-        journal, finished = self._collector.journal, self._collector.finished
-        if journal is not None:
-            journal.close(finished=finished)
+    def _close(self, *, finished: bool) -> None:
+        """A journal is done when its run is and has been written; so are those that this run leaves nothing of."""
+        if self._collector.journal is not None:
+            self._collector.journal.close(finished=finished)
         if finished:
             for path in self._session.attempts.settled_by(self._collector.selected):
                 settle(path)

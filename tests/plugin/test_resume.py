@@ -286,3 +286,14 @@ def test_finished_journals_are_kept_but_not_for_ever(trials):
     trials.write(CLAIMS).run(*ARGS)
     assert len(journals(trials, journal.DONE)) == journal.KEPT
     assert len(journals(trials, journal.OPEN)) == 1
+
+
+def test_a_run_whose_report_could_not_be_written_is_resumed(trials):
+    """Its journal stays open, so that the next run need not measure anything again."""
+    report = trials.path / "evaluation" / "generalization_eval_report.md"
+    report.mkdir(parents=True)
+    assert trials.write(CLAIMS).run(*ARGS).ret == 22
+    assert ran(trials) == ALL
+    report.rmdir()
+    assert trials.run(*ARGS).ret == 0
+    assert ran(trials) == 0
