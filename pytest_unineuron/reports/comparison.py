@@ -9,15 +9,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.checklist.holm import LEVEL, adjusted
-from pytest_unineuron.options import JUDGING, MEASURING
 from pytest_unineuron.reports.change import change
-from pytest_unineuron.trials.measurement import Standing, number
+from pytest_unineuron.reports.comparable import Side, incomparable, judged, left_out
+from pytest_unineuron.trials.measurement import number
 from pytest_unineuron.trials.outcome import DESELECTED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_unineuron.reports.evidence import CaseRecord, Evidence, TrialRecord
+    from pytest_unineuron.reports.comparable import Key
+    from pytest_unineuron.reports.evidence import Evidence
     from pytest_unineuron.reports.waiver import Waiver
     from pytest_unineuron.trials.measurement import Measurement
 
@@ -39,8 +40,6 @@ COMPARED = (State.REGRESSED, State.IMPROVED, State.SAME, State.WAIVED)
 """States of cases that have a result on both sides, and were held against each other."""
 RANK = (Outcome.PASS, Outcome.NA, Outcome.FAIL, Outcome.VACUOUS, Outcome.ERROR)
 """From the best to the worst: support, nothing said, counter-evidence, a test that proves nothing, a broken one."""
-WEIGHTS, CORPUS = "weights", "corpus"
-"""What may be said to differ and be compared nevertheless."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +84,6 @@ class Comparison:
         return f"{len(self.entries)} trials × cases: {parts or 'none'}"
 
 
-Key = tuple[str, str, str, str]
-"""Trial id, corpus, model, variant: what a case is known by, whatever file it stands in."""
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One case in one of the two runs."""
-
-    record: TrialRecord
-    case: CaseRecord
-
-
 def compare(
     old: Evidence,
     new: Evidence,
@@ -118,18 +105,16 @@ def compare(
     return _waived(_moved(found, before, after), waivers, _today(old, new, today))
 
 
-def _cases(evidence: Evidence) -> dict[Key, _Side]:
+def _cases(evidence: Evidence) -> dict[Key, Side]:
     return {
-        (record.trial.id, record.corpus, subject.model, case.variant): _Side(record, case)
+        (record.trial.id, record.corpus, subject.model, case.variant): Side(record, case)
         for record in evidence.trials
         for subject in record.subjects
         for case in subject.cases
     }
 
 
-def _entry(
-    key: Key, old: _Side | None, new: _Side | None, was: Evidence, now: Evidence, across: frozenset[str]
-) -> Entry:
+def _entry(key: Key, old: Side | None, new: Side | None, was: Evidence, now: Evidence, across: frozenset[str]) -> Entry:
     side = new or old
     assert side is not None
     before = old.case.outcome if old else None
@@ -140,13 +125,13 @@ def _entry(
         ran = after is not None and after is not Outcome.NOT_RUN
         return replace(entry, state=State.NEW if ran else State.NOT_RUN, reason=f"{after}" if ran else "")
     if new is None:
-        left_out = _left_out(key, nodeid, now)
-        state = State.NOT_RUN if left_out else State.MISSING
-        return replace(entry, state=state, reason=left_out or f"it was {before} and is not there any more")
+        why = left_out(key, nodeid, now)
+        state = State.NOT_RUN if why else State.MISSING
+        return replace(entry, state=state, reason=why or f"it was {before} and is not there any more")
     if after is Outcome.NOT_RUN:
         on_purpose = new.case.reason == DESELECTED.reason
         return replace(entry, state=State.NOT_RUN if on_purpose else State.MISSING, reason=new.case.reason)
-    if reason := _incomparable(old, new, was, now, across):
+    if reason := incomparable(old, new, was, now, across):
         return replace(entry, state=State.INCOMPARABLE, reason=reason)
     if before is not after:
         assert before is not None
@@ -155,73 +140,6 @@ def _entry(
         reason = f"{before} before, {after} now: {new.case.reason}"
         return replace(entry, state=State.REGRESSED if worse else State.IMPROVED, reason=reason)
     return entry
-
-
-def _left_out(key: Key, nodeid: str, now: Evidence) -> str:
-    """Why a case of the baseline was not asked for; empty if it was."""
-    _, corpus, model, _ = key
-    asked = now.asked
-    if model not in asked.get("models", (model,)):
-        return f"{model} was not under test"
-    if corpus and corpus not in asked.get("corpora", (corpus,)):
-        return f"{corpus} was not asked for"
-    paths = asked.get("paths", (".",))
-    if not any(path in (".", nodeid) or nodeid.startswith((f"{path}/", f"{path}::", f"{path}[")) for path in paths):
-        return f"{nodeid.partition('[')[0]} was not asked for"
-    return ""
-
-
-def _incomparable(old: _Side, new: _Side, was: Evidence, now: Evidence, across: frozenset[str]) -> str:
-    """What is not the same in both runs and has to be; empty if nothing."""
-    for name in (*MEASURING, *(name for name in JUDGING if name != "controls")):
-        if (one := was.settings.get(name)) != (other := now.settings.get(name)):
-            return f"{name.replace('_', '-')} was {_said(one)} and is {_said(other)}"
-    if set(old.case.result.arms) != set(new.case.result.arms):
-        return f"its controls were {_names(old.case.result.arms)} and are {_names(new.case.result.arms)}"
-    if old.record.trial.criterion != new.record.trial.criterion:
-        return f"it spoke to {old.record.trial.criterion} and speaks to {new.record.trial.criterion}"
-    one, other = old.case.result.subject, new.case.result.subject
-    for kind, word, what in (("models", "weights or configuration", WEIGHTS), ("corpora", "text", CORPUS)):
-        mine, theirs = one.made_from.get(kind), other.made_from.get(kind)
-        if mine == theirs or Outcome.ERROR in (old.case.outcome, new.case.outcome):
-            continue  # what broke may not have come to know what it rests on
-        if not mine or not theirs:
-            return f"it is not known which {kind} it rests on"
-        if mine.keys() != theirs.keys():
-            return f"{kind} were {_names(mine)} and are {_names(theirs)}"
-        if what not in across:
-            changed = ", ".join(label for label in mine if mine[label] != theirs[label])
-            return f"other {word}: {changed} (--unineuron-across={what} compares nevertheless)"
-    bounds = {m.name: m for m in one.measurements}
-    for m in other.measurements:
-        if m.name in bounds and _bound(m) != _bound(bounds[m.name]):
-            return f"{m.name} was claimed {_bound(bounds[m.name])} and is claimed {_bound(m)}"
-    if old.case.outcome is new.case.outcome:
-        gone = [name for name in _judged(one.measurements) if name not in _judged(other.measurements)]
-        added = [name for name in _judged(other.measurements) if name not in _judged(one.measurements)]
-        if gone or added:
-            return "; ".join(f"{word} {', '.join(names)}" for word, names in
-                             (("no longer claims", gone), ("now claims", added)) if names)  # fmt: skip
-    return ""
-
-
-def _judged(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
-    """The measurements that carry the claim."""
-    return {m.name: m for m in measurements if not m.needed and m.standing is not Standing.REPORTED}
-
-
-def _bound(m: Measurement) -> str:
-    bounds = [f"{sign} {bound!r}" for sign, bound in ((">", m.above), ("<", m.below)) if bound is not None]
-    limit = f", controls {m.null!r}" if m.null is not None else ""
-    return ("at least " if m.needed else "") + (" and ".join(bounds) or "nothing") + limit
-
-
-def _said(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) or "nothing"
-
-
-def _names(found: Mapping[str, object]) -> str:
-    return ", ".join(found) or "none"
 
 
 @dataclass(frozen=True)
@@ -236,7 +154,7 @@ class _Move:
         return f"{self.before.name} went from {_estimate(self.before)} to {_estimate(self.after)}"
 
 
-def _moved(entries: list[Entry], before: Mapping[Key, _Side], after: Mapping[Key, _Side]) -> list[Entry]:
+def _moved(entries: list[Entry], before: Mapping[Key, Side], after: Mapping[Key, Side]) -> list[Entry]:
     """The entries, of which some with the same outcome have measurements that moved more than noise allows.
 
     All measurements of the comparison are one family (Holm 1979): among a hundred, some move by chance.
@@ -257,12 +175,12 @@ def _moved(entries: list[Entry], before: Mapping[Key, _Side], after: Mapping[Key
     return found
 
 
-def _moves(entries: list[Entry], before: Mapping[Key, _Side], after: Mapping[Key, _Side]) -> Iterator[_Move]:
+def _moves(entries: list[Entry], before: Mapping[Key, Side], after: Mapping[Key, Side]) -> Iterator[_Move]:
     """The claimed measurements of cases that came out the same; those that nulls show too say nothing anyway."""
     for at, (entry, key) in enumerate(zip(entries, dict.fromkeys([*before, *after]), strict=True)):
         if entry.state is State.SAME and entry.after is not Outcome.VACUOUS:
-            one = _judged(before[key].case.result.subject.measurements)
-            other = _judged(after[key].case.result.subject.measurements)
+            one = judged(before[key].case.result.subject.measurements)
+            other = judged(after[key].case.result.subject.measurements)
             for name in one:
                 if one[name].value is not None and other[name].value is not None:
                     yield _Move(at, one[name], other[name])

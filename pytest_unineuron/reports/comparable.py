@@ -1,0 +1,97 @@
+"""Whether two runs asked the same of a case: what was left out on purpose, and what is another question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.options import JUDGING, MEASURING
+from pytest_unineuron.trials.measurement import Standing
+from pytest_unineuron.trials.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_unineuron.reports.evidence import CaseRecord, Evidence, TrialRecord
+    from pytest_unineuron.trials.measurement import Measurement
+
+WEIGHTS, CORPUS = "weights", "corpus"
+"""What may be said to differ and be compared nevertheless."""
+
+Key = tuple[str, str, str, str]
+"""Trial id, corpus, model, variant: what a case is known by, whatever file it stands in."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One case in one of the two runs."""
+
+    record: TrialRecord
+    case: CaseRecord
+
+
+def left_out(key: Key, nodeid: str, now: Evidence) -> str:
+    """Why a case of the baseline was not asked for; empty if it was."""
+    _, corpus, model, _ = key
+    asked = now.asked
+    if model not in asked.get("models", (model,)):
+        return f"{model} was not under test"
+    if corpus and corpus not in asked.get("corpora", (corpus,)):
+        return f"{corpus} was not asked for"
+    paths = asked.get("paths", (".",))
+    if not any(path in (".", nodeid) or nodeid.startswith((f"{path}/", f"{path}::", f"{path}[")) for path in paths):
+        return f"{nodeid.partition('[')[0]} was not asked for"
+    return ""
+
+
+def incomparable(old: Side, new: Side, was: Evidence, now: Evidence, across: frozenset[str]) -> str:
+    """What is not the same in both runs and has to be; empty if nothing."""
+    for name in (*MEASURING, *(name for name in JUDGING if name != "controls")):
+        if (one := was.settings.get(name)) != (other := now.settings.get(name)):
+            return f"{name.replace('_', '-')} was {_said(one)} and is {_said(other)}"
+    if set(old.case.result.arms) != set(new.case.result.arms):
+        return f"its controls were {_names(old.case.result.arms)} and are {_names(new.case.result.arms)}"
+    if old.record.trial.criterion != new.record.trial.criterion:
+        return f"it spoke to {old.record.trial.criterion} and speaks to {new.record.trial.criterion}"
+    one, other = old.case.result.subject, new.case.result.subject
+    for kind, word, what in (("models", "weights or configuration", WEIGHTS), ("corpora", "text", CORPUS)):
+        mine, theirs = one.made_from.get(kind), other.made_from.get(kind)
+        if mine == theirs or Outcome.ERROR in (old.case.outcome, new.case.outcome):
+            continue  # what broke may not have come to know what it rests on
+        if not mine or not theirs:
+            return f"it is not known which {kind} it rests on"
+        if mine.keys() != theirs.keys():
+            return f"{kind} were {_names(mine)} and are {_names(theirs)}"
+        if what not in across:
+            changed = ", ".join(label for label in mine if mine[label] != theirs[label])
+            return f"other {word}: {changed} (--unineuron-across={what} compares nevertheless)"
+    bounds = {m.name: m for m in one.measurements}
+    for m in other.measurements:
+        if m.name in bounds and _bound(m) != _bound(bounds[m.name]):
+            return f"{m.name} was claimed {_bound(bounds[m.name])} and is claimed {_bound(m)}"
+    if old.case.outcome is new.case.outcome:
+        gone = [name for name in judged(one.measurements) if name not in judged(other.measurements)]
+        added = [name for name in judged(other.measurements) if name not in judged(one.measurements)]
+        if gone or added:
+            return "; ".join(f"{word} {', '.join(names)}" for word, names in
+                             (("no longer claims", gone), ("now claims", added)) if names)  # fmt: skip
+    return ""
+
+
+def judged(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
+    """The measurements that carry the claim."""
+    return {m.name: m for m in measurements if not m.needed and m.standing is not Standing.REPORTED}
+
+
+def _bound(m: Measurement) -> str:
+    bounds = [f"{sign} {bound!r}" for sign, bound in ((">", m.above), ("<", m.below)) if bound is not None]
+    limit = f", controls {m.null!r}" if m.null is not None else ""
+    return ("at least " if m.needed else "") + (" and ".join(bounds) or "nothing") + limit
+
+
+def _said(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) or "nothing"
+
+
+def _names(found: Mapping[str, object]) -> str:
+    return ", ".join(found) or "none"
