@@ -118,10 +118,9 @@ def worker_killed_at_its_end(ground):
        "results that do not arrive are missed: never exit 0")  # fmt: skip
 def worker_sends_what_cannot_travel(ground):
     body = f'{MEASURES}\nfrom pathlib import Path\nrecord_property("where", Path("x"))'
-    ground.struck = ("test_here",)
+    ground.struck = ("test_before", "test_here")  # xdist ends the run at once, whatever else is on its way
     run = ground.trials(body, fixtures="unineuron_case, record_property").pytest("-n2", models=TWO)
     ground.expect(run.status not in (0, 5), f"exit {run.status}")
-    run.has(before="PASS")
 
 
 @fault("a worker stops answering (SIGSTOP) and is killed by a watchdog from outside",
