@@ -60,6 +60,7 @@ def main() -> int:
     chosen = [f for f in FAULTS if not said.only or any(word in f.name for word in said.only)]
     began, rows = time.monotonic(), []
     root = Path(tempfile.mkdtemp(prefix="faults-"))
+    tempfile.tempdir = str(root)  # what rows share is made below it, and goes with it
     with ThreadPoolExecutor(max(1, said.jobs)) as pool:
         for row in pool.map(lambda each: _row(each, root / each.name), chosen):
             rows.append(row)
@@ -68,7 +69,7 @@ def main() -> int:
             )
             if row.verdict == "ok" or not said.keep:
                 shutil.rmtree(root / row.fault.name, ignore_errors=True)
-    if said.keep and any(root.iterdir()):
+    if said.keep and any(row.verdict != "ok" for row in rows):
         print(f"kept: {root}")
     else:
         shutil.rmtree(root, ignore_errors=True)
