@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron import options
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
+from pytest_unineuron.paths import typed
 from pytest_unineuron.reports import accept, gate, github, journal, markdown, saved, strict, terminal, write
 from pytest_unineuron.reports.lock import Lock
 from pytest_unineuron.reports.step import Step
-from pytest_unineuron.reports.summary import summary
-from pytest_unineuron.trials.outcome import Outcome
+from pytest_unineuron.reports.summary import report, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,14 +38,22 @@ FORMS: dict[str, Callable[[Evidence], str]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was typed, and return the exit status."""
     said = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return int(said.do(said))
+        status = int(said.do(said))
+        sys.stdout.flush()
+        return status
     except UnineuronError as error:
         print(error, file=sys.stderr)
         return gate.Exit.BASELINE if not isinstance(error, OptionError) else USAGE
-    except BrokenPipeError:  # whoever read it has read enough
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:  # whoever read it has read enough; Python is not to complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(getattr(said, "status", 0))
+    except OSError as error:
+        print(f"{error.filename or 'a file'}: {error.strerror}; name another", file=sys.stderr)
+        return USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,23 +117,24 @@ def _settings(said: argparse.Namespace) -> options.Settings:
 def _compare(said: argparse.Namespace) -> int:
     said.unineuron_baseline = str(said.before)
     after = saved.read(said.after)
-    found = gate.Gate.of(after, _settings(said), Path())
+    found = gate.Gate.of(after, _settings(said), gate.baseline(said.before))
     _show(terminal.gate(found))
     return gate.Exit.BASELINE if found.unusable else 0
 
 
 def _gate(said: argparse.Namespace) -> int:
     evidence, settings = saved.read(said.report), _settings(said)
-    lock = Lock.read(Path(settings.lock)) if settings.lock else None
-    if lock is not None:
-        evidence = replace(evidence, violations=lock.violations(evidence))
-    found = gate.Gate.of(evidence, settings, Path())
+    if settings.lock:
+        moved = Lock.read(typed(settings.lock)).violations(evidence)
+        evidence = replace(evidence, violations=tuple(dict.fromkeys([*evidence.violations, *moved])))
+    accepted = gate.baseline(typed(settings.baseline)) if settings.baseline else None
+    found = gate.Gate.of(evidence, settings, accepted)
+    own = found.own(evidence)
+    status, reason = found.status(own, evidence)
+    reason = reason or ("an item broke or failed" if own else "nothing to object to")
+    said.status = status  # stands even if nobody reads to the end
     _show((f"LOCK: {what}", "red") for what in evidence.violations)
     _show(terminal.gate(found))
-    broken = evidence.count(Outcome.ERROR)
-    failed = settings.fail_on == "trial" and evidence.count(Outcome.FAIL)
-    status, reason = found.status(gate.FAILED if broken or failed else gate.PASSED, evidence)
-    reason = reason or (f"{broken} trials broke" if broken else "a trial FAILs" if failed else "nothing to object to")
     print(f"Exit status {int(status)}: {reason}.")
     if step := Step.of():
         step.say(github.annotate(evidence, found, ""))
@@ -131,17 +142,16 @@ def _gate(said: argparse.Namespace) -> int:
 
 
 def _accept(said: argparse.Namespace) -> int:
-    evidence = saved.read(said.report)
+    data = strict.opened(said.report, "report", saved.AGAIN)
+    evidence = saved.evidence_of(data, f"report {said.report}")
     accept.check(evidence, partial=said.partial)
-    gone = []
-    if said.baseline.exists():
-        try:
-            gone = accept.dropped(saved.read(said.baseline, "baseline"), evidence)
-        except UnineuronError as error:
-            print(f"replacing what could not be read: {error}")
-    for entry in gone:
-        print(f"no longer in the baseline: {entry}")
-    _write(said.baseline, strict.as_json(strict.opened(said.report, "report", saved.AGAIN)))
+    before = gate.baseline(said.baseline)
+    if not isinstance(before, ReportError):
+        for entry in accept.dropped(before, evidence):
+            print(f"no longer in the baseline: {entry}")
+    elif said.baseline.exists():
+        print(f"replacing what could not be read: {before}")
+    _write(said.baseline, strict.as_json(data))
     print(f"Accepted: {said.baseline}. To compare with it: pytest evals/ --unineuron-baseline={said.baseline}")
     return 0
 
@@ -183,10 +193,15 @@ def _evidence(path: Path) -> Evidence:
     from pytest_unineuron.collector import replayed
 
     record = journal.read(path)
+    where = f"journal {path}"
     try:
-        evidence = replayed(record).evidence()
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"journal {path}: cannot be understood ({type(error).__name__}: {error})") from None
+        found = report(replayed(record).evidence())
+        evidence = saved.evidence_of(strict.sealed(found), where)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ReportError(f"{where}: cannot be understood ({type(error).__name__}: {error}); run it again") from None
+    if lock := evidence.settings.get("lock"):
+        moved = f"it was run under the lock {lock}, which a journal is not held to: gate … --lock={lock}"
+        evidence = replace(evidence, violations=(moved,))
     lost = [f"line {number} of the journal is damaged" for number in record.damaged]
     if path.name.endswith(journal.OPEN):
         lost.append("the run did not come to its end; this is what its journal holds")

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 ENVELOPE = 2
 """Version of what travels from a worker to the controller with each test report."""
-PACKAGES = ("pytest-unineuron", "pytest", "pytest-xdist", "torch", "transformers", "numpy", "scipy")
+PACKAGES = (
+    "pytest-unineuron",
+    "pytest",
+    "pytest-xdist",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+)
 
 
 class Collector:
@@ -128,7 +138,8 @@ class Collector:
         """The process that ran this item is gone."""
         self._by.pop(nodeid, None)
         if nodeid in self._planned:
-            self.results[nodeid] = ArmResult(Outcome.ERROR, reason)
+            before = self.results.get(nodeid, ArmResult(Outcome.ERROR))
+            self.results[nodeid] = replace(before, outcome=Outcome.ERROR, reason=reason)
         self._lost.append(f"{nodeid}: {reason}")
 
     def _worker_ended(self, worker: str, sent: int | None) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_unineuron.options import defaults
 from pytest_unineuron.reports import github, terminal, write
 from pytest_unineuron.reports.gate import Gate
 from pytest_unineuron.reports.journal import CRASHED, ENDED, PLAN, TOOK, settle
 from pytest_unineuron.reports.lock import Lock
 from pytest_unineuron.reports.step import Step
 from pytest_unineuron.reports.strict import as_json, sealed
-from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
     from pytest_unineuron.reports.evidence import Evidence
@@ -35,6 +35,7 @@ class Finisher:
 
     # -- what comes in ---------------------------------------------------------------------------------------
 
+    @pytest.hookimpl(tryfirst=True)  # before whoever shows it, and may fail at that
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of one item, from this process or from a worker."""
         if self._session.worker:
@@ -73,7 +74,7 @@ class Finisher:
             output: dict[str, Any] = self._session.config.workeroutput  # type: ignore[attr-defined]
             output["unineuron"] = {"sent": runner.sent, "plan": planner.plan}
             return
-        if session.config.option.collectonly or not (self._collector.active or self._session.gated):
+        if session.config.option.collectonly or not self._concerned:
             return
         if int(exitstatus) in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
             for worker in sorted(self._ready):
@@ -82,24 +83,34 @@ class Finisher:
         self._evidence = self._collector.evidence()
         if (lock := self._session.lock) is not None:
             self._evidence = replace(self._evidence, violations=lock.violations(self._evidence))
-        unwritten = self._written(self._evidence) if self._collector.active else []
+        lost = bool(self._collector.incomplete)
+        unwritten = self._written(self._evidence, int(exitstatus)) if self._collector.active or lost else []
         self._close(finished=self._collector.finished and not unwritten)
-        started = self._session.config.invocation_params.dir
-        self._gate = Gate.of(self._evidence, self._session.settings, started, unwritten=tuple(unwritten))
+        self._gate = Gate.of(self._evidence, self._session.settings, self._session.accepted, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
         if self._step is not None and not self._session.settings.write_lock:
             self._unsummarized = self._step.append(partial(github.summary, self._evidence, self._gate))
 
-    def _written(self, evidence: Evidence) -> list[str]:
+    @property
+    def _concerned(self) -> bool:
+        """Whether there is anything to say: a trial, something to be held against, or trials that were lost unheard.
+
+        Workers that die while they collect take even the names of their trials along.
+        """
+        lost = self._collector.incomplete
+        asked = self._session.settings != defaults()
+        of_ours = asked or any(f"[{label}" in what for what in lost for label in self._session.models)
+        return self._collector.active or self._session.gated or bool(lost and of_ours)
+
+    def _written(self, evidence: Evidence, status: int) -> list[str]:
         """Write what there is to write, and return what could not be."""
         if not self._session.settings.write_lock:
             return write.write_all(evidence, self._session.out)
-        if broken := [arm for arm in evidence.arms if arm.outcome is Outcome.ERROR]:
-            return [f"the lock was not written: {len(broken)} control arms broke ({broken[0].reason})"]
-        if evidence.incomplete:
-            return ["the lock was not written: results were lost"]
+        unfit = "results were lost" if not self._collector.finished else Lock.unfit(evidence)
+        if unfit or status != pytest.ExitCode.OK:
+            return [f"the lock was not written: {unfit or f'the run ended with status {status}'}"]
         try:
-            write.write_text(self._session.write_lock, as_json(sealed(Lock.of(evidence).as_dict())))
+            write.write_text(self._session.write_lock, as_json(sealed(Lock.of(evidence).as_dict())), once=True)
         except OSError as error:
             return [f"the lock was not written: {error}"]
         return []
@@ -109,7 +120,7 @@ class Finisher:
         if self._collector.journal is not None:
             self._collector.journal.close(finished=finished)
         if finished:
-            for path in self._session.attempts.settled_by(self._collector.selected):
+            for path in self._session.attempts.settled_by(self._collector.selected, set(self._collector.keys.values())):
                 settle(path)
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

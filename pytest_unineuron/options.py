@@ -211,7 +211,7 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
         if name in values:
             value = values[name]
             same = tuple(value) if isinstance(value, list) else value
-            if type(value) is not option.kind or _convert(option, value, option.flag) != same:
+            if type(value) is not option.kind or _convert(option, value, name) != same:
                 raise OptionError(f"{option.flag} cannot be {value!r}")
     return dict(values)
 
@@ -243,8 +243,8 @@ def _convert(option: Option, found: Any, where: str) -> Any:
     text = str(found)
     if option.choices:
         _check_choice(option, text, where)
-    if not text and option.default:
-        raise OptionError(f"{where}: is empty; leave it out for {option.default!r}")
+    if not text and (option.default or where == option.flag):
+        raise OptionError(f"{where}: is empty; leave it out for {option.default or 'none'!r}")
     return text
 
 

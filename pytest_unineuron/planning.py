@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +13,13 @@ from pytest_unineuron.errors import TrialError, UnineuronError
 from pytest_unineuron.models import studied
 from pytest_unineuron.reports.evidence import Planned
 from pytest_unineuron.reports.journal import PLAN
-from pytest_unineuron.sources import code_digest
+from pytest_unineuron.sources import code_digest, of_project
 from pytest_unineuron.trials.case import Case
 from pytest_unineuron.trials.trial import CRITERIA, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from pytest_unineuron.session import Session
 
@@ -55,9 +56,14 @@ class Planner:
         self._session = session
         self._deselected: dict[str, Planned] = {}
         self._functions: dict[str, str] = {}
-        self._code = cache(lambda path: code_digest(path, session.config.rootpath))
+        self._code = cache(lambda path: code_digest(path, session.config.rootpath, self._plugins))
         self.plan: list[dict[str, Any]] = []
         self.comparing: list[Case] = []
+
+    @cached_property
+    def _plugins(self) -> list[Path]:
+        """Plugins of the project itself, however they were named."""
+        return of_project(self._session.config.pluginmanager.get_plugins())
 
     def assign(self, metafunc: pytest.Metafunc) -> None:
         """Give a marked test function its items. What is wrong with it is a collection error in one line."""

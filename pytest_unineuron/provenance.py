@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pytest_unineuron.session import Session
 
 
+LAB = "unineuron_lab"
+"""The fixture that hands out everything."""
+
+
 class Provenance:
     """Digests of everything the items of a session are made from, each found once."""
 
@@ -44,17 +48,22 @@ class Provenance:
         if COMPARES in fixtures:
             with suppress(NotApplicable):  # nothing to compare with
                 models |= {session.label(spec): spec for spec in compared(subject, session.settings.seed)}
-        if CORPUS in fixtures or any(name in fixtures for name in READS):
-            corpora = {session.reference: session.settings.reference}
-            if case.corpus:
-                corpora |= {case.corpus: session.new_data.get(case.corpus, session.settings.reference)}
+        reads = CORPUS in fixtures or any(name in fixtures for name in READS)
+        known = {session.reference: session.settings.reference, **session.new_data}
+        if LAB in getattr(getattr(item, "_fixtureinfo", None), "argnames", ()):
+            corpora = known  # it may read any of them
+        elif reads:
+            corpora = {label: known[label] for label in (session.reference, case.corpus) if label}
         try:
-            return {
+            found = {
                 "models": {label: self._model(spec) for label, spec in models.items()},
                 "corpora": {label: self._corpus(spec) for label, spec in corpora.items()},
             }
         except (UnineuronError, OSError):
             return {}  # whoever loads it says what is wrong
+        with suppress(UnineuronError, OSError):  # a fixture can be asked for by name, at run time
+            found["corpora"].setdefault(session.reference, self._corpus(session.settings.reference))
+        return found
 
     def key(self, item: pytest.Item, made_from: dict[str, Any]) -> str:
         """A digest of all that an item's result depends on; empty where that cannot be told."""

@@ -31,15 +31,18 @@ class Attempts:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._found: dict[str, Found] = {}
         self._selected: dict[Path, set[str]] = {}
+        self._keys: dict[Path, set[str]] = {}
         for path in paths:
             try:
                 attempt = replayed(journal.read(path))
             except ReportError:
                 continue  # nothing can be taken from it; it stays where it is
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, AttributeError):
                 continue  # whole lines of something else
             self._selected[path] = attempt.selected
-            self._found |= dict(_usable(attempt))
+            usable = dict(_usable(attempt))
+            self._keys[path] = set(usable)
+            self._found |= usable
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -48,9 +51,12 @@ class Attempts:
         """What was measured under ``key``, if anything."""
         return self._found.get(key) if key else None
 
-    def settled_by(self, selected: set[str]) -> list[Path]:
-        """The attempts of which a run that has results for all ``selected`` leaves nothing open."""
-        return [path for path, wanted in self._selected.items() if wanted <= selected]
+    def settled_by(self, selected: set[str], keys: set[str]) -> list[Path]:
+        """The attempts of which nothing is open after a run that has results for all ``selected``, under ``keys``.
+
+        A run of other settings or source has results of its own, and leaves those of an attempt open.
+        """
+        return [p for p, wanted in self._selected.items() if wanted <= selected and self._keys[p] <= keys]
 
 
 def _usable(attempt: Collector) -> Iterable[tuple[str, Found]]:

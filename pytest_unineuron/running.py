@@ -51,6 +51,7 @@ class Runner:
         assignment = assigned(item)
         if assignment is not None and assignment.skip:
             pytest.skip(assignment.skip)
+        self._made_from(item)  # before anything is loaded: what is read later may have been swapped meanwhile
         if self._session.attempts and (found := self._session.attempts.result(self._key(item))):
             item.stash[RESUMED] = found
             item.stash[RECORDER].measurements += found.result.measurements
@@ -97,7 +98,7 @@ class Runner:
         elif isinstance(error, Inconclusive | NotApplicable):
             outcome, reason = Outcome.NA, str(error)
         elif isinstance(error, AssertionError):
-            outcome, reason = Outcome.FAIL, f"asserted: {(str(error).splitlines() or ['without a message'])[0]}"
+            outcome, reason = Outcome.FAIL, f"asserted: {_first_line(error) or 'without a message'}"
         elif isinstance(error, UnineuronError):
             outcome, reason = Outcome.ERROR, str(error)
         else:
@@ -182,8 +183,8 @@ class Runner:
         if report.when != "call":
             if report.passed:
                 return None
-            if report.skipped and not notes:
-                return ArmResult(Outcome.NA, _words(report))
+            if report.skipped:  # also by xfail(run=False)
+                return ArmResult(Outcome.NA, _words(report), notes=tuple(notes))
             reason = f"{report.when}: {_raised(report, call)}"
             return ArmResult(Outcome.ERROR, reason, measurements, notes=tuple(notes))
         ended = item.stash.get(ENDED, None)
@@ -218,8 +219,16 @@ def _raised(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
     raised = call.excinfo
     if raised is None:
         return _words(report)
-    line = (str(raised.value).splitlines() or [""])[0]
+    line = _first_line(raised.value)
     return line if raised.errisinstance(pytest.fail.Exception) else f"{raised.typename}: {line}"
+
+
+def _first_line(error: BaseException) -> str:
+    """What an exception says, in one line; an exception can fail at saying anything."""
+    try:
+        return (str(error).splitlines() or [""])[0]
+    except Exception as worse:
+        return f"its message cannot be shown ({type(worse).__name__})"
 
 
 def _words(report: pytest.TestReport) -> str:

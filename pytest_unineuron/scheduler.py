@@ -144,4 +144,5 @@ def _test_files(config: pytest.Config) -> Iterator[Path]:
             yield start
         for folder, below, names in os.walk(start):
             below[:] = sorted(name for name in below if not any(fnmatch(name, pattern) for pattern in skipped))
-            yield from (Path(folder, name) for name in sorted(names) if any(fnmatch(name, p) for p in named))
+            found = (Path(folder, name) for name in sorted(names) if any(fnmatch(name, p) for p in named))
+            yield from (path for path in found if path.is_file())  # a link can lead nowhere

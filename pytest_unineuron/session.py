@@ -15,19 +15,20 @@ from pytest_unineuron.collector import Collector, versions
 from pytest_unineuron.corpora import find as corpora_named
 from pytest_unineuron.errors import OptionError, ReportError
 from pytest_unineuron.models import source
+from pytest_unineuron.paths import typed
 from pytest_unineuron.planning import Planner
 from pytest_unineuron.provenance import Provenance
-from pytest_unineuron.reports.gate import Exit
+from pytest_unineuron.reports.gate import Exit, baseline
 from pytest_unineuron.reports.journal import Journal, left_open
 from pytest_unineuron.reports.lock import Lock
-from pytest_unineuron.reports.saved import read
 from pytest_unineuron.reports.waiver import Waiver
-from pytest_unineuron.reports.write import obstacle
+from pytest_unineuron.reports.write import REPORT, obstacle
 from pytest_unineuron.resume import Attempts
 from pytest_unineuron.running import Runner
 
 if TYPE_CHECKING:
     from pytest_unineuron.lab import Lab
+    from pytest_unineuron.reports.evidence import Evidence
 
 
 class Session:
@@ -44,7 +45,7 @@ class Session:
     @staticmethod
     def _path(config: pytest.Config, name: str) -> Path:
         """A file or folder by the name that was typed, relative to where pytest was started."""
-        return (config.invocation_params.dir / Path(name).expanduser()).resolve()
+        return typed(name, config.invocation_params.dir).resolve()
 
     @property
     def worker(self) -> str:
@@ -66,16 +67,17 @@ class Session:
             if option.name in ("baseline", "lock")
         )
 
+    @cached_property
+    def accepted(self) -> Evidence | ReportError | None:
+        """The baseline, or why it cannot be used; None if none was named. Read once, before anything is measured."""
+        return baseline(self._path(self.config, self.settings.baseline)) if self.settings.baseline else None
+
     @property
     def unusable_baseline(self) -> str:
-        """Why the baseline cannot be compared with; empty if it can, or if none was named for this very run."""
-        if not (self.settings.baseline and self.gated):
+        """A warning if the baseline that was named for this very run cannot be compared with; else empty."""
+        if not (self.gated and isinstance(self.accepted, ReportError)):
             return ""
-        try:
-            read(self._path(self.config, self.settings.baseline), "baseline")
-        except ReportError as error:
-            return f"{error}. The run goes on, and ends with status {Exit.BASELINE}."
-        return ""
+        return f"{self.accepted}. The run goes on, and ends with status {Exit.BASELINE}."
 
     @property
     def write_lock(self) -> Path:
@@ -85,9 +87,14 @@ class Session:
     def _run(self) -> dict[str, Any]:
         """What this run was asked to do, as plain data."""
         asked = {"paths": self._paths, "root": self._root, "models": list(self.models),
-                 "corpora": [self.reference, *self.new_data]}  # fmt: skip
+                 "corpora": [self.reference, *self.new_data], "part": self._part}  # fmt: skip
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return {"settings": self.settings.as_dict(), "versions": versions(), "asked": asked, "created": created}
+
+    @property
+    def _part(self) -> list[str]:
+        """The options of pytest by which items were left out without being collected."""
+        return [flag for flag, name in (("--lf", "lf"), ("--sw", "stepwise")) if self.config.getoption(name, False)]
 
     @property
     def _root(self) -> str:
@@ -103,7 +110,10 @@ class Session:
         """The paths and node ids that pytest was given, below its root folder."""
         started, root = self.config.invocation_params.dir, self.config.rootpath
         given = [str(arg).partition("::") for arg in self.config.args]
-        paths = [((started / path).resolve(), found, name) for path, found, name in given]
+        # As pytest does it: links are not followed.
+        paths = [(Path(os.path.normpath(started / path)), found, name) for path, found, name in given]
+        if any(path in (root, *root.parents) for path, _, _ in paths):
+            return ["."]
         return sorted({
             (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()) + found + name
             for path, found, name in paths
@@ -125,7 +135,7 @@ class Session:
 
     @cached_property
     def left_open(self) -> list[Path]:
-        """The journals of such attempts; looked for once, before this run opens its own."""
+        """The journals of such attempts; looked for once. This run's own is held by this very process."""
         return left_open(self.out)
 
     def label(self, spec: str) -> str:
@@ -196,7 +206,7 @@ class Session:
 
     @property
     def _checkout(self) -> Path | None:
-        return Path(self.settings.findings).expanduser() if self.settings.findings else None
+        return typed(self.settings.findings) if self.settings.findings else None
 
     def validate(self) -> None:
         """Look at every name that was given, before anything is collected. Raises UnineuronError."""
@@ -208,6 +218,11 @@ class Session:
             )
         if "none" in given and len(given) > 1:
             raise OptionError(f"--unineuron-controls: none stands alone, but was given with {len(given) - 1} more")
+        if self.settings.baseline and self._path(self.config, self.settings.baseline) == self.out / REPORT:
+            raise OptionError(
+                f"--unineuron-baseline={self.settings.baseline}: is what this run is going to write; accept it under "
+                "another name: pytest-unineuron accept --baseline FILE"
+            )
         for text in self.settings.waive:
             Waiver.parse(text)
         if self.settings.write_lock and self.write_lock.exists():

@@ -5,32 +5,34 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 OWN = Path(__file__).parent
-FOREIGN = ("site-packages", "dist-packages")
-"""Folders of installed packages: their versions stand in the report."""
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders of installed packages, which are not followed."""
 
 
-def code_digest(file: Path, root: Path) -> str:
-    """SHA-256 of all source below ``root`` that a trial's file is made of, with the names it has there.
+def code_digest(file: Path, root: Path, plugins: Iterable[Path] = ()) -> str:
+    """SHA-256 of all source of the project that a trial's file is made of, with the names it has below ``root``.
 
-    Followed are ``import`` statements, wherever they stand, to modules that are loaded. What a trial reads from
-    other files, or imports by a name made at run time, is not seen.
+    Followed are ``import`` statements, wherever they stand, and names in ``pytest_plugins``, to files that are not
+    installed; ``plugins`` are files of such plugins that were named otherwise. What a trial reads from other files,
+    or imports by a name that is made at run time, is not seen.
     """
-    waiting = [file, *(folder / "conftest.py" for folder in file.parents if folder == root or root in folder.parents)]
+    above = [folder / "conftest.py" for folder in file.parents if folder == root or root in folder.parents]
+    waiting = [file, *above, *plugins]
     seen: dict[Path, bytes] = {}
     while waiting:
         path = waiting.pop()
-        if path in seen or not path.is_file():
-            continue
-        seen[path] = path.read_bytes()
-        waiting += _imported(path, seen[path], root)
+        if path not in seen and path.is_file() and _of_project(path):
+            seen[path] = path.read_bytes()
+            waiting += _imported(path, seen[path])
     total = hashlib.sha256()
     for path in sorted(seen):
         name = path.relative_to(root).as_posix() if root in path.parents else path.name
@@ -47,33 +49,57 @@ def own_digest() -> str:
     return total.hexdigest()
 
 
-def _imported(path: Path, source: bytes, root: Path) -> Iterator[Path]:
-    """The files below ``root`` of the modules that a file imports."""
+def of_project(modules: Iterable[object]) -> list[Path]:
+    """The files of those modules that are not installed, conftests aside: these count for the trials below them."""
+    files = [Path(file) for file in (getattr(module, "__file__", None) for module in modules) if file]
+    return [file for file in files if file.name != "conftest.py" and _of_project(file)]
+
+
+def _imported(path: Path, source: bytes) -> Iterator[Path]:
+    """Where the files that a file imports may stand."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return
-    loaded = _by_file().get(path)
-    package = (loaded or "").rpartition(".")[0] if path.name != "__init__.py" else (loaded or "")
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            for alias in node.names:
+                yield from _named(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join(part for part in (*above, node.module or "") if part)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            found = getattr(sys.modules.get(name), "__file__", None)
-            if found and _of_project(Path(found), root):
-                yield Path(found)
+            names = [f"{node.module}.{alias.name}" if node.module else alias.name for alias in node.names]
+            for name in names:
+                yield from _named(name) if not node.level else _below(path.parents[node.level - 1], name)
+        elif isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "pytest_plugins" for t in node.targets):
+            for part in ast.walk(node.value):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield from _named(part.value)
 
 
-def _of_project(path: Path, root: Path) -> bool:
-    return root in path.parents and OWN not in path.parents and not any(part in FOREIGN for part in path.parts)
+def _named(name: str) -> Iterator[Path]:
+    """Where a module may stand, and the packages it is in: as loaded, or on the path of modules."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        if file := getattr(sys.modules.get(".".join(parts[:end])), "__file__", None):
+            yield Path(file)
+    for folder in dict.fromkeys(map(Path, sys.path)):
+        if _of_project(folder / "x.py"):
+            yield from _below(folder.absolute(), name)
 
 
-def _by_file() -> dict[Path, str]:
-    modules = [(getattr(module, "__file__", None), name) for name, module in list(sys.modules.items())]
-    return {Path(file): name for file, name in modules if file}
+def _below(folder: Path, name: str) -> Iterator[Path]:
+    """The files of a dotted name below a folder: every package on the way, and what stands at its end."""
+    yield folder / "__init__.py"
+    for part in name.split("."):
+        yield folder / f"{part}.py"
+        folder = folder / part
+        yield folder / "__init__.py"
+
+
+@cache
+def _library() -> tuple[Path, ...]:
+    return tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")})
+
+
+def _of_project(path: Path) -> bool:
+    installed = any(part in INSTALLED for part in path.parts) or any(base in path.parents for base in _library())
+    return not installed and OWN not in path.parents

@@ -192,3 +192,47 @@ def test_lock_runs_the_controls_and_writes_the_lock(folder):
     assert main(["lock", "claim.lock", "-q", "--unineuron-model=nano:neox-a"]) == 0
     assert list(json.loads(saved.Path("claim.lock").read_text())["cases"]) == ["claim on neox-a"]
     assert main(["lock", "claim.lock", "-q"]) == 4
+
+
+def test_gate_sees_every_arm(folder):
+    """A control that broke, and a case that broke beside one that failed."""
+    run = evidence({KEY: GOOD}, control=BROKEN)
+    assert main(["gate", put(folder, "control", run), "--fail-on=never"]) == 1
+    expected = arm(share(0.1))
+    object.__setattr__(expected, "notes", ("expected to fail",))
+    assert main(["gate", put(folder, "xfail", evidence({KEY: expected})), "--fail-on=trial"]) == 0
+
+
+def test_gate_keeps_its_status_when_nobody_reads(folder):
+    """``pytest-unineuron gate … | head -1`` under pipefail."""
+    keys = [(f"t{i}", "news", "m") for i in range(300)]
+    before = put(folder, "before", evidence(dict.fromkeys(keys, GOOD)))
+    after = put(folder, "after", evidence(dict.fromkeys(keys, BAD)))
+    command = [sys.executable, "-m", "pytest_unineuron.cli", "gate", after, "--baseline", before]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 21
+
+
+def test_gate_keeps_what_the_report_says_of_a_lock(folder, capsys):
+    """Another lock does not undo it."""
+    assert main(["gate", put(folder, "moved", evidence({KEY: GOOD}, violations=("x moved",)))]) == 24
+    assert "LOCK: x moved" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_any_terminal_shows_what_it_can(reports, encoding):
+    """What it cannot is spelled out."""
+    for command in (["report", reports["bad"]], ["report", reports["bad"], "--form=markdown"]):
+        code = "import sys; from pytest_unineuron.cli import main; sys.exit(main(sys.argv[1:]))"
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        subprocess.run([sys.executable, "-c", code, *command], capture_output=True, check=True, env=environment)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/base.json"])
+def test_names_that_cannot_be_are_one_sentence(reports, capsys, name):
+    """Too long, or in the home of nobody."""
+    assert main(["accept", reports["good"], "--baseline", name]) in (0, 4)
+    assert main(["gate", reports["good"], "--baseline", name]) in (4, 23)
+    assert "Traceback" not in capsys.readouterr().err

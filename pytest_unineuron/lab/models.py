@@ -123,7 +123,7 @@ class Models:
         found, remembered = self._plans.anatomy(loaded, self.settings.neurons)
         try:
             verified = check.verify(loaded.model, found.plan, ids)
-        except ModelError:
+        except Exception:  # what is remembered wrongly can break in any way
             if not remembered:
                 raise
             found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)

@@ -43,6 +43,8 @@ def _reasons(evidence: Evidence, *, partial: bool) -> Iterator[str]:
     deselected = [arm for arm in arms if arm.outcome is Outcome.NOT_RUN and arm.reason == DESELECTED.reason]
     if deselected and not partial:
         yield f"{len(deselected)} items were deselected ({deselected[0].nodeid}); run all of them, or say --partial"
+    if (part := evidence.asked.get("part")) and not partial:
+        yield f"{', '.join(part)} left items out; run all of them, or say --partial"
     if resumed := sum(arm.resumed for arm in arms):
         yield f"{resumed} results are those of an earlier attempt; run it in one piece (--unineuron-resume=never)"
     changing = [name for name, facts in evidence.corpora.items() if facts.get("spec") in CHANGING]

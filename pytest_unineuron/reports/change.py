@@ -25,7 +25,8 @@ def change(before: Measurement, after: Measurement) -> tuple[float, float]:
     assert before.value is not None
     assert after.value is not None
     worse = _distance(before) - _distance(after)
-    if abs(worse) <= ROUNDING * max(abs(before.value), abs(after.value)):
+    counted = float(before.value).is_integer() and float(after.value).is_integer()
+    if abs(worse) <= (0 if counted else ROUNDING * max(abs(before.value), abs(after.value))):
         return worse, 1.0
     error, degrees = _error(before, after)
     if error == 0:

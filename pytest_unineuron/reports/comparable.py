@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.reports.evidence import CaseRecord, Evidence, TrialRecord
     from pytest_unineuron.trials.measurement import Measurement
+    from pytest_unineuron.trials.outcome import ArmResult
 
 WEIGHTS, CORPUS = "weights", "corpus"
 """What may be said to differ and be compared nevertheless."""
@@ -38,6 +40,8 @@ def left_out(key: Key, nodeid: str, now: Evidence) -> str:
         return f"{model} was not under test"
     if corpus and corpus not in asked.get("corpora", (corpus,)):
         return f"{corpus} was not asked for"
+    if part := asked.get("part"):
+        return f"{', '.join(part)} left it out"
     paths = asked.get("paths", (".",))
     if not any(path in (".", nodeid) or nodeid.startswith((f"{path}/", f"{path}::", f"{path}[")) for path in paths):
         return f"{nodeid.partition('[')[0]} was not asked for"
@@ -51,6 +55,8 @@ def incomparable(old: Side, new: Side, was: Evidence, now: Evidence, across: fro
             return f"{name.replace('_', '-')} was {_said(one)} and is {_said(other)}"
     if set(old.case.result.arms) != set(new.case.result.arms):
         return f"its controls were {_names(old.case.result.arms)} and are {_names(new.case.result.arms)}"
+    if (was_primary := old.record.trial.primary) != new.record.trial.primary:
+        return "it was primary and is not" if was_primary else "it was not primary and is"
     if old.record.trial.criterion != new.record.trial.criterion:
         return f"it spoke to {old.record.trial.criterion} and speaks to {new.record.trial.criterion}"
     one, other = old.case.result.subject, new.case.result.subject
@@ -65,22 +71,57 @@ def incomparable(old: Side, new: Side, was: Evidence, now: Evidence, across: fro
         if what not in across:
             changed = ", ".join(label for label in mine if mine[label] != theirs[label])
             return f"other {word}: {changed} (--unineuron-across={what} compares nevertheless)"
-    bounds = {m.name: m for m in one.measurements}
-    for m in other.measurements:
-        if m.name in bounds and _bound(m) != _bound(bounds[m.name]):
-            return f"{m.name} was claimed {_bound(bounds[m.name])} and is claimed {_bound(m)}"
-    if old.case.outcome is new.case.outcome:
-        gone = [name for name in judged(one.measurements) if name not in judged(other.measurements)]
-        added = [name for name in judged(other.measurements) if name not in judged(one.measurements)]
-        if gone or added:
-            return "; ".join(f"{word} {', '.join(names)}" for word, names in
-                             (("no longer claims", gone), ("now claims", added)) if names)  # fmt: skip
+    before, after = _numbered(one.measurements), _numbered(other.measurements)
+    for claim in before:
+        if claim in after and _bound(before[claim]) != _bound(after[claim]):
+            return f"{claim[0]} was claimed {_bound(before[claim])} and is claimed {_bound(after[claim])}"
     return ""
 
 
-def judged(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
+def dropped(old: Side, new: Side) -> str:
+    """What is claimed or needed no more, or newly; empty if nothing is. A body that ended early claims less."""
+    one, other = old.case.result.subject, new.case.result.subject
+    before, after = ({n: m for n, m in _numbered(arm.measurements).items() if _counts(m)} for arm in (one, other))
+    gone = [name[0] for name in before if name not in after]
+    added = [] if _ended_early(one) else [name[0] for name in after if name not in before]
+    parts = (("no longer claims", gone), ("now claims", added))
+    return "; ".join(f"{word} {', '.join(dict.fromkeys(names))}" for word, names in parts if names)
+
+
+def undefined(old: Side, new: Side) -> str:
+    """A claimed measurement that had a value and has none now; empty if there is none."""
+    before, after = (judged(side.case.result.subject.measurements) for side in (old, new))
+    lost = [n for n, m in before.items() if m.value is not None and n in after and after[n].value is None]
+    return lost[0][0] if lost else ""
+
+
+def _ended_early(arm: ArmResult) -> bool:
+    """Whether a body stopped before it had claimed all that it claims."""
+    needs = any(m.needed and m.standing is not Standing.HOLDS for m in arm.measurements)
+    return needs or not judged(arm.measurements) or arm.reason.startswith("asserted: ")
+
+
+Name = tuple[str, int]
+"""A measurement's name, and how many of that name came before it."""
+
+
+def _numbered(measurements: Iterable[Measurement]) -> dict[Name, Measurement]:
+    """The measurements by name; one name can be used again and again."""
+    found: dict[Name, Measurement] = {}
+    count: Counter[str] = Counter()
+    for m in measurements:
+        found[m.name, count[m.name]] = m
+        count[m.name] += 1
+    return found
+
+
+def _counts(m: Measurement) -> bool:
+    return m.needed or m.standing is not Standing.REPORTED
+
+
+def judged(measurements: Iterable[Measurement]) -> dict[Name, Measurement]:
     """The measurements that carry the claim."""
-    return {m.name: m for m in measurements if not m.needed and m.standing is not Standing.REPORTED}
+    return {n: m for n, m in _numbered(measurements).items() if not m.needed and m.standing is not Standing.REPORTED}
 
 
 def _bound(m: Measurement) -> str:

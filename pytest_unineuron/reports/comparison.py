@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.checklist.holm import LEVEL, adjusted
 from pytest_unineuron.reports.change import change
-from pytest_unineuron.reports.comparable import Side, incomparable, judged, left_out
+from pytest_unineuron.reports.comparable import Side, dropped, incomparable, judged, left_out, undefined
 from pytest_unineuron.trials.measurement import number
 from pytest_unineuron.trials.outcome import DESELECTED, Outcome
 
@@ -36,7 +36,7 @@ class State(StrEnum):
     SAME = "same"
 
 
-COMPARED = (State.REGRESSED, State.IMPROVED, State.SAME, State.WAIVED)
+COMPARED = (State.REGRESSED, State.IMPROVED, State.SAME)
 """States of cases that have a result on both sides, and were held against each other."""
 RANK = (Outcome.PASS, Outcome.NA, Outcome.FAIL, Outcome.VACUOUS, Outcome.ERROR)
 """From the best to the worst: support, nothing said, counter-evidence, a test that proves nothing, a broken one."""
@@ -44,7 +44,10 @@ RANK = (Outcome.PASS, Outcome.NA, Outcome.FAIL, Outcome.VACUOUS, Outcome.ERROR)
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial × case: its state and why. An outcome is None on the side where there is none."""
+    """One trial × case: its state and why. An outcome is None on the side where there is none.
+
+    ``waived`` is the state it would be in without its waiver.
+    """
 
     name: str
     variant: str
@@ -54,6 +57,7 @@ class Entry:
     before: Outcome | None = None
     after: Outcome | None = None
     nodeid: str = ""
+    waived: State | None = None
 
     def __str__(self) -> str:
         """``regressed: heavy_tails[news] on neox-a: PASS before, FAIL now``."""
@@ -71,6 +75,11 @@ class Comparison:
     def of(self, *states: State) -> list[Entry]:
         """The entries in these states."""
         return [entry for entry in self.entries if entry.state in states]
+
+    @property
+    def compared(self) -> int:
+        """How many cases were held against each other."""
+        return sum((entry.waived or entry.state) in COMPARED for entry in self.entries)
 
     @property
     def counts(self) -> dict[State, int]:
@@ -98,6 +107,9 @@ def compare(
     decides which waivers are over; a clock that runs behind the baseline is not believed.
     """
     before, after = _cases(old), _cases(new)
+    if any(before[key].record.path != after[key].record.path for key in before.keys() & after.keys()):
+        # Another root folder, or files that moved: what was asked for by path cannot be told from what was not.
+        new = replace(new, asked={**new.asked, "paths": ["."]})
     found = [
         _entry(key, before.get(key), after.get(key), old, new, frozenset(across))
         for key in dict.fromkeys([*before, *after])
@@ -133,13 +145,18 @@ def _entry(key: Key, old: Side | None, new: Side | None, was: Evidence, now: Evi
         return replace(entry, state=State.NOT_RUN if on_purpose else State.MISSING, reason=new.case.reason)
     if reason := incomparable(old, new, was, now, across):
         return replace(entry, state=State.INCOMPARABLE, reason=reason)
-    if before is not after:
-        assert before is not None
-        assert after is not None
-        worse = RANK.index(after) > RANK.index(before)
-        reason = f"{before} before, {after} now: {new.case.reason}"
-        return replace(entry, state=State.REGRESSED if worse else State.IMPROVED, reason=reason)
-    return entry
+    assert before is not None
+    assert after is not None
+    reason = f"{before} before, {after} now: {new.case.reason}"
+    if RANK.index(after) > RANK.index(before):
+        return replace(entry, state=State.REGRESSED, reason=reason)
+    if why := dropped(old, new):
+        return replace(entry, state=State.INCOMPARABLE, reason=why)
+    if gone := undefined(old, new):
+        return replace(
+            entry, state=State.REGRESSED, reason=f"{after} as before, but {gone} cannot be measured any more"
+        )
+    return entry if before is after else replace(entry, state=State.IMPROVED, reason=reason)
 
 
 @dataclass(frozen=True)
@@ -182,7 +199,7 @@ def _moves(entries: list[Entry], before: Mapping[Key, Side], after: Mapping[Key,
             one = judged(before[key].case.result.subject.measurements)
             other = judged(after[key].case.result.subject.measurements)
             for name in one:
-                if one[name].value is not None and other[name].value is not None:
+                if name in other and one[name].value is not None and other[name].value is not None:
                     yield _Move(at, one[name], other[name])
 
 
@@ -203,12 +220,12 @@ WAIVABLE = (State.REGRESSED, State.MISSING, State.INCOMPARABLE)
 def _waived(entries: list[Entry], waivers: Sequence[Waiver], today: date) -> Comparison:
     found, used, remarks = [], set(), []
     for entry in entries:
-        about = [w for w in waivers if w.covers(entry.name, entry.model)]
+        about = [w for w in waivers if w.covers(entry.name, entry.variant, entry.model)]
         valid = next((w for w in about if w.until >= today), None)
         if entry.state in WAIVABLE and valid is not None:
             used.add(valid)
             reason = f"until {valid.until}, for {valid.reason} (it is {entry.state}: {entry.reason})"
-            entry = replace(entry, state=State.WAIVED, reason=reason)
+            entry = replace(entry, state=State.WAIVED, reason=reason, waived=entry.state)
         found.append(entry)
     for waiver in waivers:
         if waiver.until < today:

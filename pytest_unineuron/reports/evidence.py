@@ -168,12 +168,20 @@ class Evidence:
         return Verdict.NA if self.violations and found is Verdict.PASS else found
 
     @property
+    def cases(self) -> Iterator[CaseRecord]:
+        """Every case of every trial on every model."""
+        yield from (case for record in self.trials for subject in record.subjects for case in subject.cases)
+
+    @property
+    def subject_arms(self) -> Iterator[ArmResult]:
+        """The arm of every case that is no control."""
+        yield from (case.result.subject for case in self.cases)
+
+    @property
     def arms(self) -> Iterator[ArmResult]:
         """Every arm of every case."""
-        for record in self.trials:
-            for subject in record.subjects:
-                for case in subject.cases:
-                    yield from (case.result.subject, *case.result.arms.values())
+        for case in self.cases:
+            yield from (case.result.subject, *case.result.arms.values())
 
     def count(self, outcome: Outcome) -> int:
         """How many trials ended so, counting a trial once per model."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.checklist.verdict import Verdict
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.reports.comparison import COMPARED, State, compare
+from pytest_unineuron.reports.comparison import State, compare
 from pytest_unineuron.reports.saved import read
 from pytest_unineuron.reports.waiver import Waiver
+from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytest_unineuron.options import Settings
     from pytest_unineuron.reports.comparison import Comparison
     from pytest_unineuron.reports.evidence import Evidence
 
+EXPECTED = "expected to fail"
+"""The note of an arm that is marked xfail and does fail."""
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5
 """The statuses of pytest that ours may replace."""
 MILD = (PASSED, NOTHING_COLLECTED)
@@ -34,6 +37,14 @@ class Exit(IntEnum):
     INCOMPLETE = 22
     BASELINE = 23
     LOCK = 24
+
+
+def baseline(path: Path) -> Evidence | ReportError:
+    """The evidence in a baseline, or why it cannot be used."""
+    try:
+        return read(path, "baseline")
+    except ReportError as error:
+        return error
 
 
 @dataclass(frozen=True)
@@ -51,15 +62,13 @@ class Gate:
     unwritten: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, evidence: Evidence, settings: Settings, root: Path, **rest: Any) -> Gate:
-        """The gate of a run. ``root`` is where relative paths of the settings begin."""
+    def of(cls, evidence: Evidence, settings: Settings, accepted: Evidence | ReportError | None, **rest: Any) -> Gate:
+        """The gate of a run, held against what was ``accepted``: a baseline, why there is none, or none wanted."""
         tolerated = tuple(word.replace("-", " ") for word in settings.tolerate)
-        if not settings.baseline:
+        if accepted is None:
             return cls(settings.fail_on, **rest)
-        try:
-            accepted = read(root / Path(settings.baseline).expanduser(), "baseline")
-        except ReportError as error:
-            return cls(settings.fail_on, unusable=str(error), tolerated=tolerated, **rest)
+        if isinstance(accepted, ReportError):
+            return cls(settings.fail_on, unusable=str(accepted), tolerated=tolerated, **rest)
         waivers = [Waiver.parse(text) for text in settings.waive]
         found = compare(accepted, evidence, waivers=waivers, across=settings.across)
         return cls(settings.fail_on, found, tolerated=tolerated, **rest)
@@ -79,12 +88,18 @@ class Gate:
 
     def _compared(self, comparison: Comparison) -> Iterator[tuple[Exit, str]]:
         counts = comparison.counts
-        if not any(counts[state] for state in COMPARED):
+        if not comparison.compared:
             yield Exit.BASELINE, "nothing was compared: no trial has a result both in the baseline and in this run"
         for state, exit_ in ((State.REGRESSED, Exit.REGRESSION), (State.MISSING, Exit.REGRESSION),
                              (State.INCOMPARABLE, Exit.BASELINE), (State.NOT_RUN, Exit.REGRESSION)):  # fmt: skip
             if counts[state] and state not in self.tolerated:
                 yield exit_, f"{counts[state]} {state}"
+
+    def own(self, evidence: Evidence) -> int:
+        """What pytest itself ends with for such a run: 1 where an item broke, or failed because it is told to."""
+        broken = any(arm.outcome is Outcome.ERROR for arm in evidence.arms)
+        missed = any(arm.outcome is Outcome.FAIL and EXPECTED not in arm.notes for arm in evidence.subject_arms)
+        return FAILED if broken or (missed and self.fail_on == "trial") else PASSED
 
     def status(self, status: int, evidence: Evidence) -> tuple[int, str]:
         """The status to end with, given pytest's own, and why; pytest's own and no reason where it stands.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.reports import markdown
-from pytest_unineuron.reports.comparison import COMPARED, State
+from pytest_unineuron.reports.comparison import State
 from pytest_unineuron.reports.reproduce import failing
 from pytest_unineuron.trials.outcome import Outcome
 
@@ -93,7 +93,7 @@ def _run(evidence: Evidence, gate: Gate, where: Mapping[str, Place]) -> Iterator
     again = {each.case.result.subject.nodeid: each for each in failing(evidence, gate.comparison)}
     if gate.unusable:
         yield Annotation(ERROR, "the baseline cannot be used", _short(gate.unusable))
-    elif gate.comparison is not None and not gate.comparison.of(*COMPARED):
+    elif gate.comparison is not None and not gate.comparison.compared:
         yield Annotation(ERROR, "nothing was compared", f"Against the baseline: {gate.comparison}")
     for state in (State.REGRESSED, State.MISSING, State.INCOMPARABLE, State.NOT_RUN):
         for entry in gate.comparison.of(state) if gate.comparison and state not in gate.tolerated else ():

@@ -6,7 +6,6 @@ digest of itself, so that a line that was cut off or damaged is told from one th
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from contextlib import suppress
@@ -25,7 +24,7 @@ FORMAT = 1
 FOLDER = "journal"
 OPEN, DONE = ".open.jsonl", ".done.jsonl"
 KEPT = 20
-"""Finished journals that are kept in a folder."""
+"""Journals of each kind that are kept in a folder: the newest."""
 START, PLAN, TOOK, CRASHED, ENDED = "start", "plan", "took", "crashed", "ended"
 """The kinds of events: the run began, items were planned, a phase of an item arrived, an item's process died, a
 worker ended."""
@@ -56,7 +55,7 @@ class Journal:
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps({"event": event, "sum": strict.digest(event)[:16]}, ensure_ascii=False) + "\n")
+            self._file.write(strict.as_line({"event": event, "sum": strict.digest(event)[:16]}))
             self._file.flush()
         except (OSError, ValueError, TypeError) as error:
             self._failed(error)
@@ -140,6 +139,8 @@ def settle(path: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
+    for abandoned in sorted(left_open(folder.parent), key=os.path.getmtime)[:-KEPT]:
+        settle(abandoned)
     for old in sorted(folder.glob(f"*{DONE}"), key=os.path.getmtime)[:-KEPT]:
         old.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ def properties(trial: str, result: ArmResult) -> list[tuple[str, float | str]]:
     pytest cleans the values it writes and not the names. A name that is taken gets a number.
     """
     found: dict[str, float | str] = {}
+    count: Counter[str] = Counter()
     for name, value in _said(trial, result):
-        plain = PREFIX + _UNFIT.sub(lambda bad: f"#x{ord(bad[0]):02X}", name)
-        same = [plain, *(f"{plain} ({number})" for number in range(2, len(found) + 2))]
-        found[next(each for each in same if each not in found)] = value
+        plain = unique = PREFIX + _UNFIT.sub(lambda bad: f"#x{ord(bad[0]):02X}", name)
+        count[plain] += 1
+        while unique in found:
+            count[plain] += 1
+            unique = f"{plain} ({count[plain] - 1})"
+        found[unique] = value
     return list(found.items())
 
 

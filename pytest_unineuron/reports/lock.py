@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.trials.measurement import Measurement
 
 VERSION = 1
+SILENT = (Outcome.NOT_RUN, Outcome.NA)
+"""Outcomes of a case that says nothing, locked or not."""
 BINDING = ("model", "seed", "corpus", *MEASURING, *JUDGING)
 """Settings that a lock decides, whatever the command line, the environment or the ini file say."""
 BOUNDS = ("above", "below", "null", "needed")
@@ -75,8 +77,19 @@ class Lock:
     def of(cls, evidence: Evidence) -> Lock:
         """The lock that a run of control arms makes."""
         settings = {name: evidence.settings[name] for name in BINDING}
-        cases = {name: _locked(record, case) for name, record, case in _cases(evidence)}
+        cases = {name: _locked(record, case) for name, record, case in _cases(evidence) if _controlled(case)}
         return cls(settings, cases, evidence.versions[SOURCE])
+
+    @staticmethod
+    def unfit(evidence: Evidence) -> str:
+        """Why a run of control arms cannot be locked; empty if it can."""
+        if broken := [arm for arm in evidence.arms if arm.outcome is Outcome.ERROR]:
+            return f"{len(broken)} control arms broke ({broken[0].reason})"
+        controlled = [(name, case) for name, _, case in _cases(evidence) if _controlled(case)]
+        if not controlled:
+            return "no control arm ran"
+        unknown = [name for name, case in controlled if not _made_from(case)]
+        return f"it cannot be told what {unknown[0]} is made from" if unknown else ""
 
     @classmethod
     def read(cls, path: Path) -> Lock:
@@ -128,7 +141,8 @@ class Lock:
                 yield name, "locked, and not there: renamed, removed, or not asked for"
             else:
                 yield from ((name, what) for what in _moved(case, *there[name]))
-        yield from ((name, "there, and not locked") for name in there if name not in self.cases)
+        added = [name for name, (_, case) in there.items() if name not in self.cases and case.outcome not in SILENT]
+        yield from ((name, "there, and not locked") for name in added)
 
 
 def _cases(evidence: Evidence) -> Iterator[tuple[str, TrialRecord, CaseRecord]]:
@@ -146,9 +160,18 @@ def _locked(record: TrialRecord, case: CaseRecord) -> dict[str, Any]:
         **record.trial.as_dict(),
         "code": record.code,
         "arms": [SUBJECT, *case.result.arms],
-        "made_from": next((arm.made_from for arm in arms if arm.made_from), {}),
+        "made_from": _made_from(case),
         "bounds": {m.name: _bounds(m) for arm in arms for m in arm.measurements if m.standing is not Standing.REPORTED},
     }
+
+
+def _controlled(case: CaseRecord) -> bool:
+    """Whether a control arm of it ran: what was deselected, or has no controls, is no part of the claim."""
+    return any(arm.outcome is not Outcome.NOT_RUN for arm in case.result.arms.values())
+
+
+def _made_from(case: CaseRecord) -> Mapping[str, Mapping[str, str]]:
+    return next((arm.made_from for arm in case.result.arms.values() if arm.made_from), {})
 
 
 def _bounds(m: Measurement) -> dict[str, Any]:

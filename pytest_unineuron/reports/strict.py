@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
+from json import dumps, loads  # by name: a trial that replaces json's functions does not replace ours
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import ReportError
@@ -19,12 +19,17 @@ SEAL = "digest"
 
 def as_json(data: Mapping[str, Any]) -> str:
     """Strict JSON: a NaN that slipped through is an error here, not a null for somebody else to trip over."""
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_line(data: Mapping[str, Any]) -> str:
+    """The same on one line."""
+    return dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def digest(data: object) -> str:
     """SHA-256 of plain data, whatever the order of its keys."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -36,7 +41,7 @@ def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
 def parse(text: str) -> Any:
     """The data of a JSON text. Raises ValueError for what JSON does not have: NaN, infinity, a key given twice."""
     try:
-        return json.loads(text, parse_constant=_refused, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
+        return loads(text, parse_constant=_refused, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

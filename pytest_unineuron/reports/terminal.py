@@ -50,6 +50,11 @@ def lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]:
     yield from checklist(evidence)
 
 
+def cut(text: str, longest: int = 400) -> str:
+    """The text, or as much of it as a reader can take in."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
@@ -71,12 +76,16 @@ def _rows(record: TrialRecord, subject: SubjectRecord) -> Iterator[tuple[tuple[s
         shown = [m for m in case.result.subject.measurements if not m.needed and m.standing is not Standing.REPORTED]
         if not shown and case.outcome is not Outcome.NOT_RUN:
             yield (name, subject.model, *[NOTHING] * 4, str(case.outcome)), colour
+        by_name: dict[str, list[tuple[float, str]]] | None = {} if case.result.arms else None
+        for arm, result in case.result.arms.items():
+            for m in result.measurements:
+                if by_name is not None and m.value is not None:
+                    by_name.setdefault(m.name, []).append((m.value, arm))
         for index, measurement in enumerate(shown):
-            arms = case.result.arms
-            worst = _worst(measurement, {arm: r.measurements for arm, r in arms.items()})
+            worst = _worst(measurement, by_name)
             first = index == 0
             yield (
-                name if first else "", subject.model if first else "", measurement.name, _value(measurement),
+                name if first else "", subject.model if first else "", cut(measurement.name), _value(measurement),
                 _claim(measurement), worst, str(case.outcome) if first else "",
             ), colour  # fmt: skip
 
@@ -96,16 +105,13 @@ def _claim(measurement: Measurement) -> str:
     return f"{text} (controls {'<' if measurement.above is not None else '>'} {number(measurement.null)})"
 
 
-def _worst(measurement: Measurement, arms: dict[str, tuple[Measurement, ...]]) -> str:
+def _worst(measurement: Measurement, by_name: dict[str, list[tuple[float, str]]] | None) -> str:
     """The control that came nearest to showing the effect, with its value."""
-    values = [
-        (other.value, arm)
-        for arm, taken in arms.items()
-        for other in taken
-        if other.name == measurement.name and other.value is not None
-    ]
+    if by_name is None:
+        return NOTHING
+    values = by_name.get(measurement.name)
     if not values:
-        return NOTHING if not arms else "none measured"
+        return "none measured"
     value, arm = (max if measurement.above is not None else min)(values)
     return f"{number(value)} ({arm})"
 
@@ -121,7 +127,7 @@ def notes(evidence: Evidence) -> Iterator[Line]:
             for case in subject.cases:
                 if case.outcome in (Outcome.VACUOUS, Outcome.ERROR, Outcome.NA):
                     # A reason is whatever an exception said: one line of it is for here, all of it in the report.
-                    reason = (case.reason.splitlines() or [""])[0]
+                    reason = cut((case.reason.splitlines() or [""])[0])
                     told.setdefault((case.outcome, subject.model, reason), []).append(record.name)
     for (outcome, model, reason), names in told.items():
         trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"

@@ -35,9 +35,9 @@ class Waiver:
             raise OptionError(f"--unineuron-waive={text}: {error}; {EXAMPLE}") from None
         return cls(found["name"], found["model"] or "", until, found["reason"])
 
-    def covers(self, name: str, model: str) -> bool:
-        """Whether it is about this trial on this model. Names are compared whole."""
-        return self.name == name and self.model in ("", model)
+    def covers(self, name: str, variant: str, model: str) -> bool:
+        """Whether it is about this case: the trial by its whole name, or one variant of it by ``NAME VARIANT``."""
+        return self.name in (name, f"{name} {variant}") and self.model in ("", model)
 
     def __str__(self) -> str:
         """As it would be typed."""

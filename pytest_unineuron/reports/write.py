@@ -39,10 +39,11 @@ def write_all(evidence: Evidence, folder: Path) -> list[str]:
     return problems
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, once: bool = False) -> None:
     """Write ``text`` under another name in the same folder, then rename. Raises OSError.
 
-    What UTF-8 cannot hold (half a surrogate pair out of a file's name) is spelled out.
+    ``once`` leaves a file alone that is there already, whoever was first. What UTF-8 cannot hold (half a surrogate
+    pair out of a file's name) is spelled out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -55,7 +56,11 @@ def write_text(path: Path, text: str) -> None:
         umask = os.umask(0)
         os.umask(umask)
         Path(partial).chmod(0o666 & ~umask)
-        Path(partial).replace(path)
+        if once:
+            os.link(partial, path)
+            Path(partial).unlink()
+        else:
+            Path(partial).replace(path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
@@ -63,7 +68,10 @@ def write_text(path: Path, text: str) -> None:
 
 def obstacle(folder: Path) -> str | None:
     """Why nothing can be written below ``folder``, or None. Creates nothing."""
-    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    except OSError as error:  # a name longer than any file system takes
+        return error.strerror
     if not nearest.is_dir():
         return f"{nearest} is not a folder"
     try:

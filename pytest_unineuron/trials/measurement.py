@@ -86,9 +86,10 @@ class Measurement:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The interval, or the value twice where there is none."""
+        """The interval, or the value twice where there is none. A value outside of its interval widens it."""
         value = math.nan if self.value is None else self.value
-        return (value if self.low is None else self.low), (value if self.high is None else self.high)
+        given = [end for end in (self.low, self.high) if end is not None]
+        return min(value, *given, value), max(value, *given, value)
 
     @property
     def breaks_null(self) -> bool:
@@ -212,6 +213,8 @@ def _plain(name: str, value: object) -> float:
     """A Python float of anything that is one number."""
     item = getattr(value, "item", None)
     try:
+        if isinstance(value, str | bytes | bytearray):
+            raise TypeError  # what looks like a number was not measured as one
         return float(item() if callable(item) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):
         raise TrialError(

@@ -27,13 +27,13 @@ class Spread:
     def of(cls, estimate: object) -> Spread | None:
         """The spread that an estimate carries; None if it has none that is finite."""
         error = getattr(estimate, "error", None)
-        if not isinstance(error, float | int) or not math.isfinite(error):
+        degrees = int(getattr(estimate, "degrees", 1))
+        if not isinstance(error, float | int) or not math.isfinite(error) or error < 0 or degrees < 1:
             return None
         parts = tuple(tuple(map(float, sample)) for sample in getattr(estimate, "parts", ()))
         if not all(math.isfinite(value) for sample in parts for value in sample):
             parts = ()
-        resolution = float(getattr(estimate, "resolution", 0.0))
-        return cls(float(error), int(getattr(estimate, "degrees", 1)), resolution, parts)
+        return cls(float(error), degrees, float(getattr(estimate, "resolution", 0.0)), parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""

@@ -9,7 +9,7 @@ from pytest_unineuron import options
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.reports import saved, strict
 from pytest_unineuron.reports.comparison import State, compare
-from pytest_unineuron.reports.gate import FAILED, PASSED, Gate
+from pytest_unineuron.reports.gate import FAILED, PASSED, Gate, baseline
 from pytest_unineuron.reports.summary import report
 from pytest_unineuron.trials.outcome import Outcome
 from tests.fuzz import damage
@@ -65,7 +65,7 @@ def check(evidence):
 def gated(evidence, file):
     """The status that a saved report ends with, held against itself where a baseline is given."""
     given_ = options.read(lambda key: {"unineuron_baseline": str(file)}.get(key), lambda _: None, {})
-    found = Gate.of(evidence, given_, file.parent)
+    found = Gate.of(evidence, given_, baseline(file) if given_.baseline else None)
     broken = evidence.count(Outcome.ERROR)
     return found, int(found.status(FAILED if broken else PASSED, evidence)[0])
 

@@ -203,3 +203,52 @@ def test_a_model_whose_weights_changed_is_incomparable(accepted, tmp_path_factor
     assert found.ret == 23
     assert counts(found) == {"incomparable": 4}
     assert accepted.run(*args, "--unineuron-baseline=mine.json", "--unineuron-across=weights").ret == 0
+
+
+def test_a_run_is_not_held_against_itself(accepted):
+    """A baseline that the run is going to write."""
+    found = accepted.run(*ARGS, "--unineuron-baseline=evaluation/generalization_eval_report.json")
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines(["ERROR: *is what this run is going to write; accept it under another name: *"])
+
+
+def test_a_baseline_is_what_it_was_when_the_run_began(accepted):
+    """Whatever happens to the file meanwhile."""
+    accepted.write(CLAIMS.replace("0.9", "0.3") + "    open('base.json', 'w').close()\n")
+    found = accepted.run(*ARGS, BASELINE)
+    assert found.ret == 21
+    assert counts(found) == {"regressed": 3, "same": 1}
+
+
+def test_a_link_is_not_followed(accepted):
+    """A folder by another name: what is not there any more is missing."""
+    (accepted.path / "real").mkdir()
+    (accepted.path / "test_trials.py").rename(accepted.path / "real" / "test_trials.py")
+    try:
+        (accepted.path / "link").symlink_to("real")
+    except OSError:
+        pytest.skip("this system makes no links")
+    (accepted.path / "pytest.ini").write_text("[pytest]\n")
+    accepted.run(*ARGS, "--unineuron-fail-on=never", "link")
+    assert main(["accept", "--baseline", "base.json"]) == 0
+    path = accepted.path / "real" / "test_trials.py"
+    path.write_text(path.read_text().replace("test_weights", "test_widths"))
+    found = accepted.run(*ARGS, BASELINE, "link")
+    assert found.ret == 21
+    assert counts(found) == {"missing": 1, "new": 1, "same": 3}
+
+
+@pytest.mark.parametrize("option", ["baseline", "lock", "write-lock"])
+def test_an_empty_name_does_not_switch_a_gate_off(accepted, option):
+    """A variable of the shell that was not set."""
+    found = accepted.run(*ARGS, f"--unineuron-{option}=")
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines([f"ERROR: --unineuron-{option}: is empty; leave it out*"])
+
+
+@pytest.mark.parametrize("option", ["baseline", "lock", "write-lock", "out", "findings"])
+def test_the_home_of_nobody_is_one_sentence(accepted, option):
+    """Where a path begins with ~ and a name."""
+    found = accepted.run(*ARGS, f"--unineuron-{option}=~nobody-of-this-name/x")
+    assert found.ret == 4
+    assert "nobody-of-this-name" in found.result.stderr.str()

@@ -168,3 +168,56 @@ def test_workers_are_locked_too(locked):
     found = locked.run(LOCK, "-n2", "--unineuron-policy=any", subprocess=True)
     assert found.ret == 0
     assert found.report["lock_violations"] == []
+
+
+def test_a_part_of_the_trials_can_be_locked(trials):
+    """What was deselected is no part of the claim; what runs nevertheless was not locked."""
+    trials.write(CLAIMS)
+    assert trials.run(*ARGS, "-k", "news", "--unineuron-write-lock=claim.lock").ret == 0
+    assert list(json.loads((trials.path / "claim.lock").read_text())["cases"]) == ["corpora[news] on neox-a"]
+    assert trials.run(LOCK, "-k", "news").ret == 0
+    (found,) = violated(trials.run(LOCK))
+    assert found == "corpora[code] on neox-a and 1 more: there, and not locked"
+
+
+CONTROLLED = "def test_claim():\n    measure('size', 0.1, above=0.5)\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "controls", "said"),
+    [
+        ("def test_claim():\n    raise KeyboardInterrupt\n", "untrained", "results were lost"),
+        (CONTROLLED, "none", "no control arm ran"),
+        (CONTROLLED + "\ndef test_plain():\n    assert 0\n", "untrained", "the run ended with status 1"),
+    ],
+)
+def test_a_lock_is_that_of_a_whole_run(trials, body, controls, said):
+    """An interrupted one, one without controls, or one with a failing test locks nothing."""
+    trials.write("@pytest.mark.gt3(source='x')\n" + body)
+    args = (ARGS[0], f"--unineuron-controls={controls}", "--unineuron-write-lock=claim.lock")
+    found = trials.run(*args, subprocess=True)
+    assert found.ret != 0
+    assert not (trials.path / "claim.lock").exists()
+    assert said in found.result.stdout.str() or controls == "none"
+
+
+@pytest.mark.parametrize(
+    ("how", "files"),
+    [
+        ("import helpers\n", {"helpers.py": "X = 1\n"}),
+        ("", {"helpers.py": "X = 1\n", "conftest.py": "pytest_plugins = ['helpers']\n"}),
+        ("import pack.deep\n", {"pack/__init__.py": "X = 1\n", "pack/deep.py": "\n"}),
+    ],
+)
+def test_whatever_is_imported_is_locked(trials, how, files):
+    """A module that is loaded late, a plugin, a package on the way."""
+    for name, text in files.items():
+        path = trials.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    trials.write("def late():\n    " + (how or "pass") + "\n" + CLAIMS)
+    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
+    path = trials.path / next(iter(files))
+    path.write_text(path.read_text() + "Y = 2\n")
+    (found,) = violated(trials.run(LOCK, subprocess=True))
+    assert "changed since it was locked" in found

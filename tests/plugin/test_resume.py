@@ -297,3 +297,24 @@ def test_a_run_whose_report_could_not_be_written_is_resumed(trials):
     report.rmdir()
     assert trials.run(*ARGS).ret == 0
     assert ran(trials) == 0
+
+
+def test_a_run_of_other_settings_leaves_an_attempt_open(killed):
+    """A short run in between does not throw away what a long one measured."""
+    killed.run(*ARGS, "--unineuron-tokens=9000")
+    ran(killed)
+    killed.run(*ARGS)
+    assert ran(killed) == 3
+
+
+def test_a_journal_does_not_forget_a_lock(trials, capsys, monkeypatch):
+    """A report that is rebuilt from it is not held to the lock, so nothing passes."""
+    monkeypatch.chdir(trials.path)
+    trials.write(CLAIMS)
+    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0
+    trials.run(*ARGS, "--unineuron-lock=claim.lock")
+    (path,) = journals(trials, journal.DONE)
+    assert main(["report", str(path), "--out", "rebuilt"]) == 0
+    report = json.loads((trials.path / "rebuilt" / "generalization_eval_report.json").read_text())
+    assert "it was run under the lock claim.lock" in report["lock_violations"][0]
+    assert all(criterion["verdict"] != "PASS" for criterion in report["criteria"].values())

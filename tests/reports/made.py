@@ -27,23 +27,26 @@ def arm(*measurements, outcome=None, reason=None, models=None, corpora=None, res
     return ArmResult(outcome or judged, reason or why, tuple(measurements), 0.1, (), made_from, resumed)
 
 
-def evidence(cases, *, settings=None, asked=None, created="2026-11-01T12:00:00+00:00", code="c", control=0.0, **rest):
+def evidence(
+    cases, *, settings=None, asked=None, created="2026-11-01T12:00:00+00:00", code="c", control=0.0, primary=False,
+    file=FILE, **rest,
+):  # fmt: skip
     """Evidence of trials by name. Each of ``cases`` maps (trial, corpus, model) to an arm, or None if it did not run.
 
-    Every case has one control, which measures a share of ``control`` and misses unless told otherwise.
+    Every case has one control, which measures a share of ``control``, or is this arm; it misses unless told so.
     """
     said = {**options.defaults().as_dict(), **(settings or {})}
     planned, results = [], {}
     for (trial_id, corpus, model), result in cases.items():
-        trial = Trial(trial_id, "GT2", "a claim", "a source", primary=False)
+        trial = Trial(trial_id, "GT2", "a claim", "a source", primary=primary)
         for draw in ("", "untrained"):
             case = Case(model, corpus, draw)
-            nodeid = f"{FILE}::test_{trial_id}[{case.id}]"
+            nodeid = f"{file}::test_{trial_id}[{case.id}]"
             planned.append(Planned(nodeid, trial, case, result is not None, line=7, code=code))
             if result is None:
                 results[nodeid] = DESELECTED
             else:
-                results[nodeid] = arm(share(control)) if draw else result
+                results[nodeid] = (arm(share(control)) if isinstance(control, float) else control) if draw else result
     return gather(
         planned, results, policy=said["policy"], holm=said["holm"], accept_vacuous=said["accept_vacuous"],
         settings=said, versions={"python": "3", SOURCE: "s"}, created=created,

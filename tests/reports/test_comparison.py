@@ -1,5 +1,6 @@
 """A run beside an accepted one: every trial × case ends in exactly one state, for a reason."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -237,8 +238,82 @@ def test_a_waiver_covers_every_model_unless_it_names_one():
     """Names are compared whole."""
     every = Waiver.parse("heavy[news] until 2026-12-31: reason: with a colon")
     assert every.reason == "reason: with a colon"
-    assert every.covers("heavy[news]", "m")
-    assert every.covers("heavy[news]", "n")
-    assert not WAIVER.covers("heavy[news]", "n")
-    assert not WAIVER.covers("heavy[code]", "m")
+    assert every.covers("heavy[news]", "", "m")
+    assert every.covers("heavy[news]", "", "n")
+    assert not WAIVER.covers("heavy[news]", "", "n")
+    assert not WAIVER.covers("heavy[code]", "", "m")
     assert str(WAIVER) == "heavy[news] on m until 2026-12-31: the new tokenizer, see issue 12"
+
+
+def test_a_waiver_can_be_about_one_variant():
+    """A parametrized trial has as many cases as parameters."""
+    one = Waiver.parse("heavy[news] n-3 until 2026-12-31: reason")
+    assert one.covers("heavy[news]", "n-3", "m")
+    assert not one.covers("heavy[news]", "n-4", "m")
+
+
+def test_waived_away_is_not_compared():
+    """Everything missing, everything waived: nothing was held against anything."""
+    waivers = [Waiver.parse("heavy[news] until 2999-01-01: gone")]
+    found = compare(only(GOOD), evidence({("other", "news", "m"): GOOD}), waivers=waivers)
+    assert str(found) == "2 trials × cases: 1 waived, 1 new"
+    assert found.compared == 0
+    assert compare(only(GOOD), only(BAD), waivers=waivers).compared == 1
+
+
+def test_a_name_can_be_used_again_and_again():
+    """Each measurement is compared with the one in its place."""
+    before = only(arm(share(0.95), share(0.8)))
+    assert state(before, only(arm(share(0.95), share(0.8)))).state is State.SAME
+    entry = state(before, only(arm(share(0.55), share(0.8))))
+    assert (entry.state, entry.reason) == (State.REGRESSED, "PASS as before, but share went from 0.95 to 0.55")
+    assert state(before, only(arm(share(0.95)))).reason == "no longer claims share"
+    two_bounds = only(arm(share(0.95), share(0.8, above=0.3)))
+    assert state(two_bounds, two_bounds).state is State.SAME
+
+
+def test_to_claim_less_is_no_improvement():
+    """A failing claim that was deleted, a minimum that is not needed any more, a trial that is skipped."""
+    failing = only(arm(share(0.9), share(0.1, name="again")))
+    assert state(failing, only(arm(share(0.9)))).reason == "no longer claims again"
+    needing = only(arm(replace(share(9000.0, name="tokens"), needed=True), share(0.9)))
+    assert state(needing, only(arm(share(0.9)))).reason == "no longer claims tokens"
+    skipped = state(only(BAD), only(arm(outcome=Outcome.NA, reason="no such thing")))
+    assert (skipped.state, skipped.reason) == (State.INCOMPARABLE, "no longer claims share")
+
+
+def test_a_trial_that_had_too_little_and_now_has_enough_improves():
+    """It claims more than it came to before."""
+    before = only(arm(replace(share(10.0, above=30.0, name="neurons"), needed=True), outcome=Outcome.NA, reason="few"))
+    after = only(arm(replace(share(50.0, above=30.0, name="neurons"), needed=True), share(0.9)))
+    assert state(before, after).state is State.IMPROVED
+    assert state(after, before).state is State.REGRESSED
+
+
+def test_what_cannot_be_measured_any_more_is_worse():
+    """Also in a trial that fails as it did."""
+    before = only(arm(share(0.9), share(0.1, name="again")))
+    entry = state(before, only(arm(share(float("nan")), share(0.1, name="again"))))
+    assert (entry.state, entry.reason) == (State.REGRESSED, "FAIL as before, but share cannot be measured any more")
+
+
+def test_a_trial_that_is_not_primary_any_more_is_another():
+    """Its criterion stood or fell with it."""
+    demoted = only(GOOD, primary=False)
+    entry = state(only(GOOD, primary=True), demoted)
+    assert (entry.state, entry.reason) == (State.INCOMPARABLE, "it was primary and is not")
+
+
+def test_under_another_root_folder_nothing_was_left_out_by_path():
+    """The same trials by other paths: what is not there is missing, wherever it was looked for."""
+    keys = [KEY, ("dense", "", "m")]
+    asked = {"paths": ["elsewhere"], "models": ["m"], "corpora": ["prose", "news"]}
+    after = evidence({KEY: GOOD}, asked=asked, file="elsewhere/test_made.py")
+    assert compare(evidence(dict.fromkeys(keys, GOOD)), after).counts[State.MISSING] == 1
+
+
+def test_what_last_failed_left_out_did_not_run():
+    """--lf does not collect what passed."""
+    asked = {"paths": ["."], "models": ["m"], "corpora": ["news"], "part": ["--lf"]}
+    entry = state(only(GOOD), evidence({}, asked=asked))
+    assert (entry.state, entry.reason) == (State.NOT_RUN, "--lf left it out")
