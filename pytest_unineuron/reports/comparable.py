@@ -81,7 +81,9 @@ def incomparable(old: Side, new: Side, was: Evidence, now: Evidence, across: fro
 def dropped(old: Side, new: Side) -> str:
     """What is claimed or needed no more, or newly; empty if nothing is. A body that ended early claims less."""
     one, other = old.case.result.subject, new.case.result.subject
-    before, after = ({n: m for n, m in _numbered(arm.measurements).items() if _counts(m)} for arm in (one, other))
+    before, after = (
+        {n: m for n, m in _numbered(arm.measurements).items() if m.needed or m.claimed} for arm in (one, other)
+    )
     gone = [name[0] for name in before if name not in after]
     added = [] if _ended_early(one) else [name[0] for name in after if name not in before]
     parts = (("no longer claims", gone), ("now claims", added))
@@ -115,13 +117,9 @@ def _numbered(measurements: Iterable[Measurement]) -> dict[Name, Measurement]:
     return found
 
 
-def _counts(m: Measurement) -> bool:
-    return m.needed or m.standing is not Standing.REPORTED
-
-
 def judged(measurements: Iterable[Measurement]) -> dict[Name, Measurement]:
     """The measurements that carry the claim."""
-    return {n: m for n, m in _numbered(measurements).items() if not m.needed and m.standing is not Standing.REPORTED}
+    return {n: m for n, m in _numbered(measurements).items() if m.claimed}
 
 
 def _bound(m: Measurement) -> str:

@@ -14,16 +14,17 @@ from pytest_unineuron.options import JUDGING, MEASURING, checked
 from pytest_unineuron.reports import strict
 from pytest_unineuron.reports.evidence import SOURCE
 from pytest_unineuron.trials.case import SUBJECT
-from pytest_unineuron.trials.measurement import Standing, number
+from pytest_unineuron.trials.measurement import number
 from pytest_unineuron.trials.outcome import Outcome
 from pytest_unineuron.trials.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_unineuron.reports.evidence import CaseRecord, Evidence, TrialRecord
     from pytest_unineuron.trials.measurement import Measurement
+    from pytest_unineuron.trials.outcome import ArmResult
 
 VERSION = 1
 SILENT = (Outcome.NOT_RUN, Outcome.NA)
@@ -56,7 +57,7 @@ SCHEMA = {
                 "properties": {
                     "arms": STRINGS,
                     "made_from": {"type": "object", "additionalProperties": {"type": "object"}},
-                    "bounds": {"type": "object", "additionalProperties": BOUND},
+                    "bounds": {"type": "object", "additionalProperties": {"type": "array", "items": BOUND}},
                 },
             },
         },
@@ -161,7 +162,7 @@ def _locked(record: TrialRecord, case: CaseRecord) -> dict[str, Any]:
         "code": record.code,
         "arms": [SUBJECT, *case.result.arms],
         "made_from": _made_from(case),
-        "bounds": {m.name: _bounds(m) for arm in arms for m in arm.measurements if m.standing is not Standing.REPORTED},
+        "bounds": _bounds_by_name(arms),
     }
 
 
@@ -172,6 +173,15 @@ def _controlled(case: CaseRecord) -> bool:
 
 def _made_from(case: CaseRecord) -> Mapping[str, Mapping[str, str]]:
     return next((arm.made_from for arm in case.result.arms.values() if arm.made_from), {})
+
+
+def _bounds_by_name(arms: Iterable[ArmResult]) -> dict[str, list[dict[str, Any]]]:
+    """The bounds that measurements of a name have; one name can be used again with another bound."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for m in (m for arm in arms for m in arm.measurements if m.needed or m.claimed):
+        if _bounds(m) not in found.setdefault(m.name, []):
+            found[m.name].append(_bounds(m))
+    return found
 
 
 def _bounds(m: Measurement) -> dict[str, Any]:
@@ -195,8 +205,8 @@ def _moved(locked: Mapping[str, Any], record: TrialRecord, case: CaseRecord) -> 
         yield "taken from an earlier attempt; a locked claim is measured anew"
     for m in subject.measurements:
         was = locked["bounds"].get(m.name)
-        if m.standing is not Standing.REPORTED and was is not None and was != _bounds(m):
-            yield f"the bound of {m.name!r} was locked at {_said(was)} and is {_said(_bounds(m))}"
+        if (m.needed or m.claimed) and was is not None and _bounds(m) not in was:
+            yield f"the bound of {m.name!r} was locked at {' or '.join(map(_said, was))} and is {_said(_bounds(m))}"
     declared = record.trial.as_dict()
     for word in ("criterion", "primary", "controls", "claim", "source"):
         if locked[word] != declared[word]:

@@ -10,7 +10,7 @@ from pytest_unineuron.checklist.criteria import CRITERIA
 from pytest_unineuron.checklist.verdict import Verdict
 from pytest_unineuron.reports.comparison import State
 from pytest_unineuron.reports.reproduce import failing
-from pytest_unineuron.trials.measurement import Standing, number
+from pytest_unineuron.trials.measurement import number
 from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _rows(record: TrialRecord, subject: SubjectRecord) -> Iterator[tuple[tuple[s
     for case in subject.cases:
         name = record.name + ("*" if record.trial.primary else "") + (f" {case.variant}" if case.variant else "")
         colour = COLOURS[case.outcome]
-        shown = [m for m in case.result.subject.measurements if not m.needed and m.standing is not Standing.REPORTED]
+        shown = [m for m in case.result.subject.measurements if m.claimed]
         if not shown and case.outcome is not Outcome.NOT_RUN:
             yield (name, subject.model, *[NOTHING] * 4, str(case.outcome)), colour
         by_name: dict[str, list[tuple[float, str]]] | None = {} if case.result.arms else None

@@ -85,6 +85,11 @@ class Measurement:
         return Standing.HOLDS
 
     @property
+    def claimed(self) -> bool:
+        """Whether it carries the claim: it has a bound, and is no minimum."""
+        return not self.needed and self.standing is not Standing.REPORTED
+
+    @property
     def ends(self) -> tuple[float, float]:
         """The interval, or the value twice where there is none. A value outside of its interval widens it."""
         value = math.nan if self.value is None else self.value

@@ -120,7 +120,7 @@ DESELECTED = ArmResult(Outcome.NOT_RUN, "deselected")
 
 def judge(measurements: Sequence[Measurement]) -> tuple[Outcome, str]:
     """The outcome of an arm whose body ran to its end, and why: every miss is named, not only the first."""
-    judged = [m for m in measurements if not m.needed and m.standing is not Standing.REPORTED]
+    judged = [m for m in measurements if m.claimed]
     if not judged:
         return Outcome.ERROR, "nothing was judged: call measure(name, value, above=… or below=…)"
     misses = [str(m) for m in judged if m.standing is Standing.MISSES]
@@ -164,8 +164,7 @@ class CaseResult:
         As well means as far out in every measurement that is claimed. (1 + such draws) / (1 + finished draws), so
         it cannot be below what the number of draws allows: one draw says little, nineteen can say 0.05.
         """
-        claimed = [m for m in self.subject.measurements if m.value is not None and not m.needed
-                   and m.standing is not Standing.REPORTED]  # fmt: skip
+        claimed = [m for m in self.subject.measurements if m.value is not None and m.claimed]
         finished: dict[str, list[ArmResult]] = {}
         for name, arm in self.arms.items():
             if arm.as_control is not Control.UNFINISHED:

@@ -60,11 +60,6 @@ class Recorder:
         """``measure(...)`` for short."""
         return self.measure(name, value, **said)
 
-    @property
-    def judged(self) -> list[Measurement]:
-        """The measurements that have a bound of the claim."""
-        return [m for m in self.measurements if not m.needed and m.standing is not Standing.REPORTED]
-
 
 _current: ContextVar[Recorder | None] = ContextVar("unineuron_recorder", default=None)
 

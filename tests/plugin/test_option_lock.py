@@ -37,7 +37,7 @@ def test_a_lock_is_made_before_anything_is_known_of_the_claim(locked):
     assert not (locked.path / "evaluation").exists()
     lock = json.loads((locked.path / "claim.lock").read_text())
     assert lock["cases"]["corpora[news] on neox-a"]["bounds"] == {
-        "size": {"above": 0.5, "below": None, "null": None, "needed": False}
+        "size": [{"above": 0.5, "below": None, "null": None, "needed": False}]
     }
     assert lock["settings"]["model"] == ["nano:neox-a"]
 
@@ -221,3 +221,10 @@ def test_whatever_is_imported_is_locked(trials, how, files):
     path.write_text(path.read_text() + "Y = 2\n")
     (found,) = violated(trials.run(LOCK, subprocess=True))
     assert "changed since it was locked" in found
+
+
+def test_one_name_with_two_bounds(trials):
+    """Each is locked; neither is a violation of the other."""
+    trials.write(CLAIMS + "    measure('size', 0.2 if unineuron_case.control else 0.7, above=0.6)\n")
+    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0
+    assert trials.run(LOCK).ret == 0
