@@ -12,7 +12,7 @@ from pytest_unineuron.collector import ENVELOPE
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.planning import PLANNED, assigned
 from pytest_unineuron.reports import junit
-from pytest_unineuron.trials.outcome import ArmResult, Control, Outcome, judge, together
+from pytest_unineuron.trials.outcome import EXPECTED, ArmResult, Control, Outcome, judge, together
 from pytest_unineuron.trials.recorder import Inconclusive, Recorder, recording
 from pytest_unineuron.trials.text import clean
 
@@ -179,7 +179,7 @@ class Runner:
         measurements = tuple(recorder.measurements)
         notes = []
         if hasattr(report, "wasxfail"):
-            notes.append("expected to fail" if report.skipped else "expected to fail, and did not")
+            notes.append(EXPECTED if report.skipped else "expected to fail, and did not")
         if report.when != "call":
             if report.passed:
                 return None

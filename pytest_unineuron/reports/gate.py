@@ -11,7 +11,7 @@ from pytest_unineuron.errors import ReportError
 from pytest_unineuron.reports.comparison import State, compare
 from pytest_unineuron.reports.saved import read
 from pytest_unineuron.reports.waiver import Waiver
-from pytest_unineuron.trials.outcome import Outcome
+from pytest_unineuron.trials.outcome import EXPECTED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.reports.comparison import Comparison
     from pytest_unineuron.reports.evidence import Evidence
 
-EXPECTED = "expected to fail"
-"""The note of an arm that is marked xfail and does fail."""
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5
 """The statuses of pytest that ours may replace."""
 MILD = (PASSED, NOTHING_COLLECTED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.options import OPTIONS
 from pytest_unineuron.reports.comparison import State
-from pytest_unineuron.trials.outcome import Outcome
+from pytest_unineuron.trials.outcome import EXPECTED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 ELSEWHERE = ("out", "baseline", "tolerate", "across", "waive", "lock", "write_lock", "fail_on", "threads", "resume")
 """Settings that change nothing of what a trial measures: where results go, and what they are held against."""
-EXPECTED = "expected to fail"
-"""The note of a trial that is marked xfail and does fail."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from pytest_unineuron.trials.measurement import number
 from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pytest_unineuron.reports.evidence import Evidence, SubjectRecord, TrialRecord
     from pytest_unineuron.reports.gate import Gate
     from pytest_unineuron.trials.measurement import Measurement
+    from pytest_unineuron.trials.outcome import ArmResult
 
 MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
 COLOURS = {"PASS": "green", "FAIL": "red", "VACUOUS": "yellow", "ERROR": "red", "NA": "cyan", "NOT_RUN": "cyan"}
@@ -76,13 +77,9 @@ def _rows(record: TrialRecord, subject: SubjectRecord) -> Iterator[tuple[tuple[s
         shown = [m for m in case.result.subject.measurements if m.claimed]
         if not shown and case.outcome is not Outcome.NOT_RUN:
             yield (name, subject.model, *[NOTHING] * 4, str(case.outcome)), colour
-        by_name: dict[str, list[tuple[float, str]]] | None = {} if case.result.arms else None
-        for arm, result in case.result.arms.items():
-            for m in result.measurements:
-                if by_name is not None and m.value is not None:
-                    by_name.setdefault(m.name, []).append((m.value, arm))
+        controls = _by_name(case.result.arms)
         for index, measurement in enumerate(shown):
-            worst = _worst(measurement, by_name)
+            worst = _worst(measurement, controls) if case.result.arms else NOTHING
             first = index == 0
             yield (
                 name if first else "", subject.model if first else "", cut(measurement.name), _value(measurement),
@@ -105,11 +102,22 @@ def _claim(measurement: Measurement) -> str:
     return f"{text} (controls {'<' if measurement.above is not None else '>'} {number(measurement.null)})"
 
 
-def _worst(measurement: Measurement, by_name: dict[str, list[tuple[float, str]]] | None) -> str:
+Values = dict[str, list[tuple[float, str]]]
+"""What controls measured, and which, by the name of the measurement."""
+
+
+def _by_name(arms: Mapping[str, ArmResult]) -> Values:
+    found: Values = {}
+    for arm, result in arms.items():
+        for m in result.measurements:
+            if m.value is not None:
+                found.setdefault(m.name, []).append((m.value, arm))
+    return found
+
+
+def _worst(measurement: Measurement, controls: Values) -> str:
     """The control that came nearest to showing the effect, with its value."""
-    if by_name is None:
-        return NOTHING
-    values = by_name.get(measurement.name)
+    values = controls.get(measurement.name)
     if not values:
         return "none measured"
     value, arm = (max if measurement.above is not None else min)(values)

@@ -114,6 +114,9 @@ class ArmResult:
 ENOUGH = 19
 """Draws of a control from which a permutation p-value can reach 0.05."""
 
+EXPECTED = "expected to fail"
+"""The note of an arm that is marked xfail and does fail."""
+
 NOT_RUN = ArmResult(Outcome.NOT_RUN, "never reached")
 DESELECTED = ArmResult(Outcome.NOT_RUN, "deselected")
 
