@@ -1,4 +1,4 @@
-"""``pytest-unineuron``: what can be done with saved files, without a test run, without torch."""
+"""``pytest-unineuron``: what can be done with saved files or planned, without a test run, without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_unineuron import options
+from pytest_unineuron import options, plan
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
 from pytest_unineuron.paths import typed
 from pytest_unineuron.reports import accept, gate, github, journal, markdown, saved, strict, terminal, write
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-unineuron",
-        description="Compare, judge, show and accept saved reports of `pytest evals/`.",
+        description="Compare, judge, show and accept saved reports of `pytest evals/`; plan a run.",
         epilog="Exit status: 0 as it should be, 1 a trial broke, 4 a wrong option, 20 a criterion FAILs, "
         "21 regression, 22 results were lost, 23 a file is missing or cannot be used, 24 a lock was violated.",
     )
@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     command = add("lock", _lock, "Run the control arms alone and lock bounds, trials, models and texts for the claim.")
     command.add_argument("file", metavar="FILE", help="the lock to write")
     command.add_argument("pytest", nargs=argparse.REMAINDER, metavar="…", help="evals/ and options of pytest")
+
+    command = add("plan", plan.run, "Say what comparing a model with its seeds takes, without running it.")
+    plan.arguments(command)
 
     command = add("report", _report, "Show a saved report, or rebuild one from the journal of a run that was killed.")
     command.add_argument("file", type=Path, metavar="REPORT|JOURNAL")

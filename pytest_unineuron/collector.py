@@ -54,6 +54,8 @@ class Collector:
         self._models: dict[str, Any] = {}
         self._corpora: dict[str, Any] = {}
         self._passes = 0
+        self._kept: set[tuple[tuple[str, Any], ...]] = set()
+        self._told: list[str] = []
         self._sent: dict[str, int] = {}
         self._received: dict[str, int] = {}
         self._lost: list[str] = []
@@ -121,9 +123,15 @@ class Collector:
             self._note(event)
 
     def _note(self, event: Mapping[str, Any]) -> None:
-        """Something a lab reported besides results: a model, a corpus, how tokens were routed, or a pass."""
+        """Something a lab reported besides results: a model, a corpus, how tokens were routed, a pass, or none."""
         if event["kind"] == "pass":
             self._passes += 1
+            return
+        if event["kind"] == "kept":
+            self._kept.add(tuple((name, event[name]) for name in ("model", "corpus", "control", "draw", "what")))
+            return
+        if event["kind"] == "told":
+            self._told.append(event["text"])
             return
         self.facts.append(event)
         if event["kind"] == "model":
@@ -173,6 +181,8 @@ class Collector:
             models=dict(sorted(self._models.items())),
             corpora=dict(sorted(self._corpora.items())),
             forward_passes=self._passes,
+            kept=tuple(map(dict, sorted(self._kept))),
+            told=tuple(dict.fromkeys(self._told)),
             versions=run["versions"],
             incomplete=self.incomplete,
             findings=self.findings,

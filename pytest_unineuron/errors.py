@@ -31,6 +31,10 @@ class FindingsError(UnineuronError):
     """The paper's published tables are missing, or are not the tables that were expected."""
 
 
+class RankLost(UnineuronError):  # noqa: N818 - it reads as the sentence it is
+    """One of the processes that share the work of a pass is gone, or cannot go on; nothing is wrong with the others."""
+
+
 class ReportError(UnineuronError):
     """A saved report, baseline, lock or journal cannot be read, or is not what it says it is."""
 

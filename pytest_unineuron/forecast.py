@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.activations.budget import GIB, gib
+from pytest_unineuron.activations.expected import Expected
+from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
 from pytest_unineuron.models.seeds import compared
+from pytest_unineuron.models.shape import shape
 from pytest_unineuron.models.source import parse
 from pytest_unineuron.planning import PLANNED
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_unineuron.models.source import Source
+    from pytest_unineuron.options import Settings
     from pytest_unineuron.session import Session
 
 
@@ -35,11 +39,36 @@ def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
         yield (
             f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes over "
             f"at most {session.settings.tokens} tokens, within {session.settings.memory} GiB"
+            f"{_blocks(session.models[label], len(seeds), session.settings)}"
         )
         wanted |= {spec: parse(spec) for spec in seeds}
     for source in wanted.values():
         if source.hub and (size := _to_fetch(source)):
             yield f"to be fetched: {source.spec}, {size}"
+
+
+def _blocks(source: Source, seeds: int, settings: Settings) -> str:
+    """In how many blocks of products, if not in one; empty where the configuration is not here or does not say."""
+    try:
+        of_model = shape(source, fetch=False)
+    except ModelError:
+        return ""
+    compared = min(settings.tokens, settings.correlation_tokens)
+    expected = Expected(
+        of_model,
+        seeds,
+        settings.tokens,
+        compared,
+        context=settings.context or 512,
+        memory=settings.memory * GIB,
+        positions=settings.batch or 1024,
+        dtype=settings.dtype,
+    )
+    try:
+        number = len(expected.blocks)
+    except OptionError:
+        return f", which is too little: it takes {gib(expected.task.least + sum(expected.held))}"
+    return f" in {number} blocks" if number > 1 else ""
 
 
 def _to_fetch(source: Source) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from itertools import accumulate
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.machine import free_memory
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import WEIGHTS, parse
 
@@ -32,7 +32,7 @@ WEIGHTS_OF_A_NEURON = 128
 def fit(models: Iterable[Source], settings: Settings) -> int:
     """How many processes can hold a model each, the largest models together; at least one."""
     needs = sorted((needed(source, settings) for source in models), reverse=True)
-    room = free()
+    room = free_memory()
     return max(1, len(needs) if room is None else sum(total <= room for total in accumulate(needs)))
 
 
@@ -79,16 +79,3 @@ def _cached(source: Source) -> Path | None:
 
     found = try_to_load_from_cache(source.hub, "config.json", revision=source.revision)
     return Path(found).parent if isinstance(found, str) else None
-
-
-def free() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None

@@ -100,6 +100,11 @@ OPTIONS = (
     Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1, mps", metavar="DEVICE"),
     Option("dtype", str, "float32", "precision of the forward pass: float32, bfloat16, float16 or float64",
            choices=("float32", "bfloat16", "float16", "float64"), metavar="DTYPE"),
+    Option("cache", str, "", "folder for finished statistics, so that nothing is swept twice on a machine (default: "
+           "below pytest's own cache, which --cache-clear empties)", metavar="FOLDER"),
+    Option("no-cache", bool, False, "measure everything anew, and keep nothing"),
+    Option("cache-size", int, 8, "GiB that finished statistics may take on disk: what was not used for longest goes",
+           metavar="GIB"),
     Option("threads", int, 0, "CPU threads per process (default: the cores divided among the workers)", metavar="N"),
 )  # fmt: skip
 
@@ -144,6 +149,9 @@ class Settings:
     text_field: str
     device: str
     dtype: str
+    cache: str
+    no_cache: bool
+    cache_size: int
     threads: int
 
     def bound(self, locked: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:

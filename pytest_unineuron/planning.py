@@ -27,12 +27,13 @@ CASE = "unineuron_case"
 """The fixture that carries an item's assignment."""
 CORPUS = "unineuron_corpus"
 """Asking for this fixture makes one item per corpus."""
-COMPARES, REFERENCE = "unineuron_comparisons", "unineuron_reference_universality"
-"""Fixtures of a trial that compares seeds, and of one that does so on the reference corpus."""
+SWEEPS, COMPARES, REFERENCE = "unineuron_sweeps", "unineuron_comparisons", "unineuron_reference_universality"
+"""Fixtures of a trial that reads activations, of one that compares seeds, and of one that does so on the reference
+corpus."""
 PUBLISHED = "unineuron_published"
 """The fixture of a trial that starts from the neurons the paper published."""
 READS = {
-    "unineuron_sweeps": controls.ACTIVATIONS,
+    SWEEPS: controls.ACTIVATIONS,
     COMPARES: controls.SEEDS,
     "unineuron_relabelled": controls.LABELLED,
 }
@@ -168,14 +169,14 @@ class Planner:
         self.comparing = [
             replace(item.stash[PLANNED].case, corpus=corpus)
             for item in items
-            for corpus in self._compared_on(item.stash[PLANNED].case, getattr(item, "fixturenames", ()))
+            for corpus in self.compared_on(item.stash[PLANNED].case, getattr(item, "fixturenames", ()))
         ]
         if chosen:
             self.plan = [planned.as_dict() for planned in (*chosen, *self._deselected.values())]
-            if not self._session.worker and not self._session.config.option.collectonly:
+            if not self._session.worker and self._session.measures:
                 self._session.collector.hear({"kind": PLAN, "items": self.plan})
 
-    def _compared_on(self, case: Case, fixtures: Iterable[str]) -> set[str]:
+    def compared_on(self, case: Case, fixtures: Iterable[str]) -> set[str]:
         """The corpora on which an item compares seeds."""
         if COMPARES not in fixtures:
             return set()

@@ -68,6 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = options.read(config.getoption, config.getini)
         if settings != options.defaults() and not hasattr(config, "workerinput"):
             session_of(config).validate()
+            if config.getoption("cacheclear", False):
+                session_of(config).clear_cache()
     except UnineuronError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -50,6 +51,24 @@ class Bar:
                 self.draw("")
 
         return wrap
+
+
+def announcer(config: pytest.Config) -> Callable[[str], None] | None:
+    """What tells people one line in the middle of a test; None in a worker, without a terminal reporter, or when quiet.
+
+    Unlike a bar it does not ask whether anybody watches: a log is read afterwards.
+    """
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or config.option.verbose < 0 or hasattr(config, "workerinput"):
+        return None
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+
+    def announce(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    return announce
 
 
 def bar(config: pytest.Config) -> Bar | None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron import controls, options, process
+from pytest_unineuron.activations.cache import Cache
+from pytest_unineuron.activations.ranks import ALONE, Ranks
 from pytest_unineuron.collector import Collector, versions
 from pytest_unineuron.corpora import find as corpora_named
 from pytest_unineuron.errors import OptionError, ReportError
@@ -169,18 +171,37 @@ class Session:
         from pytest_unineuron.lab import Lab
         from pytest_unineuron.progress import bar
 
-        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        ranks = self.config.stash.get(RANKS, ALONE)
+        beside = os.environ.get("PYTEST_XDIST_WORKER_COUNT") or os.environ.get("LOCAL_WORLD_SIZE") or "1"
         corpora = {**self.new_data, self.reference: self.settings.reference}
-        comparing = {(case.model, case.corpus) for case in self.planner.comparing}
-        drawn = bar(self.config)
-        return Lab(self.settings, self.models, corpora, workers=workers, comparing=comparing,
-                   progress=drawn.over if drawn else None, folder=self._cache)  # fmt: skip
+        # What is only gathered is gathered one by one: a part that is there already would be missing in a joint pass.
+        comparing = {(case.model, case.corpus) for case in self.planner.comparing if self.measures}
+        drawn = bar(self.config) if not ranks.index else None
+        return Lab(self.settings, self.models, corpora, workers=int(beside), comparing=comparing, ranks=ranks,
+                   progress=drawn.over if drawn else None, folder=self.cache_folder)  # fmt: skip
 
     @property
-    def _cache(self) -> Path | None:
-        """Our folder in pytest's cache, unless that is switched off."""
+    def cache_folder(self) -> Path | None:
+        """The folder in which results are kept: the one that was named, or ours in pytest's cache, if there is one.
+
+        None where nothing may be taken over: without a cache, or under a lock, which has everything measured anew.
+        """
+        if self.settings.no_cache or self.settings.lock or self.settings.write_lock:
+            return None
+        if self.settings.cache:
+            return self._path(self.config, self.settings.cache)
         cache = getattr(self.config, "cache", None)
         return cache.mkdir("unineuron") if cache is not None else None
+
+    def clear_cache(self) -> None:
+        """Empty the cache that was named, of what is ours; pytest does so with its own."""
+        if self.settings.cache:
+            Cache(self._path(self.config, self.settings.cache)).clear()
+
+    @property
+    def measures(self) -> bool:
+        """Whether trials are going to be run."""
+        return not self.config.option.collectonly and RANKS not in self.config.stash
 
     @property
     def has_lab(self) -> bool:
@@ -237,3 +258,5 @@ class Session:
 
 
 KEY = pytest.StashKey[Session]()
+RANKS = pytest.StashKey[Ranks]()
+"""The processes that share the passes of this one, where it only gathers what a later run reads."""

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.activations.units import KINDS, Member
+from pytest_unineuron.activations import budget
+from pytest_unineuron.activations.budget import AGAIN, DRAWS, MEMORY, Task, passing
+from pytest_unineuron.activations.reader import Reader
+from pytest_unineuron.activations.units import KINDS, NEURONS, Member
 from pytest_unineuron.controls.rotation import haar
 from pytest_unineuron.statistics.correlation import Centred, Shifted, Within, inverse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
+    from pytest_unineuron.activations.reader import Wanted
     from pytest_unineuron.corpora.blocks import Batch
-
-DRAWS = 3
-"""Random bases; the baseline is the mean over them."""
 
 
 class Counterpart:
     """One seed reading ``batches``, of which the even document groups choose and the odd ones read.
 
     Model and control arms are all compared with the same seeds on the same text, so activations are kept in
-    memory where they fit into ``room`` (bytes), and are computed again each time where they do not. Nothing is
-    kept on disk.
+    memory where they fit into ``room`` (bytes): those of the choosing half first, then those of the reading half.
+    Where they do not, they are computed again, or read from disk, each time. ``held`` is how much is kept.
     """
 
     def __init__(
@@ -43,80 +45,144 @@ class Counterpart:
         self.batches = batches
         self.kinds = kinds
         self.draws = draws
-        slots = sum(batch.compared * (1 if batch.group % 2 == 0 else 1 + draws) for batch in batches)
-        self._keeps = 4.0 * slots * sum(sum(member.sizes(kind)) for kind in kinds) <= room
-        self._shifts: dict[str, Tensor] = {}
-        self._counted: set[int] = set()
-        self._within: dict[str, list[Within]] = {}
+        self._within: dict[tuple[str, int], Within] = {}
+        self._deviation: dict[tuple[str, int], Tensor] = {}
         self._along: dict[tuple[str, int, int, bool], Tensor] = {}
-        self._seen: dict[int, dict[str, Shifted]] = {}
+        self._bases: dict[tuple[int, int], Tensor] = {}  # of one width and draw
         self._read: dict[int, dict[str, list[Centred]]] = {}
+        task = task_of(member, batches, [self], kinds)
+        choosing, reading = budget.held(task, task.subject, room)
+        self.held = choosing + reading
+        self._keeps = reading > 0
+        self._reader = Reader(member, batches, kinds, MEMORY if self.held else AGAIN)
+
+    @property
+    def place(self) -> str:
+        """Where the activations of the choosing half are: in memory, on disk, or made again."""
+        return self._reader.place
+
+    @place.setter
+    def place(self, place: str) -> None:
+        self._reader.place = place
 
     def columns(self, kind: str) -> list[slice]:
         """Where each layer lies among the units of a kind."""
         ends = accumulate(self.member.sizes(kind), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
-    def units(self, number: int) -> dict[str, Shifted]:
-        """The units of a batch of the choosing half by kind. What is seen first also goes into ``within``."""
-        if number in self._seen:
-            return self._seen[number]
-        found = {}
-        for kind, units in self.member.observe(self.batches[number], self.kinds).items():
-            found[kind] = Shifted.of(units, self._shifts.get(kind))
-            self._shifts[kind] = found[kind].shift
-        if number not in self._counted:
-            self._counted.add(number)
-            self._count(found)
-        if self._keeps:
-            self._seen[number] = found
-        return found
+    def units(self, number: int, wanted: Wanted | None = None) -> dict[str, Shifted]:
+        """The units of a batch of the choosing half, by kind; those that are ``wanted``, if that is said."""
+        return self._reader.units(number, wanted)
 
-    def _count(self, seen: dict[str, Shifted]) -> None:
-        for kind, units in seen.items():
-            if kind not in self._within:
-                self._within[kind] = [Within(units.shift[columns]) for columns in self.columns(kind)]
-            for sums, columns in zip(self._within[kind], self.columns(kind), strict=True):
-                sums.take(units[columns])
+    # -- what lies within its layers -----------------------------------------------------------------------
 
-    def compared(self, number: int) -> dict[str, list[Centred]]:
-        """What units are compared with in a batch of the reading half, by kind: units, then every random basis."""
-        found = self._read.get(number) or self._turned(self.member.observe(self.batches[number], self.kinds))
-        if self._keeps:
-            self._read[number] = found
-        return found
+    def knows(self, kind: str, layer: int) -> bool:
+        """Whether the covariances within a layer were gathered, by this comparison or an earlier one."""
+        return (kind, layer) in self._within or (kind, layer) in self._deviation
 
-    @property
-    def within(self) -> dict[str, list[Within]]:
-        """The co-moments of the units of every layer with one another on the choosing half, by kind."""
-        for number, batch in enumerate(self.batches):
-            if batch.group % 2 == 0 and batch.compared and number not in self._counted:
-                self.units(number)
-        return self._within
+    def learn(self, kind: str, layer: int, within: Within) -> None:
+        """The co-moments of the units of a layer with one another on the whole choosing half."""
+        self._within[kind, layer] = within
+
+    def _finish(self, kind: str, layer: int) -> None:
+        """Take from the covariances of a layer all that will be asked for; they themselves take much memory."""
+        if (kind, layer) not in self._within:
+            return
+        within = self._within.pop((kind, layer))
+        self._deviation[kind, layer] = within.deviation()
+        for draw in range(self.draws):
+            for standardised in (True, False)[: 1 if draw else 2]:
+                basis = self._basis(kind, layer, draw, standardised=standardised)
+                self._along[kind, layer, draw, standardised] = within.along(basis)
+
+    def _deviations(self, kind: str, layer: int) -> Tensor:
+        self._finish(kind, layer)
+        return self._deviation[kind, layer]
 
     def basis(self, kind: str, layer: int, draw: int) -> Tensor:
         """A random basis of a layer's units, [direction, unit]: the same for all layers of one size."""
-        return haar(self.member.sizes(kind)[layer], draw).to(self.member.model.device)
+        key = self.member.sizes(kind)[layer], draw
+        if key not in self._bases:
+            self._bases[key] = _haar(*key, self.member.model.device, self.member.dtype)
+        return self._bases[key]
+
+    def draw(self) -> None:
+        """Draw all bases: better before products take up memory, as drawing takes ten times what is drawn."""
+        for kind in self.kinds:
+            for layer in range(len(self.member.sizes(kind))):
+                for draw in range(self.draws):
+                    self.basis(kind, layer, draw)
+
+    def _basis(self, kind: str, layer: int, draw: int, *, standardised: bool) -> Tensor:
+        basis = self.basis(kind, layer, draw)
+        return basis * inverse(self._deviation[kind, layer]) if standardised else basis
 
     def directions(self, kind: str, layer: int, draw: int, *, standardised: bool) -> Tensor:
         """A random basis of a layer's units, standardised or as they are, every direction scaled to deviation one.
 
-        [direction, unit]. A unit that never varied counts as nothing in standardised ones.
+        [direction, unit]. A unit that never varied counts as nothing in standardised ones. Unstandardised there is
+        only the first draw.
         """
-        within, basis = self.within[kind][layer], self.basis(kind, layer, draw)
-        if standardised:
-            basis = basis * inverse(within.deviation())
-        key = (kind, layer, draw, standardised)
-        if key not in self._along:  # the same for every arm that is compared
-            self._along[key] = within.along(basis)
-        return basis / self._along[key][:, None]
+        self._finish(kind, layer)
+        along = self._along[kind, layer, draw, standardised]
+        return self._basis(kind, layer, draw, standardised=standardised) / along[:, None]
 
-    def _turned(self, by_kind: dict[str, Tensor]) -> dict[str, list[Centred]]:
-        found = {}
-        for kind, units in by_kind.items():
-            plain = Centred.of(units)
-            scale = torch.cat([inverse(layer.deviation()) for layer in self.within[kind]])
-            bases = [[self.basis(kind, layer, draw) for layer in range(len(self.columns(kind)))]
-                     for draw in range(self.draws)]  # fmt: skip
-            found[kind] = [plain, *(plain.turned(of_draw, scale, self.columns(kind)) for of_draw in bases)]
-        return found
+    # -- what is compared where partners are read ----------------------------------------------------------
+
+    def compared(self, number: int) -> dict[str, Iterable[Centred]]:
+        """What units are compared with in a batch of the reading half, by kind: units, then every random basis.
+
+        Each is made when it is asked for, unless all of them are kept.
+        """
+        if number in self._read:
+            return dict(self._read[number])
+        observed = self.member.observe(self.batches[number], self.kinds)
+        if not self._keeps:
+            return {kind: self._turned(kind, observed) for kind in list(observed)}
+        self._read[number] = {kind: list(self._turned(kind, observed)) for kind in list(observed)}
+        return dict(self._read[number])
+
+    def _turned(self, kind: str, observed: dict[str, Tensor]) -> Iterable[Centred]:
+        plain = Centred.of(observed.pop(kind))  # before the next is made
+        yield plain
+        layers = range(len(self.columns(kind)))
+        scale = torch.cat([inverse(self._deviations(kind, layer)) for layer in layers])
+        for draw in range(self.draws):
+            yield plain.turned([self.basis(kind, layer, draw) for layer in layers], scale, self.columns(kind))
+
+
+@lru_cache(maxsize=16)
+def _haar(size: int, draw: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A random basis where it is needed, the same tensor for all seeds."""
+    return haar(size, draw).to(device, dtype)
+
+
+def task_of(
+    subject: Member, batches: Sequence[Batch], seeds: Sequence[Counterpart], kinds: Sequence[str] = KINDS
+) -> Task:
+    """What comparing a model with these seeds takes."""
+    looked = [[batch.compared for batch in batches if batch.group % 2 == half] for half in (0, 1)]
+    kinds = [kind for kind in kinds if all(kind in seed.kinds for seed in seeds)]
+
+    def sizes(member: Member) -> dict[str, list[int]]:
+        return {kind: member.sizes(kind) for kind in kinds}
+
+    item = subject.dtype.itemsize
+    neurons = max(subject.sizes(NEURONS), default=0)
+    positions = max((batch.ids.numel() for batch in batches), default=0)
+    return Task(
+        sizes(subject),
+        tuple(sizes(seed.member) for seed in seeds),
+        choosing=sum(looked[0]),
+        reading=sum(looked[1]),
+        batch=max((batch.compared for batch in batches), default=0),
+        draws=max((seed.draws for seed in seeds), default=0),
+        item=item,
+        passing=passing(positions, subject.anatomy.width, neurons, len(subject.anatomy.plan.sites), item),
+        groups=len({batch.group for batch in batches if batch.group % 2}),
+        known=frozenset(
+            index
+            for index, seed in enumerate(seeds)
+            if all(seed.knows(kind, layer) for kind in kinds for layer in range(len(seed.columns(kind))))
+        ),
+    )

@@ -11,19 +11,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.ranks import ALONE, Ranks, anew
 from pytest_unineuron.errors import ModelError, NotApplicable
-from pytest_unineuron.statistics import ALL, Sum, swept
+from pytest_unineuron.statistics import ALL, Running, Sum, swept
+from pytest_unineuron.statistics.rows import Rows, gather
+from pytest_unineuron.statistics.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from torch import Tensor
 
+    from pytest_unineuron.activations.ranks import Keep
     from pytest_unineuron.corpora.blocks import Batch, Blocks
     from pytest_unineuron.models.plan import Plan
 
 Change = "Callable[[str, int, Tensor], Tensor]"
 """Makes other units of a layer's units: (site, layer number, [token, unit]) to [token, unit]."""
+
+State = dict[tuple[int, str, int], dict[str, Running[Any]]]
+"""What is known so far, by group, site and layer number, and there by statistic."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,37 @@ class Swept:
         return reduce(add, (group[site, name] for group in self.sums))
 
 
+@dataclass(frozen=True)
+class Part:
+    """What was gathered of some of the batches. ``+`` joins it with what was gathered of others.
+
+    ``sums`` holds the statistics by group, site and layer number, and there by name, on the CPU; ``widths`` says how
+    many units there are by site and layer number, ``tokens`` how many tokens by group.
+    """
+
+    sums: dict[tuple[int, str, int], dict[str, Any]]
+    widths: dict[tuple[str, int], int]
+    tokens: dict[int, int]
+
+    def __add__(self, other: Part) -> Part:
+        """Both together."""
+        sums = {key: dict(of_layer) for key, of_layer in self.sums.items()}
+        for key, of_layer in other.sums.items():
+            mine = sums.setdefault(key, {})
+            for name, found in of_layer.items():
+                mine[name] = mine[name] + found if name in mine else found
+        groups = self.tokens.keys() | other.tokens.keys()
+        tokens = {group: self.tokens.get(group, 0) + other.tokens.get(group, 0) for group in groups}
+        return Part(sums, self.widths | other.widths, tokens)
+
+
 class Sweeper:
     """Gathers what a pass of a model over ``blocks`` has to say, whoever makes the pass.
 
-    ``start`` announces a batch, ``receive`` takes its activations. ``change`` turns the units of a layer into
-    others before anything is gathered, as a rotation does, which can cost more than the pass itself: ``sites``
-    may leave some out.
+    ``start`` announces a batch, ``receive`` takes its activations, of which nothing is kept and, on a GPU, nothing
+    waited for. ``change`` turns the units of a layer into others before anything is gathered, as a rotation does,
+    which can cost more than the pass itself: ``sites`` may leave some out. ``statistics`` names those wanted at each
+    site; without it they are all that ``SWEPT`` has there.
     """
 
     def __init__(
@@ -74,49 +106,72 @@ class Sweeper:
         *,
         sites: frozenset[str] = ALL,
         change: Callable[[str, int, Tensor], Tensor] | None = None,
+        statistics: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._blocks = blocks
         self._device = device
-        self._sites = {site: swept(site) for site in sites}
+        self._kinds = {site: _chosen(site, statistics) for site in sites}
         self._change = change
         self._widths: dict[tuple[str, int], int] = {}
-        self._state: dict[tuple[int, str, str, int], Sum] = {}
+        self._state: State = {}
+        self._scratch = Scratch()
         self._tokens: dict[int, int] = defaultdict(int)
         self._group = 0
 
+    @property
+    def began(self) -> bool:
+        """Whether a batch was announced."""
+        return bool(self._tokens)
+
     def start(self, batch: Batch) -> None:
         """What is received from now on belongs to this batch."""
+        counts, labels = batch.counts.flatten(), batch.labels.flatten()
+        which = counts.nonzero().flatten()
         self._group = batch.group
-        self._counts = batch.counts.flatten().to(self._device)
-        self._every_label = batch.labels.flatten().to(self._device)
-        self._labels = self._every_label[self._counts]
-        self._numbers = torch.arange(batch.offset, batch.offset + batch.tokens, device=self._device)
-        self._tokens[batch.group] += batch.tokens
+        self._counts = counts.to(self._device)
+        self._every_label = labels.to(self._device)
+        self._labels = labels[which].to(self._device) if bool((labels[which] >= 0).any()) else None
+        self._which = which.to(self._device) if len(which) < len(counts) else None
+        self._numbers = torch.arange(batch.offset, batch.offset + len(which), device=self._device)
+        self._tokens[batch.group] += len(which)
 
     def receive(self, site: str, index: int, values: Tensor, tokens: Tensor | None = None) -> None:
         """The activations of one layer, [token, unit], at all tokens of the batch or at those numbered ``tokens``."""
-        if site not in self._sites:
+        if not (kinds := self._kinds.get(site)):
             return
         self._widths[site, index] = values.shape[1]
-        if tokens is None:
-            units, numbers, labels = values[self._counts], self._numbers, self._labels
-        else:  # an expert's
-            counts = self._counts[tokens]
-            units, tokens = values[counts], tokens[counts]
-            numbers = self._numbers[0] + self._counts.cumsum(0)[tokens] - 1
-            labels = self._every_label[tokens]
-        if not len(units):
+        rows = self._rows(values, tokens)
+        if not len(rows):
             return
         if self._change is not None:
-            units = self._change(site, index, units)
-        for name, kind in self._sites[site].items():
-            key = (self._group, site, name, index)
-            new = kind.of(units, numbers, labels)
-            self._state[key] = self._state[key] + new if key in self._state else new
+            units = values if rows.which is None else values[rows.which]
+            rows = Rows(self._change(site, index, units), rows.tokens, rows.labels)
+        key = (self._group, site, index)
+        if key not in self._state:
+            self._state[key] = {name: kind.running(values.shape[1], values.device) for name, kind in kinds.items()}
+        gather(rows, self._state[key].values(), self._scratch)
 
-    def finished(self) -> Swept:
-        """The statistics. Raises ModelError if an activation was not finite."""
-        return _finished(self._state, self._widths, self._tokens, self._blocks)
+    def _rows(self, values: Tensor, tokens: Tensor | None) -> Rows:
+        if tokens is None:
+            return Rows(values, self._numbers, self._labels, self._which)
+        tokens = tokens.to(self._device)  # an expert's
+        which = self._counts[tokens].nonzero().flatten()
+        tokens = tokens[which]
+        numbers = self._numbers[0] + self._counts.cumsum(0)[tokens] - 1
+        return Rows(values, numbers, self._every_label[tokens], which)
+
+    def part(self) -> Part:
+        """What was received so far."""
+        sums = {key: {name: _on_cpu(running.sum()) for name, running in of_layer.items()}
+                for key, of_layer in self._state.items()}  # fmt: skip
+        return Part(sums, dict(self._widths), dict(self._tokens))
+
+    def finished(self, part: Part | None = None) -> Swept:
+        """The statistics of all that was received, or of a ``part`` that others had a share in.
+
+        Raises ModelError if an activation was not finite.
+        """
+        return _finished(part or self.part(), self._kinds, self._blocks)
 
 
 def sweep(
@@ -127,48 +182,52 @@ def sweep(
     batch: int,
     sites: frozenset[str] = ALL,
     change: Callable[[str, int, Tensor], Tensor] | None = None,
+    statistics: Mapping[str, Collection[str]] | None = None,
     progress: Callable[[Sequence[Batch]], Iterable[Batch]] | None = None,
+    ranks: Ranks = ALONE,
+    keep: Keep = anew,
 ) -> Swept:
     """One pass of ``model`` over ``blocks``, about ``batch`` positions at a time.
 
-    ``sites`` and ``change`` are those of the Sweeper. ``progress`` may wrap the batches in a bar. Raises
-    ModelError if an activation is not finite.
+    ``sites``, ``change`` and ``statistics`` are those of the Sweeper. ``progress`` may wrap the batches in a bar.
+    ``ranks`` share the batches, and ``keep`` the part of each of them.
+    Raises ModelError if an activation is not finite.
     """
-    batches = blocks.batches(batch)
-    sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
-    with caught(model, plan, sweeper.receive) as capture:
-        for part in progress(batches) if progress else batches:
-            sweeper.start(part)
-            capture.forward(part.ids, part.attended)
-    return sweeper.finished()
+    batches = ranks.share(blocks.batches(batch))
+    sweeper = Sweeper(blocks, model.device, sites=sites, change=change, statistics=statistics)
+
+    def gathered() -> Part:
+        with caught(model, plan, sweeper.receive) as capture:
+            for each in progress(batches) if progress else batches:
+                sweeper.start(each)
+                capture.forward(each.ids, each.attended)
+        return sweeper.part()
+
+    return sweeper.finished(reduce(add, ranks.gathered(keep("sweep", gathered))))
 
 
-def _finished(
-    state: dict[tuple[int, str, str, int], Sum], widths: dict[tuple[str, int], int], tokens: dict[int, int],
-    blocks: Blocks,
-) -> Swept:  # fmt: skip
-    groups = sorted(tokens)
+def _chosen(site: str, statistics: Mapping[str, Collection[str]] | None) -> dict[str, type[Sum]]:
+    found = swept(site)
+    return found if statistics is None else {name: found[name] for name in statistics.get(site, ())}
+
+
+def _finished(part: Part, kinds: dict[str, dict[str, type[Sum]]], blocks: Blocks) -> Swept:
+    groups = sorted(part.tokens)
     documents = {group: len({b.document for b in blocks.blocks if b.document % blocks.groups == group})
                  for group in groups}  # fmt: skip
     sums = []
     for group in groups:
         joined: dict[tuple[str, str], list[Any]] = {}
-        for (site, index), width in sorted(widths.items()):
-            for name, kind in swept(site).items():
-                key = (group, site, name, index)
-                joined.setdefault((site, name), []).append(state[key] if key in state else _of_no_token(kind, width))
-        sums.append({key: type(parts[0]).beside([_on_cpu(part) for part in parts]) for key, parts in joined.items()})
+        for (site, index), width in sorted(part.widths.items()):
+            for name, kind in kinds[site].items():
+                known = part.sums.get((group, site, index), {})
+                joined.setdefault((site, name), []).append(known.get(name) or kind.running(width, "cpu").sum())
+        sums.append({key: type(parts[0]).beside(parts) for key, parts in joined.items()})
     for group_sums in sums:
         for (site, name), statistic in group_sums.items():
             if name == "moments" and not bool(torch.isfinite(statistic.mean).all()):
                 raise ModelError(f"activations at the {site} site are not finite; try --unineuron-dtype float32")
-    return Swept(tuple(sums), tuple(tokens[g] for g in groups), tuple(documents[g] for g in groups))
-
-
-def _of_no_token(kind: type[Sum], width: int) -> Sum:
-    """What is known of an expert's neurons in a group of documents that no token of was routed to it."""
-    none = torch.zeros(0, dtype=torch.int64)
-    return kind.of(torch.zeros(0, width), none, none)
+    return Swept(tuple(sums), tuple(part.tokens[g] for g in groups), tuple(documents[g] for g in groups))
 
 
 def _on_cpu(statistic: Any) -> Any:

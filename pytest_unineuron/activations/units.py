@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.kinds import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.matrix import replay
 from pytest_unineuron.statistics import POST, RESIDUAL
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.anatomy import Anatomy
     from pytest_unineuron.models.attention import Attention
 
-NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
-"""MLP neurons, after the activation function unless a Member says otherwise; the middle residual stream; what the
-heads' output projection reads; and one number per head, the norm of what it writes beyond what is usual at that
-position."""
-KINDS = (NEURONS, DIMENSIONS, VALUES, HEADS)
+__all__ = ["DIMENSIONS", "HEADS", "KINDS", "NEURONS", "VALUES", "Member", "Seen"]
 
 
 @dataclass(eq=False)
@@ -43,6 +40,11 @@ class Member:
     site: str = POST
     _writes: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of what is observed: float64 of a float64 model, float32 of all others."""
+        return torch.float64 if self.model.dtype == torch.float64 else torch.float32
+
     def sizes(self, kind: str) -> list[int]:
         """How many units there are of a kind, by layer."""
         if kind == NEURONS:
@@ -50,6 +52,11 @@ class Member:
         if kind == DIMENSIONS:
             return [self.anatomy.middle] if self.anatomy.middle else []
         return [a.heads * (a.dimension if kind == VALUES else 1) for a in self.anatomy.attentions]
+
+    @property
+    def units(self) -> int:
+        """How many units there are of all kinds."""
+        return sum(sum(self.sizes(kind)) for kind in KINDS)
 
     def layers(self, kind: str) -> list[int]:
         """The layer of every unit of a kind."""
@@ -60,7 +67,7 @@ class Member:
         return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
 
     def observe(self, batch: Batch, kinds: Sequence[str] = KINDS, sweeper: Sweeper | None = None) -> dict[str, Tensor]:
-        """The units of these kinds at the tokens looked at, [token, unit], float32, layers side by side.
+        """The units of these kinds at the tokens looked at, [token, unit], layers side by side.
 
         A ``sweeper`` gathers its statistics from the same pass. Raises ModelError if a value is not finite.
         """
@@ -74,7 +81,7 @@ class Member:
             kind = of_site.get(site, "")
             if kind in kinds:
                 units = seen.chosen(values)
-                seen.take(kind, index, self.change(site, index, units.float()) if self.change else units)
+                seen.take(kind, index, self.change(site, index, units.to(self.dtype)) if self.change else units)
 
         handles = [
             self._module(a.out).register_forward_pre_hook(self._heads_hook(index, a, seen, batch.attended))
@@ -102,13 +109,13 @@ class Member:
         covariances as from variances. A batch of one row says nothing about heads.
         """
         if attention.out not in self._writes:
-            weight = replay(self._module(attention.out), attention.heads * attention.dimension).weight.float()
+            weight = replay(self._module(attention.out), attention.heads * attention.dimension).weight.to(self.dtype)
             blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
             self._writes[attention.out] = torch.einsum("whi,whj->hij", blocks, blocks)  # [head, value, value]
-        there = attended.to(self.model.device).float()[..., None]  # [row, position, 1]
+        there = attended.to(self.model.device, self.dtype)[..., None]  # [row, position, 1]
 
         def hook(module: Any, args: tuple[Any, ...]) -> None:
-            z = args[0].reshape(-1, attention.heads * attention.dimension).float()  # [row·position, value]
+            z = args[0].reshape(-1, attention.heads * attention.dimension).to(self.dtype)  # [row·position, value]
             by_head = z.reshape(-1, attention.heads, attention.dimension)
             squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
             norms = squares.clamp_min(0).sqrt().view(*attended.shape, attention.heads)  # [row, position, head]
@@ -120,7 +127,7 @@ class Member:
 
 
 class Seen:
-    """What has been seen of a batch: ``units`` by kind, [token, unit], float32, filled layer by layer."""
+    """What has been seen of a batch: ``units`` by kind, [token, unit], filled layer by layer."""
 
     def __init__(self, member: Member, batch: Batch, kinds: Sequence[str]) -> None:
         wanted, device = batch.looked_at.flatten(), member.model.device
@@ -128,7 +135,11 @@ class Seen:
         sizes = {kind: member.sizes(kind) for kind in kinds}
         self._ends = {kind: list(accumulate(of)) for kind, of in sizes.items()}
         # In one piece from the start: to join layers afterwards costs as much as to gather them.
-        self.units = {kind: torch.empty(int(wanted.sum()), sum(of), device=device) for kind, of in sizes.items() if of}
+        self.units = {
+            kind: torch.empty(int(wanted.sum()), sum(of), device=device, dtype=member.dtype)
+            for kind, of in sizes.items()
+            if of
+        }
 
     def chosen(self, values: Tensor) -> Tensor:
         """The tokens looked at, [token, unit], of [row, position, unit] or [row · position, unit]."""

@@ -46,9 +46,10 @@ class Rotation:
             self._scale[site] = scale.float().split(sizes[site])
 
     def __call__(self, site: str, layer: int, units: Tensor) -> Tensor:
-        """The rotated units of one layer at one site, [token, unit]."""
-        mean, scale = self._mean[site][layer].to(units.device), self._scale[site][layer].to(units.device)
-        return ((units.float() - mean) * scale) @ self._rotation(site, layer, units).T
+        """The rotated units of one layer at one site, [token, unit], float32 unless they are float64."""
+        units = units if units.dtype == torch.float64 else units.float()
+        mean, scale = (of[site][layer].to(units) for of in (self._mean, self._scale))
+        return ((units - mean) * scale) @ self._rotation(site, layer, units).to(units.dtype).T
 
     def _rotation(self, site: str, layer: int, units: Tensor) -> Tensor:
         key = (site == RESIDUAL, layer)

@@ -12,7 +12,10 @@ import torch
 import transformers
 
 from pytest_unineuron import controls
+from pytest_unineuron.activations import budget
+from pytest_unineuron.activations.cache import Cache
 from pytest_unineuron.activations.counterpart import Counterpart
+from pytest_unineuron.activations.ranks import ALONE, Ranks
 from pytest_unineuron.activations.sweep import Sweeper, Swept, sweep
 from pytest_unineuron.activations.units import Member
 from pytest_unineuron.activations.universality import match
@@ -21,11 +24,13 @@ from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.kept import Kept, Keys
 from pytest_unineuron.lab.models import Models
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS, Universality
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
+from pytest_unineuron.models.digests import Digests
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
 from pytest_unineuron.models.view import View
@@ -37,9 +42,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_unineuron.activations.ranks import Keep
     from pytest_unineuron.controls.rotation import Rotation
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.corpora.corpus import Corpus
+    from pytest_unineuron.models.load import Loaded
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.options import Settings
 
@@ -48,10 +55,11 @@ class Lab:
     """The only instrument the fixtures talk to.
 
     ``models`` and ``corpora`` map labels to what they stand for. Results are kept, so that a trial pays for
-    what no trial before it has asked for. ``events`` lists, in order, what the report needs to know: every
-    model that was loaded, every corpus that was read, and every sweep pass that was made. ``comparing`` are the
-    (model, corpus) on which trials are going to compare seeds, so that one pass can serve both. ``folder`` is
-    where to remember, by configuration, where the neurons are.
+    what no trial before it has asked for; with a ``folder``, for what was never asked for on this machine. There
+    is also remembered where the neurons of a configuration are. ``events`` lists, in order, what the report needs
+    to know: every model that was loaded, every corpus that was read, every sweep pass that was made, and what was
+    taken over instead. ``comparing`` are the (model, corpus) on which trials are going to compare seeds, so that
+    one pass can serve both. ``ranks`` share the batches of every pass.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Lab:
         comparing: Set[tuple[str, str]] = frozenset(),
         progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
         folder: Path | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
@@ -71,7 +80,12 @@ class Lab:
         self._sources = dict(models)
         self._corpora = corpora
         self._progress = progress
-        self._models = Models(settings, self._sources, self.events.append, folder)
+        digests = Digests(folder)
+        self._models = Models(settings, self._sources, self.events.append, folder, digests)
+        self._keys = Keys(settings, self._sources, digests)
+        self._kept = Kept(None if folder is None else Cache(folder, settings.cache_size * 2**30, self._tell),
+                          self.events.append, ranks)  # fmt: skip
+        self._ranks = ranks
         self._matched: dict[tuple[Arm, str], Universality] = {}
         self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()
         self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
@@ -100,9 +114,8 @@ class Lab:
     def _blocks(self, model: str, corpus: str) -> Blocks:
         """A corpus as a model reads it. A probe is read whole, whatever the token budget."""
         loaded = self.loaded(Arm(model))
-        context = min(self.settings.context or 512, loaded.context)
         budget = 10**9 if corpus == number_words.NAME else self.settings.tokens
-        blocks = cut(self.corpus(corpus), loaded.tokenizer, context=context, budget=budget)
+        blocks = cut(self.corpus(corpus), loaded.tokenizer, context=self._context(loaded), budget=budget)
         facts = {"spec": self._corpora.get(corpus, corpus), **blocks.corpus.facts()}
         self.events.append({"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens})
         return blocks
@@ -127,8 +140,19 @@ class Lab:
             raise NotApplicable("experts of two seeds see different tokens; their neurons are not compared")
         key = (arm.read, corpus)
         if key not in self._matched:
-            self._matched[key] = self._match(*key)
+            self._matched[key] = self._compared(*key)
         return self._matched[key]
+
+    def _compared(self, arm: Arm, corpus: str, sweeper: Sweeper | None = None) -> Universality:
+        """An arm compared with its seeds, unless that was done before. A ``sweeper`` gathers from the same pass."""
+        found = self._kept.once("universality", arm, corpus, lambda: self._comparison_key(arm, corpus),
+                                lambda keep: self._match(arm, corpus, keep, sweeper))  # fmt: skip
+        seeds = self.seeds(arm.model)
+        for name in seeds:
+            self.anatomy(name)  # the report says what they are, also of those that were not run
+        threshold = UNIVERSAL if self.loaded(Arm(arm.model)).parameters >= TOY else UNIVERSAL_IN_TOYS
+        return Universality(found["matches"], seeds, tokens=found["tokens"], documents=found["documents"],
+                            threshold=threshold)  # fmt: skip
 
     def relabelled(self, arm: Arm) -> NDArray[np.int64]:
         """Whose label each neuron of an arm gets, [neuron]: its own, unless that is what the arm's control changes."""
@@ -149,18 +173,22 @@ class Lab:
                 self._sources[labels[spec]] = parse(spec)
         return tuple(labels[spec] for spec in named)
 
-    def _match(self, arm: Arm, corpus: str, sweeper: Sweeper | None = None) -> Universality:
+    def _match(self, arm: Arm, corpus: str, keep: Keep, sweeper: Sweeper | None) -> dict[str, Any]:
         seeds = self.seeds(arm.model)
         others = self._counterparts(arm, corpus, seeds)
         subject = self._member(arm, self._change(arm, corpus))
         blocks = self._text(arm, corpus, controls.TEXT, controls.PAIRING)
-        batches = blocks.batches(self._batch, compare=self.settings.correlation_tokens)
+        memory = self.settings.memory * 2.0**30
+        batch = self.settings.batch or budget.at_once(self._batch, max(o.member.units for o in others),
+                                                      others[0].member.dtype.itemsize, memory)  # fmt: skip
+        batches = blocks.batches(batch, compare=self.settings.correlation_tokens)
         self._note_pass(arm, corpus)
-        found = match(subject, batches, others, memory=self.settings.memory * 2.0**29, sweeper=sweeper,
-                      progress=self._bar(arm, f"{corpus} with {len(seeds)} seeds"))  # fmt: skip
-        tokens = sum(batch.compared for batch in batches)
-        threshold = UNIVERSAL if self.loaded(Arm(arm.model)).parameters >= TOY else UNIVERSAL_IN_TOYS
-        return Universality(found, seeds, tokens=tokens, documents=blocks.documents, threshold=threshold)
+        held = sum(other.held for of_text in self._others.values() for other in of_text)
+        what = f"{corpus} with {len(seeds)} seeds"
+        title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {what}"
+        found = match(subject, batches, others, memory=memory - held, sweeper=sweeper, progress=self._bar(arm, what),
+                      announce=getattr(self, "_announce", None), title=title, ranks=self._ranks, keep=keep)  # fmt: skip
+        return {"matches": found, "tokens": sum(batch.compared for batch in batches), "documents": blocks.documents}
 
     def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
         """The seeds of a model on a text, shared by all arms that read it. Those of the last two texts are kept."""
@@ -169,9 +197,12 @@ class Lab:
         if key not in self._others:
             blocks = self._text(text, corpus, controls.TEXT)
             self._check_comparable(arm.model, seeds, max(len(block.ids) for block in blocks.blocks))
-            batches = blocks.batches(self._batch, compare=self.settings.correlation_tokens)
-            room = self.settings.memory * 2.0**29 / (2 * len(seeds))
+            memory = self.settings.memory * 2.0**30
             members = [self._member(Arm(name)) for name in seeds]
+            batch = self.settings.batch or budget.at_once(self._batch, max(m.units for m in members),
+                                                          members[0].dtype.itemsize, memory)  # fmt: skip
+            batches = blocks.batches(batch, compare=self.settings.correlation_tokens)
+            room = budget.room_of(memory, len(seeds))
             for name in seeds:
                 self._note_pass(replace(text, model=name), corpus)
             self._others[key] = [Counterpart(member, batches, room=room) for member in members]
@@ -218,7 +249,8 @@ class Lab:
             sites = frozenset({POST}) if site == POST else ALL - {POST}
         key = (arm, corpus, sites)
         if key not in self._swept:
-            self._swept[key] = self._sweep(arm, corpus, sites)
+            self._swept[key] = self._kept.once("sweep", arm, corpus, lambda: self._sweep_key(arm, corpus, sites),
+                                               lambda keep: self._sweep(arm, corpus, sites, keep))  # fmt: skip
             if not arm.control and PRE in sites:
                 self._note_routing(arm.model, corpus)
         return self._swept[key]
@@ -233,19 +265,20 @@ class Lab:
             self.events.append({"kind": "routed", "model": model, "corpus": corpus,
                                 "share": {name: round(float(value), 4) for name, value in of.items()}})  # fmt: skip
 
-    def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Swept:
+    def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str], keep: Keep) -> Swept:
         anatomy, blocks = self.anatomy(arm.model), self._text(arm, corpus, controls.TEXT)
         change, model = self._change(arm, corpus, sites), self.loaded(arm).model
         if sites != {UP} and self._compared_too(arm, corpus):
             sweeper = Sweeper(blocks, model.device, sites=sites, change=change)
             try:
-                self._matched[arm, corpus] = self._match(arm, corpus, sweeper)
-                return sweeper.finished()
+                self._matched[arm, corpus] = self._compared(arm, corpus, sweeper)
+                if sweeper.began:  # else the comparison was made before
+                    return sweeper.finished()
             except Exception:  # what fails here must not fail trials that compare nothing; one that does will say so
                 self.comparing.discard((arm.model, corpus))
         self._note_pass(arm, corpus)
         return sweep(model, anatomy.plan, blocks, batch=self._batch, sites=sites, change=change,
-                     progress=self._bar(arm, corpus))  # fmt: skip
+                     progress=self._bar(arm, corpus), ranks=self._ranks, keep=keep)  # fmt: skip
 
     def _compared_too(self, arm: Arm, corpus: str) -> bool:
         """Whether a trial is going to compare this arm with seeds on the text that it is swept on."""
@@ -266,6 +299,28 @@ class Lab:
     @property
     def _batch(self) -> int:
         return self.settings.batch or (1024 if self._models.device == "cpu" else 32_768)
+
+    def _sweep_key(self, arm: Arm, corpus: str, sites: frozenset[str]) -> dict[str, Any]:
+        """What a sweep of an arm depends on."""
+        return {**self._key(arm, corpus), "sites": sorted(sites)}
+
+    def _comparison_key(self, arm: Arm, corpus: str) -> dict[str, Any]:
+        """What a comparison of an arm with the seeds of its model depends on."""
+        seeds = [self._keys.model(name, self.loaded(Arm(name))) for name in self.seeds(arm.model)]
+        of_settings = {name: getattr(self.settings, name) for name in ("correlation_tokens", "correlation_site")}
+        # The norms of heads are taken against the rows that are read together.
+        return {**self._key(arm, corpus), "seeds": seeds, "batch": self._batch, **of_settings}
+
+    def _key(self, arm: Arm, corpus: str) -> dict[str, Any]:
+        loaded = self.loaded(Arm(arm.model))
+        return self._keys.of(arm, loaded, self.blocks(arm.model, corpus), self._context(loaded))
+
+    def _context(self, loaded: Loaded) -> int:
+        return min(self.settings.context or 512, loaded.context)
+
+    def _tell(self, text: str) -> None:
+        """Something about the cache that whoever reads the report should know."""
+        self.events.append({"kind": "told", "text": text})
 
     def _note_pass(self, arm: Arm, corpus: str) -> None:
         self.events.append({"kind": "pass", "model": arm.model, "corpus": corpus,

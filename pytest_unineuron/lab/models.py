@@ -13,6 +13,8 @@ import torch
 from pytest_unineuron import controls
 from pytest_unineuron.errors import ModelError, NeuronsNotFound, OptionError
 from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.device import chosen
+from pytest_unineuron.machine import free_memory
 from pytest_unineuron.models import check
 from pytest_unineuron.models.anatomy import Anatomy, probe_ids
 from pytest_unineuron.models.load import Loaded, load
@@ -22,29 +24,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pytest_unineuron.models.digests import Digests
     from pytest_unineuron.models.source import Source
     from pytest_unineuron.options import Settings
 
 KEPT = 0.4
 """Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
+UNTOLD = 4 * 2**30
+"""Bytes that are taken to be free where the system does not say."""
 
 
 class Models:
     """Models by arm, and where things are in them by model.
 
     ``sources`` maps labels to what they stand for and may grow. ``note`` hears the facts of every model that was
-    loaded and checked. ``folder`` is where to remember, by configuration, where the neurons are.
+    loaded and checked. ``folder`` is where to remember, by configuration, where the neurons are;
+    ``digests`` may know those of weight files.
     """
 
     def __init__(
         self, settings: Settings, sources: Mapping[str, Source], note: Callable[[dict[str, Any]], None],
-        folder: Path | None = None,
+        folder: Path | None = None, digests: Digests | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
         self._sources = sources
         self._note = note
         self._models: OrderedDict[Arm, Loaded] = OrderedDict()
         self._plans = Plans(folder)
+        self._digests = digests
         self._verified: dict[str, check.Verified] = {}
         self._broken: dict[str, ModelError] = {}
         self.anatomy = cache(self._anatomy)
@@ -54,7 +61,7 @@ class Models:
         """Where models run. Raises OptionError for a device that is not there."""
         asked = self.settings.device
         if asked == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
+            return chosen(torch.cuda.device_count() if torch.cuda.is_available() else 0)
         try:
             torch.zeros(1, device=asked)
         except (RuntimeError, AssertionError) as error:
@@ -83,12 +90,12 @@ class Models:
                 source = self._sources[arm.model]
                 # Untrained models of different names are different draws.
                 seed = zlib.crc32(source.spec.encode())
-                made = load(source, dtype=self.settings.dtype, device=self.device, seed=seed)
+                made = load(source, dtype=self.settings.dtype, device=self.device, seed=seed, digests=self._digests)
             except ModelError as error:
                 self._broken[arm.model] = error
                 raise
         self._models[arm] = made
-        while len(self._models) > 2 and self._bytes() > KEPT * _free_memory():
+        while len(self._models) > 2 and self._bytes() > KEPT * (free_memory() or UNTOLD):
             self._models.popitem(last=False)
         return made
 
@@ -136,13 +143,3 @@ class Models:
         """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
         self.anatomy(model)
         return self._verified[model].facts()
-
-
-def _free_memory() -> int:
-    """Free memory in bytes, as well as the platform tells."""
-    import os
-
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 4 * 2**30

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.identity import file_digest
+from pytest_unineuron.models.digests import Digests
 from pytest_unineuron.models.quantised import quantisation
 from pytest_unineuron.models.refusal import first_line
 from pytest_unineuron.models.source import ADAPTER, INDEX, WEIGHTS, adapted
@@ -114,9 +114,10 @@ def _adapter(source: Source, folder: Path) -> Path:
     return path
 
 
-def digest_of(files: Sequence[Path]) -> str:
-    """SHA-256 over weight files, in the order of their names."""
+def digest_of(files: Sequence[Path], digests: Digests | None = None) -> str:
+    """SHA-256 over weight files, in the order of their names; ``digests`` may know some already."""
+    digests = digests or Digests()
     total = hashlib.sha256()
     for path in sorted(files):
-        total.update(file_digest(path))
+        total.update(digests.of(path))
     return total.hexdigest()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from pytest_unineuron.models.digests import Digests
     from pytest_unineuron.models.source import Source
 
 CHUNK = 2**24
@@ -58,8 +59,12 @@ class Loaded:
         return longest_input(self.model, self.tokenizer)
 
 
-def load(source: Source, *, dtype: str = "float32", device: str = "cpu", seed: int = 0) -> Loaded:
+def load(
+    source: Source, *, dtype: str = "float32", device: str = "cpu", seed: int = 0, digests: Digests | None = None
+) -> Loaded:
     """The model a source names, in evaluation mode. ``seed`` initialises it if it is to be untrained.
+
+    ``digests`` of files may be known from an earlier run.
 
     Weights are read tensor by tensor in the precision that is asked for, so that memory holds them once. Raises
     ModelError, in one sentence, for a model that is not there, has no safetensors, or has weights that are
@@ -76,7 +81,7 @@ def load(source: Source, *, dtype: str = "float32", device: str = "cpu", seed: i
         files = weight_files(source, folder, config)
         dequantised(source, config)
         model = weights(source, folder, config, kinds, dtype=getattr(torch, dtype), device=device)
-        digest = digest_of(files)
+        digest = digest_of(files, digests)
     _check_finite(source, model, dtype)
     if not getattr(model, "is_quantized", False):
         model = cast(model, getattr(torch, dtype)).to(device)

@@ -17,7 +17,7 @@ from pytest_unineuron.trials.trial import Trial
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SOURCE = "pytest-unineuron source"
 """The name under which versions hold a digest of this package's source, which a version number does not pin."""
 
@@ -128,7 +128,8 @@ class Evidence:
 
     ``asked`` has the paths, models and corpora that the run was given, so that a later reader can tell what was
     left out on purpose; ``created`` is the time of its end, in UTC. ``violations`` says what moved since the run
-    was locked; with any of them, no criterion passes.
+    was locked; with any of them, no criterion passes. ``kept`` are the results that were taken from the cache of
+    an earlier run instead of being measured; ``told`` is what else there is to say of that cache.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -144,6 +145,8 @@ class Evidence:
     asked: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     violations: tuple[str, ...] = ()
+    kept: tuple[Mapping[str, Any], ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> list[str]:

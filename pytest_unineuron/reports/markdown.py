@@ -37,6 +37,12 @@ def _model(name: str, facts: Mapping[str, Any]) -> str:
     return "| " + " | ".join(map(escape, cells)) + " |"
 
 
+def _kept(result: Mapping[str, Any]) -> str:
+    """What was taken over, in a few words."""
+    arm = result["model"] + (f"~{result['control']}.{result['draw']}" if result["control"] else "")
+    return escape(f"{result['what']} of {arm} on {result['corpus']}")
+
+
 def render(evidence: Evidence) -> str:
     """The whole report."""
     out = [*checklist(evidence), *trials(evidence), *reproduce(evidence, failing(evidence)), *made_from(evidence)]
@@ -99,6 +105,10 @@ def made_from(evidence: Evidence) -> list[str]:
                 for name, facts in evidence.findings.items()]  # fmt: skip
     if resumed := sum(arm.resumed for arm in evidence.arms):
         out += ["", f"{resumed} results were measured by an attempt that was cut short."]
+    if evidence.kept:
+        results = "; ".join(map(_kept, evidence.kept))
+        out += ["", f"{len(evidence.kept)} results were taken from the cache, not measured: {results}."]
+    out += [line for what in evidence.told for line in ("", escape(what))]
     if evidence.violations:
         out += ["", "## Lock violated", "", *(f"- {escape(what)}" for what in evidence.violations)]
     if evidence.incomplete:

@@ -87,6 +87,8 @@ def evidence_of(data: dict[str, Any], where: str) -> Evidence:
         models=content["models"],
         corpora=content["corpora"],
         forward_passes=content["forward_passes"],
+        kept=tuple(content["cache"]["taken_over"]),
+        told=tuple(content["cache"]["told"]),
         versions=content["versions"],
         incomplete=tuple(content["incomplete"]),
         violations=tuple(content["lock_violations"]),

@@ -53,6 +53,7 @@ def report(evidence: Evidence) -> dict[str, Any]:
         "models": dict(evidence.models),
         "corpora": dict(evidence.corpora),
         "forward_passes": evidence.forward_passes,
+        "cache": {"taken_over": [dict(result) for result in evidence.kept], "told": list(evidence.told)},
         "incomplete": list(evidence.incomplete),
         "lock_violations": list(evidence.violations),
         "original_findings": evidence.findings,

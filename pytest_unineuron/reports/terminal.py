@@ -142,6 +142,8 @@ def notes(evidence: Evidence) -> Iterator[Line]:
         yield f"{outcome}: {trials} on {model}: {reason}", COLOURS[outcome]
     if resumed := sum(arm.resumed for arm in evidence.arms):
         yield f"RESUMED: {resumed} results were measured by an attempt that was cut short", "cyan"
+    for what in evidence.told:
+        yield f"CACHE: {what}", "yellow"
     for what in evidence.incomplete:
         yield f"INCOMPLETE: {what}", "red"
     for what in evidence.violations:
@@ -179,7 +181,9 @@ def assessment(evidence: Evidence) -> str:
         if by_verdict[v]
     ]
     counts = ", ".join(f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o))
-    return f"Overall: {'; '.join(parts)}. Trials: {counts or 'none'}. Forward passes: {evidence.forward_passes}."
+    kept = f" ({len(evidence.kept)} results are from the cache)" if evidence.kept else ""
+    passes = f"Forward passes: {evidence.forward_passes}{kept}."
+    return f"Overall: {'; '.join(parts)}. Trials: {counts or 'none'}. {passes}"
 
 
 STATES = {

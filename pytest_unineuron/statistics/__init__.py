@@ -1,17 +1,23 @@
 """Statistics: one of them, one file. What a sweep gathers is a sum: ``of`` a batch makes one, ``+`` joins two.
 
-To add a statistic to the sweep, write its file and add a row here, with the sites it is gathered at.
+While a sweep runs, every sum is kept as a Running one, which takes batch after batch in place. To add a statistic to
+the sweep, write its file and add a row here, with the sites it is gathered at.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.scratch import Scratch
+
+T = TypeVar("T", covariant=True)
 
 PRE, POST, RESIDUAL, UP = "pre", "post", "residual", "up"
 """Sites: what the activation function reads (of a gated neuron, the gate), what the output projection reads, the
@@ -43,6 +49,30 @@ class Sum(Protocol):
     @classmethod
     def beside(cls, parts: Sequence[Self]) -> Self:
         """The units of all parts, one after the other; experts' are over tokens of their own."""
+        ...
+
+    @classmethod
+    def running(cls, units: int, device: Any) -> Running[Self]:
+        """Nothing yet of so many units, to which batches can be added in place."""
+        ...
+
+
+class Running(Protocol[T]):
+    """A sum under way. Batches taken one after the other make what ``of`` their tokens together makes, or ``+``.
+
+    Nothing here reads a number off the device, so that a GPU is never waited for.
+    """
+
+    def take(self, tile: Tensor, scratch: Scratch) -> None:
+        """The next rows of a batch, [token, unit], as ``Rows.tiles`` cuts them."""
+        ...
+
+    def look_back(self, rows: Rows) -> None:
+        """The whole batch, once all of its tiles were taken; only now its tokens have numbers and labels."""
+        ...
+
+    def sum(self) -> T:
+        """What was taken so far."""
         ...
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
+
+from pytest_unineuron.statistics.rows import gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.scratch import Scratch
+
+B = TypeVar("B", bound="ByLabel")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +34,12 @@ class ByLabel:
     @classmethod
     def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
         """The sums of one batch: ``values`` [token, unit], ``labels`` [token]."""
-        del tokens
-        chosen = labels >= 0
-        kept = labels[chosen]
-        size = int(kept.max()) + 1 if len(kept) else 0
-        total = torch.zeros((size, values.shape[1]), dtype=torch.float64, device=values.device)
-        if size:
-            total.index_add_(0, kept, values[chosen].double())
-        return cls(torch.bincount(kept, minlength=size), total)
+        return gathered(cls.running(values.shape[1], values.device), values, tokens, labels)
+
+    @classmethod
+    def running(cls, units: int, device: Any) -> RunningByLabel[Self]:
+        """The sums of nothing yet."""
+        return RunningByLabel(cls, units, device)
 
     def __add__(self, other: Self) -> Self:
         """The sums of both batches together."""
@@ -64,6 +69,34 @@ class ByLabel:
         """Mean over the tokens of each label, [label, unit]; nan for a label that never came."""
         count = self.count.double()
         return self.total / (count if count.dim() == 2 else count[:, None])
+
+
+class RunningByLabel(Generic[B]):
+    """Sums by label under way: the few tokens with a label are picked out of a batch once it is complete."""
+
+    def __init__(self, kind: type[B], units: int, device: Any) -> None:
+        none = torch.zeros(0, dtype=torch.int64, device=device)
+        self._sum = kind(none, torch.zeros(0, units, dtype=torch.float64, device=device))
+
+    def take(self, tile: Tensor, scratch: Scratch) -> None:
+        """Most tokens have no label."""
+
+    def look_back(self, rows: Rows) -> None:
+        """The tokens of this batch that have one. Only a text with labels makes a GPU wait here."""
+        if rows.labels is None:
+            return
+        labelled = (rows.labels >= 0).nonzero().flatten()
+        if not len(labelled):
+            return
+        labels = rows.labels[labelled]
+        count = torch.bincount(labels)
+        total = torch.zeros(len(count), rows.values.shape[1], dtype=torch.float64, device=labels.device)
+        total.index_add_(0, labels, rows.values[rows.at(labelled)].double())
+        self._sum += type(self._sum)(count, total)
+
+    def sum(self) -> B:
+        """The sums so far."""
+        return self._sum
 
 
 def _sum(a: Tensor, b: Tensor) -> Tensor:

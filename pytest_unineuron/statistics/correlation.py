@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -24,12 +24,17 @@ TILE = 256
 """Units that are taken at a time where a product is symmetric."""
 
 
+def widened(units: Tensor) -> Tensor:
+    """In the precision that products are taken in: float64 stays, everything else is float32."""
+    return units if units.dtype == torch.float64 else units.float()
+
+
 @dataclass(frozen=True, eq=False)
 class Shifted:
     """The units of one model in one batch, about a shift near their mean, so that float32 sums are exact enough.
 
-    ``values`` is [token, unit], float32; ``shift`` is [unit]. What it costs to sum them is paid once, however
-    many models they are compared with.
+    ``values`` is [token, unit], float32 or float64; ``shift`` is [unit]. What it costs to sum them is paid once,
+    however many models they are compared with.
     """
 
     values: Tensor
@@ -37,17 +42,22 @@ class Shifted:
 
     @classmethod
     def of(cls, units: Tensor, shift: Tensor | None = None) -> Self:
-        """Takes over ``units`` [token, unit], whose values it changes if they are float32. Half precision is widened.
+        """Takes over ``units`` [token, unit], whose values it changes unless they are of half precision, and widened.
 
         Batches that are to be summed share a shift; that of the first is its mean, made if none is given.
         """
-        values = units.float()
+        values = widened(units)
         shift = values.mean(dim=0) if shift is None else shift
         return cls(values.sub_(shift), shift)
 
     def __getitem__(self, columns: slice) -> Shifted:
-        """Some of the units."""
-        return Shifted(self.values[:, columns], self.shift[columns])
+        """Some of the units, with what is summed of them already."""
+        if columns.indices(len(self.shift)) == (0, len(self.shift), 1):
+            return self
+        found = Shifted(self.values[:, columns], self.shift[columns])
+        found.__dict__.update({name: self.__dict__[name][columns] for name in ("sums", "squares")
+                               if name in self.__dict__})  # fmt: skip
+        return found
 
     @cached_property
     def sums(self) -> Tensor:
@@ -68,17 +78,22 @@ class Shifted:
 class Covariation:
     """Co-moments of the units of two models over the same tokens, about a fixed shift.
 
-    ``take`` adds a batch, ``+`` joins two; the order and the cuts do not matter. The products are float32 sums
-    of centred values, everything else is float64.
+    ``take`` adds a batch, ``+`` joins two; the order and the cuts do not matter. The products are sums of centred
+    values in the precision of the shifts, float32 or float64; everything else is float64.
     """
 
     def __init__(self, shift_x: Tensor, shift_y: Tensor) -> None:
-        self._shift = (shift_x.float(), shift_y.float())
+        self._shift = (widened(shift_x), widened(shift_y))
         device = shift_x.device
         self.count = 0
         self._sums = [torch.zeros(len(s), dtype=torch.float64, device=device) for s in self._shift]
         self._squares = [torch.zeros(len(s), dtype=torch.float64, device=device) for s in self._shift]
-        self._cross = torch.zeros(len(shift_x), len(shift_y), device=device)  # [unit of 1, unit of 2]
+        self._cross = self._shift[0].new_zeros(len(shift_x), len(shift_y))  # [unit of 1, unit of 2]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many units of the first model and of the second."""
+        return len(self._shift[0]), len(self._shift[1])
 
     @classmethod
     def of(cls, x: Shifted, y: Shifted) -> Self:
@@ -95,37 +110,63 @@ class Covariation:
             self._squares[index] += part.squares
         self._cross.addmm_(x.values.T, y.values)
 
+    def about(self, shift_x: Tensor, shift_y: Tensor) -> Self:
+        """The same tokens, about other shifts."""
+        moved = type(self)(shift_x, shift_y)
+        moved.count = n = self.count
+        moves = [old.double() - new.double() for old, new in zip(self._shift, moved._shift, strict=True)]
+        for index, move in enumerate(moves):
+            sums = self._sums[index]
+            moved._sums[index] = sums + n * move
+            moved._squares[index] = self._squares[index] + move * (2 * sums + n * move)
+        moved._cross = _moved(self._cross, self._sums, moves, n)
+        return moved
+
     def __add__(self, other: Self) -> Self:
         """The co-moments of both together; the shift of the result is that of the first."""
-        joined = type(self)(*self._shift)
+        near, joined = other.about(*self._shift), type(self)(*self._shift)
         joined.count = self.count + other.count
-        moves = [old.double() - new.double() for old, new in zip(other._shift, self._shift, strict=True)]
-        for index, move in enumerate(moves):
-            sums = other._sums[index]
-            joined._sums[index] = self._sums[index] + sums + other.count * move
-            joined._squares[index] = (
-                self._squares[index] + other._squares[index] + move * (2 * sums + other.count * move)
-            )
-        (d1, d2), (s1, s2), n = moves, other._sums, other.count
-        moved = other._cross.double() + torch.outer(d1, s2) + torch.outer(s1, d2) + n * torch.outer(d1, d2)
-        joined._cross = (self._cross.double() + moved).float()
+        joined._sums = [a + b for a, b in zip(self._sums, near._sums, strict=True)]
+        joined._squares = [a + b for a, b in zip(self._squares, near._squares, strict=True)]
+        joined._cross = self._cross + near._cross
         return joined
 
-    def covariance(self, columns: slice = slice(None)) -> Tensor:
-        """[unit of 1, unit of 2], float32, for these units of the second model."""
-        one, two = ((sums / self.count).float() for sums in (self._sums[0], self._sums[1][columns]))
-        return torch.addr(self._cross[:, columns], one, two, beta=1 / self.count, alpha=-1)
+    def as_tensors(self) -> dict[str, Tensor]:
+        """All it holds, by name, to be saved or sent."""
+        return {
+            "count": torch.tensor(self.count),
+            **{f"{name}_{model}": values[index]
+               for name, values in (("shift", self._shift), ("sums", self._sums), ("squares", self._squares))
+               for index, model in enumerate("xy")},
+            "cross": self._cross,
+        }  # fmt: skip
 
-    def correlation(self, columns: slice = slice(None)) -> Tensor:
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """What ``as_tensors`` told; takes them over."""
+        made = cls(tensors["shift_x"], tensors["shift_y"])
+        made.count = int(tensors["count"])
+        made._sums = [tensors["sums_x"], tensors["sums_y"]]
+        made._squares = [tensors["squares_x"], tensors["squares_y"]]
+        made._cross = tensors["cross"]
+        return made
+
+    def covariance(self, columns: slice = slice(None), rows: slice = slice(None)) -> Tensor:
+        """[unit of 1, unit of 2], for these units of the second model and of the first."""
+        one, two = ((sums / self.count).to(self._cross.dtype) for sums in (self._sums[0][rows], self._sums[1][columns]))
+        return torch.addr(self._cross[rows, columns], one, two, beta=1 / self.count, alpha=-1)
+
+    def correlation(self, columns: slice = slice(None), rows: slice = slice(None)) -> Tensor:
         """Pearson's ρ, [unit of 1, unit of 2]; nan where either unit never varied: undefined, not zero."""
-        return self.covariance(columns).div_(self.deviation(0)[:, None]).div_(self.deviation(1)[columns])
+        found = self.covariance(columns, rows).div_(self.deviation(0)[rows, None])
+        return found.div_(self.deviation(1)[columns])
 
-    def rotated(self, columns: slice, directions: Tensor) -> Tensor:
+    def rotated(self, columns: slice, directions: Tensor, rows: slice = slice(None)) -> Tensor:
         """ρ of the first model's units with directions of one layer of the second, [unit of 1, direction].
 
         ``columns`` are the units of that layer; ``directions`` [direction, unit] have deviation one, see Within.
         """
-        return self.covariance(columns).div_(self.deviation(0)[:, None]) @ directions.T
+        return self.covariance(columns, rows).div_(self.deviation(0)[rows, None]) @ directions.T
 
     def deviation(self, model: int) -> Tensor:
         """The population deviation of the units of the first (0) or second (1) model, [unit]; nan for a constant."""
@@ -133,13 +174,13 @@ class Covariation:
 
 
 class Within:
-    """Co-moments of the units of one layer with one another, about a fixed shift: half of a product."""
+    """Co-moments of the units of one layer with one another, about a fixed shift: half of a product. A sum."""
 
     def __init__(self, shift: Tensor) -> None:
-        self._shift = shift.float()
+        self._shift = widened(shift)
         self.count = 0
         self._sums = torch.zeros(len(shift), dtype=torch.float64, device=shift.device)
-        self._cross = torch.zeros(len(shift), len(shift), device=shift.device)  # the upper triangle, in tiles
+        self._cross = self._shift.new_zeros(len(shift), len(shift))  # the upper triangle, in tiles
 
     @classmethod
     def of(cls, x: Shifted) -> Self:
@@ -156,9 +197,37 @@ class Within:
             rows = slice(start, start + TILE)
             self._cross[rows, start:].addmm_(x.values[:, rows].T, x.values[:, start:])
 
+    def about(self, shift: Tensor) -> Self:
+        """The same tokens, about another shift."""
+        moved = type(self)(shift)
+        moved.count = self.count
+        move = self._shift.double() - moved._shift.double()
+        moved._sums = self._sums + self.count * move
+        moved._cross = _moved(self._cross, [self._sums] * 2, [move] * 2, self.count)
+        return moved
+
+    def __add__(self, other: Self) -> Self:
+        """The co-moments of both together; the shift of the result is that of the first."""
+        near, joined = other.about(self._shift), type(self)(self._shift)
+        joined.count = self.count + other.count
+        joined._sums = self._sums + near._sums
+        joined._cross = self._cross + near._cross
+        return joined
+
+    def as_tensors(self) -> dict[str, Tensor]:
+        """All it holds, by name, to be saved or sent."""
+        return {"count": torch.tensor(self.count), "shift": self._shift, "sums": self._sums, "cross": self._cross}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """What ``as_tensors`` told; takes them over."""
+        made = cls(tensors["shift"])
+        made.count, made._sums, made._cross = int(tensors["count"]), tensors["sums"], tensors["cross"]
+        return made
+
     def covariance(self) -> Tensor:
-        """[unit, unit], float32."""
-        mean = (self._sums / self.count).float()
+        """[unit, unit]."""
+        mean = (self._sums / self.count).to(self._cross.dtype)
         upper = self._cross.triu() / self.count
         return upper + upper.triu(1).T - torch.outer(mean, mean)
 
@@ -172,6 +241,17 @@ class Within:
         return torch.where(variance > 0, variance, torch.nan).sqrt()
 
 
+def _moved(cross: Tensor, sums: Sequence[Tensor], moves: Sequence[Tensor], count: int) -> Tensor:
+    """Sums of products [unit, unit] about other shifts, nearer by ``moves``; what is added is summed in float64."""
+    # Σ (x + d)(y + e) = Σ xy + d Σ y + (Σ x + n d) e, a few rows at a time: in float64 they are twice as large.
+    (d, e), (x, y) = moves, sums
+    found = torch.empty_like(cross)
+    for rows in torch.arange(len(cross), device=cross.device).split(TILE):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        found[part] = torch.outer(d[part], y) + torch.outer(x[part] + count * d[part], e) + cross[part]
+    return found
+
+
 def inverse(deviation: Tensor) -> Tensor:
     """One over each deviation; 0 where there is none."""
     return torch.where(deviation > 0, 1 / deviation, 0.0)
@@ -181,7 +261,7 @@ def _deviation(square: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
     """From the mean square and the mean about a shift: what rounding leaves of a constant is no deviation."""
     variance = square - mean**2
     least = 1e-12 * (square + shift.double() ** 2)
-    return torch.where(variance > least, variance, torch.nan).sqrt().float()
+    return torch.where(variance > least, variance, torch.nan).sqrt().to(shift.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,35 +277,61 @@ class Best:
     sign: Tensor
 
 
+class Search:
+    """The best match so far of every unit of the first model, looked for block by block.
+
+    ``absolute`` takes the strongest of either sign. What is found first stays where another is as good.
+    """
+
+    def __init__(self, units: int, *, absolute: bool = False) -> None:
+        self._units = units
+        self._absolute = absolute
+        self._found: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def look(self, block: Tensor, offset: int, rows: slice = slice(None)) -> None:
+        """At correlations [unit of ``rows``, unit of the second model from ``offset`` on]."""
+        scores = block.abs() if self._absolute else block
+        value, partner = scores.max(dim=1)
+        if value.isnan().any():  # one nan makes its row nan; to look first would cost as much again
+            value, partner = scores.nan_to_num(nan=-torch.inf).max(dim=1)
+        opposite = block.gather(1, partner[:, None])[:, 0] < 0 if self._absolute else torch.zeros_like(value).bool()
+        if self._found is None:
+            nothing = value.new_full((self._units,), -torch.inf)
+            self._found = nothing, partner.new_full((self._units,), -1), torch.ones_like(nothing)
+        new = value, partner + offset, torch.where(opposite, -1.0, 1.0).to(value.dtype)
+        better = value > self._found[0][rows]
+        for old, of_block in zip(self._found, new, strict=True):
+            old[rows] = torch.where(better, of_block, old[rows])
+
+    def best(self) -> Best:
+        """What was found. Raises ValueError if nothing was looked at."""
+        if self._found is None:
+            raise ValueError("best_of needs a block of correlations; there was none")
+        value, partner, sign = self._found
+        none = value == -torch.inf
+        nan = torch.nan
+        return Best(torch.where(none, -1, partner), torch.where(none, nan, value), torch.where(none, nan, sign))
+
+
 def best_of(blocks: Iterable[Tensor], *, absolute: bool = False) -> Best:
     """The best match of every row over the columns of all blocks; ``absolute``: the strongest of either sign.
 
     Blocks may be made one at a time, such as the layers of a model. Raises ValueError if there are none.
     """
-    offset, found = 0, None
+    offset, search = 0, Search(0, absolute=absolute)
     for block in blocks:
-        scores = block.abs() if absolute else block
-        value, partner = scores.max(dim=1)
-        if value.isnan().any():  # one nan makes its row nan; to look first would cost as much again
-            value, partner = scores.nan_to_num(nan=-torch.inf).max(dim=1)
-        sign = torch.where(block.gather(1, partner[:, None])[:, 0] < 0, -1.0, 1.0) if absolute else value.new_ones(())
-        new = (value, partner + offset, sign.expand_as(value))
-        if found is not None:
-            better = value > found[0]
-            new = tuple(torch.where(better, a, b) for a, b in zip(new, found, strict=True))  # type: ignore[assignment]
-        found, offset = new, offset + block.shape[1]
-    if found is None:
-        raise ValueError("best_of needs a block of correlations; there was none")
-    value, partner, sign = found
-    none = value == -torch.inf
-    return Best(torch.where(none, -1, partner), torch.where(none, torch.nan, value), torch.where(none, torch.nan, sign))
+        if not offset:
+            search = Search(len(block), absolute=absolute)
+        search.look(block, offset)
+        offset += block.shape[1]
+    return search.best()
 
 
 @dataclass(frozen=True, eq=False)
 class Centred:
     """The units of one model in one batch, about their mean. ``mean`` and ``squares`` are [unit], float64.
 
-    ``values`` [unit, token] is float32 and lies unit by unit, so that chosen units are read in one go.
+    ``values`` [unit, token], float32 or float64, lies unit by unit, so that chosen units are read in one go.
     """
 
     mean: Tensor
@@ -235,7 +341,8 @@ class Centred:
     @classmethod
     def of(cls, units: Tensor) -> Self:
         """From ``units`` [token, unit]."""
-        values = units.T.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        wide = torch.float64 if units.dtype == torch.float64 else torch.float32
+        values = units.T.to(wide, copy=True, memory_format=torch.contiguous_format)
         mean = values.mean(dim=1, keepdim=True)
         values -= mean
         rest = values.mean(dim=1, keepdim=True)  # what the rounded mean missed
@@ -268,7 +375,7 @@ class Pairs:
     """Correlation of chosen pairs of units, gathered without products: one number per pair.
 
     A sum: ``+`` joins two. ``mean_x`` and ``xx`` are [pair]; the others are [pair], or [comparison, pair] where
-    several pairs share their first unit. Sums are centred: float32 inside a batch, float64 over batches.
+    several pairs share their first unit. Sums are centred: inside a batch in its precision, float64 over batches.
     """
 
     count: float
@@ -281,14 +388,23 @@ class Pairs:
     @classmethod
     def of(cls, x: Centred, *comparisons: tuple[Centred, Tensor]) -> Self:
         """The sums of one batch: every unit of ``x`` with a unit, given by index, of each other."""
-        return cls(
-            float(x.values.shape[1]),
-            x.mean,
-            torch.stack([y.mean[index] for y, index in comparisons]),
-            x.squares,
-            torch.stack([y.squares[index] for y, index in comparisons]),
-            torch.stack([_dots(x.values, y.values, index) for y, index in comparisons]),
-        )
+        return cls.among(x, comparisons)
+
+    @classmethod
+    def among(cls, x: Centred, comparisons: Iterable[tuple[Centred, Tensor]]) -> Self:
+        """The same; what is compared with may be made one after the other."""
+        found = [(y.mean[index], y.squares[index], _dots(x.values, y.values, index)) for y, index in comparisons]
+        mean_y, yy, xy = (torch.stack(of_all) for of_all in zip(*found, strict=True))
+        return cls(float(x.values.shape[1]), x.mean, mean_y, x.squares, yy, xy)
+
+    def as_tensors(self) -> dict[str, Tensor]:
+        """All it holds, by name, to be saved or sent."""
+        return {name: torch.as_tensor(getattr(self, name), dtype=torch.float64) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """What ``as_tensors`` told."""
+        return cls(float(tensors["count"]), *(tensors[name] for name in list(cls.__dataclass_fields__)[1:]))
 
     def __add__(self, other: Self) -> Self:
         """The sums of both batches together (Chan, Golub and LeVeque 1983)."""

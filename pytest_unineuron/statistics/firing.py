@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
+
+from pytest_unineuron.statistics.rows import gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.scratch import Scratch
+
+F = TypeVar("F", bound="Firing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +34,12 @@ class Firing:
     @classmethod
     def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
         """The counts of one batch [token, unit]."""
-        del tokens, labels
-        count = torch.full((), values.shape[0], dtype=torch.int64, device=values.device)
-        return cls(count, (values > 0).sum(dim=0, dtype=torch.int32).long())
+        return gathered(cls.running(values.shape[1], values.device), values, tokens, labels)
+
+    @classmethod
+    def running(cls, units: int, device: Any) -> RunningFiring[Self]:
+        """The counts of nothing yet."""
+        return RunningFiring(cls, units, device)
 
     def __add__(self, other: Self) -> Self:
         """The counts of both batches together."""
@@ -45,3 +55,26 @@ class Firing:
     def density(self) -> Tensor:
         """P(value > 0), [unit], float64."""
         return self.positive.double() / self.count.double()
+
+
+class RunningFiring(Generic[F]):
+    """Counts under way."""
+
+    def __init__(self, kind: type[F], units: int, device: Any) -> None:
+        self._kind = kind
+        self._count = 0
+        self._positive = torch.zeros(units, dtype=torch.int64, device=device)
+
+    def take(self, tile: Tensor, scratch: Scratch) -> None:
+        """Ones and zeros are summed as floats, which is exact up to 2²⁴ rows and thrice as fast as summing bools."""
+        on = torch.gt(tile, 0, out=scratch.like(tile, "y"))
+        self._positive += on.sum(dim=0, dtype=torch.promote_types(on.dtype, torch.float32)).long()
+        self._count += len(tile)
+
+    def look_back(self, rows: Rows) -> None:
+        """Which tokens they were does not matter."""
+
+    def sum(self) -> F:
+        """The counts so far."""
+        count = torch.full((), self._count, dtype=torch.int64, device=self._positive.device)
+        return self._kind(count, self._positive.clone())

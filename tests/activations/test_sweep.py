@@ -149,6 +149,30 @@ def test_half_precision_models_are_summed_in_full():
     assert np.corrcoef(found.pre.variance, expected.pre.variance)[0, 1] > 0.999
 
 
+def test_only_what_is_asked_for_is_gathered():
+    """Sites and statistics by name, the same as in a sweep of everything; a name that is not there is an error."""
+    model, anatomy, blocks = prepared("gpt2", budget=2000)
+    whole = sweep(model.model, anatomy.plan, blocks, batch=500)
+    some = sweep(model.model, anatomy.plan, blocks, batch=500, statistics={PRE: ("firing",), POST: ("moments",)})
+    assert {key for group in some.sums for key in group} == {(PRE, "firing"), (POST, "moments")}
+    assert torch.equal(some.total(POST, "moments").m4, whole.total(POST, "moments").m4)
+    assert torch.equal(some.total(PRE, "firing").positive, whole.total(PRE, "firing").positive)
+    with pytest.raises(KeyError, match="firing"):
+        sweep(model.model, anatomy.plan, blocks, batch=500, statistics={POST: ("firing",)})
+
+
+def test_a_double_precision_sweep_does_not_depend_on_batches():
+    """To 1e-9, which several machines rely on."""
+    model, anatomy, blocks = prepared("gpt2", torch.float64, budget=3000)
+    small, large = (sweep(model.model, anatomy.plan, blocks, batch=size) for size in (64, 20_000))
+    for site in (PRE, POST, RESIDUAL):
+        a, b = small.total(site, "moments"), large.total(site, "moments")
+        for name in ("variance", "skew", "kurtosis"):
+            np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-9, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(a.mean / a.variance.sqrt(), b.mean / b.variance.sqrt(), atol=1e-9)
+    assert torch.equal(small.total(PRE, "firing").positive, large.total(PRE, "firing").positive)
+
+
 def test_groups_without_one_are_the_rest():
     """Leaving a group out and adding it back is the whole."""
     model, anatomy, blocks = prepared("gpt2", budget=3000)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pytest_unineuron.activations import universality
-from pytest_unineuron.activations.counterpart import Counterpart
+from pytest_unineuron.activations.counterpart import Counterpart, task_of
 from pytest_unineuron.activations.sweep import Sweeper, sweep
 from pytest_unineuron.activations.units import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES, Member
 from pytest_unineuron.controls.rotation import haar
@@ -30,6 +30,11 @@ def member(model):
 def match(subject, seeds, batches, *, own=None, draws=3, room=1e9, **kwargs):
     seeds = [Counterpart(seed, batches, draws=draws, room=room) for seed in seeds]
     return universality.match(subject, own or batches, seeds, **kwargs)
+
+
+def least(subject, seeds, batches):
+    """The least memory in which they can be compared, in bytes: then it takes many blocks."""
+    return task_of(subject, batches, [Counterpart(seed, batches, room=0) for seed in seeds]).least
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +173,10 @@ def test_a_hidden_rotation_has_no_excess(batches):
 
 
 def test_blocks_of_rows_give_the_same(batches):
-    """With room for one layer at a time, and with room for none."""
+    """With room for everything, and with hardly any."""
     one, two = member(build("gpt2")), member(build("gpt2", seed=3))
-    whole, cut_up = (Matched(match(one, [two], batches, memory=memory)[NEURONS]) for memory in (8e9, 1.0))
+    few = least(one, [two], batches)
+    whole, cut_up = (Matched(match(one, [two], batches, memory=memory)[NEURONS]) for memory in (8e9, few))
     np.testing.assert_array_equal(whole.partner_layer, cut_up.partner_layer)
     np.testing.assert_allclose(whole.excess, cut_up.excess, atol=1e-6)
     np.testing.assert_allclose(whole.paper, cut_up.paper, atol=1e-6)
@@ -337,7 +343,7 @@ def test_a_sweep_of_the_same_pass_is_the_sweep(blocks):
     one, two = member(build("gpt2")), member(build("gpt2", seed=3))
     few = blocks.batches(1024, compare=2000)
     sweeper = Sweeper(blocks, "cpu")
-    found = match(one, [two], few, memory=1.0, sweeper=sweeper)
+    found = match(one, [two], few, memory=least(one, [two], few), sweeper=sweeper)
     alone = sweep(one.model, one.anatomy.plan, blocks, batch=1024)
     together = sweeper.finished()
     assert together.tokens == alone.tokens

@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Centred, Covariation, Pairs, Shifted, Within, best_of, inverse
+from pytest_unineuron.statistics.correlation import (
+    Centred,
+    Covariation,
+    Pairs,
+    Search,
+    Shifted,
+    Within,
+    best_of,
+    inverse,
+)
 from tests.strategies import cut_batches
 
 
@@ -282,3 +291,124 @@ def test_centred_units_can_be_turned(offset):
         size = expected.std()
         np.testing.assert_allclose(found.mean[layer].numpy(), expected.mean(0), rtol=1e-6, atol=1e-5 * size)
         np.testing.assert_allclose(found.values[layer].numpy(), (expected - expected.mean(0)).T, atol=1e-5 * size)
+
+
+# -- sums about other shifts, and what a merge over ranks needs ---------------------------------------------------
+
+
+def tensors(sums):
+    return {name: value.double().numpy() for name, value in sums.as_tensors().items()}
+
+
+def alike(found, expected, tolerance):
+    for name, value in tensors(expected).items():
+        scale = np.abs(value).max() + 1
+        np.testing.assert_allclose(tensors(found)[name], value, atol=tolerance * scale, err_msg=name)
+
+
+KIND_OF_SUM = {
+    "covariation": lambda x, shifts: Covariation.of(shifted(x, shifts[0]), shifted(x[:, ::-1].copy(), shifts[1])),
+    "within": lambda x, shifts: Within.of(shifted(x, shifts[0])),
+}
+
+
+def moved(sums, *shifts):
+    return sums.about(*shifts) if isinstance(sums, Covariation) else sums.about(shifts[0])
+
+
+@pytest.mark.parametrize("kind", list(KIND_OF_SUM))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@settings(deadline=None)
+@given(cut_batches(max_tokens=40), st.integers(0, 9))
+def test_sums_can_be_told_about_other_shifts(kind, dtype, case, seed):
+    """As if they had been gathered about these; twice is once; there and back is nothing."""
+    x, random = case[0].astype(dtype), np.random.default_rng(seed)
+    size = np.abs(x).max() + 1
+    one, two = ([torch.as_tensor((size * random.normal(size=x.shape[1])).astype(dtype)) for _ in "xy"] for _ in "ab")
+    gathers, tolerance = KIND_OF_SUM[kind], 1e-9 if dtype == np.float64 else 1e-4
+    first, second = gathers(x, one), gathers(x, two)
+    if kind == "within":  # of a symmetric product only the upper triangle is there
+        for sums in (first, second):
+            sums._cross.triu_()
+        about = lambda sums, *shifts: _upper(moved(sums, *shifts))  # noqa: E731
+    else:
+        about = moved
+    alike(about(first, *two), second, tolerance)
+    alike(about(moved(first, *second._shift if kind == "covariation" else [second._shift]), *one), first, tolerance)
+    alike(about(about(first, *two), *two), about(first, *two), 0)
+
+
+def _upper(sums):
+    sums._cross.triu_()
+    return sums
+
+
+@pytest.mark.parametrize("kind", list(KIND_OF_SUM))
+@settings(deadline=None)
+@given(cut_batches(max_tokens=60))
+def test_float64_sums_add_up_to_the_whole(kind, case):
+    """To 1e-9, however the tokens are cut, each part about its own mean."""
+    x, cuts = case[0].astype(np.float64), case[1]
+    parts = [KIND_OF_SUM[kind](part, (None, None)) for part in np.split(x, cuts)]
+    joined, whole = sum(parts[1:], parts[0]), KIND_OF_SUM[kind](x, (None, None))
+    scale = np.abs(x).max() ** 2 + 1
+    assert joined.count == whole.count
+    assert joined.covariance().dtype == torch.float64
+    np.testing.assert_allclose(joined.covariance(), whole.covariance(), atol=1e-9 * scale)
+    np.testing.assert_allclose(joined.covariance(), whole.covariance(), atol=1e-9 * scale)
+
+
+def test_sums_can_be_taken_apart_and_put_together():
+    """As tensors by name, to be saved or sent; nothing is lost."""
+    x, y = sample(100, 6), sample(100, 4, seed=1)
+    for sums in (Covariation.of(shifted(x), shifted(y)), Within.of(shifted(x)), paired(x[:, :4], y)):
+        again = type(sums).of_tensors(sums.as_tensors())
+        assert again.count == sums.count
+        for name, value in sums.as_tensors().items():
+            assert torch.equal(again.as_tensors()[name], value)
+        joined, twice = again + again, sums + sums
+        for name, value in twice.as_tensors().items():
+            assert torch.equal(joined.as_tensors()[name], value)
+
+
+def test_precision_is_that_of_the_units():
+    """Float64 stays float64 throughout; half precision is widened to float32, where it stays."""
+    x = torch.as_tensor(sample(200, 6))
+    for given_as, kept in ((torch.float64, torch.float64), (torch.float32, torch.float32), (torch.half, torch.float32)):
+        units = Shifted.of(x.to(given_as, copy=True))
+        found = Covariation.of(units, units)
+        directions = Within.of(units).along(torch.eye(6, dtype=kept))
+        made = (units.values, found.correlation(), found.deviation(0), directions, centred(x.to(given_as)).values,
+                best(found.correlation()).correlation)  # fmt: skip
+        assert {tensor.dtype for tensor in made} == {kept}
+
+
+# -- blocks of rows ----------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.booleans())
+def test_rows_can_be_looked_at_in_turn(rows, columns, absolute):
+    """In blocks of rows and columns, with constant units and ties, as all at once; of ties the first is taken."""
+    block = torch.as_tensor(np.random.default_rng(rows).integers(-2, 3, size=(rows, columns))).float() / 4
+    block[rows // 2] = torch.nan
+    whole = best(block, absolute=absolute)
+    search = Search(rows, absolute=absolute)
+    for part in (slice(0, rows // 2), slice(rows // 2, rows)):
+        for start, stop in ((0, columns // 2), (columns // 2, columns)):
+            if stop > start and part.stop > part.start:
+                search.look(block[part, start:stop], start, part)
+    for name in ("partner", "correlation", "sign"):
+        np.testing.assert_array_equal(getattr(search.best(), name), getattr(whole, name))
+
+
+def test_part_of_the_units_keeps_what_is_summed():
+    """Sums are made once, for the whole; all of the units are the whole itself."""
+    units = shifted(sample(50, 9))
+    part = slice(2, 7)
+    fresh = units[part]
+    assert units[:] is units
+    np.testing.assert_allclose(units.sums[part], fresh.sums, atol=1e-3)
+    assert torch.equal(units[part].sums, units.sums[part])
+    assert "sums" in units[part].__dict__
+    assert "squares" not in units[part].__dict__

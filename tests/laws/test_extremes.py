@@ -2,9 +2,12 @@
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_unineuron.statistics.extremes import KEPT, Extremes
+from pytest_unineuron.statistics.rows import Rows, gather
+from pytest_unineuron.statistics.scratch import Scratch
 from tests.strategies import cut_batches
 
 
@@ -22,3 +25,20 @@ def test_extremes_are_the_largest_values_with_their_tokens(case):
     at = found.tokens[:filled].numpy() - 100
     np.testing.assert_array_equal(np.take_along_axis(batch, at, axis=0), expected)
     assert bool((found.tokens[filled:] == -1).all())
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 4000), st.integers(1, 3000), st.integers(0, 100))
+def test_a_search_among_many_finds_them_too(first, second, seed):
+    """Whatever the number of tokens, and whether its last chunk is full: the values, and where they are."""
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(first + second, 3, generator=random)
+    values[:, 1] = torch.linspace(0, 1, len(values))
+    values[:, 2] = -values[:, 1]
+    running, tokens = Extremes.running(3, "cpu"), torch.arange(len(values)) + 7
+    for part in (slice(0, first), slice(first, None)):
+        gather(Rows(values[part], tokens[part], None), [running], Scratch())
+    found, kept = running.sum(), min(KEPT, len(values))
+    assert torch.equal(found.values[:kept], values.topk(kept, dim=0).values)
+    assert torch.equal(values.gather(0, found.tokens[:kept] - 7), found.values[:kept])
+    assert bool((found.tokens[kept:] == -1).all())

@@ -7,12 +7,18 @@ from hypothesis import given
 from scipy import stats
 
 from pytest_unineuron.statistics.moments import Moments
+from pytest_unineuron.statistics.rows import Rows, gather
+from pytest_unineuron.statistics.scratch import Scratch
 from tests.strategies import batches, cut_batches
 
 
 def moments(array):
     values = torch.as_tensor(array)
     return Moments.of(values, torch.arange(len(values)), torch.zeros(len(values), dtype=torch.int64))
+
+
+def rows(array):
+    return Rows(torch.as_tensor(array), torch.arange(len(array)), None)
 
 
 def sample(kind, n=200_000, seed=0):
@@ -40,11 +46,11 @@ def test_a_cut_batch_adds_up_to_the_whole(case):
     whole = moments(batch)
     parts = [moments(part) for part in np.split(batch, cuts)]
     joined = sum(parts[1:], parts[0])
-    for name in ("mean", "m2", "m3", "m4"):
+    spread = batch.std(axis=0, dtype=np.float64).max()
+    for power, name in enumerate(("mean", "m2", "m3", "m4"), start=1):
         expected = getattr(whole, name).numpy()
-        np.testing.assert_allclose(
-            getattr(joined, name).numpy(), expected, rtol=1e-4, atol=1e-3 + 1e-4 * abs(expected).max()
-        )
+        rounding = 1e-3 + 1e-4 * abs(expected).max() + 1e-6 * len(batch) * spread**power
+        np.testing.assert_allclose(getattr(joined, name).numpy(), expected, rtol=1e-4, atol=rounding)
 
 
 def test_merging_is_associative_to_float64():
@@ -112,6 +118,75 @@ def test_large_means_do_not_cancel():
     assert found.variance.item() == pytest.approx(wide.var(), rel=1e-6)
     assert found.skew.item() == pytest.approx(stats.skew(wide)[0], abs=1e-5)
     assert found.kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False)[0], rel=1e-5)
+
+
+def placed(mean, n=262_144):
+    """Values of a unit that lies ``mean`` standard deviations from zero, as a model in float32 would make them."""
+    return (sample("standard_normal", n) + mean).astype(np.float32)
+
+
+def heavy(n=262_144):
+    """Kurtosis near 10⁴ and a mean of ten standard deviations: one value in ten thousand is far out."""
+    random = np.random.default_rng(0)
+    x = np.where(random.random((n, 1)) < 1e-4, random.normal(0, 1, (n, 1)) * 58 + 100, random.normal(0, 0.1, (n, 1)))
+    return (x + 10 * x.std()).astype(np.float32)
+
+
+@pytest.mark.parametrize("x", [placed(0), placed(100), placed(1000), heavy()], ids=["0 σ", "100 σ", "1000 σ", "heavy"])
+def test_sums_in_float32_are_safe(x):
+    """The cases that raw powers fail: every moment to a millionth, in one batch, in many, and added up."""
+    wide = x[:, 0].astype(np.float64)
+    running = Moments.running(1, "cpu")
+    for part in np.array_split(x, 100):
+        gather(rows(part), [running], Scratch())
+    parts = [moments(part) for part in np.array_split(x, 100)]
+    for found in (moments(x), running.sum(), sum(parts[1:], parts[0])):
+        assert found.mean.item() == pytest.approx(wide.mean(), rel=1e-6, abs=1e-7)
+        assert found.variance.item() == pytest.approx(wide.var(), rel=1e-6)
+        assert found.skew.item() == pytest.approx(stats.skew(wide), rel=1e-6, abs=1e-6)
+        assert found.kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False), rel=1e-6)
+
+
+def test_a_text_that_changes_its_nature_halfway_is_safe():
+    """The first tile's mean, from which all is measured, may lie several standard deviations off."""
+    x = np.concatenate([placed(0, 2000), placed(30, 200_000)])
+    wide, running = x[:, 0].astype(np.float64), Moments.running(1, "cpu")
+    for part in np.array_split(x, 100):
+        gather(rows(part), [running], Scratch())
+    assert running.sum().variance.item() == pytest.approx(wide.var(), rel=1e-6)
+    assert running.sum().kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False), rel=1e-5)
+
+
+@given(cut_batches())
+def test_in_float64_cuts_change_nothing(case):
+    """What several machines gather is what one does: to 1e-9, whether in place or added up."""
+    batch, cuts = case
+    batch = batch.astype(np.float64)
+    running = Moments.running(batch.shape[1], "cpu")
+    parts = np.split(batch, cuts)
+    for part in parts:
+        gather(rows(part), [running], Scratch())
+    added = [moments(part) for part in parts]
+    for found in (running.sum(), sum(added[1:], added[0])):
+        spread = batch.std(axis=0).max() + 1e-30
+        for power, name in enumerate(("m2", "m3", "m4"), start=2):
+            scale = len(batch) * max(spread, 1e-3) ** power
+            np.testing.assert_allclose(
+                getattr(found, name), getattr(moments(batch), name), rtol=1e-9, atol=1e-9 * scale
+            )
+        np.testing.assert_allclose(found.mean, moments(batch).mean, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "step"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)], ids=["bf16", "fp16"])
+@pytest.mark.parametrize("mean", [0, 3, 10])
+def test_half_precision_loses_what_the_model_lost(dtype, step, mean):
+    """The sums are those of the rounded values to a millionth; rounding itself adds about (m · step)² / 12 at most."""
+    x = torch.from_numpy(placed(mean, 100_000))
+    rounded, exact = x.to(dtype).double().numpy(), x.double().numpy()
+    found = moments(x.to(dtype))
+    assert found.variance.item() == pytest.approx(rounded.var(), rel=1e-6)
+    assert found.kurtosis.item() == pytest.approx(stats.kurtosis(rounded, fisher=False)[0], rel=1e-6)
+    assert found.variance.item() == pytest.approx(exact.var(), rel=(1 + mean) * step + ((4 + mean) * step) ** 2)
 
 
 def test_half_precision_input_is_widened():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron.statistics import SWEPT, swept
+from pytest_unineuron.statistics import SWEPT, rows, swept
+from pytest_unineuron.statistics.rows import Rows, gather
+from pytest_unineuron.statistics.scratch import Scratch
 
 KINDS = {name: kind for site in ("pre", "post", "residual") for name, kind in swept(site).items()}
 RANDOM = np.random.default_rng(0)
@@ -59,3 +61,39 @@ class TestContract:
         constant = torch.cat([VALUES, torch.ones(60, 1)], dim=1)
         joined = kind.beside([of(kind), of(kind, values=torch.ones(60, 1))])
         same(of(kind, values=constant), joined, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+    def test_taking_batches_in_place_is_adding_them(self, kind, dtype):
+        """P25: in place, and in place of rows picked from more, are what ``of`` and ``+`` make."""
+        values = VALUES.to(dtype)
+        parts = [slice(0, 7), slice(7, 8), slice(8, 60)]
+        added = [of(kind, part, values) for part in parts]
+        running, picking, which = kind.running(4, "cpu"), kind.running(4, "cpu"), torch.arange(60) * 2 + 1
+        spaced = torch.full((121, 4), float("nan"), dtype=dtype).index_copy(0, which, values)
+        for part in parts:
+            gather(Rows(values[part], TOKENS[part], LABELS[part]), [running], Scratch())
+            gather(Rows(spaced, TOKENS[part], LABELS[part], which[part]), [picking], Scratch())
+        for found in (running, picking):
+            same(found.sum(), added[0] + added[1] + added[2], rtol=1e-5, atol=1e-5)
+
+    def test_tiles_change_nothing(self, kind, monkeypatch):
+        """However many rows stay in the cache."""
+        whole = of(kind)
+        monkeypatch.setitem(rows.TILE, "cpu", 8 * 4)
+        same(of(kind), whole, rtol=1e-5, atol=1e-5)
+
+    def test_nothing_is_a_sum_too(self, kind):
+        """No token in a batch, as of an expert nobody was routed to, changes nothing."""
+        nothing, running = of(kind, slice(0, 0)), kind.running(4, "cpu")
+        same(running.sum(), nothing)
+        same(of(kind) + nothing, of(kind), rtol=1e-12, atol=1e-12)
+
+    def test_results_are_left_alone(self, kind):
+        """What was said before does not change with what comes later, and no activation is changed."""
+        running, values = kind.running(4, "cpu"), VALUES.clone()
+        gather(Rows(values, TOKENS, LABELS), [running], Scratch())
+        found = running.sum()
+        before = {name: value.clone() for name, value in fields(found).items()}
+        gather(Rows(values * 2, TOKENS, LABELS), [running], Scratch())
+        assert all(torch.equal(value, before[name]) for name, value in fields(found).items())
+        assert torch.equal(values, VALUES)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_unineuron import memory, options
+from pytest_unineuron import machine, memory, options
 from pytest_unineuron.models.source import labels
 from tests.plugin.inner import HOLDS, ONE
 
@@ -62,7 +62,7 @@ def large(trials, name, weights):
 @pytest.fixture
 def too_many():
     """So many weights that no two models of them fit into memory, whatever happens meanwhile."""
-    free = memory.free()
+    free = machine.free_memory()
     if free is None:
         pytest.skip("the system does not say how much memory is free")
     return free

@@ -1,0 +1,1 @@
+"""What measuring costs, against what it cannot do without: ``python -m benchmarks``. Never part of the tests."""

@@ -1,0 +1,70 @@
+"""What TF32 rounds off, emulated on the CPU, is within the bound that is stated for it."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pytest_unineuron.statistics.tf32 import BITS, BOUND, TOKENS, allowed, rounded, tf32
+
+floats = st.floats(-100, 100, width=32).map(lambda x: 0.0 if abs(x) < 1e-20 else x)
+units = st.integers(2, 60).flatmap(lambda tokens: arrays.arrays(np.float32, (tokens, 2), elements=floats))
+
+
+@settings(deadline=None)
+@given(units)
+def test_the_bound_holds(case):
+    """|Δρ| ≤ 2⁻¹⁰ + 2⁻²², relative to the norms of both units, whatever they are."""
+    x = torch.as_tensor(case)
+    near = rounded(x).double()
+    x = x.double()
+    error = (near[:, 0] @ near[:, 1] - x[:, 0] @ x[:, 1]).abs()
+    assert error <= BOUND * x[:, 0].norm() * x[:, 1].norm() * (1 + 1e-12)
+
+
+def test_the_bound_is_nearly_reached():
+    """By units of which every value lies half way between two that TF32 has: a smaller bound would be wrong."""
+    x = torch.full((10,), 1 + 2.0**-11 - 2.0**-23)
+    error = 1 - (rounded(x) @ rounded(x)) / (x @ x)
+    assert 0.99 * BOUND < error < BOUND
+
+
+@settings(deadline=None)
+@given(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False))
+def test_rounding_is_to_the_nearest_of_ten_bits(value):
+    """What is left is a multiple of the last bit, and half of one away at most."""
+    exact = torch.tensor([value], dtype=torch.float32)
+    near = rounded(exact)
+    mantissa, _ = np.frexp(near.item())
+    assert float(mantissa * 2 ** (BITS + 1)).is_integer()
+    assert abs(near.item() - exact.item()) <= 2.0 ** -(BITS + 1) * abs(exact.item())
+    assert torch.equal(rounded(near), near)
+
+
+def test_it_is_less_than_chance_up_to_a_million_tokens():
+    """There 1/√T is as large as the bound, about; beyond, and in float64, and off a GPU, nothing is rounded."""
+    assert pytest.approx(BOUND, rel=1e-3) == TOKENS**-0.5
+    assert allowed(TOKENS, "cuda", torch.float32)
+    assert not allowed(TOKENS + 1, "cuda", torch.float32)
+    assert not allowed(10, "cuda", torch.float64)
+    assert not allowed(10, "cpu", torch.float32)
+
+
+def test_the_switch_is_put_back():
+    """Also after an error; where it is not wanted it is not touched."""
+    switch = torch.backends.cuda.matmul
+    if not hasattr(switch, "fp32_precision"):
+        pytest.skip("this torch has the older switch only")
+    before, older = switch.fp32_precision, switch.allow_tf32
+
+    def breaks(on):
+        with tf32(on=on):
+            assert switch.fp32_precision == ("tf32" if on else before)
+            raise RuntimeError("broken")
+
+    for on in (True, False):
+        with pytest.raises(RuntimeError, match="broken"):
+            breaks(on)
+        assert (switch.fp32_precision, switch.allow_tf32) == (before, older)
