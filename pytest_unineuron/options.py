@@ -89,8 +89,8 @@ OPTIONS = (
            metavar="N"),
     Option("correlation-site", str, "post", "where neurons of seeds are compared: post (after the activation function, "
            "as in the paper) or pre", choices=("post", "pre"), metavar="SITE"),
-    Option("memory", int, 8, "GiB for comparing seeds: half for products, half for the seeds' activations",
-           metavar="GIB"),
+    Option("memory", int, 8, "GiB that comparing seeds may take beside the models; past it, products are made in "
+           "blocks", metavar="GIB"),
     Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
            metavar="N"),
     Option("batch", int, 0, "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, "

@@ -35,12 +35,12 @@ class Attempts:
         for path in paths:
             try:
                 attempt = replayed(journal.read(path))
+                usable = dict(_usable(attempt))
             except ReportError:
                 continue  # nothing can be taken from it; it stays where it is
             except (KeyError, TypeError, ValueError, AttributeError):
                 continue  # whole lines of something else
             self._selected[path] = attempt.selected
-            usable = dict(_usable(attempt))
             self._keys[path] = set(usable)
             self._found |= usable
 

@@ -169,7 +169,7 @@ class Session:
         """The lab; making it imports torch, so it is made when a trial first asks for it."""
         process.settle()
         from pytest_unineuron.lab import Lab
-        from pytest_unineuron.progress import bar
+        from pytest_unineuron.progress import announcer, bar
 
         ranks = self.config.stash.get(RANKS, ALONE)
         beside = os.environ.get("PYTEST_XDIST_WORKER_COUNT") or os.environ.get("LOCAL_WORLD_SIZE") or "1"
@@ -178,7 +178,8 @@ class Session:
         comparing = {(case.model, case.corpus) for case in self.planner.comparing if self.measures}
         drawn = bar(self.config) if not ranks.index else None
         return Lab(self.settings, self.models, corpora, workers=int(beside), comparing=comparing, ranks=ranks,
-                   progress=drawn.over if drawn else None, folder=self.cache_folder)  # fmt: skip
+                   announce=announcer(self.config), progress=drawn.over if drawn else None,
+                   folder=self.cache_folder)  # fmt: skip
 
     @property
     def cache_folder(self) -> Path | None:

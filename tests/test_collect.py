@@ -13,7 +13,7 @@ import torch
 from pytest_unineuron.activations.cache import WORDS, Cache
 from pytest_unineuron.activations.stored import packed
 
-TRIALS = '''
+TRIALS = """
 import numpy as np, pytest
 from pytest_unineuron import measure
 
@@ -24,7 +24,7 @@ def test_kurtosis(unineuron_neurons):
 @pytest.mark.gt3(source="x", controls=["shifted-documents"])
 def test_matched(unineuron_universality):
     measure("excess", unineuron_universality.neurons.mean_excess, above=0)
-'''
+"""
 DIES = """
 import os, signal
 from pathlib import Path

@@ -119,9 +119,14 @@ class Ranks(Alone):
                 self._store.set(f"left/{self.index}", reason)
         else:
             self._meet("the end")
-        self._ended.set()
-        if dist.is_initialized() and not reason:
             dist.destroy_process_group()
+            self._store.set(f"bye/{self.index}", "1")
+            goodbyes = [f"bye/{rank}" for rank in range(self.count)]
+            # The first process may hold the store that the others still look at.
+            until = time.monotonic() + self._patience
+            while not self.index and not self._store.check(goodbyes) and time.monotonic() < until:
+                time.sleep(0.01)
+        self._ended.set()
 
     # -- watching the others -----------------------------------------------------------------------------
 

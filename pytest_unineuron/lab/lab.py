@@ -59,7 +59,7 @@ class Lab:
     is also remembered where the neurons of a configuration are. ``events`` lists, in order, what the report needs
     to know: every model that was loaded, every corpus that was read, every sweep pass that was made, and what was
     taken over instead. ``comparing`` are the (model, corpus) on which trials are going to compare seeds, so that
-    one pass can serve both. ``ranks`` share the batches of every pass.
+    one pass can serve both. ``ranks`` share the batches of every pass. ``announce`` is told what is going to take long.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Lab:
         progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
         folder: Path | None = None,
         ranks: Ranks = ALONE,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
@@ -80,6 +81,7 @@ class Lab:
         self._sources = dict(models)
         self._corpora = corpora
         self._progress = progress
+        self._announce = announce
         digests = Digests(folder)
         self._models = Models(settings, self._sources, self.events.append, folder, digests)
         self._keys = Keys(settings, self._sources, digests)
@@ -178,16 +180,14 @@ class Lab:
         others = self._counterparts(arm, corpus, seeds)
         subject = self._member(arm, self._change(arm, corpus))
         blocks = self._text(arm, corpus, controls.TEXT, controls.PAIRING)
-        memory = self.settings.memory * 2.0**30
-        batch = self.settings.batch or budget.at_once(self._batch, max(o.member.units for o in others),
-                                                      others[0].member.dtype.itemsize, memory)  # fmt: skip
-        batches = blocks.batches(batch, compare=self.settings.correlation_tokens)
+        batches = self._compared_batches(arm.model, blocks)
         self._note_pass(arm, corpus)
         held = sum(other.held for of_text in self._others.values() for other in of_text)
         what = f"{corpus} with {len(seeds)} seeds"
         title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {what}"
-        found = match(subject, batches, others, memory=memory - held, sweeper=sweeper, progress=self._bar(arm, what),
-                      announce=getattr(self, "_announce", None), title=title, ranks=self._ranks, keep=keep)  # fmt: skip
+        memory = self.settings.memory * 2.0**30 - held
+        found = match(subject, batches, others, memory=memory, sweeper=sweeper, progress=self._bar(arm, what),
+                      announce=self._announce, title=title, ranks=self._ranks, keep=keep)  # fmt: skip
         return {"matches": found, "tokens": sum(batch.compared for batch in batches), "documents": blocks.documents}
 
     def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
@@ -197,12 +197,8 @@ class Lab:
         if key not in self._others:
             blocks = self._text(text, corpus, controls.TEXT)
             self._check_comparable(arm.model, seeds, max(len(block.ids) for block in blocks.blocks))
-            memory = self.settings.memory * 2.0**30
-            members = [self._member(Arm(name)) for name in seeds]
-            batch = self.settings.batch or budget.at_once(self._batch, max(m.units for m in members),
-                                                          members[0].dtype.itemsize, memory)  # fmt: skip
-            batches = blocks.batches(batch, compare=self.settings.correlation_tokens)
-            room = budget.room_of(memory, len(seeds))
+            members, batches = [self._member(Arm(name)) for name in seeds], self._compared_batches(arm.model, blocks)
+            room = budget.room_of(self.settings.memory * 2.0**30, len(seeds))
             for name in seeds:
                 self._note_pass(replace(text, model=name), corpus)
             self._others[key] = [Counterpart(member, batches, room=room) for member in members]
@@ -210,6 +206,18 @@ class Lab:
         while len(self._others) > 2:
             self._others.popitem(last=False)
         return self._others[key]
+
+    def _compared_batches(self, model: str, blocks: Blocks) -> list[Batch]:
+        """A text as a model and its seeds read it together."""
+        return blocks.batches(self._compared_at_once(model), compare=self.settings.correlation_tokens)
+
+    def _compared_at_once(self, model: str) -> int:
+        """About how many tokens are read in one pass where seeds are compared: no more than memory allows."""
+        if self.settings.batch:
+            return self.settings.batch
+        members = [self._member(Arm(name)) for name in self.seeds(model)]
+        item, memory = members[0].dtype.itemsize, self.settings.memory * 2.0**30
+        return budget.at_once(self._batch, max(member.units for member in members), item, memory)
 
     def _member(self, arm: Arm, change: Rotation | None = None) -> Member:
         return Member(self.loaded(arm).model, self.anatomy(arm.model), change, self.settings.correlation_site)
@@ -309,7 +317,7 @@ class Lab:
         seeds = [self._keys.model(name, self.loaded(Arm(name))) for name in self.seeds(arm.model)]
         of_settings = {name: getattr(self.settings, name) for name in ("correlation_tokens", "correlation_site")}
         # The norms of heads are taken against the rows that are read together.
-        return {**self._key(arm, corpus), "seeds": seeds, "batch": self._batch, **of_settings}
+        return {**self._key(arm, corpus), "seeds": seeds, "batch": self._compared_at_once(arm.model), **of_settings}
 
     def _key(self, arm: Arm, corpus: str) -> dict[str, Any]:
         loaded = self.loaded(Arm(arm.model))

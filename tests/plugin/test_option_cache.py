@@ -14,8 +14,8 @@ def test_kurtosis(unineuron_neurons, unineuron_measure):
 def test_matched(unineuron_universality, unineuron_measure):
     unineuron_measure("excess", unineuron_universality.neurons.mean_excess, above=0)
 """
-ARGS = ("--unineuron-corpus=news", "--unineuron-tokens=600", "--unineuron-correlation-tokens=300", "-p", "cacheprovider",
-        "--unineuron-fail-on=never", "--unineuron-resume=never")  # fmt: skip
+ARGS = ("--unineuron-corpus=news", "--unineuron-tokens=600", "--unineuron-correlation-tokens=300",
+        "-p", "cacheprovider", "--unineuron-fail-on=never", "--unineuron-resume=never")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -50,10 +50,10 @@ def test_the_schema_is_a_schema_and_fits():
     ("change", "said"),
     [
         (
-            lambda d: d | {"schema_version": 3},
-            "(schema 3, this one reads 2); pip install --upgrade",
+            lambda d: d | {"schema_version": 4},
+            "(schema 4, this one reads 3); pip install --upgrade",
         ),
-        (lambda d: d | {"schema_version": 1}, "of schema 1, this version reads 2; make one: pytest evals/"),
+        (lambda d: d | {"schema_version": 1}, "of schema 1, this version reads 3; make one: pytest evals/"),
         (lambda d: {k: v for k, v in d.items() if k != "schema_version"}, "no schema_version, so it is not a report"),
         (lambda d: d | {"trials": 3}, "trials must be array"),
         (lambda d: d | {"created": "2026-02-31T00"}, "created on no day that there is"),
@@ -106,7 +106,7 @@ def test_a_changed_number_is_noticed(written):
         (b"[" * 100_000, "nested too deeply"),
         (b"[]", "is a JSON list and not a report"),
         (b"\xff\xfe", "is not text in UTF-8"),
-        (b'{"schema_version": 2}', "has no digest"),
+        (b'{"schema_version": 3}', "has no digest"),
         (b'{"schema_version": true}', "has no schema_version"),
     ],
 )
