@@ -32,7 +32,9 @@ MODULES = {"hooked": "hooked", "bridge": "bridge", "nnsight": "traced"}
 OFTENER = 3
 """How many times as many turns sweeps have as correlations, which take ten times as long."""
 OURS, BOUND = 1, 0
-"""Which task of ours is which, of each kind."""
+"""Which task of ours is which, of each kind; after them, the one that takes every random basis."""
+BASES = "random basis"
+"""In the names of tasks that compare with a random basis too."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ def _answer(kind: str, workers: Sequence[Worker], turns: int, missing: Iterable[
 
 
 def rows(tasks: Sequence[Task], found: Sequence[Spread]) -> Iterator[tuple[Cell, ...]]:
-    """One for each task; the first two are what cannot be done without, and ours."""
+    """One for each task; the first are what cannot be done without, and ours, which others' same work is divided by."""
     for number, (task, seconds) in enumerate(zip(tasks, found, strict=True)):
-        against = None if number in (OURS, BOUND) else seconds.over(found[OURS])
+        others = task.worker.name != tasks[OURS].worker.name
+        against = seconds.over(found[OURS + (BASES in task.name)]) if others else None
         yield (task.worker.name, task.name, seconds, seconds.over(found[BOUND]), against,
                deviation(task.found, tasks[OURS].found) if number > OURS else None)  # fmt: skip
 

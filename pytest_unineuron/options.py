@@ -97,7 +97,8 @@ OPTIONS = (
            "else 32768)", metavar="N"),
     Option("text-field", str, "text", "the field of a .jsonl line or data set row that holds the text",
            metavar="FIELD"),
-    Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1, mps", metavar="DEVICE"),
+    Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1, mps; balanced or sequential: "
+           "spread over all GPUs by accelerate", metavar="DEVICE"),
     Option("dtype", str, "float32", "precision of the forward pass: float32, bfloat16, float16 or float64",
            choices=("float32", "bfloat16", "float16", "float64"), metavar="DTYPE"),
     Option("cache", str, "", "folder for finished statistics, so that nothing is swept twice on a machine (default: "

@@ -1,8 +1,14 @@
 """--unineuron-device=auto: which GPU a process takes."""
 
+from dataclasses import replace
+
 import pytest
 
+from pytest_unineuron.errors import OptionError
+from pytest_unineuron.lab import models
 from pytest_unineuron.lab.device import chosen
+from pytest_unineuron.lab.models import Models
+from pytest_unineuron.options import defaults
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,15 @@ from pytest_unineuron.lab.device import chosen
 def test_each_process_takes_its_own(gpus, environment, device):
     """By its rank under torchrun, else by its number among xdist's workers, in turn; the CPU where there is none."""
     assert chosen(gpus, environment) == device
+
+
+def test_a_model_is_spread_by_accelerate(monkeypatch):
+    """Without it, an error says what to install; a device that is not there is one too."""
+    there, away = (Models(replace(defaults(), device=d), {}, lambda note: None) for d in ("balanced", "cuda:99"))
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r'=balanced: pip install "pytest-unineuron\[accelerate\]"'):
+        _ = there.device
+    with pytest.raises(OptionError, match="--unineuron-device=cuda:99: cannot be used here"):
+        _ = away.device
+    monkeypatch.setattr(models, "find_spec", lambda name: True)
+    assert there.device == "balanced"

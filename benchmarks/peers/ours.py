@@ -11,9 +11,11 @@ from benchmarks.peers.serve import CORRELATION, SWEEP, Tasks, Work, serve
 from benchmarks.peers.sums import PICKED
 from benchmarks.sweep import EXTREMES, swept
 from pytest_unineuron.activations.counterpart import Counterpart
+from pytest_unineuron.activations.reader import Reader
 from pytest_unineuron.activations.units import NEURONS
 from pytest_unineuron.activations.universality import gather
 from pytest_unineuron.statistics import POST, PRE
+from pytest_unineuron.statistics.correlation import Covariation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 NAME = "this plugin"
 BARE = {SWEEP: "the pass alone", CORRELATION: "two passes and a product"}
 """What every other task of a kind is divided by."""
-DOES = {SWEEP: "a sweep", CORRELATION: "all sums, those of every random basis included"}
+DOES = {SWEEP: "a sweep", CORRELATION: "all sums, without a baseline"}
+ALL_SUMS = "all sums, those of every random basis included"
 
 
 def build(given: Work) -> tuple[str, Tasks]:
@@ -45,27 +48,38 @@ def build(given: Work) -> tuple[str, Tasks]:
         found = swept(members[0], text, shape, EXTREMES)
         return lambda: _picked(found, shape)
 
+    def plain() -> Callable[[], list[float]]:
+        readers = [Reader(member, batches, (NEURONS,)) for member in members]
+        sums: Covariation | None = None
+        for number in range(len(batches)):
+            x, y = (reader.units(number)[NEURONS] for reader in readers)
+            sums = sums or Covariation(x.shift, y.shift)
+            sums.take(x, y)
+        return lambda: _correlated(sums)
+
     def pair() -> Callable[[], list[float]]:
         seed = Counterpart(members[1], batches, kinds=(NEURONS,), room=0)
         sums = gather(members[0], batches, [seed], kinds=(NEURONS,))[NEURONS, 0]
-
-        def pick() -> list[float]:
-            rho = sums.correlation(slice(0, PICKED))[:PICKED]
-            return [float(rho.square().mean()), float(rho.max())]
-
-        return pick
+        return lambda: _correlated(sums)
 
     return NAME, {
         (SWEEP, BARE[SWEEP]): alone,
         (SWEEP, DOES[SWEEP]): sweep,
         (CORRELATION, BARE[CORRELATION]): bound,
-        (CORRELATION, DOES[CORRELATION]): pair,
+        (CORRELATION, DOES[CORRELATION]): plain,
+        (CORRELATION, ALL_SUMS): pair,
     }
 
 
 def _shape(config: Any, given: Work) -> work.Shape:
     _, rows, context = given.ids.shape
     return work.Shape(config.n_layer, config.n_embd, config.n_inner or 0, config.vocab_size, context, rows)
+
+
+def _correlated(sums: Any) -> list[float]:
+    """The numbers that ``sums.Products`` picks."""
+    rho = sums.correlation(slice(0, PICKED))[:PICKED]
+    return [float(rho.square().mean()), float(rho.max())]
 
 
 def _picked(found: Any, shape: work.Shape) -> list[float]:

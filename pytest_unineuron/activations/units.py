@@ -112,13 +112,13 @@ class Member:
             weight = replay(self._module(attention.out), attention.heads * attention.dimension).weight.to(self.dtype)
             blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
             self._writes[attention.out] = torch.einsum("whi,whj->hij", blocks, blocks)  # [head, value, value]
-        there = attended.to(self.model.device, self.dtype)[..., None]  # [row, position, 1]
 
         def hook(module: Any, args: tuple[Any, ...]) -> None:
             z = args[0].reshape(-1, attention.heads * attention.dimension).to(self.dtype)  # [row·position, value]
             by_head = z.reshape(-1, attention.heads, attention.dimension)
             squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
             norms = squares.clamp_min(0).sqrt().view(*attended.shape, attention.heads)  # [row, position, head]
+            there = attended.to(z.device, self.dtype)[..., None]  # [row, position, 1]
             usual = (norms * there).sum(dim=0) / there.sum(dim=0).clamp_min(1)
             seen.take(VALUES, index, seen.chosen(z))
             seen.take(HEADS, index, seen.chosen(norms - usual))
@@ -144,7 +144,7 @@ class Seen:
     def chosen(self, values: Tensor) -> Tensor:
         """The tokens looked at, [token, unit], of [row, position, unit] or [row · position, unit]."""
         flat = values.reshape(-1, values.shape[-1])
-        return flat if self._tokens is None else flat[self._tokens]
+        return flat if self._tokens is None else flat[self._tokens.to(flat.device)]
 
     def take(self, kind: str, index: int, units: Tensor) -> None:
         """The units of one layer, [token, unit]."""

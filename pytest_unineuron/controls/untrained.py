@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.models.load import cast, initialised
+from pytest_unineuron.models.place import beside
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -12,4 +13,4 @@ if TYPE_CHECKING:
 
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the same configuration with the library's default initialisation, drawn from ``seed``."""
-    return cast(initialised(type(model), model.config, seed), model.dtype).to(model.device).eval()
+    return beside(cast(initialised(type(model), model.config, seed), model.dtype), model).eval()

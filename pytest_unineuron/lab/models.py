@@ -6,6 +6,7 @@ import zlib
 from collections import OrderedDict
 from dataclasses import replace
 from functools import cache, cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from pytest_unineuron.machine import free_memory
 from pytest_unineuron.models import check
 from pytest_unineuron.models.anatomy import Anatomy, probe_ids
 from pytest_unineuron.models.load import Loaded, load
+from pytest_unineuron.models.place import SPREAD
 from pytest_unineuron.models.plans import Plans
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class Models:
         asked = self.settings.device
         if asked == "auto":
             return chosen(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+        if asked in SPREAD:
+            if find_spec("accelerate") is None:
+                raise OptionError(f'--unineuron-device={asked}: pip install "pytest-unineuron[accelerate]"')
+            return asked
         try:
             torch.zeros(1, device=asked)
         except (RuntimeError, AssertionError) as error:

@@ -17,6 +17,7 @@ from pytest_unineuron.models.configuration import configuration
 from pytest_unineuron.models.context import longest_input
 from pytest_unineuron.models.fetch import fetch
 from pytest_unineuron.models.files import digest_of, weight_files
+from pytest_unineuron.models.place import placed
 from pytest_unineuron.models.quantised import dequantised
 from pytest_unineuron.models.tokenizer import id_count, tokenizer_of
 from pytest_unineuron.models.weights import weights
@@ -84,7 +85,7 @@ def load(
         digest = digest_of(files, digests)
     _check_finite(source, model, dtype)
     if not getattr(model, "is_quantized", False):
-        model = cast(model, getattr(torch, dtype)).to(device)
+        model = placed(cast(model, getattr(torch, dtype)), device)
     if dtype == "float64":
         model.set_experts_implementation("eager")  # the others know no float64
     return Loaded(model.eval(), tokenizer_of(source, folder, model), digest, folder)

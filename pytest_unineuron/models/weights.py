@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.place import device_map
 from pytest_unineuron.models.quantised import method, quantisation
 from pytest_unineuron.models.refusal import first_line
 
@@ -26,15 +26,12 @@ def weights(
     source: Source, folder: Path, config: PretrainedConfig, kinds: Sequence[Any], *, dtype: torch.dtype, device: str
 ) -> PreTrainedModel:
     """The model of the first of these classes that finds all its weights in the files."""
-    options: dict[str, Any] = {}
-    if device != "cpu" and find_spec("accelerate") is not None:
-        options["device_map"] = device  # straight onto it, not by way of the memory of the machine
     missing: list[str] = []
     for kind in kinds:
         try:
             model, info = kind.from_pretrained(
                 folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True,
-                ignore_mismatched_sizes=True, **options,
+                ignore_mismatched_sizes=True, **device_map(device),
             )  # fmt: skip
         except Exception as error:  # whatever a damaged file or a missing library makes the loaders raise
             raise ModelError(f"model {source.spec}: {_why_not(config, kind, error)}") from error

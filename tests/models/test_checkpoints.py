@@ -15,15 +15,18 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
+from pytest_unineuron.controls.reinitialised import reinitialised
+from pytest_unineuron.controls.shuffled import shuffled
+from pytest_unineuron.controls.untrained import untrained
 from pytest_unineuron.coverage.shrink import Entry
 from pytest_unineuron.coverage.shrink import tiny as tiny_of
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models import check, fetch, weights
+from pytest_unineuron.models import check, fetch, place
 from pytest_unineuron.models import load as loading
 from pytest_unineuron.models.anatomy import dissect, probe_ids
 from pytest_unineuron.models.context import UNLIMITED
 from pytest_unineuron.models.files import digest_of
-from pytest_unineuron.models.load import load
+from pytest_unineuron.models.load import Loaded, load
 from pytest_unineuron.models.run import run
 from pytest_unineuron.models.source import parse
 from tests.models.tiny import build, tokenizer
@@ -226,9 +229,41 @@ def test_another_device_is_loaded_onto_directly(llama, monkeypatch):
     if find_spec("accelerate") is not None:
         assert opened(llama, device="cpu:0").model.device.type == "cpu"
         assert asked == [None, "cpu:0"]
-    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    monkeypatch.setattr(place, "find_spec", lambda name: None)
     opened(llama, device="cpu:0")
     assert asked[-1] is None
+
+
+@pytest.mark.parametrize("device", place.SPREAD)
+def test_a_model_is_spread_over_what_there_is(llama, device):
+    """Here there is a CPU: loaded or never trained, it is what it is without accelerate."""
+    pytest.importorskip("accelerate")
+    for spec in (f"{llama}", f"untrained:{llama}"):
+        plain, spread = (load(parse(spec), device=where) for where in ("cpu", device))
+        assert {p.device.type for p in spread.model.parameters()} == {"cpu"}
+        for name, weight in plain.model.named_parameters():
+            assert torch.equal(weight, spread.model.get_parameter(name))
+
+
+def test_controls_of_a_model_that_is_spread_lie_where_it_does(llama):
+    """Every part of a twin is watched by its own hooks, and reads what it should."""
+    accelerate = pytest.importorskip("accelerate")
+    plain = opened(llama)
+    ids = probe_ids(plain, rows=2)
+    there = torch.ones_like(ids)
+    names = [name for name, _ in plain.model.model.named_children()]
+    for control in (untrained, shuffled, reinitialised):
+        expected = run(control(plain.model, 1), ids, there)[0]
+        spread = opened(llama).model
+        accelerate.dispatch_model(spread, {"lm_head": "cpu", **{f"model.{n}": "cpu" for n in names}}, force_hooks=True)
+        twin = control(spread, 1)
+        assert torch.equal(run(twin, ids, there)[0], expected)
+        plan = dissect(Loaded(twin, plain.tokenizer, "", plain.folder)).plan
+        check.verify(twin, plan, ids)
+        owners = {id(part) for part in twin.modules()}
+        hooked = [part for part in twin.modules() if hasattr(part, "_hf_hook")]
+        assert bool(hooked) == (control is not untrained)  # which has nowhere to be but on the one device
+        assert all(id(part.forward.args[0]) in owners for part in hooked)
 
 
 def test_an_untrained_model_is_the_same_in_every_precision(llama):

@@ -1,0 +1,122 @@
+"""On a GPU, or on several, nothing meets what is somewhere else, and the results are those of the CPU."""
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_unineuron.activations.budget import Rates, Task
+from pytest_unineuron.activations.counterpart import Counterpart, task_of
+from pytest_unineuron.activations.sweep import sweep
+from pytest_unineuron.activations.units import Member
+from pytest_unineuron.activations.universality import match
+from pytest_unineuron.controls.rotation import Rotation
+from pytest_unineuron.corpora.blocks import cut
+from pytest_unineuron.corpora.find import find
+from pytest_unineuron.lab.universality import Matched
+from pytest_unineuron.models import check
+from pytest_unineuron.models.anatomy import dissect, probe_ids
+from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL, UP
+from tests.devices import moved, simulated, spread
+from tests.models.tiny import build, tokenizer
+
+ONE, TWO = ("cuda:0",), ("cuda:0", "cuda:1")
+
+
+def member(architecture, seed):
+    model = build(architecture, seed=seed).requires_grad_(False)
+    return Member(model, dissect(Loaded(model, tokenizer(), "", None)))
+
+
+def place(model, devices):
+    return moved(model, devices[0]) if len(devices) == 1 else spread(model, devices)
+
+
+def text():
+    return cut(find("news"), tokenizer(), context=64, budget=1000)
+
+
+@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_sweep_on_devices_is_one_on_the_cpu(architecture, devices, monkeypatch):
+    """Every statistic at every site, the largest values and their tokens too."""
+    subject = member(architecture, 0)
+    plan = subject.anatomy.plan.recorded
+    expected = sweep(subject.model, plan, text(), batch=256, sites=ALL | {UP})
+    place(subject.model, devices)
+    with simulated(monkeypatch):
+        found = sweep(subject.model, plan, text(), batch=256, sites=ALL | {UP})
+    assert expected.sums[0].keys() == found.sums[0].keys()
+    for site, name in expected.sums[0]:
+        one, two = found.total(site, name), expected.total(site, name)
+        for field in two.__dataclass_fields__:
+            a, b = getattr(one, field), getattr(two, field)
+            assert a.device.type == "cpu"
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, equal_nan=True)
+
+
+def same(found, expected):
+    """The same partners, and correlations as far as rounding goes."""
+    for kind, (two,) in expected.items():
+        (one,) = found[kind]
+        for a, b in zip((*one.choice.all, *one.pairs), (*two.choice.all, *two.pairs), strict=True):
+            torch.testing.assert_close(a.correlation.cpu(), b.correlation, atol=1e-5, rtol=1e-4, equal_nan=True)
+        for a, b in zip(one.choice.all, two.choice.all, strict=True):
+            assert torch.equal(a.partner.cpu(), b.partner)
+        np.testing.assert_allclose(Matched([one]).excess, Matched([two]).excess, atol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_comparison_on_devices_is_one_on_the_cpu(whole, devices, monkeypatch):
+    """Of all kinds of units, the products whole or in blocks, of activations that are spilled."""
+    for name in ("working", "comparing", "drawing"):  # tiny models have hardly any products beside a batch
+        monkeypatch.setattr(Task, name, 0)
+    subject, seed = member("gpt2", 0), member("gpt2", 3)
+    batches = tuple(text().batches(256))
+
+    def compared():
+        seeds = [Counterpart(seed, batches, room=0)]
+        task = task_of(subject, batches, seeds)
+        memory = 8e9 if whole else task.least + task.cross // 4
+        return match(subject, batches, seeds, memory=memory, rates=Rates(forward=1, write=1e12, read=1e12))
+
+    expected = compared()
+    for one in (subject, seed):
+        place(one.model, devices)
+        one._writes.clear()
+    with simulated(monkeypatch):
+        found = compared()
+        same(found, expected)
+
+
+@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
+def test_rotated_units_are_rotated_where_they_are(devices, monkeypatch):
+    """A control that changes activations takes them as it finds them."""
+    subject = member("gpt2", 0)
+    plan = subject.anatomy.plan
+    plain = sweep(subject.model, plan, text(), batch=256)
+    moments = {site: plain.total(site, "moments") for site in ALL}
+    sizes = [site.width for site in plan.sites]
+
+    def rotated():
+        change = Rotation(moments, {PRE: sizes, POST: sizes, RESIDUAL: [subject.anatomy.middle]}, seed=1)
+        return sweep(subject.model, plan, text(), batch=256, change=change).total(POST, "moments").kurtosis
+
+    expected = rotated()
+    place(subject.model, devices)
+    with simulated(monkeypatch):
+        found = rotated()
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
+def test_models_are_checked_on_devices(devices, monkeypatch):
+    """The identities that are checked when a model is loaded hold there too."""
+    subject = member("llama", 0)
+    ids = probe_ids(Loaded(subject.model, tokenizer(), "", None), rows=2)
+    expected = check.verify(subject.model, subject.anatomy.plan, ids).facts()
+    place(subject.model, devices)
+    with simulated(monkeypatch):
+        found = check.verify(subject.model, subject.anatomy.plan, ids).facts()
+    assert found.keys() == expected.keys()
