@@ -10,9 +10,11 @@ import torch
 from benchmarks import work
 from benchmarks.answer import Answer
 from benchmarks.timing import interleaved, timed
+from pytest_unineuron.activations.choice import choose
 from pytest_unineuron.activations.counterpart import Counterpart
+from pytest_unineuron.activations.products import gather
 from pytest_unineuron.activations.units import NEURONS, Member
-from pytest_unineuron.activations.universality import choose, gather, match
+from pytest_unineuron.activations.universality import match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -43,6 +43,10 @@ class Spread:
         """The ratio to what was measured in the same turn. Raises ValueError if there were not as many turns."""
         return Spread(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
 
+    def over_at_best(self, other: Spread) -> float:
+        """The ratio of the least of each: what it is where nothing else wanted the machine meanwhile."""
+        return min(self.values) / min(other.values)
+
     def less(self, other: Spread) -> Spread:
         """The difference to what was measured in the same turn."""
         return Spread(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))

@@ -122,6 +122,9 @@ class Collecting:
                 outcome = f"{passes} forward pass{'es' * (passes != 1)} in {took:.1f} s" if passes else "was there"
             told = [event["text"] for event in new if event["kind"] == "told"]
             print("; ".join([f"[{number}/{len(wanted)}] {need}: {outcome}", *told]), flush=True)
+        if ours.lab.lost:
+            self.status = FAILED
+            print(f"{ours.lab.lost} results could not be kept; pytest makes them again.", flush=True)
         print(f"In {ours.cache_folder}; pytest with the same arguments reads it.", flush=True)
         return True
 

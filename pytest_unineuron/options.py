@@ -89,15 +89,15 @@ OPTIONS = (
            metavar="N"),
     Option("correlation-site", str, "post", "where neurons of seeds are compared: post (after the activation function, "
            "as in the paper) or pre", choices=("post", "pre"), metavar="SITE"),
-    Option("memory", int, 8, "GiB that comparing seeds may take beside the models; past it, products are made in "
-           "blocks", metavar="GIB"),
+    Option("memory", int, 8, "GiB that comparing seeds may take beside the models, in each process; past it, products "
+           "are made in blocks", metavar="GIB"),
     Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
            metavar="N"),
     Option("batch", int, 0, "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, "
            "else 32768)", metavar="N"),
     Option("text-field", str, "text", "the field of a .jsonl line or data set row that holds the text",
            metavar="FIELD"),
-    Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1, mps; balanced or sequential: "
+    Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1; balanced or sequential: "
            "spread over all GPUs by accelerate", metavar="DEVICE"),
     Option("dtype", str, "float32", "precision of the forward pass: float32, bfloat16, float16 or float64",
            choices=("float32", "bfloat16", "float16", "float64"), metavar="DTYPE"),

@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import options
-from pytest_unineuron.activations.budget import AGAIN, DISK, GIB, Rates, gib, spoken
+from pytest_unineuron.activations.budget import GIB, gib
 from pytest_unineuron.activations.expected import Expected
 from pytest_unineuron.activations.kinds import NEURONS
+from pytest_unineuron.activations.ways import AGAIN, DISK, Rates, spoken
 from pytest_unineuron.errors import NotApplicable, OptionError
 from pytest_unineuron.memory import ITEM
 from pytest_unineuron.models.seeds import compared as seeds_of
@@ -22,7 +23,7 @@ from pytest_unineuron.models.source import parse
 if TYPE_CHECKING:
     import argparse
 
-    from pytest_unineuron.activations.budget import Way
+    from pytest_unineuron.activations.ways import Way
     from pytest_unineuron.models.source import Source
 
 BY_HAND = ("layers", "width", "neurons", "heads", "vocabulary")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.collector import versions
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.models.digests import Digests
 from pytest_unineuron.models.identity import identity
 from pytest_unineuron.models.seeds import compared
 from pytest_unineuron.models.source import parse
@@ -31,7 +32,7 @@ class Provenance:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._model = cache(lambda spec: identity(parse(spec)))
+        self._model = cache(lambda spec: identity(parse(spec), Digests(session.cache_folder)))
         self._corpus = cache(lambda spec: find(spec, field=session.settings.text_field).fingerprint)
         settings = session.settings.as_dict()
         self._run = {

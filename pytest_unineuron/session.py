@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron import controls, options, process
-from pytest_unineuron.activations.cache import Cache
+from pytest_unineuron.activations.cache import FOLDER, PARTS, Cache
 from pytest_unineuron.activations.ranks import ALONE, Ranks
 from pytest_unineuron.collector import Collector, versions
 from pytest_unineuron.corpora import find as corpora_named
@@ -192,12 +192,16 @@ class Session:
         if self.settings.cache:
             return self._path(self.config, self.settings.cache)
         cache = getattr(self.config, "cache", None)
-        return cache.mkdir("unineuron") if cache is not None else None
+        try:
+            return cache.mkdir("unineuron") if cache is not None else None
+        except OSError:  # pytest says so itself
+            return None
 
     def clear_cache(self) -> None:
         """Empty the cache that was named, of what is ours; pytest does so with its own."""
         if self.settings.cache:
-            Cache(self._path(self.config, self.settings.cache)).clear()
+            for name in (FOLDER, PARTS):
+                Cache(self._path(self.config, self.settings.cache), name=name).clear()
 
     @property
     def measures(self) -> bool:

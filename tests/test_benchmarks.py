@@ -88,6 +88,11 @@ def test_what_is_not_asked_this_time_stays(tmp_path):
                                                                         ("growth", "2026-01-31")]  # fmt: skip
 
 
+def test_at_best_compares_the_least():
+    """One turn that was disturbed says nothing."""
+    assert Spread((3.0, 9.0, 4.0)).over_at_best(Spread((2.0, 2.5, 8.0))) == 1.5
+
+
 def test_a_row_that_does_not_fit_its_columns_is_refused():
     with pytest.raises(ValueError, match="zip"):
         Answer("sweep", "", ("what", "seconds"), (("alone",),)).as_dict()

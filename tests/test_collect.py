@@ -193,6 +193,30 @@ def test_what_cannot_be_made_is_told_and_the_rest_is_made(project):
     assert said.count("FAILED: ") == 5
 
 
+def test_a_cache_that_keeps_nothing_is_a_failure(project):
+    """Everything would be made again by pytest."""
+    (project.path / "kept").write_text("a file")
+    status, said = project.run(COLLECT, "--unineuron-cache=kept", "-k", "kurtosis")
+    assert status == 1
+    assert "nothing more is kept in the cache" in said
+    assert "results could not be kept; pytest makes them again" in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"RANK": "0"}, "RANK=0 is set, as for one of several processes, but they cannot meet: "),
+        ({"RANK": "0", "UNINEURON_RANK_TIMEOUT": "soon"}, "UNINEURON_RANK_TIMEOUT=soon: that is no number of seconds"),
+    ],
+)
+def test_a_rank_that_cannot_start_says_why(project, environment, words):
+    """In one line: whoever set these variables was not torchrun."""
+    status, said = project.run(COLLECT, "--unineuron-cache=kept", **environment)
+    assert status == 1
+    assert words in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -11,9 +11,9 @@ from benchmarks.peers.serve import CORRELATION, SWEEP, Tasks, Work, serve
 from benchmarks.peers.sums import PICKED
 from benchmarks.sweep import EXTREMES, swept
 from pytest_unineuron.activations.counterpart import Counterpart
+from pytest_unineuron.activations.products import gather
 from pytest_unineuron.activations.reader import Reader
 from pytest_unineuron.activations.units import NEURONS
-from pytest_unineuron.activations.universality import gather
 from pytest_unineuron.statistics import POST, PRE
 from pytest_unineuron.statistics.correlation import Covariation
 

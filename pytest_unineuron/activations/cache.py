@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NUMBERS, WORDS, LOCK, PART = ".safetensors", ".json", ".lock", ".part"
 FOLDER = "statistics"
 """Below the folder that is given, which others share."""
+PARTS = "parts"
+"""Beside it: what several processes have finished of a result that is not whole yet."""
 ABANDONED = 3600.0
 """Seconds after which half of an entry is taken for what a process left behind that was killed."""
 
@@ -34,11 +36,13 @@ class Cache:
 
     No entry is ever believed that is not whole and made for the very key; ``tell`` hears, in one sentence each, what
     was damaged and is made again, and what could not be written. Past ``limit`` bytes those that were not used for
-    longest go. Several processes may share a folder.
+    longest go. Several processes may share a folder. What is under another ``name`` is apart from the rest.
     """
 
-    def __init__(self, folder: Path, limit: float = math.inf, tell: Callable[[str], None] = print) -> None:
-        self.folder = folder / FOLDER
+    def __init__(
+        self, folder: Path, limit: float = math.inf, tell: Callable[[str], None] = print, *, name: str = FOLDER
+    ) -> None:
+        self.folder = folder / name
         self.limit = limit
         self._tell = tell
         self._writes = True
@@ -65,21 +69,24 @@ class Cache:
             os.utime(words)
         return found
 
-    def put(self, key: Mapping[str, Any], value: Any) -> None:
-        """Keep a result under a key, if that can be done."""
+    def put(self, key: Mapping[str, Any], value: Any) -> bool:
+        """Keep a result under a key, if that can be done. Whether it was."""
         from safetensors.torch import save
 
         from pytest_unineuron.activations.stored import packed
 
         if not self._writes:
-            return
+            return False
         parts, tensors = packed(value)
         numbers = save(tensors)
         made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         entry = {"made": made, "key": _plain(key), "parts": parts}
         words = json.dumps({"entry": entry, "digest": _digest(entry, numbers)}, allow_nan=False).encode()
-        if len(numbers) + len(words) > self.limit:
-            return
+        if (size := len(numbers) + len(words)) > self.limit:
+            gib = 2**30
+            self._tell(f"a result of {size / gib:.3g} GiB is not kept in a cache of {self.limit / gib:.3g} GiB; "
+                       f"say --unineuron-cache-size={math.ceil(2 * size / gib)}")  # fmt: skip
+            return False
         try:
             self._write(self._path(key, NUMBERS), numbers)
             self._write(self._path(key, WORDS), words)
@@ -87,6 +94,8 @@ class Cache:
         except OSError as error:
             self._writes = False
             self._tell(f"nothing more is kept in the cache {self.folder}: {error.strerror or error}")
+            return False
+        return True
 
     def drop(self, key: Mapping[str, Any]) -> None:
         """Remove what was kept under a key, if anything was."""
@@ -148,7 +157,8 @@ class Cache:
             if words != keep:
                 total -= sizes[words]
                 for path in (words, words.with_suffix(NUMBERS)):
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):  # somebody else's, or being read where that keeps it
+                        path.unlink(missing_ok=True)
 
 
 def _plain(key: Mapping[str, Any]) -> Any:

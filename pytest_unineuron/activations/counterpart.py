@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.activations import budget
-from pytest_unineuron.activations.budget import AGAIN, DRAWS, MEMORY, Task, passing
+from pytest_unineuron.activations.budget import DRAWS, Task, passing
 from pytest_unineuron.activations.reader import Reader
 from pytest_unineuron.activations.units import KINDS, NEURONS, Member
+from pytest_unineuron.activations.ways import AGAIN, MEMORY
 from pytest_unineuron.controls.rotation import haar
 from pytest_unineuron.statistics.correlation import Centred, Shifted, Within, inverse
 

@@ -21,7 +21,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from pytest_unineuron.activations.ranks import Alone, S
-from pytest_unineuron.errors import RankLost, UnineuronError
+from pytest_unineuron.errors import OptionError, RankLost, UnineuronError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +34,8 @@ PATIENCE = "UNINEURON_RANK_TIMEOUT"
 """The variable with the seconds after which a process that gives none is lost."""
 LOOK = 0.5
 """Seconds between two looks at those who are waited for."""
-LONGEST = timedelta(days=30)
-"""What torch is told to wait: it is we who find out that somebody is lost."""
+LONGEST = timedelta(minutes=30)
+"""What torch is told to wait. All processes are there when an exchange begins: this is for one that gets stuck."""
 AGAIN = "parts that were finished are kept: start the same command again"
 SHIFT = "shift"
 """What sums are about, in the names of their tensors: all else is added."""
@@ -49,10 +49,21 @@ class Ranks(Alone):
     """
 
     def __init__(self) -> None:
-        store, self.index, self.count = next(rendezvous("env://", timeout=timedelta(minutes=5)))
-        self._patience = float(os.environ.get(PATIENCE, 60))
+        """Raises OptionError if the variables make no sense, or the others cannot be found."""
+        try:
+            self._patience = float(os.environ.get(PATIENCE, 60))
+        except ValueError:
+            raise OptionError(f"{PATIENCE}={os.environ[PATIENCE]}: that is no number of seconds") from None
+        try:
+            store, self.index, self.count = next(rendezvous("env://", timeout=timedelta(minutes=5)))
+        except (ValueError, RuntimeError) as error:
+            raise OptionError(
+                f"RANK={os.environ.get('RANK')} is set, as for one of several processes, but they cannot meet: "
+                f"{_first_line(error)}; start them with torchrun, or unset RANK"
+            ) from None
         self._store = PrefixStore("pytest-unineuron", store)
-        self._device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        self._gpu = int(os.environ.get("LOCAL_RANK", 0)) % gpus if gpus else None
         self._task = self._step = 0
         self._seen: dict[int, tuple[str, float]] = {}
         self._ended = threading.Event()
@@ -81,8 +92,11 @@ class Ranks(Alone):
         return [self._received(each) for each in found]
 
     def _received(self, sent: Any) -> Any:
-        """What was sent, with its tensors on the device of this process. It is the same program that sent it."""
-        return torch.load(io.BytesIO(sent), map_location=self._device, weights_only=False)
+        """What was sent; what was on a GPU there is on this process's here. It is the same program that sent it."""
+        return torch.load(io.BytesIO(sent), map_location=self._placed, weights_only=False)
+
+    def _placed(self, storage: Any, place: str) -> Any:
+        return storage if place == "cpu" or self._gpu is None else storage.cuda(self._gpu)
 
     def total(self, own: S | None, device: Any) -> S:
         """The sum over all processes, in all of them. ``own`` is None where there was nothing to do."""
@@ -90,7 +104,9 @@ class Ranks(Alone):
         kind: Any  # the class of the sums: whoever had nothing to do knows none
         kind, first = next(each for each in self.gathered((type(own), shifts)) if each[1])
         common = [shift.to(device) for shift in first or ()]
-        tensors = (kind(*common) if own is None else own.about(*common)).as_tensors()
+        here = kind(*common) if own is None else own
+        near = own is None or all(map(torch.equal, shifts or (), first or ()))
+        tensors = (here if near else here.about(*common)).as_tensors()
         self._meet("the products of the ranks")
         with self._blamed("the products of the ranks"):
             for name, part in tensors.items():

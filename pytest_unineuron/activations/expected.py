@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.activations import budget
-from pytest_unineuron.activations.budget import AGAIN, ITEM, MEMORY, Task
+from pytest_unineuron.activations.budget import ITEM, Task
 from pytest_unineuron.activations.kinds import DIMENSIONS, HEADS, NEURONS, VALUES
+from pytest_unineuron.activations.ways import AGAIN, MEMORY, ways
 
 if TYPE_CHECKING:
-    from pytest_unineuron.activations.budget import Block, Rates, Sizes, Way
+    from pytest_unineuron.activations.budget import Block, Sizes
+    from pytest_unineuron.activations.ways import Rates, Way
     from pytest_unineuron.models.shape import Shape
 
 
@@ -70,7 +72,7 @@ class Expected:
 
     def ways(self, rates: Rates) -> list[Way]:
         """The ways to have activations for every block, the quickest first."""
-        return budget.ways(self.task, self.working, [MEMORY if self.held[0] else AGAIN] * self.seeds, rates)
+        return ways(self.task, self.working, [MEMORY if self.held[0] else AGAIN] * self.seeds, rates)
 
     @property
     def forward(self) -> int:

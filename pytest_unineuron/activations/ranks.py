@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from pytest_unineuron.statistics.correlation import Covariation, Within
 
     Keep = Callable[[str, Callable[[], Any]], Any]
-    """What makes a part of a result, or finds it among those that were finished before."""
+    """What makes a part of a result, or finds it among those that were finished before.
+
+    The name begins with a word for what it is, and tells all that it depends on beside what the result does.
+    """
 
 T = TypeVar("T")
 S = TypeVar("S", "Covariation", "Within")

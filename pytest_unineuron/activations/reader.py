@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from pytest_unineuron.activations.budget import AGAIN, DISK, MEMORY
 from pytest_unineuron.activations.spill import Spill
+from pytest_unineuron.activations.ways import AGAIN, DISK, MEMORY
 from pytest_unineuron.statistics.correlation import Shifted
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ class Reader:
         if self.place == MEMORY:
             self._kept[number] = found
         if self.place == DISK:
-            self._write(number, found)
+            try:
+                self._write(number, found)
+            except OSError:  # no room for more than was written: the rest is computed again
+                self.place = AGAIN
         return found
 
     def _write(self, number: int, found: dict[str, Shifted]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_unineuron.activations.choice import Choice
 from pytest_unineuron.activations.sweep import Part, Swept
-from pytest_unineuron.activations.universality import Choice, Matches
+from pytest_unineuron.activations.universality import Matches
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP, swept
 from pytest_unineuron.statistics.correlation import Best, Pairs
 

@@ -169,7 +169,7 @@ class Sweeper:
     def finished(self, part: Part | None = None) -> Swept:
         """The statistics of all that was received, or of a ``part`` that others had a share in.
 
-        Raises ModelError if an activation was not finite.
+        Raises ModelError if an activation was not finite, or some tokens were missed or met twice.
         """
         return _finished(part or self.part(), self._kinds, self._blocks)
 
@@ -203,7 +203,7 @@ def sweep(
                 capture.forward(each.ids, each.attended)
         return sweeper.part()
 
-    return sweeper.finished(reduce(add, ranks.gathered(keep("sweep", gathered))))
+    return sweeper.finished(reduce(add, ranks.gathered(keep(f"sweep {batch} positions at a time", gathered))))
 
 
 def _chosen(site: str, statistics: Mapping[str, Collection[str]] | None) -> dict[str, type[Sum]]:
@@ -213,6 +213,8 @@ def _chosen(site: str, statistics: Mapping[str, Collection[str]] | None) -> dict
 
 def _finished(part: Part, kinds: dict[str, dict[str, type[Sum]]], blocks: Blocks) -> Swept:
     groups = sorted(part.tokens)
+    if (found := sum(part.tokens.values())) != blocks.tokens:
+        raise ModelError(f"{found} of {blocks.tokens} tokens were swept; give all processes the same arguments")
     documents = {group: len({b.document for b in blocks.blocks if b.document % blocks.groups == group})
                  for group in groups}  # fmt: skip
     sums = []

@@ -14,7 +14,7 @@ def chosen(gpus: int, environment: Mapping[str, str] = os.environ) -> str:
     """The device of ``--unineuron-device=auto``: a GPU of its own for each process, as far as there are any.
 
     By its rank on this host under torchrun, else by its number among the workers of xdist, in turn. A Mac's GPU
-    (mps) knows no float64, so it is taken only where it is asked for.
+    (mps) knows no float64, in which all sums are kept, so it is not taken.
 
     >>> chosen(2, {"PYTEST_XDIST_WORKER": "gw3"})
     'cuda:1'

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_unineuron.activations.ranks import ALONE, Ranks, anew
-from pytest_unineuron.models.identity import identity
 from pytest_unineuron.sources import INSTRUMENTS, own_digest
 
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.activations.ranks import Keep
     from pytest_unineuron.corpora.blocks import Blocks
     from pytest_unineuron.lab.arm import Arm
-    from pytest_unineuron.models.digests import Digests
     from pytest_unineuron.models.load import Loaded
-    from pytest_unineuron.models.source import Source
     from pytest_unineuron.options import Settings
 
 Made = TypeVar("Made")
@@ -30,11 +27,20 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 class Kept:
     """Results by key, made once per machine. Without a ``cache`` everything is made whenever it is asked for.
 
-    ``note`` hears of every result that was taken over.
+    ``note`` hears of every result that was taken over. ``parts`` keeps those of several processes until the whole is
+    made, and lets none go before. ``lost`` counts the results that could not be kept.
     """
 
-    def __init__(self, cache: Cache | None, note: Callable[[dict[str, Any]], None], ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        cache: Cache | None,
+        note: Callable[[dict[str, Any]], None],
+        ranks: Ranks = ALONE,
+        parts: Cache | None = None,
+    ) -> None:
+        self.lost = 0
         self._cache = cache
+        self._parts = parts or cache
         self._note = note
         self._ranks = ranks
 
@@ -62,36 +68,34 @@ class Kept:
 
     def _made(self, cache: Cache, named: Mapping[str, Any], make: Callable[[Keep], Made]) -> Made:
         """A result that is made and kept, and its parts until then."""
-        ranks, parts = self._ranks, []
+        ranks, of_parts, keys = self._ranks, self._parts or cache, []
 
         def part(name: str, of_part: Callable[[], Any]) -> Any:
             """This process's part, which it may have finished in an attempt that was cut short."""
-            parts.append({**named, "part": [name, ranks.index, ranks.count]})
-            found = cache.get(parts[-1])
+            keys.append({**named, "part": [name, ranks.index, ranks.count]})
+            found = of_parts.get(keys[-1])
             if found is None:
                 found = of_part()
-                cache.put(parts[-1], found)
+                of_parts.put(keys[-1], found)
             else:
-                text = f"part {ranks.index + 1} of {ranks.count} ({name}) was finished before"
+                text = f"part {ranks.index + 1} of {ranks.count} ({name.split()[0]}) was finished before"
                 self._note({"kind": "told", "text": text})
             return found
 
         made = make(part if ranks.count > 1 else anew)
-        if not ranks.index:
-            cache.put(named, made)
-        ranks.agreed(lambda: None)  # until then, the parts are all there is
-        for key in parts:
-            cache.drop(key)
+        kept = ranks.index > 0 or cache.put(named, made)
+        self.lost += not kept
+        if ranks.agreed(lambda: kept):  # until then, the parts are all there is
+            for key in keys:
+                of_parts.drop(key)
         return made
 
 
 class Keys:
     """What results depend on, beyond rounding: content, never names or places."""
 
-    def __init__(self, settings: Settings, sources: Mapping[str, Source], digests: Digests) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sources = sources
-        self._digests = digests
 
     def of(self, arm: Arm, loaded: Loaded, blocks: Blocks, context: int, **more: Any) -> dict[str, Any]:
         """The key of a result on an arm reading ``blocks``; ``more`` is what only some results depend on."""
@@ -99,7 +103,7 @@ class Keys:
         return {
             "instruments": own_digest(*INSTRUMENTS),
             "libraries": {name: version(name) for name in LIBRARIES},
-            "model": self.model(arm.model, loaded),
+            "model": self.model(loaded),
             "control": [arm.control, arm.draw],
             "corpus": blocks.corpus.fingerprint,
             "context": context,
@@ -109,9 +113,6 @@ class Keys:
             **more,
         }
 
-    def model(self, label: str, loaded: Loaded) -> list[str]:
-        """Digests of a model's files as they are now, and of its weights as they were loaded.
-
-        If these are not of one state, nobody will ever ask for what is kept under both.
-        """
-        return [identity(self._sources[label], self._digests), loaded.digest]
+    def model(self, loaded: Loaded) -> list[str]:
+        """Digests of a model's files, and of its weights as they were loaded."""
+        return [loaded.identity, loaded.digest]

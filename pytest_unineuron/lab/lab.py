@@ -13,7 +13,7 @@ import transformers
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations import budget
-from pytest_unineuron.activations.cache import Cache
+from pytest_unineuron.activations.cache import PARTS, Cache
 from pytest_unineuron.activations.counterpart import Counterpart
 from pytest_unineuron.activations.ranks import ALONE, Ranks
 from pytest_unineuron.activations.sweep import Sweeper, Swept, sweep
@@ -84,9 +84,10 @@ class Lab:
         self._announce = announce
         digests = Digests(folder)
         self._models = Models(settings, self._sources, self.events.append, folder, digests)
-        self._keys = Keys(settings, self._sources, digests)
-        self._kept = Kept(None if folder is None else Cache(folder, settings.cache_size * 2**30, self._tell),
-                          self.events.append, ranks)  # fmt: skip
+        self._keys = Keys(settings)
+        whole = None if folder is None else Cache(folder, settings.cache_size * 2**30, self._tell)
+        parts = None if folder is None else Cache(folder, tell=self._tell, name=PARTS)
+        self._kept = Kept(whole, self.events.append, ranks, parts)
         self._ranks = ranks
         self._matched: dict[tuple[Arm, str], Universality] = {}
         self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()
@@ -97,6 +98,11 @@ class Lab:
         self.corpus = cache(self._corpus)
         self.blocks = cache(self._blocks)
         self.loaded, self.anatomy, self.verified = self._models.loaded, self._models.anatomy, self._models.verified
+
+    @property
+    def lost(self) -> int:
+        """How many results were made that could not be kept for a later run."""
+        return self._kept.lost
 
     def view(self, arm: Arm) -> View:
         """The weights of an arm, read as units."""
@@ -314,7 +320,7 @@ class Lab:
 
     def _comparison_key(self, arm: Arm, corpus: str) -> dict[str, Any]:
         """What a comparison of an arm with the seeds of its model depends on."""
-        seeds = [self._keys.model(name, self.loaded(Arm(name))) for name in self.seeds(arm.model)]
+        seeds = [self._keys.model(self.loaded(Arm(name))) for name in self.seeds(arm.model)]
         of_settings = {name: getattr(self.settings, name) for name in ("correlation_tokens", "correlation_site")}
         # The norms of heads are taken against the rows that are read together.
         return {**self._key(arm, corpus), "seeds": seeds, "batch": self._compared_at_once(arm.model), **of_settings}

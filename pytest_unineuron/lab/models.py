@@ -69,8 +69,8 @@ class Models:
                 raise OptionError(f'--unineuron-device={asked}: pip install "pytest-unineuron[accelerate]"')
             return asked
         try:
-            torch.zeros(1, device=asked)
-        except (RuntimeError, AssertionError) as error:
+            torch.zeros(1, device=asked, dtype=torch.float64)  # in which sums are kept
+        except (RuntimeError, AssertionError, TypeError) as error:
             reason = (str(error).splitlines() or [""])[0]
             raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
         return asked

@@ -26,7 +26,7 @@ class Digests:
     """SHA-256 of files, remembered in this process and, if a ``folder`` is given, from one run to the next.
 
     A file is taken for the same while its path, size, inode, and times of change of content and of state are. The
-    last of these cannot be set back, as the time of a copied file is.
+    last of these cannot be set back, as the time of a copied file is, except on Windows, where it is that of making.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -9,16 +9,18 @@ from pytest_unineuron.models.digests import Digests
 from pytest_unineuron.models.source import UNWANTED, WANTED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_unineuron.models.source import Source
 
 
-def identity(source: Source, digests: Digests | None = None) -> str:
+def identity(source: Source, digests: Digests | None = None, folder: Path | None = None) -> str:
     """SHA-256 over every file a model can be made of: configuration, tokenizer, weights.
 
-    ``digests`` may know some already. An untrained model is drawn from its spec, which is part of it. Raises
-    ModelError for a model of the hub that cannot be fetched.
+    ``digests`` may know some already, and ``folder`` is where they are, if that is known. An untrained model is drawn
+    from its spec, which is part of it. Raises ModelError for a model of the hub that cannot be fetched.
     """
-    folder = source.folder
+    folder = folder or source.folder
     if folder is None:
         from pytest_unineuron.models.fetch import fetch  # what fetches is not light
 

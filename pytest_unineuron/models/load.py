@@ -17,6 +17,7 @@ from pytest_unineuron.models.configuration import configuration
 from pytest_unineuron.models.context import longest_input
 from pytest_unineuron.models.fetch import fetch
 from pytest_unineuron.models.files import digest_of, weight_files
+from pytest_unineuron.models.identity import identity
 from pytest_unineuron.models.place import placed
 from pytest_unineuron.models.quantised import dequantised
 from pytest_unineuron.models.tokenizer import id_count, tokenizer_of
@@ -37,12 +38,16 @@ CHUNK = 2**24
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A model in memory. ``digest`` is the SHA-256 of its weight files, empty for an untrained model."""
+    """A model in memory.
+
+    ``digest`` is the SHA-256 of its weight files, empty for an untrained model; ``identity`` that of all its files.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     digest: str
     folder: Path
+    identity: str = ""
 
     @property
     def parameters(self) -> int:
@@ -68,10 +73,11 @@ def load(
     ``digests`` of files may be known from an earlier run.
 
     Weights are read tensor by tensor in the precision that is asked for, so that memory holds them once. Raises
-    ModelError, in one sentence, for a model that is not there, has no safetensors, or has weights that are
-    missing or not finite.
+    ModelError, in one sentence, for a model that is not there, has no safetensors, has weights that are
+    missing or not finite, or is changed meanwhile.
     """
     folder = fetch(source)
+    of_files = identity(source, digests, folder)
     config = configuration(source, folder)
     kinds = model_classes(source, folder, config)
     if source.untrained:
@@ -88,7 +94,10 @@ def load(
         model = placed(cast(model, getattr(torch, dtype)), device)
     if dtype == "float64":
         model.set_experts_implementation("eager")  # the others know no float64
-    return Loaded(model.eval(), tokenizer_of(source, folder, model), digest, folder)
+    tokenizer = tokenizer_of(source, folder, model)
+    if identity(source, digests, folder) != of_files:
+        raise ModelError(f"model {source.spec}: its files were changed while it was loaded; run this again")
+    return Loaded(model.eval(), tokenizer, digest, folder, of_files)
 
 
 def initialised(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:

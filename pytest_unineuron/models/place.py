@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-SPREAD = ("balanced", "balanced_low_0", "sequential")
+SPREAD = ("balanced", "sequential")
 """What accelerate calls its ways to spread the blocks of a model over all GPUs."""
 
 
@@ -32,8 +32,7 @@ def placed(model: PreTrainedModel, device: str) -> PreTrainedModel:
     from accelerate.utils import get_balanced_memory
 
     whole = list(getattr(model, "_no_split_modules", None) or ())
-    low = {"low_zero": device == "balanced_low_0"}
-    memory = None if device == "sequential" else get_balanced_memory(model, no_split_module_classes=whole, **low)
+    memory = None if device == "sequential" else get_balanced_memory(model, no_split_module_classes=whole)
     return _dispatched(model, infer_auto_device_map(model, memory, no_split_module_classes=whole))
 
 

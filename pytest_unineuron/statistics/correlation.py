@@ -397,15 +397,6 @@ class Pairs:
         mean_y, yy, xy = (torch.stack(of_all) for of_all in zip(*found, strict=True))
         return cls(float(x.values.shape[1]), x.mean, mean_y, x.squares, yy, xy)
 
-    def as_tensors(self) -> dict[str, Tensor]:
-        """All it holds, by name, to be saved or sent."""
-        return {name: torch.as_tensor(getattr(self, name), dtype=torch.float64) for name in self.__dataclass_fields__}
-
-    @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """What ``as_tensors`` told."""
-        return cls(float(tensors["count"]), *(tensors[name] for name in list(cls.__dataclass_fields__)[1:]))
-
     def __add__(self, other: Self) -> Self:
         """The sums of both batches together (Chan, Golub and LeVeque 1983)."""
         n = self.count + other.count

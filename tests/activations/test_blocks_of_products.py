@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_unineuron.activations import spill, universality
-from pytest_unineuron.activations.budget import Rates, Task
+from pytest_unineuron.activations.budget import Task
 from pytest_unineuron.activations.counterpart import Counterpart, task_of
 from pytest_unineuron.activations.stored import packed
 from pytest_unineuron.activations.units import KINDS, Member
+from pytest_unineuron.activations.ways import Rates
 from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.models.anatomy import dissect
@@ -140,6 +141,54 @@ def test_what_is_spilled_is_gone_afterwards(monkeypatch, tmp_path):
     assert spill.rates()[2] > 0
     del made[:]
     assert files() == []
+
+
+def test_a_disk_that_is_full_costs_time_and_nothing_else(monkeypatch):
+    """Whether it was full before, or becomes so in between: what cannot be spilled is computed again."""
+    memory = task().least + task().cross // 4
+    left, real = [3], spill.Spill.write
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def fuller(self, *given):
+        left[0] -= 1
+        return real(self, *given) if left[0] > 0 else full()
+
+    monkeypatch.setattr(spill.Spill, "write", fuller)
+    agree(compared(memory, rates=Rates(1, QUICK, QUICK)), whole(), atol=1e-6)
+    assert left[0] < 0
+    monkeypatch.setattr(spill, "rates", full)
+    said = []
+    agree(compared(memory, announce=said.append), whole(), atol=1e-6)
+    assert "recomputed" in said[0]
+    assert "spilling" not in said[0]
+
+
+def test_parts_are_named_by_all_they_depend_on():
+    """What another attempt may cut in another way is not taken for a part of it."""
+
+    def names(memory, *, seeds=None, subject=None):
+        seen = []
+
+        def keep(name, make):
+            seen.append(name)
+            return make()
+
+        seeds = seeds or [Counterpart(member(seed=3), read(), room=0)]
+        universality.match(subject or member(), read(), seeds, memory=memory, rates=Rates(1, QUICK, QUICK), keep=keep)
+        return seen
+
+    seeds = [Counterpart(member(seed=3), read(), room=0)]
+    tight = task_of(member(), read(), seeds)
+    one, four = (names(memory) for memory in (8e9, tight.least + tight.cross // 4))
+    assert names(8e9) == one
+    assert not set(one[:-1]) & set(four[:-1])
+    assert one[-1] == four[-1]  # the same pairs are read, however they were chosen
+    first, again = names(8e9, seeds=seeds), names(8e9, seeds=seeds)
+    assert first == one
+    assert first[0] != again[0]  # what lies within layers of the seed is known by then
+    assert names(8e9, subject=member(seed=5))[-1] != one[-1]
 
 
 def test_tensors_come_back_from_the_disk():

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_unineuron.activations.budget import AGAIN, DISK, GIB, MEMORY, Rates, Task, told, ways
+from pytest_unineuron.activations.budget import GIB, Task
 from pytest_unineuron.activations.units import NEURONS
+from pytest_unineuron.activations.ways import AGAIN, DISK, MEMORY, Rates, told, ways
 from pytest_unineuron.errors import OptionError
 
 SLOW, QUICK = 1e-3, 1e12

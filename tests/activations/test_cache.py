@@ -89,9 +89,9 @@ def test_half_an_entry_is_none(cache, told):
     assert told == []
 
 
-def test_what_was_not_used_for_longest_goes(tmp_path):
+def test_what_was_not_used_for_longest_goes(tmp_path, told):
     """Use counts, not age; what was just written stays."""
-    cache = Cache(tmp_path, limit=13_000)
+    cache = Cache(tmp_path, limit=13_000, tell=told.append)
     for number in range(3):
         cache.put({"n": number}, value(400))  # 3200 bytes and some words each
         os.utime(cache._path({"n": number}, WORDS), (number + 1, number + 1))
@@ -99,8 +99,36 @@ def test_what_was_not_used_for_longest_goes(tmp_path):
     cache.put({"n": 3}, value(400))
     assert [n for n in range(4) if cache.get({"n": n}) is not None] == [0, 2, 3]
     assert sum(path.stat().st_size for path in cache.folder.iterdir()) <= 13_000
-    cache.put({"n": 4}, value(4000))
+    assert not cache.put({"n": 4}, value(4000))
     assert cache.get({"n": 4}) is None  # larger than all the room there is
+    assert "is not kept in a cache of" in told[0]
+    assert "say --unineuron-cache-size=1" in told[0]
+
+
+def test_what_cannot_be_removed_stays_and_the_rest_is_kept(tmp_path, told, monkeypatch):
+    """Somebody else's entry, or one that is being read where that holds on to it."""
+    cache = Cache(tmp_path, limit=5000, tell=told.append)
+    assert cache.put({"n": 0}, value(400))
+
+    def refuses(path, **_):
+        raise PermissionError(1, "not yours", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", lambda path, **how: refuses(path) if path.suffix == WORDS else None)
+        assert cache.put({"n": 1}, value(400))
+    assert cache.put({"n": 2}, value(400))
+    assert told == []
+
+
+def test_what_is_under_another_name_is_apart(tmp_path):
+    """It neither takes the room of the rest nor goes with it."""
+    cache, parts = Cache(tmp_path, limit=13_000), Cache(tmp_path, name="parts")
+    for number in range(9):
+        assert parts.put({"n": number}, value(4000))
+    assert cache.put({"n": 0}, value())
+    assert cache.get({"n": 1}) is None
+    cache.clear()
+    assert parts.get({"n": 8}) is not None
 
 
 def test_what_a_killed_process_left_is_removed(cache):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron.activations.budget import Rates, Task
+from pytest_unineuron.activations.budget import Task
 from pytest_unineuron.activations.counterpart import Counterpart, task_of
 from pytest_unineuron.activations.sweep import sweep
 from pytest_unineuron.activations.units import Member
 from pytest_unineuron.activations.universality import match
+from pytest_unineuron.activations.ways import Rates
 from pytest_unineuron.controls.rotation import Rotation
 from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find

@@ -5,9 +5,10 @@ from fractions import Fraction
 import pytest
 import torch
 
+from pytest_unineuron.activations.choice import Choice
 from pytest_unineuron.activations.stored import known, packed, unpacked
 from pytest_unineuron.activations.sweep import Swept
-from pytest_unineuron.activations.universality import Choice, Matches
+from pytest_unineuron.activations.universality import Matches
 from pytest_unineuron.statistics import POST, PRE, swept
 from pytest_unineuron.statistics.correlation import Best, Centred, Pairs
 

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.activations.sweep import sweep
+from pytest_unineuron.activations.sweep import Part, sweep
 from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.errors import ModelError
@@ -171,6 +171,22 @@ def test_a_double_precision_sweep_does_not_depend_on_batches():
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-9, atol=1e-9, err_msg=name)
         np.testing.assert_allclose(a.mean / a.variance.sqrt(), b.mean / b.variance.sqrt(), atol=1e-9)
     assert torch.equal(small.total(PRE, "firing").positive, large.total(PRE, "firing").positive)
+
+
+def test_a_part_of_another_cut_is_not_taken():
+    """A sweep by several processes goes on from parts of batches of the same size, and notices what is missing."""
+    model, anatomy, blocks = prepared("gpt2", budget=2000)
+    kept = {}
+
+    def first_half(name, make):
+        part = make()
+        kept[name] = Part(part.sums, part.widths, {g: n for g, n in part.tokens.items() if g})
+        return kept[name]
+
+    for batch in (128, 256):
+        with pytest.raises(ModelError, match="tokens were swept; give all processes the same arguments"):
+            sweep(model.model, anatomy.plan, blocks, batch=batch, keep=first_half)
+    assert len(kept) == 2
 
 
 def test_groups_without_one_are_the_rest():

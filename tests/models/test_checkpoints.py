@@ -234,6 +234,23 @@ def test_another_device_is_loaded_onto_directly(llama, monkeypatch):
     assert asked[-1] is None
 
 
+def test_a_model_that_is_changed_while_it_is_loaded_is_an_error(llama, monkeypatch):
+    """Nothing may be kept under the digest of files that it was not made from."""
+    real = loading.tokenizer_of
+
+    def changing(*given):
+        config = llama / "config.json"
+        config.write_text(config.read_text().replace("{", '{"note": "changed",', 1))
+        return real(*given)
+
+    before = load(parse(str(llama))).identity
+    monkeypatch.setattr(loading, "tokenizer_of", changing)
+    with pytest.raises(ModelError, match="its files were changed while it was loaded; run this again"):
+        load(parse(str(llama)))
+    monkeypatch.undo()
+    assert load(parse(str(llama))).identity != before
+
+
 @pytest.mark.parametrize("device", place.SPREAD)
 def test_a_model_is_spread_over_what_there_is(llama, device):
     """Here there is a CPU: loaded or never trained, it is what it is without accelerate."""

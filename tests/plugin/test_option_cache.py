@@ -70,6 +70,15 @@ def test_a_second_run_makes_no_pass(measured):
     second.result.stdout.fnmatch_lines(["Overall: *Forward passes: 0 (5 results are from the cache)."])
 
 
+def test_without_a_place_for_a_cache_there_is_none(measured, trials):
+    """Pytest's own cannot be made here; everything is measured all the same."""
+    (trials.path / ".pytest_cache").write_text("a file")
+    for _ in range(2):
+        run = measured("-k", "kurtosis")
+        assert run.report["forward_passes"] == 3
+        assert taken(run) == []
+
+
 @pytest.mark.parametrize("where", [(), ("--unineuron-cache=kept",)])
 def test_cache_clear_empties_it(measured, trials, where):
     """Pytest's own as well as one that was named, of which it leaves what is not ours."""

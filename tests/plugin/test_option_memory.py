@@ -1,0 +1,59 @@
+"""``--unineuron-memory``: past it, seeds are compared block by block, and a run says so."""
+
+import numpy as np
+import pytest
+
+TRIAL = """
+@pytest.mark.gt3(source="x", controls=["shuffled"])
+def test_matched(unineuron_universality, unineuron_measure):
+    unineuron_measure("excess", unineuron_universality.neurons.mean_excess, above=0)
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tiny):
+    """Two seeds, loaded before pytester takes stock of the modules that are imported."""
+    from pytest_unineuron.models.load import load
+    from pytest_unineuron.models.source import parse
+
+    made = tiny("gpt2"), tiny("gpt2", seed=1)
+    for folder in made:
+        load(parse(str(folder)))
+    return made
+
+
+def test_a_run_in_blocks_finds_the_same(folders, trials, monkeypatch):
+    """What is measured, on every arm, and one line for each comparison before it starts."""
+    from pytest_unineuron.activations.budget import Task
+    from pytest_unineuron.activations.counterpart import task_of
+    from pytest_unineuron.activations.universality import match
+    from pytest_unineuron.lab import lab
+
+    trials.write(TRIAL)
+
+    def run():
+        found = trials.run(
+            f"--unineuron-model={folders[0]}", f"--unineuron-seed={folders[1]}", "--unineuron-tokens=600",
+            "--unineuron-correlation-tokens=300", "--unineuron-fail-on=never",
+        )  # fmt: skip
+        ((_, subject),) = found.report["trials"][0]["subjects"].items()
+        (case,) = subject["cases"]
+        arms = {"": case["subject"], **case["controls"]}
+        measured = {name: arm["measurements"][0]["value"] for name, arm in arms.items()}
+        return measured, [line for line in found.result.stdout.lines if " blocks" in line]
+
+    def tight(subject, batches, seeds, *, memory, **more):
+        task = task_of(subject, batches, seeds)
+        assert memory > task.least + task.cross
+        return match(subject, batches, seeds, memory=task.least + task.cross // 4, **more)
+
+    whole, said = run()
+    assert said == []
+    for name in ("working", "comparing", "drawing"):  # tiny models have hardly any products beside a batch
+        monkeypatch.setattr(Task, name, 0)
+    monkeypatch.setattr(lab, "match", tight)
+    found, said = run()
+    assert found.keys() == whole.keys() == {"", "shuffled"}
+    for name, value in whole.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-6)
+    assert len(said) == 2
