@@ -27,18 +27,24 @@ def known() -> dict[str, type]:
 
 
 def packed(value: Any) -> tuple[Any, dict[str, Tensor]]:
-    """A description in plain JSON data, and the tensors it speaks of by name, on the CPU.
+    """A description in plain JSON data, and the tensors it speaks of by name, on the CPU; the same where they can be.
 
     Takes frozen dataclasses that are ``known``, tuples, lists, dictionaries, tensors and plain values. Raises
     TypeError for anything else.
     """
     tensors: dict[str, Tensor] = {}
+    lying: set[int] = set()
 
     def describe(part: Any) -> Any:
         if isinstance(part, Tensor):
             name = str(len(tensors))
-            # A copy: an expanded tensor, or a view of a larger one, cannot be written as it lies in memory.
-            tensors[name] = part.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+            found = part.detach().to("cpu")
+            whole = found.is_contiguous() and found.untyped_storage().nbytes() == found.nbytes
+            if not whole or found.data_ptr() in lying:
+                # An expanded tensor, a view of a larger one, or one that is there twice cannot be written as it lies.
+                found = found.clone(memory_format=torch.contiguous_format)
+            lying.add(found.data_ptr())
+            tensors[name] = found
             return {"tensor": name}
         if is_dataclass(part) and type(part).__name__ in known():
             named = {field.name: describe(getattr(part, field.name)) for field in fields(part)}

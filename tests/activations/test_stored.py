@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from pytest_unineuron.activations.choice import Choice
 from pytest_unineuron.activations.stored import known, packed, unpacked
@@ -11,6 +12,7 @@ from pytest_unineuron.activations.sweep import Swept
 from pytest_unineuron.activations.universality import Matches
 from pytest_unineuron.statistics import POST, PRE, swept
 from pytest_unineuron.statistics.correlation import Best, Centred, Pairs
+from pytest_unineuron.statistics.moments import Moments
 
 
 def statistics(site):
@@ -53,6 +55,14 @@ def test_matches_come_back_as_they_were():
     """With the tensors that are expanded, and nan."""
     kept = {"matches": {"neurons": [matches()]}, "tokens": 20}
     assert same(kept, unpacked(*packed(kept)))
+
+
+def test_tensors_are_written_however_they_lie():
+    """Shared, expanded, a view of another, or empty: once each, and apart."""
+    moments = Moments.running(4, "cpu").sum()  # of nothing: all moments are one tensor
+    kept = [moments, moments.mean, moments.mean[1:], moments.mean.expand(3, 4), torch.empty(0), torch.empty(0)]
+    said, tensors = packed(kept)
+    assert same(kept, unpacked(said, load(save(tensors))))
 
 
 def test_only_classes_of_ours_are_written():

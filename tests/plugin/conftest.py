@@ -5,6 +5,19 @@ and everything else would be imported again for every test.
 """
 
 import hypothesis  # noqa: F401
+import pytest
 import scipy.stats  # noqa: F401
 
 from pytest_unineuron import finishing, lab, scheduler, session  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def two_seeds(tiny):
+    """Two seeds, loaded before pytester takes stock of the modules that are imported."""
+    from pytest_unineuron.models.load import load
+    from pytest_unineuron.models.source import parse
+
+    made = tiny("gpt2"), tiny("gpt2", seed=1)
+    for folder in made:
+        load(parse(str(folder)))
+    return made

@@ -18,23 +18,11 @@ ARGS = ("--unineuron-corpus=news", "--unineuron-tokens=600", "--unineuron-correl
         "-p", "cacheprovider", "--unineuron-fail-on=never", "--unineuron-resume=never")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def folders(tiny):
-    """Two seeds, loaded before pytester takes stock of the modules that are imported."""
-    from pytest_unineuron.models.load import load
-    from pytest_unineuron.models.source import parse
-
-    made = tiny("gpt2"), tiny("gpt2", seed=1)
-    for folder in made:
-        load(parse(str(folder)))
-    return made
-
-
 @pytest.fixture
-def measured(folders, trials):
+def measured(two_seeds, trials):
     """A file of trials, and how to run it."""
     trials.write("import numpy as np\n" + MEASURES)
-    given = (f"--unineuron-model={folders[0]}", f"--unineuron-seed={folders[1]}", *ARGS)
+    given = (f"--unineuron-model={two_seeds[0]}", f"--unineuron-seed={two_seeds[1]}", *ARGS)
     return lambda *more, **how: trials.run(*given, *more, **how)
 
 
@@ -120,12 +108,12 @@ def test_another_text_is_another_result(measured, trials):
     assert [run.report["forward_passes"] for run in runs] == [6, 0, 3]  # news is there too
 
 
-def test_other_weights_are_another_result(folders, trials, tmp_path):
+def test_other_weights_are_another_result(two_seeds, trials, tmp_path):
     """In the very same folder."""
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "model"
-    shutil.copytree(folders[0], folder)
+    shutil.copytree(two_seeds[0], folder)
     trials.write("import numpy as np\n" + MEASURES)
     given = (*ARGS, "-k", "kurtosis", f"--unineuron-model={folder}")
     assert [trials.run(*given).report["forward_passes"] for _ in range(2)] == [3, 0]

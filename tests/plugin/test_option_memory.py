@@ -1,7 +1,6 @@
 """``--unineuron-memory``: past it, seeds are compared block by block, and a run says so."""
 
 import numpy as np
-import pytest
 
 TRIAL = """
 @pytest.mark.gt3(source="x", controls=["shuffled"])
@@ -10,19 +9,7 @@ def test_matched(unineuron_universality, unineuron_measure):
 """
 
 
-@pytest.fixture(scope="module")
-def folders(tiny):
-    """Two seeds, loaded before pytester takes stock of the modules that are imported."""
-    from pytest_unineuron.models.load import load
-    from pytest_unineuron.models.source import parse
-
-    made = tiny("gpt2"), tiny("gpt2", seed=1)
-    for folder in made:
-        load(parse(str(folder)))
-    return made
-
-
-def test_a_run_in_blocks_finds_the_same(folders, trials, monkeypatch):
+def test_a_run_in_blocks_finds_the_same(two_seeds, trials, monkeypatch):
     """What is measured, on every arm, and one line for each comparison before it starts."""
     from pytest_unineuron.activations.budget import Task
     from pytest_unineuron.activations.counterpart import task_of
@@ -33,7 +20,7 @@ def test_a_run_in_blocks_finds_the_same(folders, trials, monkeypatch):
 
     def run():
         found = trials.run(
-            f"--unineuron-model={folders[0]}", f"--unineuron-seed={folders[1]}", "--unineuron-tokens=600",
+            f"--unineuron-model={two_seeds[0]}", f"--unineuron-seed={two_seeds[1]}", "--unineuron-tokens=600",
             "--unineuron-correlation-tokens=300", "--unineuron-fail-on=never",
         )  # fmt: skip
         ((_, subject),) = found.report["trials"][0]["subjects"].items()
