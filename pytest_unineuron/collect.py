@@ -18,6 +18,7 @@ import pytest
 from pytest_unineuron.activations.ranks import ALONE, Ranks
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import NotApplicable, RankLost, UnineuronError
+from pytest_unineuron.models.place import SPREAD
 from pytest_unineuron.planning import COMPARES, PLANNED, SWEEPS
 from pytest_unineuron.session import RANKS
 from pytest_unineuron.statistics import POST, PRE, UP
@@ -113,6 +114,9 @@ class Collecting:
             raise pytest.UsageError("no trial that was collected reads activations; there is nothing to gather")
         if ours.cache_folder is None:
             raise pytest.UsageError("there is no cache to fill; name a folder with --unineuron-cache, without a lock")
+        if self._ranks.count > 1 and ours.settings.device in SPREAD:
+            raise pytest.UsageError(f"--unineuron-device={ours.settings.device}: each of several processes would take "
+                                    "all GPUs; start one, or leave this out")  # fmt: skip
         for number, need in enumerate(wanted, start=1):
             began, before = time.monotonic(), len(ours.lab.events)
             outcome = self._made(need, ours.lab)

@@ -17,6 +17,8 @@ from pytest_unineuron.reports.step import Step
 from pytest_unineuron.reports.strict import as_json, sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_unineuron.reports.evidence import Evidence
     from pytest_unineuron.session import Session
 
@@ -30,6 +32,7 @@ class Finisher:
         self._evidence: Evidence | None = None
         self._gate = Gate(session.settings.fail_on)
         self._ready: set[str] = set()
+        self._collected: dict[str, None] = {}
         self._step = Step.of()
         self._unsummarized = ""
 
@@ -51,6 +54,13 @@ class Finisher:
     def pytest_testnodeready(self, node: Any) -> None:
         """An xdist worker has started."""
         self._ready.add(node.gateway.id)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """What a worker has collected: the names of trials, which is all there is if every worker dies at once."""
+        del node
+        labels = [f"[{label}" for label in self._session.models]
+        self._collected |= dict.fromkeys(nodeid for nodeid in ids if any(label in nodeid for label in labels))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object | None) -> None:
@@ -79,6 +89,10 @@ class Finisher:
         if int(exitstatus) in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
             for worker in sorted(self._ready):
                 self._collector.hear({"kind": ENDED, "worker": worker, "sent": None})
+        if self._collector.incomplete and not self._collector.active:
+            named = " ".join(self._collector.incomplete)
+            for nodeid in (nodeid for nodeid in self._collected if nodeid not in named):
+                self._collector.hear({"kind": CRASHED, "nodeid": nodeid, "reason": "lost with every worker"})
         self._collector.findings = self._session.findings
         self._evidence = self._collector.evidence()
         if (lock := self._session.lock) is not None:

@@ -193,6 +193,14 @@ def test_what_cannot_be_made_is_told_and_the_rest_is_made(project):
     assert said.count("FAILED: ") == 5
 
 
+def test_one_process_alone_takes_all_gpus(project):
+    """Several would be in each other's way."""
+    ranks = project.ranks("--unineuron-cache=kept", "--unineuron-device=balanced")
+    said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert all(rank.returncode != 0 for rank in ranks)
+    assert "--unineuron-device=balanced: each of several processes would take all GPUs" in said[0]
+
+
 def test_a_cache_that_keeps_nothing_is_a_failure(project):
     """Everything would be made again by pytest."""
     (project.path / "kept").write_text("a file")

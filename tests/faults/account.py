@@ -31,12 +31,13 @@ def lost(runs, struck=()):
     ``struck`` by the fault itself have to be named only, be it on the terminal.
     """
     kept = [items(report) for run in runs for report in run.evidence]
+    named = " ".join(what for run in runs for report in run.evidence for what in report.get("incomplete", ()))
     missing = {}
     for run in runs:
         for nodeid in run.planned:
             trial = nodeid.partition("::test_")[2].partition("[")[0]
             is_told = f"test_{trial}" in struck and trial in run.text
-            if not is_told and not any(nodeid in found for found in kept):
+            if not is_told and nodeid not in named and not any(nodeid in found for found in kept):
                 missing[nodeid] = "not named anywhere"
         for nodeid, values in run.measured.items():
             is_struck = any(f"::{name}[" in nodeid for name in struck)

@@ -72,8 +72,9 @@ def lock_forged(ground):
 
     def forge(data):
         for case in data["cases"].values():
-            for bounds in case["bounds"].values():
-                bounds["above"] = 0.95
+            for of_name in case["bounds"].values():
+                for bounds in of_name:
+                    bounds["above"] = 0.95
 
     edited(path, forge)
     held(ground).ends_with(24).says("LOCK:", "'size'")

@@ -135,6 +135,36 @@ def test_a_killed_worker_that_is_not_replaced(trials):
     assert found.summary["Checklist"]["GT3_MethodGeneralization"] in ("NA", "PASS")
 
 
+ALL_KILLED = """
+import os
+
+@pytest.fixture(autouse=True)
+def killing():
+    os.kill(os.getpid(), 9)
+
+@pytest.mark.gt3(source="x")
+def test_one(unineuron_case):
+    measure('size', 0.9, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_two(unineuron_case):
+    measure('size', 0.9, above=0.5)
+
+def test_plain():
+    pass
+"""
+
+
+def test_trials_of_which_no_worker_ever_told_are_named(trials):
+    """Every worker dies before its first result: the report names what was collected, and nothing passes."""
+    found = trials.write(ALL_KILLED).run(NEVER, "-n1", "--max-worker-restart=0", "--unineuron-model=nano:neox-a")
+    assert found.ret == 22
+    assert found.report["trials"] == []
+    for name in ("test_one[neox-a]", "test_two[neox-a]", "test_two[neox-a~shuffled]"):
+        assert sum(name in what for what in found.report["incomplete"]) == 1
+    assert not any("test_plain" in what for what in found.report["incomplete"])
+
+
 def test_stopping_at_the_first_failure(trials):
     """-x: what was not reached is NOT_RUN, serial and with workers."""
     body = CLAIMS.replace("0.9 + len", "0.2 + len")
