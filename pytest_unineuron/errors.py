@@ -41,3 +41,8 @@ class ReportError(UnineuronError):
 
 class TrialError(UnineuronError):
     """A trial is declared or written in a way that cannot be judged."""
+
+
+def words_of(error: Exception) -> str:
+    """The first line of what an error of somebody else says, or what kind it is."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -90,9 +90,10 @@ class Finisher:
             for worker in sorted(self._ready):
                 self._collector.hear({"kind": ENDED, "worker": worker, "sent": None})
         if self._collector.incomplete and not self._collector.active:
-            named = " ".join(self._collector.incomplete)
-            for nodeid in (nodeid for nodeid in self._collected if nodeid not in named):
-                self._collector.hear({"kind": CRASHED, "nodeid": nodeid, "reason": "lost with every worker"})
+            told = self._collector.incomplete
+            for nodeid in self._collected:
+                if not any(what.startswith(f"{nodeid}: ") for what in told):
+                    self._collector.hear({"kind": CRASHED, "nodeid": nodeid, "reason": "lost with every worker"})
         self._collector.findings = self._session.findings
         self._evidence = self._collector.evidence()
         if (lock := self._session.lock) is not None:

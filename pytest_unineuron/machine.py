@@ -1,9 +1,14 @@
-"""What the machine has to spare, as well as it tells. No torch."""
+"""What the machine has to spare, as well as it tells, and what of it a process takes. No torch."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def free_memory() -> int | None:
@@ -17,3 +22,19 @@ def free_memory() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def chosen_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> str:
+    """The device of ``--unineuron-device=auto``: a GPU of its own for each process, as far as there are any.
+
+    By its rank on this host under torchrun, else by its number among the workers of xdist, in turn. A Mac's GPU
+    (mps) knows no float64, in which all sums are kept, so it is not taken.
+
+    >>> chosen_gpu(2, {"PYTEST_XDIST_WORKER": "gw3"})
+    'cuda:1'
+    """
+    if not gpus:
+        return "cpu"
+    worker = re.fullmatch(r"gw(\d+)", environment.get("PYTEST_XDIST_WORKER", ""))
+    number = environment.get("LOCAL_RANK") or (worker[1] if worker else "0")
+    return f"cuda:{int(number) % gpus}" if gpus > 1 else "cuda"

@@ -6,8 +6,8 @@ import pytest
 
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.lab import models
-from pytest_unineuron.lab.device import chosen
 from pytest_unineuron.lab.models import Models
+from pytest_unineuron.machine import chosen_gpu
 from pytest_unineuron.options import defaults
 
 
@@ -29,7 +29,7 @@ from pytest_unineuron.options import defaults
 )
 def test_each_process_takes_its_own(gpus, environment, device):
     """By its rank under torchrun, else by its number among xdist's workers, in turn; the CPU where there is none."""
-    assert chosen(gpus, environment) == device
+    assert chosen_gpu(gpus, environment) == device
 
 
 def test_a_model_is_spread_by_accelerate(monkeypatch):

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from safetensors import SafetensorError
 
+from pytest_unineuron.errors import words_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
@@ -63,7 +65,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-            self._tell(f"cache entry {words.name} cannot be used and is made again: {_first_line(error)}")
+            self._tell(f"cache entry {words.name} cannot be used and is made again: {words_of(error)}")
             return None
         with suppress(OSError):  # used just now
             os.utime(words)
@@ -172,7 +174,3 @@ def _canonical(data: Any) -> bytes:
 
 def _digest(entry: Any, numbers: bytes) -> str:
     return hashlib.sha256(_canonical(entry) + hashlib.sha256(numbers).digest()).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

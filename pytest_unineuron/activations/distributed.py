@@ -21,7 +21,8 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from pytest_unineuron.activations.ranks import Alone, S
-from pytest_unineuron.errors import OptionError, RankLost, UnineuronError
+from pytest_unineuron.errors import OptionError, RankLost, UnineuronError, words_of
+from pytest_unineuron.machine import chosen_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,11 +60,10 @@ class Ranks(Alone):
         except (ValueError, RuntimeError) as error:
             raise OptionError(
                 f"RANK={os.environ.get('RANK')} is set, as for one of several processes, but they cannot meet: "
-                f"{_first_line(error)}; start them with torchrun, or unset RANK"
+                f"{words_of(error)}; start them with torchrun, or unset RANK"
             ) from None
         self._store = PrefixStore("pytest-unineuron", store)
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        self._gpu = int(os.environ.get("LOCAL_RANK", 0)) % gpus if gpus else None
+        self._device = chosen_gpu(torch.cuda.device_count() if torch.cuda.is_available() else 0)
         self._task = self._step = 0
         self._seen: dict[int, tuple[str, float]] = {}
         self._ended = threading.Event()
@@ -96,7 +96,7 @@ class Ranks(Alone):
         return torch.load(io.BytesIO(sent), map_location=self._placed, weights_only=False)
 
     def _placed(self, storage: Any, place: str) -> Any:
-        return storage if place == "cpu" or self._gpu is None else storage.cuda(self._gpu)
+        return storage if place == "cpu" else storage.to(device=self._device)
 
     def total(self, own: S | None, device: Any) -> S:
         """The sum over all processes, in all of them. ``own`` is None where there was nothing to do."""
@@ -168,7 +168,7 @@ class Ranks(Alone):
                         if not self._store.check([here[rank]]):
                             self._look_at(rank, what)
         except RuntimeError as error:  # as torch raises it: the store is on the host of the first rank
-            reason = _first_line(error)
+            reason = words_of(error)
             raise RankLost(f"the host of rank 0 is lost while waiting for {what}: {reason}; {AGAIN}") from None
 
     def _look_at(self, rank: int, what: str) -> None:
@@ -195,7 +195,7 @@ class Ranks(Alone):
         try:
             yield
         except RuntimeError as error:
-            reason = _first_line(error)
+            reason = words_of(error)
         else:
             return
         self._meet(f"{what}, which broke off ({reason})")
@@ -206,7 +206,3 @@ def _sent(value: Any) -> bytes:
     written = io.BytesIO()
     torch.save(value, written)
     return written.getvalue()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,14 +6,14 @@ from contextlib import nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_unineuron.activations.ranks import ALONE, Ranks, anew
+from pytest_unineuron.activations.ranks import anew
 from pytest_unineuron.sources import INSTRUMENTS, own_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_unineuron.activations.cache import Cache
-    from pytest_unineuron.activations.ranks import Keep
+    from pytest_unineuron.activations.ranks import Keep, Ranks
     from pytest_unineuron.corpora.blocks import Blocks
     from pytest_unineuron.lab.arm import Arm
     from pytest_unineuron.models.load import Loaded
@@ -32,15 +32,11 @@ class Kept:
     """
 
     def __init__(
-        self,
-        cache: Cache | None,
-        note: Callable[[dict[str, Any]], None],
-        ranks: Ranks = ALONE,
-        parts: Cache | None = None,
+        self, cache: Cache | None, parts: Cache | None, note: Callable[[dict[str, Any]], None], ranks: Ranks
     ) -> None:
         self.lost = 0
         self._cache = cache
-        self._parts = parts or cache
+        self._parts = parts
         self._note = note
         self._ranks = ranks
 
@@ -52,7 +48,7 @@ class Kept:
         Where several share the work, ``make`` is given what keeps the part of each, so that another attempt can go
         on from it.
         """
-        if self._cache is None:
+        if self._cache is None or self._parts is None:
             return make(anew)
         cache, named = self._cache, {"what": what, **key()}
         found = self._ranks.agreed(lambda: cache.get(named))
@@ -60,23 +56,23 @@ class Kept:
             with nullcontext() if self._ranks.index else cache.alone(named):
                 found = self._ranks.agreed(lambda: cache.get(named))  # another process may have made it meanwhile
                 if found is None:
-                    return self._made(cache, named, make)
+                    return self._made(cache, self._parts, named, make)
         self._note({"kind": "kept", "what": what, "model": arm.model, "corpus": corpus,
                     "control": arm.control, "draw": arm.draw})  # fmt: skip
         kept: Made = found
         return kept
 
-    def _made(self, cache: Cache, named: Mapping[str, Any], make: Callable[[Keep], Made]) -> Made:
+    def _made(self, cache: Cache, parts: Cache, named: Mapping[str, Any], make: Callable[[Keep], Made]) -> Made:
         """A result that is made and kept, and its parts until then."""
-        ranks, of_parts, keys = self._ranks, self._parts or cache, []
+        ranks, keys = self._ranks, []
 
         def part(name: str, of_part: Callable[[], Any]) -> Any:
             """This process's part, which it may have finished in an attempt that was cut short."""
             keys.append({**named, "part": [name, ranks.index, ranks.count]})
-            found = of_parts.get(keys[-1])
+            found = parts.get(keys[-1])
             if found is None:
                 found = of_part()
-                of_parts.put(keys[-1], found)
+                parts.put(keys[-1], found)
             else:
                 text = f"part {ranks.index + 1} of {ranks.count} ({name.split()[0]}) was finished before"
                 self._note({"kind": "told", "text": text})
@@ -87,7 +83,7 @@ class Kept:
         self.lost += not kept
         if ranks.agreed(lambda: kept):  # until then, the parts are all there is
             for key in keys:
-                of_parts.drop(key)
+                parts.drop(key)
         return made
 
 

@@ -87,7 +87,7 @@ class Lab:
         self._keys = Keys(settings)
         whole = None if folder is None else Cache(folder, settings.cache_size * 2**30, self._tell)
         parts = None if folder is None else Cache(folder, tell=self._tell, name=PARTS)
-        self._kept = Kept(whole, self.events.append, ranks, parts)
+        self._kept = Kept(whole, parts, self.events.append, ranks)
         self._ranks = ranks
         self._matched: dict[tuple[Arm, str], Universality] = {}
         self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()

@@ -14,8 +14,7 @@ import torch
 from pytest_unineuron import controls
 from pytest_unineuron.errors import ModelError, NeuronsNotFound, OptionError
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.lab.device import chosen
-from pytest_unineuron.machine import free_memory
+from pytest_unineuron.machine import chosen_gpu, free_memory
 from pytest_unineuron.models import check
 from pytest_unineuron.models.anatomy import Anatomy, probe_ids
 from pytest_unineuron.models.load import Loaded, load
@@ -63,7 +62,7 @@ class Models:
         """Where models run. Raises OptionError for a device that is not there."""
         asked = self.settings.device
         if asked == "auto":
-            return chosen(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+            return chosen_gpu(torch.cuda.device_count() if torch.cuda.is_available() else 0)
         if asked in SPREAD:
             if find_spec("accelerate") is None:
                 raise OptionError(f'--unineuron-device={asked}: pip install "pytest-unineuron[accelerate]"')

@@ -22,8 +22,6 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
-
 BITS = 10
 """Explicit bits of a mantissa in TF32."""
 BOUND = 2.0**-BITS + 2.0 ** (-2 * BITS - 2)
@@ -51,11 +49,3 @@ def tf32(*, on: bool = True) -> Iterator[None]:
         yield
     finally:
         setattr(switch, name, before)
-
-
-def rounded(values: Tensor) -> Tensor:
-    """Float32 values as TF32 has them: to the nearest of 10 bits, ties to even."""
-    bits = values.float().contiguous().view(torch.int32)
-    drop = 23 - BITS
-    up = (1 << (drop - 1)) - 1 + ((bits >> drop) & 1)
-    return ((bits + up) & ~((1 << drop) - 1)).view(torch.float32)

@@ -7,10 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pytest_unineuron.statistics.tf32 import BITS, BOUND, TOKENS, allowed, rounded, tf32
+from pytest_unineuron.statistics.tf32 import BITS, BOUND, TOKENS, allowed, tf32
 
 floats = st.floats(-100, 100, width=32).map(lambda x: 0.0 if abs(x) < 1e-20 else x)
 units = st.integers(2, 60).flatmap(lambda tokens: arrays.arrays(np.float32, (tokens, 2), elements=floats))
+
+
+def rounded(values):
+    """Float32 values as TF32 has them: to the nearest of 10 bits, ties to even."""
+    bits = values.float().contiguous().view(torch.int32)
+    drop = 23 - BITS
+    up = (1 << (drop - 1)) - 1 + ((bits >> drop) & 1)
+    return ((bits + up) & ~((1 << drop) - 1)).view(torch.float32)
 
 
 @settings(deadline=None)
