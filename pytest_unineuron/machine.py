@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,15 @@ def free_memory() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def intel() -> bool:
+    """Whether the processor is Intel's, as far as the system tells."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = platform.processor()
+    return "GenuineIntel" in told
 
 
 def chosen_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> str:

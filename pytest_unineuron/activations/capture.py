@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.gemm import fast_linear
 from pytest_unineuron.models.run import middle, run
 from pytest_unineuron.models.watch import Use, by_token, watched
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
@@ -49,7 +50,7 @@ class Capture:
     @contextmanager
     def open(self) -> Iterator[Capture]:
         """While open, the model is watched."""
-        with watched(self.model, self._plan, self._take):
+        with fast_linear(), watched(self.model, self._plan, self._take):
             yield self
 
     def forward(self, ids: Tensor, attended: Tensor) -> None:

@@ -77,7 +77,7 @@ class Reader:
             self._spill = Spill()
         for kind, units in found.items():
             for layer, part in enumerate(units.values.split(self.member.sizes(kind), dim=1)):
-                self._spill.write((number, kind, layer), part)
+                self._spill.write((number, kind, layer), part.T)
         self._spilled[number] = {kind: len(units.values) for kind, units in found.items()}
 
     def _read(self, number: int, wanted: Wanted | None) -> dict[str, Shifted]:
@@ -88,10 +88,10 @@ class Reader:
                 continue
             shift, end = self._shifts[kind], 0
             first, last, _ = (slice(None) if wanted is None else wanted[kind]).indices(len(shift))
-            values = shift.new_empty(tokens, len(shift))  # of what is not wanted not even the memory is touched
+            values = shift.new_empty(len(shift), tokens)  # of what is not wanted not even the memory is touched
             for layer, size in enumerate(self.member.sizes(kind)):
                 start, end = end, end + size
                 if end > first and start < last:
-                    self._spill.read((number, kind, layer), values[:, start:end])
-            found[kind] = Shifted(values, shift)
+                    self._spill.read((number, kind, layer), values[start:end])
+            found[kind] = Shifted(values.T, shift)
         return found

@@ -134,12 +134,12 @@ class Seen:
         self._tokens = None if bool(wanted.all()) else wanted.to(device)
         sizes = {kind: member.sizes(kind) for kind in kinds}
         self._ends = {kind: list(accumulate(of)) for kind, of in sizes.items()}
-        # In one piece from the start: to join layers afterwards costs as much as to gather them.
-        self.units = {
-            kind: torch.empty(int(wanted.sum()), sum(of), device=device, dtype=member.dtype)
-            for kind, of in sizes.items()
-            if of
-        }
+        # In one piece from the start: to join layers afterwards costs as much as to gather them. All that is asked
+        # of them later reads unit by unit, so that is how they lie.
+        tokens = int(wanted.sum())
+        self._held = {kind: torch.empty(sum(of), tokens, device=device, dtype=member.dtype)
+                      for kind, of in sizes.items() if of}  # fmt: skip
+        self.units = {kind: units.T for kind, units in self._held.items()}
 
     def chosen(self, values: Tensor) -> Tensor:
         """The tokens looked at, [token, unit], of [row, position, unit] or [row · position, unit]."""
@@ -151,4 +151,4 @@ class Seen:
         if kind not in self.units:
             return
         stop = self._ends[kind][index]
-        self.units[kind][:, stop - units.shape[1] : stop] = units
+        self._held[kind][stop - units.shape[1] : stop] = units.T

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_unineuron.gemm import product
 from pytest_unineuron.statistics import RESIDUAL
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Rotation:
         """The rotated units of one layer at one site, [token, unit], float32 unless they are float64."""
         units = units if units.dtype == torch.float64 else units.float()
         mean, scale = (of[site][layer].to(units) for of in (self._mean, self._scale))
-        return ((units - mean) * scale) @ self._rotation(site, layer, units).to(units.dtype).T
+        return product((units - mean) * scale, self._rotation(site, layer, units).to(units.dtype))
 
     def _rotation(self, site: str, layer: int, units: Tensor) -> Tensor:
         key = (site == RESIDUAL, layer)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
+from pytest_unineuron.gemm import add_product, product
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -67,12 +69,10 @@ class Shifted:
     @cached_property
     def squares(self) -> Tensor:
         """Sums of squares, [unit], float64."""
-        # A few rows at a time: their squares stay in the cache.
-        size = 64 if self.values.device.type == "cpu" else len(self.values)
-        found = torch.zeros(self.values.shape[1], device=self.values.device, dtype=torch.float64)
-        for rows in self.values.split(max(1, size)):
-            found += rows.square().sum(dim=0)
-        return found
+        # A few units at a time: their squares stay in the cache.
+        size = 64 if self.values.device.type == "cpu" else len(self.shift)
+        some = self.values.split(max(1, size), dim=1)
+        return torch.cat([units.square().sum(dim=0) for units in some]).double()
 
 
 class Covariation:
@@ -108,7 +108,7 @@ class Covariation:
         for index, part in enumerate((x, y)):
             self._sums[index] += part.sums
             self._squares[index] += part.squares
-        self._cross.addmm_(x.values.T, y.values)
+        add_product(self._cross, x.values, y.values)
 
     def about(self, shift_x: Tensor, shift_y: Tensor) -> Self:
         """The same tokens, about other shifts."""
@@ -166,7 +166,8 @@ class Covariation:
 
         ``columns`` are the units of that layer; ``directions`` [direction, unit] have deviation one, see Within.
         """
-        return self.covariance(columns, rows).div_(self.deviation(0)[rows, None]) @ directions.T
+        found = self.covariance(columns, rows).div_(self.deviation(0)[rows, None])
+        return product(found, directions)
 
     def deviation(self, model: int) -> Tensor:
         """The population deviation of the units of the first (0) or second (1) model, [unit]; nan for a constant."""
@@ -195,7 +196,7 @@ class Within:
         self._sums += x.sums
         for start in range(0, x.values.shape[1], TILE):
             rows = slice(start, start + TILE)
-            self._cross[rows, start:].addmm_(x.values[:, rows].T, x.values[:, start:])
+            add_product(self._cross[rows, start:], x.values[:, rows], x.values[:, start:])
 
     def about(self, shift: Tensor) -> Self:
         """The same tokens, about another shift."""
@@ -237,7 +238,7 @@ class Within:
 
     def along(self, directions: Tensor) -> Tensor:
         """The deviation along each of ``directions`` [direction, unit], [direction]; nan where nothing varied."""
-        variance = ((directions @ self.covariance()) * directions).sum(dim=1)
+        variance = (product(directions, self.covariance()) * directions).sum(dim=1)  # it is symmetric
         return torch.where(variance > 0, variance, torch.nan).sqrt()
 
 
@@ -354,7 +355,7 @@ class Centred:
         values, mean = torch.empty_like(self.values), torch.empty_like(self.mean)
         for rotation, layer in zip(rotations, layers, strict=True):
             scaled = rotation * scale[layer]
-            torch.mm(scaled, self.values[layer], out=values[layer])
+            values[layer] = product(scaled, self.values[layer].T)
             mean[layer] = scaled.double() @ self.mean[layer]
         return Centred(mean, _dots(values, values), values)
 
