@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from benchmarks.answer import Answer
 
-QUESTIONS = ("sweep", "correlation", "peers", "memory", "startup", "evals", "growth")
-USUAL = ("sweep", "correlation", "memory", "startup", "growth")
+QUESTIONS = ("sweep", "correlation", "products", "peers", "memory", "startup", "evals", "growth")
+USUAL = ("sweep", "correlation", "products", "memory", "startup", "growth")
 """What is asked unless something else is; with --peers, these and the peers."""
-ORDER = ("sweep", "correlation", "peers_sweep", "peers_correlation", "memory", "startup", "evals", "growth")
+ORDER = ("sweep", "correlation", "products", "peers_sweep", "peers_correlation", "memory", "startup", "evals", "growth")
 """Of the tables."""
-TURNS = {"sweep": 9, "correlation": 3, "peers": 3, "memory": 2, "startup": 30, "evals": 1, "growth": 3}
+TURNS = {"sweep": 9, "correlation": 3, "products": 5, "peers": 3, "memory": 2, "startup": 30, "evals": 1, "growth": 3}
 """How often everything has its turn."""
 SHAPE = {"layers": 6, "width": 384, "neurons": 0, "vocabulary": 8192, "context": 256, "rows": 8}
 PRIVATE = ("out", "envs")
@@ -55,13 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ask(name: str, options: argparse.Namespace, turns: int) -> list[Answer]:
     """The answers to one question. Nothing is imported before it is asked for."""
-    from benchmarks import comparison, correlation, evals, growth, memory, startup, sweep, work
+    from benchmarks import comparison, correlation, evals, growth, memory, products, startup, sweep, work
 
     shape = work.Shape(**{field: getattr(options, field) for field in SHAPE}, device=options.device)
     batches = options.batches
     questions: dict[str, Callable[[], list[Answer]]] = {
         "sweep": lambda: [sweep.answer(shape, batches, turns)],
         "correlation": lambda: [correlation.answer(shape, batches, turns)],
+        "products": lambda: [products.answer(shape, turns)],
         "peers": lambda: comparison.answers(shape, batches, turns, options.threads, options.envs, options.peers),
         "memory": lambda: [memory.answer(shape, batches, turns)],
         "startup": lambda: [startup.answer(turns)],

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.gemm import fast_linear
 from pytest_unineuron.models.run import middle, run
-from pytest_unineuron.models.watch import Use, by_token, watched
+from pytest_unineuron.models.stream import read
+from pytest_unineuron.models.watch import Enough, Use, by_token, watched
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
     from torch import Tensor, nn
 
     from pytest_unineuron.models.plan import Plan, Site
+    from pytest_unineuron.models.watch import Read
 
     Receiver = Callable[[str, int, Tensor, Tensor | None], None]
     """Called with a site, the number of the layer in the plan, the activations [token, unit], and the number of each
@@ -26,12 +28,23 @@ if TYPE_CHECKING:
 class Capture:
     """Hands the activations of every neuron layer of a plan to ``receive``, one forward pass after the other.
 
+    With ``stream`` it is handed the residual stream after half of the blocks too. ``reads`` are modules, by path, and
+    what is told of the first argument that they are given.
+
     The pre-activation of a gated neuron is that of the factor the activation function acts on, the gate; its
     post-activation is the product, which is what the output projection reads; the other factor is handed over at
     the site UP. An expert's neuron is only seen at the tokens that were routed to it.
     """
 
-    def __init__(self, model: nn.Module, plan: Plan, receive: Receiver) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        receive: Receiver,
+        *,
+        stream: bool = True,
+        reads: Sequence[tuple[str, Callable[[Any], None]]] = (),
+    ) -> None:
         self.model = model
         self._plan = plan
         self._receive = receive
@@ -46,26 +59,50 @@ class Capture:
                     self._ups.setdefault(Use(part.of, part.call), []).append((index, factor))
         summed = [rows for site in plan.sites for factor in site.up for rows in factor.all if factor.also]
         self._summed = {Use(rows.of, rows.call) for rows in summed}
+        self._stream = plan.stream if stream else None
+        self._reads: list[tuple[str, Read]] = [(path, _first(read)) for path, read in reads]
+        # Where no module is given the stream, a pass has to end for it to be told.
+        self._to_its_end = self._stream is not None and not self._stream.reader
+        if self._stream is not None and self._stream.reader:
+            self._reads.append((self._stream.reader, self._read_stream))
+        self._calls = 0
 
     @contextmanager
     def open(self) -> Iterator[Capture]:
         """While open, the model is watched."""
-        with fast_linear(), watched(self.model, self._plan, self._take):
+        inputs = self._downs.keys() - self._ups.keys() - self._summed
+        stop = not self._to_its_end
+        with fast_linear(), watched(self.model, self._plan, self._take, inputs=inputs, reads=self._reads, stop=stop):
             yield self
 
     def forward(self, ids: Tensor, attended: Tensor) -> None:
-        """One pass without the unembedding; the residual stream after half of the blocks is handed over too."""
+        """One pass, as far as anything is wanted of it: neither the unembedding nor what leads to it is computed."""
         self._shape = ids.shape
+        self._calls = 0
         self._parts.clear()
-        output = run(self.model, ids, attended)
-        stream = middle(output)
-        if stream is not None and stream.shape[:2] == ids.shape:
+        with suppress(Enough):
+            output = run(self.model, ids, attended, states=self._to_its_end)
+            if self._to_its_end:
+                self._take_stream(middle(output))
+
+    def _read_stream(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        assert self._stream is not None
+        self._calls += 1
+        if self._calls != self._stream.call + 1:
+            return False
+        self._take_stream(read(self._stream, args, kwargs))
+        return True
+
+    def _take_stream(self, stream: Tensor | None) -> None:
+        if stream is not None and stream.shape[:2] == self._shape:
             self._receive(RESIDUAL, 0, stream.reshape(-1, stream.shape[-1]), None)
 
-    def _take(self, use: Use, x: Tensor, y: Tensor, tokens: Tensor | None) -> None:
+    def _take(self, use: Use, x: Tensor, y: Tensor | None, tokens: Tensor | None) -> None:
         if use in self._summed:
+            assert y is not None
             self._parts[use] = y.clone()
         for index, factor in self._ups.get(use, ()):
+            assert y is not None
             site = self._plan.sites[index]
             if (units := self._factor(site, factor, y)) is not None:
                 self._hand_over((PRE, UP)[factor], index, site, units, tokens, x)
@@ -92,7 +129,17 @@ class Capture:
 
 
 @contextmanager
-def caught(model: nn.Module, plan: Plan, receive: Receiver) -> Iterator[Capture]:
+def caught(model: nn.Module, plan: Plan, receive: Receiver, **more: Any) -> Iterator[Capture]:
     """While open, every pass made with the capture's ``forward`` hands activations to ``receive``."""
-    with Capture(model, plan, receive).open() as capture:
+    with Capture(model, plan, receive, **more).open() as capture:
         yield capture
+
+
+def _first(read: Callable[[Any], None]) -> Read:
+    """Tells of the first argument, whenever a module runs."""
+
+    def told(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        read(args[0])
+        return True
+
+    return told

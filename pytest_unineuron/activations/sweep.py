@@ -13,7 +13,7 @@ import torch
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.activations.ranks import ALONE, Ranks, anew
 from pytest_unineuron.errors import ModelError, NotApplicable
-from pytest_unineuron.statistics import ALL, Running, Sum, swept
+from pytest_unineuron.statistics import ALL, RESIDUAL, Running, Sum, swept
 from pytest_unineuron.statistics.rows import Rows, gather
 from pytest_unineuron.statistics.scratch import Scratch
 
@@ -119,6 +119,11 @@ class Sweeper:
         self._group = 0
 
     @property
+    def sites(self) -> frozenset[str]:
+        """Of which sites anything is gathered."""
+        return frozenset(self._kinds)
+
+    @property
     def began(self) -> bool:
         """Whether a batch was announced."""
         return bool(self._tokens)
@@ -197,7 +202,7 @@ def sweep(
     sweeper = Sweeper(blocks, model.device, sites=sites, change=change, statistics=statistics)
 
     def gathered() -> Part:
-        with caught(model, plan, sweeper.receive) as capture:
+        with caught(model, plan, sweeper.receive, stream=RESIDUAL in sites) as capture:
             for each in progress(batches) if progress else batches:
                 sweeper.start(each)
                 capture.forward(each.ids, each.attended)

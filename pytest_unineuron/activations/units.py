@@ -83,17 +83,14 @@ class Member:
                 units = seen.chosen(values)
                 seen.take(kind, index, self.change(site, index, units.to(self.dtype)) if self.change else units)
 
-        handles = [
-            self._module(a.out).register_forward_pre_hook(self._heads_hook(index, a, seen, batch.attended))
+        reads = [
+            (a.out, self._heads(index, a, seen, batch.attended))
             for index, a in enumerate(self.anatomy.attentions)
             if VALUES in kinds or HEADS in kinds
         ]
-        try:
-            with caught(self.model, self.anatomy.plan, receive) as capture:
-                capture.forward(batch.ids, batch.attended)
-        finally:
-            for handle in handles:
-                handle.remove()
+        stream = DIMENSIONS in kinds or (sweeper is not None and RESIDUAL in sweeper.sites)
+        with caught(self.model, self.anatomy.plan, receive, stream=stream, reads=reads) as capture:
+            capture.forward(batch.ids, batch.attended)
         if bad := [kind for kind, units in seen.units.items() if not bool(units.sum().isfinite())]:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
         return seen.units
@@ -101,7 +98,7 @@ class Member:
     def _module(self, path: str) -> Any:
         return self.model.get_submodule(path)
 
-    def _heads_hook(self, index: int, attention: Attention, seen: Seen, attended: Tensor) -> Any:
+    def _heads(self, index: int, attention: Attention, seen: Seen, attended: Tensor) -> Callable[[Tensor], None]:
         """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O.
 
         A head that looks at everything writes less the more there is, so norms follow the position in any
@@ -113,8 +110,8 @@ class Member:
             blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
             self._writes[attention.out] = torch.einsum("whi,whj->hij", blocks, blocks)  # [head, value, value]
 
-        def hook(module: Any, args: tuple[Any, ...]) -> None:
-            z = args[0].reshape(-1, attention.heads * attention.dimension).to(self.dtype)  # [row·position, value]
+        def take(values: Tensor) -> None:
+            z = values.reshape(-1, attention.heads * attention.dimension).to(self.dtype)  # [row·position, value]
             by_head = z.reshape(-1, attention.heads, attention.dimension)
             squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
             norms = squares.clamp_min(0).sqrt().view(*attended.shape, attention.heads)  # [row, position, head]
@@ -123,7 +120,7 @@ class Member:
             seen.take(VALUES, index, seen.chosen(z))
             seen.take(HEADS, index, seen.chosen(norms - usual))
 
-        return hook
+        return take
 
 
 class Seen:

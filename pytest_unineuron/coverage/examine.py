@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.coverage.shrink import DEFAULT, EQUAL, WIDE_HEADS, Entry, inputs, tiny
 from pytest_unineuron.coverage.sizes import VOCABULARY
 from pytest_unineuron.coverage.truth import expected
@@ -17,10 +18,11 @@ from pytest_unineuron.models.anatomy import dissect, probe_ids
 from pytest_unineuron.models.folding import folded
 from pytest_unineuron.models.load import Loaded
 from pytest_unineuron.models.operands import pinned
-from pytest_unineuron.models.run import run
+from pytest_unineuron.models.run import middle, run
 from pytest_unineuron.models.siblings import pattern
 from pytest_unineuron.models.view import View
 from pytest_unineuron.models.watch import watched
+from pytest_unineuron.statistics import POST, RESIDUAL
 
 if TYPE_CHECKING:
     from pytest_unineuron.models.anatomy import Anatomy
@@ -38,7 +40,8 @@ class Examined:
 
     ``verified`` maps every identity to the number of sites it was checked at and its largest error; ``folded`` is
     by how much log-probabilities differ on folded weights, relative to the largest; ``same`` whether the model
-    returns the same bits while it is watched.
+    returns the same bits while it is watched, ``early`` whether a pass that is left as soon as everything was seen
+    shows the same bits as one that goes to its end.
     """
 
     mapping: str
@@ -60,6 +63,7 @@ class Examined:
     heads: int = 0
     unembedding: bool = False
     same: bool | None = None
+    early: bool | None = None
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,6 +116,7 @@ def _examine(entry: Entry, variant: str, found: Examined) -> None:
     found.verified = check.verify(model, anatomy.plan, ids).facts()
     found.outcome = PARTIAL if found.missing or found.extra else COMPLETE
     found.same = _same(loaded, anatomy, ids)
+    found.early = _early(loaded, anatomy, ids)
     if variant != "bfloat16":
         found.folded = _folded(loaded, anatomy)
 
@@ -135,6 +140,21 @@ def _same(loaded: Loaded, anatomy: Anatomy, ids: torch.Tensor) -> bool:
     with watched(loaded.model, anatomy.plan, lambda *_: None):
         after = run(loaded.model, ids, torch.ones_like(ids))[0]
     return torch.equal(before, after)
+
+
+def _early(loaded: Loaded, anatomy: Anatomy, ids: torch.Tensor) -> bool:
+    model, plan, there = loaded.model, anatomy.plan.recorded, torch.ones_like(ids)
+    found: dict[tuple[str, int], torch.Tensor] = {}
+    with caught(model, plan, lambda site, index, units, _: found.update({(site, index): units.clone()})) as capture:
+        capture.forward(ids, there)
+    with pinned(model):
+        stream = middle(run(model, ids, there, states=True))
+    if plan.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], stream.flatten(0, 1))):
+        return False
+    seen = check.observe(model, plan, ids, whole=False)
+    # Of experts some show no more than the tokens that came to them.
+    alike = {index: site for index, site in enumerate(plan.sites) if site.expert is None and site in seen}
+    return all(torch.equal(found[POST, index], seen[site].placed[0]) for index, site in alike.items())
 
 
 def _folded(loaded: Loaded, anatomy: Anatomy) -> float | None:

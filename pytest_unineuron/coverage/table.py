@@ -67,6 +67,8 @@ def _row(result: dict[str, Any]) -> str:
         remark = f"missing {result['missing'][:2]}, extra {result['extra'][:2]}"
     if result.get("same") is False:
         remark = (remark + "; other bits while watched").lstrip("; ")
+    if result.get("early") is False:
+        remark = (remark + "; other bits in a pass that ends early").lstrip("; ")
     cells = [
         result["mapping"], result["model_type"], result["outcome"],
         f"{result.get('sites', 0)}{' (experts)' if result.get('experts') else ''}" if result.get("sites") else "",

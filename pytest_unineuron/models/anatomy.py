@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
+from pytest_unineuron.models import stream
 from pytest_unineuron.models.attention import Attention, Head, heads, output_projections
 from pytest_unineuron.models.configuration import text_configs
 from pytest_unineuron.models.cuts import NORM, Op, Trace
@@ -16,7 +17,7 @@ from pytest_unineuron.models.neurons import find
 from pytest_unineuron.models.operands import pinned
 from pytest_unineuron.models.plan import Plan  # noqa: TC001 - its type is read when an anatomy is revived
 from pytest_unineuron.models.rows import settled
-from pytest_unineuron.models.run import arguments, middle, run
+from pytest_unineuron.models.run import arguments
 from pytest_unineuron.models.trace import trace
 from pytest_unineuron.models.writes import reading
 
@@ -35,8 +36,7 @@ TOKENS = 14
 class Anatomy:
     """Where things are in a model, by module path.
 
-    ``width`` is that of the residual stream where it ends, ``middle`` where half of the blocks have run, 0 if the
-    model does not show it.
+    ``width`` is that of the residual stream where it ends.
     ``unembedding`` is empty for a model without one that reads ``final_norm`` directly; ``capped`` says that its
     logits are bent (a soft cap) before they are compared, so that a constant added to all would matter.
     ``heads`` is empty where attention does not show separate query and key projections, ``attentions`` where no
@@ -45,12 +45,16 @@ class Anatomy:
 
     plan: Plan
     width: int
-    middle: int
     unembedding: str
     final_norm: str
     capped: bool
     heads: tuple[Head, ...]
     attentions: tuple[Attention, ...]
+
+    @property
+    def middle(self) -> int:
+        """The width of the residual stream where half of the blocks have run; 0 if the model does not show it."""
+        return self.plan.stream.width if self.plan.stream else 0
 
 
 def probe_ids(loaded: Loaded, rows: int = 1, tokens: int = TOKENS) -> Tensor:
@@ -101,14 +105,10 @@ def _read_off(loaded: Loaded, seen: Trace, ids: Tensor, neurons: str) -> Anatomy
     reads = [op.rows.shape[1] for op in seen.linear() if op.module == unembedding]
     width = reads[-1] if unembedding and reads else plan.sites[-1].writes
     capped = bool(unembedding) and _bent(seen, unembedding)
-    return Anatomy(settled(model, plan, ids), width, _middle(loaded, ids), unembedding, final_norm, capped,
+    with pinned(model):
+        middle = stream.find(model, ids)
+    return Anatomy(replace(settled(model, plan, ids), stream=middle), width, unembedding, final_norm, capped,
                    heads(seen), output_projections(seen))  # fmt: skip
-
-
-def _middle(loaded: Loaded, ids: Tensor) -> int:
-    with pinned(loaded.model):
-        stream = middle(run(loaded.model, ids, torch.ones_like(ids)))
-    return stream.shape[-1] if stream is not None and stream.shape[:2] == ids.shape else 0
 
 
 def _unembedding(loaded: Loaded, seen: Trace) -> tuple[str, str]:

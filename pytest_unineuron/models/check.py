@@ -71,7 +71,8 @@ def observe(model: Any, plan: Plan, ids: Tensor, *, whole: bool) -> dict[Site, V
     """What every site of a plan reads and returns on a batch. Sites that no token reached are left out."""
     seen: dict[Use, tuple[Tensor, Tensor, Tensor | None]] = {}
 
-    def receive(use: Use, x: Tensor, y: Tensor, tokens: Tensor | None) -> None:
+    def receive(use: Use, x: Tensor, y: Tensor | None, tokens: Tensor | None) -> None:
+        assert y is not None
         seen[use] = (x.clone(), y.clone(), tokens)  # some models add to what they were returned, in place
 
     with watched(model, plan, receive):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PLAIN, SEPARATE, FUSED, INTERLEAVED = "plain", "gate and up", "fused gate, up", "interleaved gate, up"
 """Layouts of what a unit reads: one projection, two, or two halves or alternate rows of one."""
@@ -123,10 +123,25 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """The residual stream after half of the blocks, ``width`` features wide.
+
+    The module ``reader`` is given it when it has run ``call`` times before in the pass, as the ``argument`` of that
+    number or name. ``reader`` is empty where no module is: then it is only found among what the model returns.
+    """
+
+    width: int
+    reader: str = ""
+    call: int = 0
+    argument: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Every neuron layer of a model, in the order in which they run."""
+    """What to watch while a model runs: every neuron layer, in the order in which they run, and the ``stream``."""
 
     sites: tuple[Site, ...]
+    stream: Stream | None = None
 
     @property
     def neurons(self) -> int:
@@ -147,7 +162,7 @@ class Plan:
     @property
     def recorded(self) -> Plan:
         """The sites whose activations belong to tokens."""
-        return Plan(tuple(site for site in self.sites if site.rows != POOLED))
+        return replace(self, sites=tuple(site for site in self.sites if site.rows != POOLED))
 
     def __str__(self) -> str:
         return "\n".join(str(site) for site in self.sites)

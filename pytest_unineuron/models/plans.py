@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.load import Loaded
 
-FORMAT = 3
+FORMAT = 4
 """Goes up when what is found, or how it is written down, changes."""
 
 

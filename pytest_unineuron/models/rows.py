@@ -41,7 +41,7 @@ def settled(model: Any, plan: Plan, ids: Tensor) -> Plan:
         if int(moved.argmax()) != place:
             wrong.add(stack)
     sites = (replace(site, rows=POOLED) if site.rows == PADDED and site.stack in wrong else site for site in plan.sites)
-    return Plan(tuple(sites))
+    return replace(plan, sites=tuple(sites))
 
 
 def _read(model: Any, plan: Plan, ids: Tensor) -> dict[Site, Tensor]:

@@ -47,12 +47,16 @@ def arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
     return given
 
 
-def run(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False) -> Any:
-    """One forward pass, without the head unless ``whole``, under inference mode. Returns what the model does."""
+def run(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False, states: bool = False) -> Any:
+    """One forward pass, without the head unless ``whole``, under inference mode. Returns what the model does.
+
+    With ``states`` that has the residual stream after every block.
+    """
     running = model if whole else core(model)
     known = takes(type(running).forward)
-    flags = {"use_cache": False, "output_hidden_states": True}
-    chosen = {name: value for name, value in flags.items() if name in known or name == "output_hidden_states"}
+    chosen = {"output_hidden_states": True} if states else {}
+    if "use_cache" in known:
+        chosen["use_cache"] = False
     plain = all(type(p) is torch.nn.Parameter for p in running.parameters())
     with torch.inference_mode() if plain else torch.no_grad():  # quantised tensors may know no inference mode
         return running(**arguments(running, ids, attended), **chosen)

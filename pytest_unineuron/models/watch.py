@@ -20,18 +20,25 @@ from pytest_unineuron.models.plan import POOLED, SEQUENCE_FIRST, Plan, Projectio
 from pytest_unineuron.models.run import core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence, Set
 
     from torch import Tensor, nn
 
-    Receiver = Callable[["Use", Tensor, Tensor, Tensor | None], None]
-    """Called with what ran, its input and output, features last, and the number of the token of each row; None where
-    the rows are all tokens in order."""
+    Receiver = Callable[["Use", Tensor, Tensor | None, Tensor | None], None]
+    """Called with what ran, its input and output, features last, and the number of the token of each row. There is no
+    output where only the input was wanted, and no numbers where the rows are all tokens in order."""
+
+    Read = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+    """Called with what a module is given, by place and by name; returns whether it was what was waited for."""
 
 
 _PLACING = ("index_add", "index_copy", "index_put", "index_fill", "scatter", "masked_scatter", "select_scatter",
             "slice_scatter")  # fmt: skip
 """Functions that put rows into those of their first argument: what comes out has the first's rows."""
+
+
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """Ends a pass of which all that is wanted was seen."""
 
 
 class Use(NamedTuple):
@@ -70,45 +77,81 @@ def by_token(
 
 
 @contextmanager
-def watched(model: nn.Module, plan: Plan, receive: Receiver) -> Iterator[None]:
+def watched(
+    model: nn.Module,
+    plan: Plan,
+    receive: Receiver,
+    *,
+    inputs: Set[Use] = frozenset(),
+    reads: Sequence[tuple[str, Read]] = (),
+    stop: bool = False,
+) -> Iterator[None]:
     """While open, a forward pass hands what the projections of a plan read and return to ``receive``.
 
-    The results of the model are the same to the bit, except that experts run one after the other ("eager")
-    whatever kernel is the default.
+    Of those in ``inputs`` only what they read is wanted; it is handed over before they run, where they are modules.
+    ``reads`` are further modules, by path, and what is told of all that they are given. With ``stop`` a pass ends in
+    Enough as soon as all of this was seen. Without, the results of the model are the same to the bit, except that
+    experts run one after the other ("eager") whatever kernel is the default.
     """
     wanted = set(uses(plan))
     routed = any(site.expert is not None for site in plan.sites)
     modules = dict(model.named_modules())
-    if absent := sorted({use.of.module for use in wanted} - set(modules)):
+    if absent := sorted(({use.of.module for use in wanted} | {path for path, _ in reads}) - set(modules)):
         raise NeuronsNotFound(f"{type(model).__name__} has no {absent[0]}: this is the plan of another model")
+    pending: set[Use | int] = set()
+
+    def settle(what: Use | int) -> None:
+        pending.discard(what)
+        if stop and not pending:
+            raise Enough
+
+    def deliver(use: Use, x: Tensor, y: Tensor | None, rows: Tensor | None) -> None:
+        receive(use, x, y, rows)
+        settle(use)
+
     with ExitStack() as stack:
         mode = None
         if routed or not all(use.of.whole for use in wanted):
-            mode = _Mode(model, wanted, receive)
+            mode = _Mode(model, wanted, deliver)
             stack.enter_context(pinned(model))
         counts: dict[str, int] = {}
 
         def begin(*_: Any) -> None:
             counts.clear()
+            pending.update(wanted, range(len(reads)))
             if mode is not None:
                 mode.begin()
 
         def hook(path: str, projection: Projection) -> Callable[..., None]:
-            def done(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            def ran(module: nn.Module, args: tuple[Any, ...], output: Tensor | None = None) -> None:
                 call = counts[path] = counts.get(path, -1) + 1
                 use = Use(projection, call)
                 if use not in wanted:
                     return
-                x, y = (args[0].mT, output.mT) if projection.channels_first else (args[0], output)
-                receive(use, x, y, mode.tokens(x) if mode is not None else None)
+                x, y = args[0], output
+                if projection.channels_first:
+                    x, y = x.mT, None if y is None else y.mT
+                deliver(use, x, y, mode.tokens(x) if mode is not None else None)
 
-            return done
+            return ran
+
+        def reader(number: int, read: Read) -> Callable[..., None]:
+            def given(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+                if read(args, kwargs):
+                    settle(number)
+
+            return given
 
         for part in {model, core(model)}:
             stack.callback(part.register_forward_pre_hook(begin).remove)
         for projection in {use.of for use in wanted if use.of.whole}:
-            path = projection.module
-            stack.callback(modules[path].register_forward_hook(hook(path, projection)).remove)
+            path, found = projection.module, hook(projection.module, projection)
+            before = all(use in inputs for use in wanted if use.of == projection)
+            handle = (modules[path].register_forward_pre_hook if before else modules[path].register_forward_hook)(found)
+            stack.callback(handle.remove)
+        for number, (path, read) in enumerate(reads):
+            handle = modules[path].register_forward_pre_hook(reader(number, read), with_kwargs=True)
+            stack.callback(handle.remove)
         for path in {use.of.module for use in wanted if not use.of.whole and use.of.module}:
             assert mode is not None
             stack.callback(modules[path].register_forward_pre_hook(mode.enter(path)).remove)

@@ -53,10 +53,10 @@ def entry(name):
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_neurons_are_found_and_verified(name):
-    """Those that widths give away; every identity holds; watching changes no bit and folding nothing."""
+    """Those that widths give away; every identity holds; to watch or to end early changes no bit, folding nothing."""
     found = examine(entry(name))
     assert (found.outcome, found.missing, found.extra) == (COMPLETE, [], [])
-    assert found.same is True
+    assert (found.same, found.early) == (True, True)
     assert found.folded is None or found.folded < 1e-4
     assert {"W_out h + b = output", "W_in x + b = pre"} <= set(found.verified)
 

@@ -1,0 +1,114 @@
+"""A pass goes no further than anything is wanted of it, and shows what one shows that does."""
+
+import pytest
+import torch
+
+from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.coverage.shrink import Entry
+from pytest_unineuron.coverage.shrink import tiny as shrunk
+from pytest_unineuron.errors import NeuronsNotFound
+from pytest_unineuron.models.anatomy import dissect
+from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.operands import pinned
+from pytest_unineuron.models.run import middle, run
+from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+from tests.models.tiny import VOCABULARY, tokenizer
+
+IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
+THERE = torch.ones_like(IDS)
+
+
+def prepared(name):
+    mapping, _, model_type = name.partition("-")
+    model = shrunk(Entry(mapping, model_type))
+    model.resize_token_embeddings(VOCABULARY)
+    loaded = Loaded(model, tokenizer(), "", None)
+    return model, dissect(loaded)
+
+
+def observed(model, anatomy, **how):
+    got = {}
+    with caught(model, anatomy.plan, lambda s, i, units, t: got.update({(s, i): units.clone()}), **how) as capture:
+        capture.forward(IDS, THERE)
+    return got
+
+
+def runs(model, path):
+    """How often a module runs to its end from now on."""
+    count = []
+    model.get_submodule(path).register_forward_hook(lambda *_: count.append(1))
+    return count
+
+
+@pytest.mark.parametrize("name", ["causal-gpt2", "causal-llama", "causal-gptj", "masked-bert", "seq2seq-t5"])
+def test_a_pass_ends_before_the_last_output_projection(name):
+    """Which no unit needs; all others ran, and the model is as it was."""
+    model, anatomy = prepared(name)
+    before = run(model, IDS, THERE, states=True)
+    sites = anatomy.plan.sites
+    last, others = runs(model, sites[-1].down.module), runs(model, sites[-2].down.module)
+    got = observed(model, anatomy)
+    assert (len(last), len(others)) == (0, 1)
+    assert {(POST, len(sites) - 1), (PRE, len(sites) - 1), (RESIDUAL, 0)} <= got.keys()
+    after = run(model, IDS, THERE, states=True)
+    assert torch.equal(before[0], after[0])
+    assert len(last) == 1
+
+
+def middle_of(model):
+    with pinned(model):
+        return middle(run(model, IDS, THERE, states=True)).flatten(0, 1)
+
+
+@pytest.mark.parametrize("name", ["causal-gpt2", "masked-bert", "seq2seq-t5", "masked-albert", "causal-mixtral"])
+def test_the_stream_is_read_on_its_way_into_a_module(name):
+    """As the model returns it: of a decoder where there are two stacks, the second time where layers are shared."""
+    model, anatomy = prepared(name)
+    stream = anatomy.plan.stream
+    assert stream.reader
+    assert stream.call == (name == "masked-albert")
+    assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], middle_of(model))
+
+
+@pytest.mark.parametrize("name", ["causal-xlnet", "masked-longformer"])
+def test_where_no_module_is_given_the_stream_a_pass_goes_to_its_end(name):
+    """XLNet keeps its stream sequence first, Longformer pads it: what it returns is neither."""
+    model, anatomy = prepared(name)
+    assert anatomy.middle
+    assert not anatomy.plan.stream.reader
+    expected = middle_of(model)
+    last = runs(model, anatomy.plan.sites[-1].down.module)
+    assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], expected)
+    assert len(last) == 1
+
+
+def test_such_a_model_ends_early_where_the_stream_is_not_wanted():
+    model, anatomy = prepared("causal-xlnet")
+    last = runs(model, anatomy.plan.sites[-1].down.module)
+    got = observed(model, anatomy, stream=False)
+    assert (RESIDUAL, 0) not in got
+    assert not last
+
+
+def test_whatever_else_is_read_is_waited_for():
+    """Here the last thing that the model computes."""
+    model, anatomy = prepared("causal-gpt2")
+    read = []
+    observed(model, anatomy, reads=[("transformer.ln_f", lambda x: read.append(x.clone()))])
+    assert [x.shape for x in read] == [(*IDS.shape, anatomy.width)]
+
+
+def test_what_is_read_has_to_be_there():
+    model, anatomy = prepared("causal-gpt2")
+    with pytest.raises(NeuronsNotFound, match=r"has no transformer\.h\.9"):
+        observed(model, anatomy, reads=[("transformer.h.9", print)])
+
+
+def test_what_goes_wrong_in_a_pass_is_not_taken_for_its_end():
+    model, anatomy = prepared("causal-gpt2")
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    with caught(model, anatomy.plan, fail) as capture, pytest.raises(ZeroDivisionError):
+        capture.forward(IDS, THERE)
