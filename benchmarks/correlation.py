@@ -15,7 +15,7 @@ from pytest_unineuron.activations.counterpart import Counterpart
 from pytest_unineuron.activations.products import gather
 from pytest_unineuron.activations.units import NEURONS, Member
 from pytest_unineuron.activations.universality import match
-from pytest_unineuron.gemm import add_product, fast_linear
+from pytest_unineuron.statistics.gemm import add_product, fast_linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from benchmarks.answer import Answer
 from benchmarks.timing import interleaved, timed
-from pytest_unineuron import gemm
+from pytest_unineuron.statistics import gemm
 
 if TYPE_CHECKING:
     from collections.abc import Callable

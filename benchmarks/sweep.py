@@ -11,9 +11,9 @@ from benchmarks.answer import Answer
 from benchmarks.timing import interleaved, timed
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.activations.sweep import Swept, sweep
-from pytest_unineuron.gemm import fast_linear
 from pytest_unineuron.statistics import ALL, POST, PRE
 from pytest_unineuron.statistics.extremes import KEPT
+from pytest_unineuron.statistics.gemm import fast_linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -155,7 +155,7 @@ def measured(dtype: str) -> float:
     process.settle()
     import torch
 
-    from pytest_unineuron.gemm import product
+    from pytest_unineuron.statistics.gemm import product
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = 1024 if device == "cpu" else 8192

@@ -326,12 +326,12 @@ def room_of(memory: float, seeds: int) -> float:
     return memory / (4 * seeds)
 
 
-def passing(positions: int, width: int, neurons: int, layers: int, item: int) -> int:
+def passing(positions: int, width: int, neurons: int, item: int, kept: int = 1) -> int:
     """Bytes that a forward pass over so many positions takes by itself, roughly.
 
-    That is the residual stream after every layer, from which its middle is taken, and what one layer works with.
+    That is what one layer works with, and the residual stream after as many layers as it is ``kept`` of.
     """
-    return positions * item * (width * (layers + 8) + 3 * neurons)
+    return positions * item * (width * (kept + 8) + 3 * neurons)
 
 
 def units(sizes: Sizes, kinds: Sequence[str] | None = None) -> int:

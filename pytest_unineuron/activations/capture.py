@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.gemm import fast_linear
 from pytest_unineuron.models.run import middle, run
 from pytest_unineuron.models.stream import read
 from pytest_unineuron.models.watch import Enough, Use, by_token, watched
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
+from pytest_unineuron.statistics.gemm import fast_linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -171,6 +171,9 @@ def task_of(
     item = subject.dtype.itemsize
     neurons = max(subject.sizes(NEURONS), default=0)
     positions = max((batch.ids.numel() for batch in batches), default=0)
+    plan = subject.anatomy.plan
+    # A model of which the stream can only be had at the end keeps it after every layer.
+    kept = len(plan.sites) if plan.stream and not plan.stream.reader else 1
     return Task(
         sizes(subject),
         tuple(sizes(seed.member) for seed in seeds),
@@ -179,7 +182,7 @@ def task_of(
         batch=max((batch.compared for batch in batches), default=0),
         draws=max((seed.draws for seed in seeds), default=0),
         item=item,
-        passing=passing(positions, subject.anatomy.width, neurons, len(subject.anatomy.plan.sites), item),
+        passing=passing(positions, subject.anatomy.width, neurons, item, kept),
         groups=len({batch.group for batch in batches if batch.group % 2}),
         known=frozenset(
             index

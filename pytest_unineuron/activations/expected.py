@@ -49,7 +49,7 @@ class Expected:
         units, item = sizes(self.shape), ITEM.get(self.dtype, 4)
         positions = budget.at_once(self.positions, budget.units(units), item, self.memory)
         looked = min(positions, -(-positions * self.compared // self.tokens))
-        passing = budget.passing(positions, self.shape.width, self.shape.neurons, self.shape.layers, item)
+        passing = budget.passing(positions, self.shape.width, self.shape.neurons, item)
         half = self.compared // 2
         return Task(units, (units,) * self.seeds, half, self.compared - half, looked, item=item, passing=passing)
 

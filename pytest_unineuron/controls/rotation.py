@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.gemm import product
 from pytest_unineuron.statistics import RESIDUAL
+from pytest_unineuron.statistics.gemm import product
 
 if TYPE_CHECKING:
     from torch import Tensor

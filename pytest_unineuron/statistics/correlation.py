@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
-from pytest_unineuron.gemm import add_product, product
+from pytest_unineuron.statistics.gemm import add_product, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 LEAST = 2**24
 """Multiplications below which a product is left to torch: what is made ready for each shape costs as much."""
-ROWS = 768
-"""Rows of a sum of products that are added to at a time: few enough to stay in the cache, many enough to be fast."""
+TILE = 1024
+"""Rows and columns of a sum of products that are made before they are added to it: few enough to stay in the cache."""
 
 
 def product(x: Tensor, y: Tensor) -> Tensor:
@@ -44,9 +44,10 @@ def add_product(into: Tensor, x: Tensor, y: Tensor) -> None:
     if not _served(x.T, y.T):
         into.addmm_(x.T, y)
         return
-    columns = y.T.contiguous()
-    for rows, some in zip(into.split(ROWS), x.T.split(ROWS), strict=True):
-        rows += _onednn(some, columns, None)
+    for columns, others in zip(into.split(TILE, dim=1), y.T.split(TILE), strict=True):
+        others = others.contiguous()
+        for tile, some in zip(columns.split(TILE), x.T.split(TILE), strict=True):
+            tile += _onednn(some, others, None)
 
 
 @contextmanager
