@@ -196,7 +196,7 @@ def test_a_text_is_read_once_by_every_model(batches):
     models = [build("gpt2", seed=seed) for seed in range(3)]
     members = [member(model) for model in models]
     for number, model in enumerate(models):
-        model.transformer.register_forward_hook(lambda *_, number=number: seen.append(number))
+        model.transformer.register_forward_pre_hook(lambda *_, number=number: seen.append(number))
     seeds = [Counterpart(other, batches) for other in members[1:]]
     universality.match(members[0], batches, seeds)
     assert sorted(seen) == sorted([0, 1, 2] * len(batches))
