@@ -80,7 +80,7 @@ def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Ca
 
     @timed
     def fast() -> None:
-        with fast_linear():
+        with fast_linear(model):
             for batch in batches:
                 work.forward(model, batch)
 

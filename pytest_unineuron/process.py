@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 """Threads that spin while they wait make torch forty times slower when another process wants the core; threads
@@ -14,16 +19,43 @@ KEEPING = {"MALLOC_MMAP_THRESHOLD_": (-3, 32 * 2**20), "MALLOC_TRIM_THRESHOLD_":
 """What glibc calls these settings, and how much it may keep: otherwise it hands memory back to the system after
 each layer and gets it again for the next, which costs a tenth of a pass over a model of thousands of neurons."""
 
+RETURNING = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**20), "MALLOC_TRIM_THRESHOLD_": (-1, 2**20)}
+"""The same, where little memory counts more."""
+
 
 def settle() -> None:
     """Set what the user has not set."""
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)
-    if any(name in os.environ for name in KEEPING):
+    _allocate(KEEPING)
+
+
+@contextmanager
+def frugal(*, on: bool = True) -> Iterator[None]:
+    """While open, memory goes back to the system when it is free, where a budget counts more than a tenth of a pass.
+
+    What is kept is kept in pieces, which the next array may not fit into: that was seen to take half as much again.
+    """
+    if not on or not _allocate(RETURNING):
+        yield
         return
     try:
-        setting = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library
-        return
-    for number, size in KEEPING.values():
+        yield
+    finally:
+        _allocate(KEEPING)
+
+
+def _allocate(how: dict[str, tuple[int, int]]) -> bool:
+    """Tell the C library, unless it is another one or the user told it otherwise."""
+    if any(name in os.environ for name in KEEPING):
+        return False
+    try:
+        library = ctypes.CDLL(None)
+        setting, trim = library.mallopt, library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return False
+    for number, size in how.values():
         setting(number, size)
+    if how is RETURNING:
+        trim(0)
+    return True

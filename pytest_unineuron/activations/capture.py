@@ -72,7 +72,8 @@ class Capture:
         """While open, the model is watched."""
         inputs = self._downs.keys() - self._ups.keys() - self._summed
         stop = not self._to_its_end
-        with fast_linear(), watched(self.model, self._plan, self._take, inputs=inputs, reads=self._reads, stop=stop):
+        watching = watched(self.model, self._plan, self._take, inputs=inputs, reads=self._reads, stop=stop)
+        with fast_linear(self.model), watching:
             yield self
 
     def forward(self, ids: Tensor, attended: Tensor) -> None:

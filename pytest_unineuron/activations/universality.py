@@ -26,6 +26,7 @@ from pytest_unineuron.activations.ranks import ALONE, Ranks, anew
 from pytest_unineuron.activations.reader import Reader
 from pytest_unineuron.activations.units import HEADS, KINDS, NEURONS, Member
 from pytest_unineuron.activations.ways import AGAIN, Rates, told, ways
+from pytest_unineuron.process import frugal
 from pytest_unineuron.statistics.correlation import Centred, Pairs
 from pytest_unineuron.statistics.tf32 import allowed
 
@@ -123,7 +124,7 @@ def match(
         for kind in task.kinds
     }
     fast = allowed(task.choosing, subject.model.device.type, subject.dtype)
-    with Reader(subject, batches, task.kinds, place) as reader:
+    with frugal(on=len(blocks) > 1), Reader(subject, batches, task.kinds, place) as reader:
         for block, numbers in zip(blocks, passes, strict=True):
             sums = Sums(block, seeds, fast=fast)
 
@@ -163,7 +164,8 @@ def match(
         return pairs
 
     partners = [best.partner.tolist() for choice in choices.values() for best in choice.all]
-    pairs = reduce(_together, ranks.gathered(keep(f"pairs {_digest(repr(partners))}", read)))
+    with frugal(on=len(blocks) > 1):
+        pairs = reduce(_together, ranks.gathered(keep(f"pairs {_digest(repr(partners))}", read)))
     for _ in ticks:  # so that a bar knows it is done, also of what was finished before
         pass
     return {

@@ -23,7 +23,7 @@ from pytest_unineuron import machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 LEAST = 2**24
 """Multiplications below which a product is left to torch: what is made ready for each shape costs as much."""
@@ -51,9 +51,13 @@ def add_product(into: Tensor, x: Tensor, y: Tensor) -> None:
 
 
 @contextmanager
-def fast_linear() -> Iterator[None]:
-    """While open, linear layers of models multiply by the faster library, where nothing is differentiated."""
-    if not faster():
+def fast_linear(model: nn.Module) -> Iterator[None]:
+    """While open, linear layers of a model multiply by the faster library, where nothing is differentiated.
+
+    Whatever else it computes is watched meanwhile, which takes some microseconds each time, so this does nothing for
+    models of other precisions or on other devices.
+    """
+    if not (any(map(_plain, model.parameters())) and faster()):
         yield
         return
     with _Linear():
