@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.models.run import middle, run
-from pytest_unineuron.models.stream import read
+from pytest_unineuron.models.stream import read, tokenwise
 from pytest_unineuron.models.watch import Enough, Use, by_token, watched
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
 from pytest_unineuron.statistics.gemm import fast_linear
@@ -96,7 +96,7 @@ class Capture:
 
     def _take_stream(self, stream: Tensor | None) -> None:
         if stream is not None and stream.shape[:2] == self._shape:
-            self._receive(RESIDUAL, 0, stream.reshape(-1, stream.shape[-1]), None)
+            self._receive(RESIDUAL, 0, tokenwise(stream), None)
 
     def _take(self, use: Use, x: Tensor, y: Tensor | None, tokens: Tensor | None) -> None:
         if use in self._summed:

@@ -20,6 +20,7 @@ from pytest_unineuron.models.load import Loaded
 from pytest_unineuron.models.operands import pinned
 from pytest_unineuron.models.run import middle, run
 from pytest_unineuron.models.siblings import pattern
+from pytest_unineuron.models.stream import tokenwise
 from pytest_unineuron.models.view import View
 from pytest_unineuron.models.watch import watched
 from pytest_unineuron.statistics import POST, RESIDUAL
@@ -149,7 +150,7 @@ def _early(loaded: Loaded, anatomy: Anatomy, ids: torch.Tensor) -> bool:
         capture.forward(ids, there)
     with pinned(model):
         stream = middle(run(model, ids, there, states=True))
-    if plan.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], stream.flatten(0, 1))):
+    if plan.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], tokenwise(stream))):
         return False
     seen = check.observe(model, plan, ids, whole=False)
     # Of experts some show no more than the tokens that came to them.

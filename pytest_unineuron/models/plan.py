@@ -124,7 +124,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Stream:
-    """The residual stream after half of the blocks, ``width`` features wide.
+    """The residual stream after half of the blocks, ``width`` features wide: of all of them, where there are several.
 
     The module ``reader`` is given it when it has run ``call`` times before in the pass, as the ``argument`` of that
     number or name. ``reader`` is empty where no module is: then it is only found among what the model returns.

@@ -63,7 +63,10 @@ def run(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False, state
 
 
 def middle(output: Any) -> Tensor | None:
-    """The residual stream after half of the blocks, [row, position, width]; of a decoder where there are two."""
+    """The residual stream after half of the blocks, [row, position, …]; of a decoder where there are two.
+
+    Mostly that is its width; where a model keeps several streams, [stream, width].
+    """
     for name in ("hidden_states", "decoder_hidden_states", "encoder_hidden_states"):
         states = getattr(output, name, None)
         if states:

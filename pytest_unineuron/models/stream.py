@@ -28,7 +28,7 @@ def find(model: nn.Module, ids: Tensor) -> Stream | None:
         def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             call = calls[path] = calls.get(path, -1) + 1
             for name, value in (*enumerate(args), *kwargs.items()):
-                if isinstance(value, torch.Tensor) and value.dim() == 3 and value.shape[:2] == ids.shape:
+                if isinstance(value, torch.Tensor) and value.dim() > 2 and value.shape[:2] == ids.shape:
                     given.append((path, call, str(name), value))  # held, so that no other is made in its place
 
         return note
@@ -41,14 +41,19 @@ def find(model: nn.Module, ids: Tensor) -> Stream | None:
             handle.remove()
     if states is None or states.shape[:2] != ids.shape:
         return None
-    width = states.shape[-1]
+    width = tokenwise(states).shape[1]
     for path, call, argument, value in given:
         if value.data_ptr() == states.data_ptr() and value.shape == states.shape and value.stride() == states.stride():
             return Stream(width, path, call, argument)
     return Stream(width)
 
 
+def tokenwise(states: Tensor) -> Tensor:
+    """[token, feature]; of a model that keeps several streams, those of all of them."""
+    return states.flatten(0, 1).flatten(1)
+
+
 def read(stream: Stream, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """The stream [row, position, feature] among what its reader is given."""
+    """The stream [row, position, …] among what its reader is given."""
     value: Tensor = args[int(stream.argument)] if stream.argument.isdigit() else kwargs[stream.argument]
     return value

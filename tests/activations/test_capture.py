@@ -18,6 +18,15 @@ IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
 THERE = torch.ones_like(IDS)
 
 
+class Tokens:
+    """All that is asked of a tokenizer where ids are drawn."""
+
+    all_special_ids = ()
+
+    def __len__(self):
+        return 200
+
+
 def prepared(name):
     mapping, _, model_type = name.partition("-")
     model = shrunk(Entry(mapping, model_type))
@@ -68,6 +77,17 @@ def test_the_stream_is_read_on_its_way_into_a_module(name):
     assert stream.reader
     assert stream.call == (name == "masked-albert")
     assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], middle_of(model))
+
+
+def test_several_streams_are_one_row_of_features_for_each_token():
+    """DeepSeek V4 keeps four of them, side by side."""
+    model = shrunk(Entry("causal", "deepseek_v4"))  # it looks tokens up in a table of their own, so none are added
+    anatomy = dissect(Loaded(model, Tokens(), "", None))
+    with pinned(model):
+        states = middle(run(model, IDS, THERE, states=True))
+    assert states.dim() == 4
+    assert anatomy.middle == states.shape[2] * states.shape[3]
+    assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], states.view(IDS.numel(), anatomy.middle))
 
 
 @pytest.mark.parametrize("name", ["causal-xlnet", "masked-longformer"])
