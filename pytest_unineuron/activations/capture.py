@@ -63,16 +63,16 @@ class Capture:
         self._reads: list[tuple[str, Read]] = [(path, _first(read)) for path, read in reads]
         # Where no module is given the stream, a pass has to end for it to be told.
         self._to_its_end = self._stream is not None and not self._stream.reader
-        if self._stream is not None and self._stream.reader:
-            self._reads.append((self._stream.reader, self._read_stream))
         self._calls = 0
 
     @contextmanager
     def open(self) -> Iterator[Capture]:
         """While open, the model is watched."""
         inputs = self._downs.keys() - self._ups.keys() - self._summed
-        stop = not self._to_its_end
-        watching = watched(self.model, self._plan, self._take, inputs=inputs, reads=self._reads, stop=stop)
+        # Kept in self, this would keep self and all that it handed over until garbage is collected.
+        of_stream = [(self._stream.reader, self._read_stream)] if self._stream and self._stream.reader else []
+        watching = watched(self.model, self._plan, self._take, inputs=inputs, reads=[*self._reads, *of_stream],
+                           stop=not self._to_its_end)  # fmt: skip
         with fast_linear(self.model), watching:
             yield self
 

@@ -1,5 +1,8 @@
 """A pass goes no further than anything is wanted of it, and shows what one shows that does."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -122,6 +125,28 @@ def test_what_is_read_has_to_be_there():
     model, anatomy = prepared("causal-gpt2")
     with pytest.raises(NeuronsNotFound, match=r"has no transformer\.h\.9"):
         observed(model, anatomy, reads=[("transformer.h.9", print)])
+
+
+def test_nothing_that_was_handed_over_is_kept():
+    """Not even until garbage is collected: a batch of all units is what takes most memory."""
+    model, anatomy = prepared("causal-gpt2")
+    gc.collect()
+    gc.disable()
+    try:
+        kept = []
+
+        def receive(site, index, units, tokens):
+            kept.append(weakref.ref(units))
+
+        with caught(model, anatomy.plan, receive, reads=[("transformer.ln_f", lambda x: None)]) as capture:
+            capture.forward(IDS, THERE)
+        inside = weakref.ref(capture)
+        del capture
+        assert inside() is None
+        assert kept
+        assert not [one for one in kept if one() is not None]
+    finally:
+        gc.enable()
 
 
 def test_what_goes_wrong_in_a_pass_is_not_taken_for_its_end():
