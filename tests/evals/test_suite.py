@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,48 +113,56 @@ def test_trained_seeds_are_apart_from_every_control(tmp_path):
     assert found["excess_needs_a_privileged_basis[prose]", "gpt2-a"] == "PASS"
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"junk"), "its weights cannot be loaded"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "its tokenizer cannot be loaded"),
-    ],
-)
-def test_a_model_that_cannot_be_measured_is_an_error_in_one_line(tiny, tmp_path, make, words):
-    """ERROR outcomes, exit status 1, and no traceback from deep inside."""
-    import shutil
+BROKEN_MODELS = {
+    "weightless": (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
+    "junk": (lambda folder: (folder / "model.safetensors").write_bytes(b"junk"), "its weights cannot be loaded"),
+    "wordless": (lambda folder: (folder / "tokenizer.json").unlink(), "its tokenizer cannot be loaded"),
+}
 
-    folder = shutil.copytree(tiny("gpt_neox"), tmp_path / "broken")
-    make(folder)
-    report, printed = run(tmp_path / "out", "-m", "gt1", "-k", "mostly_off", f"--unineuron-model={folder}", status=1)
-    assert outcomes(report)["neurons_are_mostly_off[prose]", "broken"] == "ERROR"
-    assert words in printed
+
+def test_models_that_cannot_be_measured_are_an_error_in_one_line_each(tiny, tmp_path):
+    """ERROR outcomes, exit status 1, and no traceback from deep inside."""
+    for name, (make, _) in BROKEN_MODELS.items():
+        make(shutil.copytree(tiny("gpt_neox"), tmp_path / name))
+    report, printed = run(tmp_path / "out", "-m", "gt1", "-k", "mostly_off",
+                          *(f"--unineuron-model={tmp_path / name}" for name in BROKEN_MODELS), status=1)  # fmt: skip
+    found = outcomes(report)
+    for name, (_, words) in BROKEN_MODELS.items():
+        assert found["neurons_are_mostly_off[prose]", name] == "ERROR"
+        assert words in printed
     assert "Traceback" not in printed
     assert not re.search(r"^E   ", printed, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("empty.txt", b"", "0 documents with text"),
-        ("one.txt", b"x", "1 document with text"),
-        ("tiny.txt", b"a\n\nb", None),
-        ("binary.txt", b"\x00\x01\xff", "is not UTF-8 text"),
-        ("bad.jsonl", b'{"text": "a"}\n{', "bad.jsonl, line 2: not JSON"),
-    ],
-)
-def test_a_corpus_that_cannot_be_measured_is_never_a_pass(tmp_path, name, content, words):
-    """ERROR with the file and the line, or NA for too little of it."""
-    path = tmp_path / name
-    path.write_bytes(content)
+BROKEN_CORPORA = {
+    "empty.txt": (b"", "0 documents with text"),
+    "one.txt": (b"x", "1 document with text"),
+    "binary.txt": (b"\x00\x01\xff", "is not UTF-8 text"),
+    "bad.jsonl": (b'{"text": "a"}\n{', "bad.jsonl, line 2: not JSON"),
+}
+
+
+def on_corpora(tmp_path, contents, **how):
+    """What becomes of the trial that replicates on other text, and what is printed."""
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
     report, printed = run(tmp_path / "out", "-m", "gt2", "-k", "replicate", "--unineuron-model=nano:neox-a",
-                          "--unineuron-controls=none", f"--unineuron-corpus={path}",
-                          status=1 if words else 0)  # fmt: skip
-    found = set(outcomes(report).values()) - {"NOT_RUN"}
-    assert found == ({"ERROR"} if words else {"NA"})
-    assert words is None or words in printed
+                          "--unineuron-controls=none",
+                          *(f"--unineuron-corpus={tmp_path / name}" for name in contents), **how)  # fmt: skip
     assert "Traceback" not in printed
+    return [outcome for outcome in outcomes(report).values() if outcome != "NOT_RUN"], printed
+
+
+def test_corpora_that_cannot_be_measured_are_never_a_pass(tmp_path):
+    """ERROR, with the file and the line."""
+    found, printed = on_corpora(tmp_path, {name: content for name, (content, _) in BROKEN_CORPORA.items()}, status=1)
+    assert found == ["ERROR"] * len(BROKEN_CORPORA)
+    assert not [words for _, words in BROKEN_CORPORA.values() if words not in printed]
+
+
+def test_a_corpus_of_which_there_is_too_little_is_never_a_pass(tmp_path):
+    found, _ = on_corpora(tmp_path, {"tiny.txt": b"a\n\nb"})
+    assert set(found) == {"NA"}
 
 
 def test_every_trial_is_in_the_catalogue():
