@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,7 +50,7 @@ def answer(shape: work.Shape, batches: int, turns: int) -> Answer:
 def _variants(members: Sequence[Member], batches: list[Batch]) -> dict[str, Callable[[], float]]:
     return {
         BOUND: lambda: bound(members, batches),
-        FAST: lambda: fast_bound(members, batches),
+        FAST: lambda: bound(members, batches, fast=True),
         PAIR: lambda: pair(members, batches),
         "once a pair: best matches, in three random bases too": lambda: finish(members, batches),
         "a trial: chosen on half the text, read on the other": lambda: trial(members[:2], batches),
@@ -67,30 +68,22 @@ def forwards(members: Sequence[Member], batches: list[Batch]) -> None:
 
 
 @timed
-def bound(members: Sequence[Member], batches: list[Batch]) -> None:
-    """What cannot be done without."""
+def bound(members: Sequence[Member], batches: list[Batch], *, fast: bool = False) -> None:
+    """What cannot be done without; ``fast`` by the library that multiplies faster on this machine."""
     units = sum(members[0].sizes(NEURONS))
     device = members[0].model.device
     product = torch.zeros(units, units, device=device)
     x = torch.ones(batches[0].tokens, units, device=device)
+    if fast:
+        x = x.T.contiguous().T  # units as they lie where products of them are taken
     for batch in batches:
         for of in members[:2]:
-            work.forward(of.model, batch)
-        product.addmm_(x.T, x)
-
-
-@timed
-def fast_bound(members: Sequence[Member], batches: list[Batch]) -> None:
-    """The same, by the library that multiplies faster on this machine."""
-    units = sum(members[0].sizes(NEURONS))
-    device = members[0].model.device
-    product = torch.zeros(units, units, device=device)
-    x = torch.ones(units, batches[0].tokens, device=device).T
-    for batch in batches:
-        for of in members[:2]:
-            with fast_linear(of.model):
+            with fast_linear(of.model) if fast else nullcontext():
                 work.forward(of.model, batch)
-        add_product(product, x, x)
+        if fast:
+            add_product(product, x, x)
+        else:
+            product.addmm_(x.T, x)
 
 
 @timed

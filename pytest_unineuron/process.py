@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,11 +15,15 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 that sleep at once cost a quarter on a core of their own. So they spin for some microseconds. OpenMP reads this
 once, when torch is imported."""
 
-KEEPING = {"MALLOC_MMAP_THRESHOLD_": (-3, 32 * 2**20), "MALLOC_TRIM_THRESHOLD_": (-1, 2**30)}
-"""What glibc calls these settings, and how much it may keep: otherwise it hands memory back to the system after
+SETTINGS = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
+"""How much memory is kept that is free: bytes of one array, and at the end of the heap. What glibc calls that, where
+users say it and where programs do."""
+
+KEEPING = 32 * 2**20, 2**30
+"""What it may keep: otherwise it hands memory back to the system after
 each layer and gets it again for the next, which costs a tenth of a pass over a model of thousands of neurons."""
 
-RETURNING = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**20), "MALLOC_TRIM_THRESHOLD_": (-1, 2**20)}
+RETURNING = 2**20, 2**20
 """The same, where little memory counts more."""
 
 
@@ -36,26 +40,26 @@ def frugal(*, on: bool = True) -> Iterator[None]:
 
     What is kept is kept in pieces, which the next array may not fit into: that was seen to take half as much again.
     """
-    if not on or not _allocate(RETURNING):
+    library = _allocate(RETURNING) if on else None
+    if library is None:
         yield
         return
+    library.malloc_trim(0)
     try:
         yield
     finally:
         _allocate(KEEPING)
 
 
-def _allocate(how: dict[str, tuple[int, int]]) -> bool:
-    """Tell the C library, unless it is another one or the user told it otherwise."""
-    if any(name in os.environ for name in KEEPING):
-        return False
+def _allocate(sizes: tuple[int, int]) -> Any:
+    """Tell the C library, and return it; None if it is another one or the user told it otherwise."""
+    if any(name in os.environ for name in SETTINGS):
+        return None
     try:
         library = ctypes.CDLL(None)
-        setting, trim = library.mallopt, library.malloc_trim
+        setting, _ = library.mallopt, library.malloc_trim
     except (AttributeError, OSError, TypeError):
-        return False
-    for number, size in how.values():
+        return None
+    for number, size in zip(SETTINGS.values(), sizes, strict=True):
         setting(number, size)
-    if how is RETURNING:
-        trim(0)
-    return True
+    return library

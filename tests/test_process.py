@@ -1,6 +1,7 @@
-"""What a process does with memory that is free again: told to the C library, read from the system."""
+"""What a process does with memory that is free again, and what it knows of its processor."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -45,7 +46,10 @@ def held(**environment):
     return [int(word) for word in done.stdout.split()]
 
 
-@pytest.mark.skipif(not (sys.platform == "linux" and os.confstr("CS_GNU_LIBC_VERSION")), reason="glibc is told")
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc is told")
+
+
+@GLIBC
 def test_memory_is_kept_for_the_next_array_unless_a_budget_counts_more():
     kept, returned, again = held()
     assert kept > 40
@@ -53,7 +57,7 @@ def test_memory_is_kept_for_the_next_array_unless_a_budget_counts_more():
     assert again > 40
 
 
-@pytest.mark.skipif(not (sys.platform == "linux" and os.confstr("CS_GNU_LIBC_VERSION")), reason="glibc is told")
+@GLIBC
 def test_what_the_user_says_stands():
     """Here that memory is to be returned at once."""
     assert max(held(MALLOC_MMAP_THRESHOLD_="65536")) < 5

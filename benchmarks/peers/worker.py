@@ -8,13 +8,13 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.process import KEEPING, WAITING
+from pytest_unineuron import process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SETTINGS = WAITING | {name: str(size) for name, (_, size) in KEEPING.items()}
+SETTINGS = process.WAITING | dict(zip(process.SETTINGS, map(str, process.KEEPING), strict=True))
 """How the plugin has its process wait and keep memory: all are given the same, so that it is no advantage."""
 
 

@@ -122,7 +122,9 @@ def watched(
             if mode is not None:
                 mode.begin()
 
-        def hook(path: str, projection: Projection) -> Callable[..., None]:
+        def hook(projection: Projection) -> Callable[..., None]:
+            path = projection.module
+
             def ran(module: nn.Module, args: tuple[Any, ...], output: Tensor | None = None) -> None:
                 call = counts[path] = counts.get(path, -1) + 1
                 use = Use(projection, call)
@@ -145,10 +147,10 @@ def watched(
         for part in {model, core(model)}:
             stack.callback(part.register_forward_pre_hook(begin).remove)
         for projection in {use.of for use in wanted if use.of.whole}:
-            path, found = projection.module, hook(projection.module, projection)
+            module = modules[projection.module]
             before = all(use in inputs for use in wanted if use.of == projection)
-            handle = (modules[path].register_forward_pre_hook if before else modules[path].register_forward_hook)(found)
-            stack.callback(handle.remove)
+            register = module.register_forward_pre_hook if before else module.register_forward_hook
+            stack.callback(register(hook(projection)).remove)
         for number, (path, read) in enumerate(reads):
             handle = modules[path].register_forward_pre_hook(reader(number, read), with_kwargs=True)
             stack.callback(handle.remove)

@@ -57,7 +57,7 @@ def fast_linear(model: nn.Module) -> Iterator[None]:
     Whatever else it computes is watched meanwhile, which takes some microseconds each time, so this does nothing for
     models of other precisions or on other devices.
     """
-    if not (any(map(_plain, model.parameters())) and faster()):
+    if not (faster() and any(map(_plain, model.parameters()))):
         yield
         return
     with _Linear():

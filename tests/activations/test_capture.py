@@ -15,7 +15,7 @@ from pytest_unineuron.models.load import Loaded
 from pytest_unineuron.models.operands import pinned
 from pytest_unineuron.models.run import middle, run
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
-from tests.models.tiny import VOCABULARY, tokenizer
+from tests.models import tiny
 
 IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
 THERE = torch.ones_like(IDS)
@@ -31,11 +31,8 @@ class Tokens:
 
 
 def prepared(name):
-    mapping, _, model_type = name.partition("-")
-    model = shrunk(Entry(mapping, model_type))
-    model.resize_token_embeddings(VOCABULARY)
-    loaded = Loaded(model, tokenizer(), "", None)
-    return model, dissect(loaded)
+    loaded, anatomy = tiny.prepared(*name.split("-", 1))
+    return loaded.model, anatomy
 
 
 def observed(model, anatomy, **how):

@@ -10,24 +10,13 @@ from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.activations.sweep import sweep
 from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.coverage.shrink import Entry
-from pytest_unineuron.coverage.shrink import tiny as shrunk
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.neurons import Neurons
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.load import Loaded
 from pytest_unineuron.models.operands import pinned
 from pytest_unineuron.statistics import POST, PRE, UP
-from tests.models.tiny import VOCABULARY, tokenizer
+from tests.models.tiny import prepared
 
 IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
-
-
-def prepared(mapping, model_type):
-    model = shrunk(Entry(mapping, model_type))
-    model.resize_token_embeddings(VOCABULARY)
-    loaded = Loaded(model, tokenizer(), "", None)
-    return loaded, dissect(loaded)
 
 
 def observed(loaded, anatomy, ids=IDS):

@@ -7,6 +7,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from pytest_unineuron import corpora
 from pytest_unineuron.corpora.text import from_path
+from pytest_unineuron.coverage.shrink import Entry
+from pytest_unineuron.coverage.shrink import tiny as shrunk
+from pytest_unineuron.models.anatomy import dissect
+from pytest_unineuron.models.load import Loaded
 from pytest_unineuron.zoo.text import train_tokenizer
 
 SHAPES = {
@@ -56,6 +60,14 @@ def build(architecture, seed=0, scale=5.0, **choices):
                 # Embeddings of deviation one, so that the epsilon inside a norm does not matter.
                 parameter.mul_(50.0 if "emb" in name or "wte" in name or "wpe" in name else scale)
     return model
+
+
+def prepared(mapping, model_type):
+    """A tiny model of any architecture that reads what the tokenizer says, and what is found in it."""
+    model = shrunk(Entry(mapping, model_type))
+    model.resize_token_embeddings(VOCABULARY)
+    loaded = Loaded(model, tokenizer(), "", None)
+    return loaded, dissect(loaded)
 
 
 def save(architecture, folder, **choices):
