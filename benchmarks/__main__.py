@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = tuple(options.only.split(",")) if options.only else (*USUAL, *["peers"] * options.peers)
     if unknown := [name for name in asked if name not in QUESTIONS]:
         parser.error(f"--only {','.join(unknown)}: there are {', '.join(QUESTIONS)}")
-    from pytest_unineuron import process
+    from pytest_unineuron.system import process
 
     process.settle()  # before torch is imported
     import torch
@@ -83,17 +83,37 @@ def _command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> st
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default="", metavar="WHAT,…", help=f"of {', '.join(QUESTIONS)} "
-                        f"(default: {', '.join(USUAL)})")  # fmt: skip
-    parser.add_argument("--peers", action="store_true", help="TransformerLens and nnsight too, each in an environment "
-                        "that is made with pip when it is not there: about 1 GB each")  # fmt: skip
-    parser.add_argument("--envs", type=Path, default=environment.default_folder(), metavar="FOLDER",
-                        help="where these environments are kept (default: below the user's cache)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="FOLDER",
-                        help="where RESULTS.md and results.json go; answers to what is not asked this time stay "
-                        "(default: benchmarks)")  # fmt: skip
-    parser.add_argument("--repeats", type=int, default=0, metavar="N", help="how often everything has its turn "
-                        "(default: by question, " + ", ".join(f"{k} {v}" for k, v in TURNS.items()) + ")")  # fmt: skip
+    parser.add_argument(
+        "--only", default="", metavar="WHAT,…", help=f"of {', '.join(QUESTIONS)} (default: {', '.join(USUAL)})"
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="TransformerLens and nnsight too, each in an environment "
+        "that is made with pip when it is not there: about 1 GB each",
+    )
+    parser.add_argument(
+        "--envs",
+        type=Path,
+        default=environment.default_folder(),
+        metavar="FOLDER",
+        help="where these environments are kept (default: below the user's cache)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parent,
+        metavar="FOLDER",
+        help="where RESULTS.md and results.json go; answers to what is not asked this time stay (default: benchmarks)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how often everything has its turn "
+        "(default: by question, " + ", ".join(f"{k} {v}" for k, v in TURNS.items()) + ")",
+    )
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of a process (default: 2)")
     parser.add_argument("--device", default="cpu", help="for sweep, correlation and growth (default: cpu)")
     parser.add_argument("--batches", type=int, default=4, metavar="N", help="batches of a pass (default: 4)")

@@ -78,14 +78,17 @@ def _prepare(shape: work.Shape, batches: int, folder: Path) -> None:
     torch.save(work.ids(shape, batches), folder / "ids.pt")
 
 
-def _answer(kind: str, workers: Sequence[Worker], turns: int, missing: Iterable[str],
-            shape: work.Shape, batches: int) -> Answer:  # fmt: skip
+def _answer(
+    kind: str, workers: Sequence[Worker], turns: int, missing: Iterable[str], shape: work.Shape, batches: int
+) -> Answer:
     tasks = [Task(worker, kind, name) for worker in workers for of, name in worker.tasks if of == kind]
     variants = {str(number): partial(task.worker.do, kind, task.name) for number, task in enumerate(tasks)}
     sweeps = kind == SWEEP  # short, and first: they warm up every process
     found = [*interleaved(variants, OFTENER * turns if sweeps else turns, variants.values() if sweeps else ()).values()]
-    note = (f"{shape}, {batches} batches of them. Every process has the same settings of threads and memory. No head "
-            "is run. The last column is the largest relative deviation of what came out.")  # fmt: skip
+    note = (
+        f"{shape}, {batches} batches of them. Every process has the same settings of threads and memory. No head "
+        "is run. The last column is the largest relative deviation of what came out."
+    )
     left_out = "".join(f" Not measured: {reason}." for reason in missing)
     return Answer(f"peers_{kind}", TITLES[kind], COLUMNS, tuple(rows(tasks, found)), note + left_out)
 
@@ -95,8 +98,14 @@ def rows(tasks: Sequence[Task], found: Sequence[Spread]) -> Iterator[tuple[Cell,
     for number, (task, seconds) in enumerate(zip(tasks, found, strict=True)):
         others = task.worker.name != tasks[OURS].worker.name
         against = seconds.over(found[OURS + (BASES in task.name)]) if others else None
-        yield (task.worker.name, task.name, seconds, seconds.over(found[BOUND]), against,
-               deviation(task.found, tasks[OURS].found) if number > OURS else None)  # fmt: skip
+        yield (
+            task.worker.name,
+            task.name,
+            seconds,
+            seconds.over(found[BOUND]),
+            against,
+            deviation(task.found, tasks[OURS].found) if number > OURS else None,
+        )
 
 
 def deviation(found: Sequence[float], expected: Sequence[float]) -> float | None:

@@ -12,12 +12,12 @@ from benchmarks import work
 from benchmarks.answer import Answer
 from benchmarks.timing import interleaved, timed
 from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.activations.choice import choose
-from pytest_unineuron.activations.counterpart import Counterpart
-from pytest_unineuron.activations.products import gather
-from pytest_unineuron.activations.units import NEURONS, Member
-from pytest_unineuron.activations.universality import match
 from pytest_unineuron.statistics.gemm import add_product, fast_linear
+from pytest_unineuron.universality.choice import choose
+from pytest_unineuron.universality.match import match
+from pytest_unineuron.universality.products import gather
+from pytest_unineuron.universality.seeds import Counterpart
+from pytest_unineuron.universality.units import NEURONS, Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,8 +42,10 @@ def answer(shape: work.Shape, batches: int, turns: int) -> Answer:
     rows = tuple(
         (name, of, of.over(found[BOUND]), TARGETS.get(name), of.over(found[FAST])) for name, of in found.items()
     )
-    note = (f"{shape}, {batches} batches of them: {shape.all_units} neurons on each side. Best matches, and the search "
-            "in three random bases, do not grow with the text.")  # fmt: skip
+    note = (
+        f"{shape}, {batches} batches of them: {shape.all_units} neurons on each side. Best matches, and the search "
+        "in three random bases, do not grow with the text."
+    )
     return Answer("correlation", TITLE, COLUMNS, rows, note)
 
 

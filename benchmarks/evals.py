@@ -42,8 +42,15 @@ def answer(turns: int) -> Answer:
         seconds = Spread(tuple(of.seconds for of in runs))
         cold = Spread(tuple(of.seconds for of in found[workers, "cold"]))
         warm = state == "warm"
-        rows.append((f"{workers}, {state}", seconds, max(of.passes for of in runs),
-                     cold.over(seconds) if warm else None, TARGET if warm else None))  # fmt: skip
+        rows.append(
+            (
+                f"{workers}, {state}",
+                seconds,
+                max(of.passes for of in runs),
+                cold.over(seconds) if warm else None,
+                TARGET if warm else None,
+            )
+        )
     note = "`pytest evals/` with a cache folder that is empty at first, then again with what it left there."
     return Answer("evals", TITLE, COLUMNS, tuple(rows), note)
 
@@ -51,9 +58,20 @@ def answer(turns: int) -> Answer:
 def run(folder: Path, name: str, *more: str) -> Run:
     """One run in a process of its own. Raises RuntimeError if it wrote no report."""
     out = folder / name
-    command = [sys.executable, "-m", "pytest", "evals/", "-q", "--unineuron-fail-on=never", f"--unineuron-out={out}",
-               f"--unineuron-cache={folder / 'cache'}", "--unineuron-resume=never",
-               "-o", f"cache_dir={folder / 'pytest'}", *more]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "evals/",
+        "-q",
+        "--unineuron-fail-on=never",
+        f"--unineuron-out={out}",
+        f"--unineuron-cache={folder / 'cache'}",
+        "--unineuron-resume=never",
+        "-o",
+        f"cache_dir={folder / 'pytest'}",
+        *more,
+    ]
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began

@@ -52,6 +52,8 @@ def answer(shape: work.Shape, turns: int) -> Answer:
         per_pair = seconds.over(found["pairs 1"]).times(1 / times**2)
         product = beyond[times].over(beyond[1]).times(1 / times**2)
         rows.append((f"all sums of {units} × {units} neurons", times**2, seconds, per_pair, product))
-    note = (f"{shape}; for the correlations {BATCHES} of them, with fewer neurons in a layer. 1 is linear, less is "
-            "better: passes are a smaller part of more pairs, so the last column leaves them out.")  # fmt: skip
+    note = (
+        f"{shape}; for the correlations {BATCHES} of them, with fewer neurons in a layer. 1 is linear, less is "
+        "better: passes are a smaller part of more pairs, so the last column leaves them out."
+    )
     return Answer("growth", TITLE, COLUMNS, tuple(rows), note)

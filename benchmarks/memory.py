@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from benchmarks.work import Shape
 
 TITLE = "Memory above the loaded model"
-COLUMNS = ("what", "model, MB", "above it, MB", "formula, MB", "measured / formula", "budget, MB", "blocks",
-           "all / (1.2 × model + budget)")  # fmt: skip
+COLUMNS = (
+    "what",
+    "model, MB",
+    "above it, MB",
+    "formula, MB",
+    "measured / formula",
+    "budget, MB",
+    "blocks",
+    "all / (1.2 × model + budget)",
+)
 SWEEP, PAIR = "a sweep of all that a run gathers", "all sums of a pair"
 MB = 1e6
 WIDE = 8
@@ -49,16 +57,19 @@ def answer(shape: Shape, batches: int, turns: int) -> Answer:
         SWEEP: lambda: measure(shape, batches, "sweep"),
         PAIR: lambda: measure(shape, batches, "pair"),
         "a trial, with room for the whole product": lambda: measure(shape, batches, "trial", ROOM),
-        f"a trial in as little as it takes, batches of {narrow.tokens}":
-            lambda: measure(narrow, FEWER * batches, "trial"),
-    }  # fmt: skip
+        f"a trial in as little as it takes, batches of {narrow.tokens}": lambda: measure(
+            narrow, FEWER * batches, "trial"
+        ),
+    }
     found = {name: [run() for _ in range(turns)] for name, run in runs.items()}
     passing = Spread(tuple(peak.above for peak in found["the pass alone"])).median
     formulas = {SWEEP: passing + of_sweep(shape), PAIR: passing + of_pair(shape)}
-    note = (f"{shape}, {batches} batches of them, each in a process of its own. Formula, beyond the measured pass: a "
-            f"sweep holds its sums ({WIDE} bytes each) and three copies of a layer's activations; a pair 4·N₁·N₂ bytes "
-            "of products, 4·ΣM² within the layers of the second model, and the neurons of both on one batch. The last "
-            "column is at most 1 where the budget is kept to.")  # fmt: skip
+    note = (
+        f"{shape}, {batches} batches of them, each in a process of its own. Formula, beyond the measured pass: a "
+        f"sweep holds its sums ({WIDE} bytes each) and three copies of a layer's activations; a pair 4·N₁·N₂ bytes "
+        "of products, 4·ΣM² within the layers of the second model, and the neurons of both on one batch. The last "
+        "column is at most 1 where the budget is kept to."
+    )
     return Answer(
         "memory", TITLE, COLUMNS, tuple(row(name, of, formulas.get(name)) for name, of in found.items()), note
     )
@@ -69,10 +80,15 @@ def row(name: str, peaks: Sequence[Peak], formula: float | None) -> tuple[Cell, 
     above = Spread(tuple(peak.above for peak in peaks))
     room = Spread(tuple((peak.loaded + peak.above) / (1.2 * peak.loaded + peak.budget) for peak in peaks))
     return (
-        name, Spread(tuple(peak.loaded for peak in peaks)).median / MB, above.times(1 / MB), formula and formula / MB,
-        formula and above.times(1 / formula), peaks[0].budget / MB or None, peaks[0].blocks or None,
+        name,
+        Spread(tuple(peak.loaded for peak in peaks)).median / MB,
+        above.times(1 / MB),
+        formula and formula / MB,
+        formula and above.times(1 / formula),
+        peaks[0].budget / MB or None,
+        peaks[0].blocks or None,
         room if peaks[0].budget else None,
-    )  # fmt: skip
+    )
 
 
 def of_sweep(shape: Shape) -> float:

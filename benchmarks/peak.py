@@ -12,10 +12,10 @@ import torch
 
 from benchmarks import correlation, work
 from benchmarks.sweep import swept
-from pytest_unineuron import process
-from pytest_unineuron.activations.counterpart import Counterpart, task_of
-from pytest_unineuron.activations.units import NEURONS
-from pytest_unineuron.activations.universality import match
+from pytest_unineuron.system import process
+from pytest_unineuron.universality.match import match
+from pytest_unineuron.universality.seeds import Counterpart, task_of
+from pytest_unineuron.universality.units import NEURONS
 
 STATUS = Path("/proc/self/status")
 FORGET = Path("/proc/self/clear_refs")
@@ -29,8 +29,7 @@ def main(asked: str) -> None:
     given = json.loads(asked)
     shape, what = work.Shape(**given["shape"]), given["what"]
     base = resident("VmRSS")
-    members = [work.member(work.model(shape, seed), shape)
-               for seed in range(2 if what in ("pair", "trial") else 1)]  # fmt: skip
+    members = [work.member(work.model(shape, seed), shape) for seed in range(2 if what in ("pair", "trial") else 1)]
     text = work.text(work.ids(shape, given["batches"]))
     batches = text.batches(shape.tokens)
     gc.collect()

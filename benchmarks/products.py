@@ -43,14 +43,22 @@ def _pairs(shape: Shape) -> list[tuple[str, float, tuple[Callable[[], object], C
     x, y = (torch.rand(units, tokens).T for _ in range(2))
     sums = torch.zeros(units, units)
     found: list[tuple[str, float, tuple[Callable[[], object], Callable[[], object]]]] = [
-        (f"co-moments of {units} × {units} neurons over {tokens} tokens", 2 * units**2 * tokens,
-         (lambda: sums.addmm_(x.T, y), lambda: gemm.add_product(sums, x, y))),
-    ]  # fmt: skip
+        (
+            f"co-moments of {units} × {units} neurons over {tokens} tokens",
+            2 * units**2 * tokens,
+            (lambda: sums.addmm_(x.T, y), lambda: gemm.add_product(sums, x, y)),
+        ),
+    ]
     weight = torch.rand(shape.units, shape.width)
     for count in (tokens, SHORT):
         read = torch.rand(count, shape.width)
-        found.append((f"a layer of {shape.units} neurons that reads {shape.width} features of {count} tokens",
-                      2 * shape.units * shape.width * count, _linear(read, weight)))  # fmt: skip
+        found.append(
+            (
+                f"a layer of {shape.units} neurons that reads {shape.width} features of {count} tokens",
+                2 * shape.units * shape.width * count,
+                _linear(read, weight),
+            )
+        )
     return found
 
 

@@ -55,8 +55,9 @@ def answer(pairs: int) -> Answer:
 
 def heavy(folder: str) -> list[str]:
     """Which heavy modules a run without tests has imported."""
-    done = subprocess.run([sys.executable, "-c", ASK], cwd=folder, capture_output=True, text=True, check=True,
-                          env=_environment())  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=folder, capture_output=True, text=True, check=True, env=_environment()
+    )
     return next(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("HEAVY"))
 
 

@@ -18,8 +18,8 @@ from pytest_unineuron.statistics.gemm import fast_linear
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_unineuron.activations.units import Member
     from pytest_unineuron.corpora.blocks import Blocks
+    from pytest_unineuron.universality.units import Member
 
 TITLE = "Statistics of one pass, against the forward pass without its head"
 COLUMNS = (
@@ -60,12 +60,21 @@ def answer(shape: work.Shape, batches: int, turns: int) -> Answer:
     tokens = batches * shape.tokens
     alone = {name: found[ALONE + IN_HALF * name.endswith(IN_HALF)] for name in found}
     rows = tuple(
-        (name, seconds, seconds.over(alone[name]), seconds.over_at_best(alone[name]), TARGETS.get(name),
-         None if name.endswith(IN_HALF) else seconds.over(found[FAST]), tokens / seconds.median)
+        (
+            name,
+            seconds,
+            seconds.over(alone[name]),
+            seconds.over_at_best(alone[name]),
+            TARGETS.get(name),
+            None if name.endswith(IN_HALF) else seconds.over(found[FAST]),
+            tokens / seconds.median,
+        )
         for name, seconds in found.items()
-    )  # fmt: skip
-    note = (f"{shape}, {batches} batches of them. A pass of ours ends at the last activation that is wanted, and "
-            "multiplies float32 by the faster library (see products).")  # fmt: skip
+    )
+    note = (
+        f"{shape}, {batches} batches of them. A pass of ours ends at the last activation that is wanted, and "
+        "multiplies float32 by the faster library (see products)."
+    )
     return Answer("sweep", TITLE, COLUMNS, rows, note)
 
 

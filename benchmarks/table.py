@@ -42,14 +42,18 @@ def section(answer: Mapping[str, Any]) -> str:
     what = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     said = [all(isinstance(row[column], (str, type(None))) for row in answer["rows"]) for column in columns]
     lines = [
-        f"## {answer['title']}", "",
-        f"`{made['command']}`, {made['date']}, {made['device']}; {what}.", "",
+        f"## {answer['title']}",
+        "",
+        f"`{made['command']}`, {made['date']}, {made['device']}; {what}.",
+        "",
         "| " + " | ".join(columns) + " |",
         "|" + "|".join("---" if words_only else "--:" for words_only in said) + "|",
-        *("| " + " | ".join(words(row[column]).replace("|", "\\|") for column in columns) + " |"
-          for row in answer["rows"]),
+        *(
+            "| " + " | ".join(words(row[column]).replace("|", "\\|") for column in columns) + " |"
+            for row in answer["rows"]
+        ),
         "",
-    ]  # fmt: skip
+    ]
     if answer["note"]:
         lines += [answer["note"], ""]
     return "\n".join(lines)

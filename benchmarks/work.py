@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from pytest_unineuron.activations.units import Member
 from pytest_unineuron.corpora.blocks import Block, Blocks
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.universality.units import Member
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,9 +71,17 @@ class Tokens:
 def model(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> Any:
     """A GPT-2 of random weights."""
     torch.manual_seed(seed)
-    config = AutoConfig.for_model("gpt2", n_layer=shape.layers, n_embd=shape.width, n_head=max(1, shape.width // 64),
-                                  n_inner=shape.units, vocab_size=shape.vocabulary, n_positions=shape.context,
-                                  bos_token_id=0, eos_token_id=0)  # fmt: skip
+    config = AutoConfig.for_model(
+        "gpt2",
+        n_layer=shape.layers,
+        n_embd=shape.width,
+        n_head=max(1, shape.width // 64),
+        n_inner=shape.units,
+        vocab_size=shape.vocabulary,
+        n_positions=shape.context,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return AutoModelForCausalLM.from_config(config).eval().to(device=shape.device, dtype=dtype)
 
 

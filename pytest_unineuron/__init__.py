@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_unineuron.errors import UnineuronError
+    from pytest_unineuron.evidence.recorder import measure
     from pytest_unineuron.lab import Arm, Lab
     from pytest_unineuron.statistics.contrast import contrast
     from pytest_unineuron.statistics.ranks import auroc, within
     from pytest_unineuron.statistics.resampling import Estimate, jackknife
-    from pytest_unineuron.trials.recorder import measure
 
 __all__ = ["Arm", "Estimate", "Lab", "UnineuronError", "auroc", "contrast", "jackknife", "measure", "within"]
 
@@ -26,7 +26,7 @@ _HOMES = {
     "auroc": "statistics.ranks",
     "contrast": "statistics.contrast",
     "jackknife": "statistics.resampling",
-    "measure": "trials.recorder",
+    "measure": "evidence.recorder",
     "within": "statistics.ranks",
 }
 
@@ -34,7 +34,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(f"{__name__}.process").settle()
+    import_module(f"{__name__}.system.process").settle()
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

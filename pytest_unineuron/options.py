@@ -51,67 +51,180 @@ class Option:
 
 
 OPTIONS = (
-    Option("model", list, ("nano:neox-a", "nano:gpt2-a"), "a model under test: hub id[@revision], folder, nano:NAME "
-           "or untrained:MODEL; repeatable", metavar="MODEL"),
-    Option("seed", list, (), "a further training seed of the model, for trials that compare seeds; repeatable "
-           "(default: what the registry knows)", metavar="MODEL"),
-    Option("corpus", list, ("news", "code", "multilingual"), "a corpus of new data: a bundled name, stdlib, pydoc, "
-           "a .txt or .jsonl file, a folder, or a data set's name; repeatable", metavar="CORPUS"),
+    Option(
+        "model",
+        list,
+        ("nano:neox-a", "nano:gpt2-a"),
+        "a model under test: hub id[@revision], folder, nano:NAME or untrained:MODEL; repeatable",
+        metavar="MODEL",
+    ),
+    Option(
+        "seed",
+        list,
+        (),
+        "a further training seed of the model, for trials that compare seeds; repeatable "
+        "(default: what the registry knows)",
+        metavar="MODEL",
+    ),
+    Option(
+        "corpus",
+        list,
+        ("news", "code", "multilingual"),
+        "a corpus of new data: a bundled name, stdlib, pydoc, "
+        "a .txt or .jsonl file, a folder, or a data set's name; repeatable",
+        metavar="CORPUS",
+    ),
     Option("reference", str, "prose", "the corpus that new data is compared with", metavar="CORPUS"),
     Option("controls", list, ("default",), "the control arms: default, none, or names; repeatable", metavar="NAME"),
     Option("control-draws", int, 1, "independent draws of each control", metavar="N"),
-    Option("policy", str, "primary", "how trials make a criterion: primary, all, majority or any",
-           choices=("primary", "all", "majority", "any"), metavar="POLICY"),
+    Option(
+        "policy",
+        str,
+        "primary",
+        "how trials make a criterion: primary, all, majority or any",
+        choices=("primary", "all", "majority", "any"),
+        metavar="POLICY",
+    ),
     Option("holm", bool, False, "let a trial pass only after Holm's correction over all trials of its criterion"),
     Option("accept-vacuous", bool, False, "let trials count that a control passes too, as the notebook did"),
-    Option("fail-on", str, "trial", "what makes the run fail: trial, criterion, regression or never (default: trial; "
-           "with a baseline, regression)", choices=("trial", "criterion", "regression", "never"), metavar="WHAT"),
+    Option(
+        "fail-on",
+        str,
+        "trial",
+        "what makes the run fail: trial, criterion, regression or never (default: trial; with a baseline, regression)",
+        choices=("trial", "criterion", "regression", "never"),
+        metavar="WHAT",
+    ),
     Option("baseline", str, "", "an accepted report (pytest-unineuron accept) to compare with", metavar="FILE"),
-    Option("tolerate", list, ("not-run",), "trials of the baseline that may be without a result: missing, "
-           "incomparable, not-run, or none of these; repeatable",
-           choices=("missing", "incomparable", "not-run", "none"), metavar="STATE"),
-    Option("across", list, (), "what may differ from the baseline and still be compared: weights, corpus; repeatable",
-           choices=("weights", "corpus"), metavar="WHAT"),
-    Option("waive", list, (), "a regression that is accepted for now: 'TRIAL[CORPUS] on MODEL until YYYY-MM-DD: "
-           "REASON'; repeatable", metavar="WAIVER", separator="\n"),
+    Option(
+        "tolerate",
+        list,
+        ("not-run",),
+        "trials of the baseline that may be without a result: missing, "
+        "incomparable, not-run, or none of these; repeatable",
+        choices=("missing", "incomparable", "not-run", "none"),
+        metavar="STATE",
+    ),
+    Option(
+        "across",
+        list,
+        (),
+        "what may differ from the baseline and still be compared: weights, corpus; repeatable",
+        choices=("weights", "corpus"),
+        metavar="WHAT",
+    ),
+    Option(
+        "waive",
+        list,
+        (),
+        "a regression that is accepted for now: 'TRIAL[CORPUS] on MODEL until YYYY-MM-DD: REASON'; repeatable",
+        metavar="WAIVER",
+        separator="\n",
+    ),
     Option("lock", str, "", "hold the run to what was locked before it (pytest-unineuron lock)", metavar="FILE"),
-    Option("write-lock", str, "", "run control arms only, and lock what they were run with into this file",
-           metavar="FILE"),
-    Option("resume", str, "auto", "take results from an attempt that was cut short, where nothing they rest on has "
-           "changed: auto or never", choices=("auto", "never"), metavar="WHEN"),
+    Option(
+        "write-lock", str, "", "run control arms only, and lock what they were run with into this file", metavar="FILE"
+    ),
+    Option(
+        "resume",
+        str,
+        "auto",
+        "take results from an attempt that was cut short, where nothing they rest on has changed: auto or never",
+        choices=("auto", "never"),
+        metavar="WHEN",
+    ),
     Option("out", str, "evaluation", "folder for the summary and the reports", metavar="FOLDER"),
-    Option("findings", str, "", "a checkout of the paper's repository, to report its published neurons",
-           metavar="FOLDER"),
-    Option("neurons", str, "", "take for neurons what projections of this path read, such as 'encoder.layers.*.fc2', "
-           "instead of finding them", metavar="PATTERN"),
+    Option(
+        "findings", str, "", "a checkout of the paper's repository, to report its published neurons", metavar="FOLDER"
+    ),
+    Option(
+        "neurons",
+        str,
+        "",
+        "take for neurons what projections of this path read, such as 'encoder.layers.*.fc2', instead of finding them",
+        metavar="PATTERN",
+    ),
     Option("tokens", int, 44_000, "token budget per corpus and model", metavar="N"),
-    Option("correlation-tokens", int, 20_000, "tokens at which seeds are compared, spread over the corpus",
-           metavar="N"),
-    Option("correlation-site", str, "post", "where neurons of seeds are compared: post (after the activation function, "
-           "as in the paper) or pre", choices=("post", "pre"), metavar="SITE"),
-    Option("memory", int, 8, "GiB that comparing seeds may take beside the models, in each process; past it, products "
-           "are made in blocks", metavar="GIB"),
-    Option("context", int, 0, "context length in tokens, the first of them BOS (default: the model's, at most 512)",
-           metavar="N"),
-    Option("batch", int, 0, "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, "
-           "else 32768)", metavar="N"),
-    Option("text-field", str, "text", "the field of a .jsonl line or data set row that holds the text",
-           metavar="FIELD"),
-    Option("device", str, "auto", "where models run: auto, cpu, cuda, cuda:1; balanced or sequential: "
-           "spread over all GPUs by accelerate", metavar="DEVICE"),
-    Option("dtype", str, "float32", "precision of the forward pass: float32, bfloat16, float16 or float64",
-           choices=("float32", "bfloat16", "float16", "float64"), metavar="DTYPE"),
-    Option("cache", str, "", "folder for finished statistics, so that nothing is swept twice on a machine (default: "
-           "below pytest's own cache, which --cache-clear empties)", metavar="FOLDER"),
+    Option(
+        "correlation-tokens", int, 20_000, "tokens at which seeds are compared, spread over the corpus", metavar="N"
+    ),
+    Option(
+        "correlation-site",
+        str,
+        "post",
+        "where neurons of seeds are compared: post (after the activation function, as in the paper) or pre",
+        choices=("post", "pre"),
+        metavar="SITE",
+    ),
+    Option(
+        "memory",
+        int,
+        8,
+        "GiB that comparing seeds may take beside the models, in each process; past it, products are made in blocks",
+        metavar="GIB",
+    ),
+    Option(
+        "context",
+        int,
+        0,
+        "context length in tokens, the first of them BOS (default: the model's, at most 512)",
+        metavar="N",
+    ),
+    Option(
+        "batch",
+        int,
+        0,
+        "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, else 32768)",
+        metavar="N",
+    ),
+    Option(
+        "text-field", str, "text", "the field of a .jsonl line or data set row that holds the text", metavar="FIELD"
+    ),
+    Option(
+        "device",
+        str,
+        "auto",
+        "where models run: auto, cpu, cuda, cuda:1; balanced or sequential: spread over all GPUs by accelerate",
+        metavar="DEVICE",
+    ),
+    Option(
+        "dtype",
+        str,
+        "float32",
+        "precision of the forward pass: float32, bfloat16, float16 or float64",
+        choices=("float32", "bfloat16", "float16", "float64"),
+        metavar="DTYPE",
+    ),
+    Option(
+        "cache",
+        str,
+        "",
+        "folder for finished statistics, so that nothing is swept twice on a machine (default: "
+        "below pytest's own cache, which --cache-clear empties)",
+        metavar="FOLDER",
+    ),
     Option("no-cache", bool, False, "measure everything anew, and keep nothing"),
-    Option("cache-size", int, 8, "GiB that finished statistics may take on disk: what was not used for longest goes",
-           metavar="GIB"),
+    Option(
+        "cache-size",
+        int,
+        8,
+        "GiB that finished statistics may take on disk: what was not used for longest goes",
+        metavar="GIB",
+    ),
     Option("threads", int, 0, "CPU threads per process (default: the cores divided among the workers)", metavar="N"),
-)  # fmt: skip
+)
 
 
-MEASURING = ("neurons", "tokens", "correlation_tokens", "correlation_site", "context", "text_field", "dtype",
-             "reference")  # fmt: skip
+MEASURING = (
+    "neurons",
+    "tokens",
+    "correlation_tokens",
+    "correlation_site",
+    "context",
+    "text_field",
+    "dtype",
+    "reference",
+)
 """Settings that a measurement depends on."""
 JUDGING = ("controls", "control_draws", "policy", "holm", "accept_vacuous")
 """Settings that a verdict depends on."""
@@ -263,8 +376,17 @@ def _check_choice(option: Option, text: str, where: str) -> None:
 
 
 def _boolean(found: Any, where: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
-             "": False}  # fmt: skip
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+        "": False,
+    }
     try:
         return found if isinstance(found, bool) else words[str(found).lower()]
     except KeyError:

@@ -25,9 +25,13 @@ class On(torch.Tensor):
     @staticmethod
     def __new__(cls, held, device):
         return torch.Tensor._make_wrapper_subclass(
-            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype,
+            cls,
+            held.shape,
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
             device=device,
-        )  # fmt: skip
+        )
 
     def __init__(self, held, device):
         self.held = held

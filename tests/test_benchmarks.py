@@ -84,8 +84,10 @@ def test_what_is_not_asked_this_time_stays(tmp_path):
     table.write(tmp_path, [answer("growth")], MADE, ORDER)
     table.write(tmp_path, [answer("sweep")], MADE | {"date": "2026-02-01"}, ORDER)
     kept = json.loads((tmp_path / table.NUMBERS).read_text(encoding="utf-8"))
-    assert [(name, of["made"]["date"]) for name, of in kept.items()] == [("sweep", "2026-02-01"),
-                                                                        ("growth", "2026-01-31")]  # fmt: skip
+    assert [(name, of["made"]["date"]) for name, of in kept.items()] == [
+        ("sweep", "2026-02-01"),
+        ("growth", "2026-01-31"),
+    ]
 
 
 def test_at_best_compares_the_least():
@@ -99,9 +101,19 @@ def test_a_row_that_does_not_fit_its_columns_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("cell", "words"), [(None, "–"), ("none", "none"), (0, "0"), (12345, "12 345"), (1234.5, "1 234"), (12.34, "12.3"),
-                        (1.234, "1.23"), (0.0000012, "1e-06"), (-0.5, "-0.50")],
-)  # fmt: skip
+    ("cell", "words"),
+    [
+        (None, "–"),
+        ("none", "none"),
+        (0, "0"),
+        (12345, "12 345"),
+        (1234.5, "1 234"),
+        (12.34, "12.3"),
+        (1.234, "1.23"),
+        (0.0000012, "1e-06"),
+        (-0.5, "-0.50"),
+    ],
+)
 def test_numbers_are_as_long_as_they_are_worth(cell, words):
     assert table.words(cell) == words
 
@@ -110,8 +122,10 @@ def test_numbers_are_as_long_as_they_are_worth(cell, words):
 
 
 def test_help_needs_no_torch():
-    script = "import sys; from benchmarks.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n" \
-             "print('HEAVY', *{'torch', 'transformers'} & set(sys.modules))"  # fmt: skip
+    script = (
+        "import sys; from benchmarks.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "print('HEAVY', *{'torch', 'transformers'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "--only WHAT" in done.stdout
     assert done.stdout.splitlines()[-1].strip() == "HEAVY"

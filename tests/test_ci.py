@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_unineuron.cli import main
+from pytest_unineuron.cli.main import main
 from pytest_unineuron.options import OPTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -56,8 +56,10 @@ def test_the_jobs_of_the_page_can_be_read():
 
 def test_the_job_of_the_page_is_the_one_that_runs_here():
     """Step by step, but for how the package is installed."""
-    page, here = ([step for step in steps(yaml.safe_load(text)) if "pip" not in step.get("run", "")]
-                  for text in (JOBS[0], TEXTS["gate.yml"]))  # fmt: skip
+    page, here = (
+        [step for step in steps(yaml.safe_load(text)) if "pip" not in step.get("run", "")]
+        for text in (JOBS[0], TEXTS["gate.yml"])
+    )
     for step in here:
         for name in ("cache", "cache-dependency-path"):
             step.get("with", {}).pop(name, None)

@@ -23,10 +23,18 @@ def build(work: Work) -> tuple[str, Tasks]:
 def _model(saved: Any) -> Any:
     of = saved.config
     config = HookedTransformerConfig(
-        n_layers=of.n_layer, d_model=of.n_embd, n_heads=of.n_head, d_head=of.n_embd // of.n_head, n_ctx=of.n_positions,
-        d_mlp=of.n_inner or 4 * of.n_embd, d_vocab=of.vocab_size, act_fn=of.activation_function,
-        eps=of.layer_norm_epsilon, normalization_type="LN", device="cpu",
-    )  # fmt: skip
+        n_layers=of.n_layer,
+        d_model=of.n_embd,
+        n_heads=of.n_head,
+        d_head=of.n_embd // of.n_head,
+        n_ctx=of.n_positions,
+        d_mlp=of.n_inner or 4 * of.n_embd,
+        d_vocab=of.vocab_size,
+        act_fn=of.activation_function,
+        eps=of.layer_norm_epsilon,
+        normalization_type="LN",
+        device="cpu",
+    )
     model = HookedTransformer(config)
     model.load_state_dict(convert_gpt2_weights(saved, config), strict=False)  # masks are buffers of its own
     return model.eval()

@@ -10,12 +10,12 @@ from benchmarks import correlation, work
 from benchmarks.peers.serve import CORRELATION, SWEEP, Tasks, Work, serve
 from benchmarks.peers.sums import PICKED
 from benchmarks.sweep import EXTREMES, swept
-from pytest_unineuron.activations.counterpart import Counterpart
-from pytest_unineuron.activations.products import gather
-from pytest_unineuron.activations.reader import Reader
-from pytest_unineuron.activations.units import NEURONS
 from pytest_unineuron.statistics import POST, PRE
 from pytest_unineuron.statistics.correlation import Covariation
+from pytest_unineuron.universality.products import gather
+from pytest_unineuron.universality.reader import Reader
+from pytest_unineuron.universality.seeds import Counterpart
+from pytest_unineuron.universality.units import NEURONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ def _picked(found: Any, shape: work.Shape) -> list[float]:
 
 
 if __name__ == "__main__":
-    from pytest_unineuron import process
+    from pytest_unineuron.system import process
 
     process.settle()
     serve(build)

@@ -115,8 +115,9 @@ def random_bases(layers: int, units: int) -> list[Tensor]:
     return [torch.linalg.qr(torch.randn(units, units, generator=generator))[0] for _ in range(layers)]
 
 
-def correlate(batches: Iterable[Tensor], neurons: Sequence[Callable[[Tensor], list[Tensor]]],
-              bases: Sequence[Tensor] = ()) -> Callable[[], list[float]]:  # fmt: skip
+def correlate(
+    batches: Iterable[Tensor], neurons: Sequence[Callable[[Tensor], list[Tensor]]], bases: Sequence[Tensor] = ()
+) -> Callable[[], list[float]]:
     """Correlate what two functions see of every batch, layer by layer."""
     products = Products(bases)
     for batch in batches:

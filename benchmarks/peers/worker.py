@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron import process
+from pytest_unineuron.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +27,13 @@ class Worker:
     def __init__(self, python: Path, module: str, given: Mapping[str, Any]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as the process lives
         self._process = subprocess.Popen(
-            [python, "-m", module, json.dumps(given)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._errors, text=True, env=os.environ | SETTINGS | {"HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
+            [python, "-m", module, json.dumps(given)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=os.environ | SETTINGS | {"HF_HUB_OFFLINE": "1"},
+        )
         try:
             said = self._answer()
         except RuntimeError:

@@ -9,8 +9,9 @@ from pytest_unineuron import jackknife
 @pytest.mark.gt1(source="notebook")
 def test_notebook_sparsity_pattern(neurons, measure):
     """Some units are positive at fewer than half of the tokens, and units differ (residual dimensions)."""
-    measure("residual dimensions positive at under half of the tokens", int(np.sum(neurons.residual.density < 0.5)),
-            above=0)  # fmt: skip
+    measure(
+        "residual dimensions positive at under half of the tokens", int(np.sum(neurons.residual.density < 0.5)), above=0
+    )
     measure("deviation of that share over dimensions", np.std(neurons.residual.density), above=0.0)
 
 

@@ -1,1 +1,1 @@
-"""Activations: caught by hooks during one pass, turned into sums at once, never stored."""
+"""Forward passes: activations are captured and handed to statistics."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.models.run import middle, run
-from pytest_unineuron.models.stream import read, tokenwise
-from pytest_unineuron.models.watch import Enough, Use, by_token, watched
+from pytest_unineuron.models.discovery.stream import read, tokenwise
+from pytest_unineuron.models.discovery.watch import Enough, Use, by_token, watched
+from pytest_unineuron.models.loading.run import middle, run
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
 from pytest_unineuron.statistics.gemm import fast_linear
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from pytest_unineuron.models.plan import Plan, Site
-    from pytest_unineuron.models.watch import Read
+    from pytest_unineuron.models.discovery.layout import Plan, Site
+    from pytest_unineuron.models.discovery.watch import Read
 
     Receiver = Callable[[str, int, Tensor, Tensor | None], None]
     """Called with a site, the number of the layer in the plan, the activations [token, unit], and the number of each
@@ -71,8 +71,14 @@ class Capture:
         inputs = self._downs.keys() - self._ups.keys() - self._summed
         # Kept in self, this would keep self and all that it handed over until garbage is collected.
         of_stream = [(self._stream.reader, self._read_stream)] if self._stream and self._stream.reader else []
-        watching = watched(self.model, self._plan, self._take, inputs=inputs, reads=[*self._reads, *of_stream],
-                           stop=not self._to_its_end)  # fmt: skip
+        watching = watched(
+            self.model,
+            self._plan,
+            self._take,
+            inputs=inputs,
+            reads=[*self._reads, *of_stream],
+            stop=not self._to_its_end,
+        )
         with fast_linear(self.model), watching:
             yield self
 
@@ -116,8 +122,11 @@ class Capture:
         if not rows.also:
             return y[..., rows.slice(site.width)]
         parts = [self._parts.get(Use(part.of, part.call)) for part in rows.all]
-        found = [r.scale * part[..., r.slice(site.width)] for r, part in zip(rows.all, parts, strict=True)
-                 if part is not None]  # fmt: skip
+        found = [
+            r.scale * part[..., r.slice(site.width)]
+            for r, part in zip(rows.all, parts, strict=True)
+            if part is not None
+        ]
         return sum(found[1:], found[0]) if len(found) == len(parts) else None
 
     def _hand_over(self, where: str, index: int, site: Site, units: Tensor, tokens: Tensor | None, x: Tensor) -> None:

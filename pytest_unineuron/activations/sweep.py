@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.activations.ranks import ALONE, Ranks, anew
+from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.statistics import ALL, RESIDUAL, Running, Sum, swept
 from pytest_unineuron.statistics.rows import Rows, gather
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_unineuron.activations.ranks import Keep
     from pytest_unineuron.corpora.blocks import Batch, Blocks
-    from pytest_unineuron.models.plan import Plan
+    from pytest_unineuron.distributed.single_process import ComputePart
+    from pytest_unineuron.models.discovery.layout import Plan
 
 Change = "Callable[[str, int, Tensor], Tensor]"
 """Makes other units of a layer's units: (site, layer number, [token, unit]) to [token, unit]."""
@@ -167,8 +167,10 @@ class Sweeper:
 
     def part(self) -> Part:
         """What was received so far."""
-        sums = {key: {name: _on_cpu(running.sum()) for name, running in of_layer.items()}
-                for key, of_layer in self._state.items()}  # fmt: skip
+        sums = {
+            key: {name: _on_cpu(running.sum()) for name, running in of_layer.items()}
+            for key, of_layer in self._state.items()
+        }
         return Part(sums, dict(self._widths), dict(self._tokens))
 
     def finished(self, part: Part | None = None) -> Swept:
@@ -189,16 +191,16 @@ def sweep(
     change: Callable[[str, int, Tensor], Tensor] | None = None,
     statistics: Mapping[str, Collection[str]] | None = None,
     progress: Callable[[Sequence[Batch]], Iterable[Batch]] | None = None,
-    ranks: Ranks = ALONE,
-    keep: Keep = anew,
+    processes: ProcessGroup = SINGLE_PROCESS,
+    compute_part: ComputePart = compute_uncached,
 ) -> Swept:
     """One pass of ``model`` over ``blocks``, about ``batch`` positions at a time.
 
     ``sites``, ``change`` and ``statistics`` are those of the Sweeper. ``progress`` may wrap the batches in a bar.
-    ``ranks`` share the batches, and ``keep`` the part of each of them.
+    ``processes`` share the batches, and ``compute_part`` stores the part of each of them.
     Raises ModelError if an activation is not finite.
     """
-    batches = ranks.share(blocks.batches(batch))
+    batches = processes.shard(blocks.batches(batch))
     sweeper = Sweeper(blocks, model.device, sites=sites, change=change, statistics=statistics)
 
     def gathered() -> Part:
@@ -208,7 +210,8 @@ def sweep(
                 capture.forward(each.ids, each.attended)
         return sweeper.part()
 
-    return sweeper.finished(reduce(add, ranks.gathered(keep(f"sweep {batch} positions at a time", gathered))))
+    own = compute_part(f"sweep {batch} positions at a time", gathered)
+    return sweeper.finished(reduce(add, processes.all_gather(own)))
 
 
 def _chosen(site: str, statistics: Mapping[str, Collection[str]] | None) -> dict[str, type[Sum]]:
@@ -220,8 +223,9 @@ def _finished(part: Part, kinds: dict[str, dict[str, type[Sum]]], blocks: Blocks
     groups = sorted(part.tokens)
     if (found := sum(part.tokens.values())) != blocks.tokens:
         raise ModelError(f"{found} of {blocks.tokens} tokens were swept; give all processes the same arguments")
-    documents = {group: len({b.document for b in blocks.blocks if b.document % blocks.groups == group})
-                 for group in groups}  # fmt: skip
+    documents = {
+        group: len({b.document for b in blocks.blocks if b.document % blocks.groups == group}) for group in groups
+    }
     sums = []
     for group in groups:
         joined: dict[tuple[str, str], list[Any]] = {}

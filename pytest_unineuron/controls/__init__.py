@@ -38,34 +38,42 @@ class Control:
 
 CONTROLS = {
     "untrained": Control(
-        "pytest_unineuron.controls.untrained:untrained", MODEL,
+        "pytest_unineuron.controls.untrained:untrained",
+        MODEL,
         "the architecture; every weight is drawn anew by the library's default initialisation",
     ),
     "reinitialised": Control(
-        "pytest_unineuron.controls.reinitialised:reinitialised", MODEL,
+        "pytest_unineuron.controls.reinitialised:reinitialised",
+        MODEL,
         "the mean and the deviation of every tensor; every weight is drawn anew",
     ),
     "shuffled": Control(
-        "pytest_unineuron.controls.shuffled:shuffled", MODEL,
+        "pytest_unineuron.controls.shuffled:shuffled",
+        MODEL,
         "the values of every tensor; their places are permuted",
     ),
     "rotation": Control(
-        "pytest_unineuron.controls.rotation:Rotation", UNITS,
+        "pytest_unineuron.controls.rotation:Rotation",
+        UNITS,
         "everything a layer computes, linearly; its standardised units are rotated at random",
     ),
     "shifted-documents": Control(
-        "pytest_unineuron.controls.shifted_documents:shifted_documents", PAIRING,
+        "pytest_unineuron.controls.shifted_documents:shifted_documents",
+        PAIRING,
         "the model, lengths and positions; it reads other documents than the seeds it is compared with",
     ),
     "random-tokens": Control(
-        "pytest_unineuron.controls.random_tokens:random_tokens", TEXT,
-        "the model and the lengths of the documents; every token is drawn at random", default=False,
+        "pytest_unineuron.controls.random_tokens:random_tokens",
+        TEXT,
+        "the model and the lengths of the documents; every token is drawn at random",
+        default=False,
     ),
     "permuted-labels": Control(
-        "pytest_unineuron.controls.permuted_labels:permuted_labels", LABELS,
+        "pytest_unineuron.controls.permuted_labels:permuted_labels",
+        LABELS,
         "the model, the text and how many neurons of each layer are labelled; which ones is drawn at random",
     ),
-}  # fmt: skip
+}
 """N0, N1, N2, N5, N4 and N6 of the trials' catalogue, and a content control for claims about text."""
 
 NEEDS = {MODEL: set[str](), UNITS: {ACTIVATIONS}, TEXT: {ACTIVATIONS}, PAIRING: {SEEDS}, LABELS: {LABELLED}}

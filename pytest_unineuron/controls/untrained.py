@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.models.load import cast, initialised
-from pytest_unineuron.models.place import beside
+from pytest_unineuron.models.loading.load import cast, initialised
+from pytest_unineuron.models.loading.place import beside
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -25,8 +25,9 @@ def from_hub(spec: str, *, field: str = "text") -> Corpus:
     name, _, rest = spec.partition(":")
     configuration, _, split = rest.partition(":")
     try:
-        rows = list(islice(datasets.load_dataset(name, configuration or None, split=split or "train",
-                                                 streaming=True), ROWS))  # fmt: skip
+        rows = list(
+            islice(datasets.load_dataset(name, configuration or None, split=split or "train", streaming=True), ROWS)
+        )
     except Exception as error:  # whatever the hub, the network or the data set's own files come up with
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorpusError(f"corpus {spec}: the data set cannot be read: {reason}") from error

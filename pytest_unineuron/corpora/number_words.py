@@ -36,14 +36,22 @@ stronghold freehold threshold hero stallion trowel train moral
 # the word is for models that read in both directions.
 TEMPLATES = (
     (
-        "We had heard about the {}.", "In his letter he wrote of {}.", "They looked again and saw {}.",
-        "The captain told us of {}.", "After the winter came the {}.", "My brother asked me for {}.",
+        "We had heard about the {}.",
+        "In his letter he wrote of {}.",
+        "They looked again and saw {}.",
+        "The captain told us of {}.",
+        "After the winter came the {}.",
+        "My brother asked me for {}.",
     ),
     (
-        "At the end of the road stood {}.", "Nobody believed in the {}.", "She opened the door to {}.",
-        "On the table lay {}.", "All that he remembered was {}.", "The old book began with {}.",
+        "At the end of the road stood {}.",
+        "Nobody believed in the {}.",
+        "She opened the door to {}.",
+        "On the table lay {}.",
+        "All that he remembered was {}.",
+        "The old book began with {}.",
     ),
-)  # fmt: skip
+)
 
 WORDS = NUMBERS + OTHERS
 NAME = "number-words"

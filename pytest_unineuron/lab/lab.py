@@ -12,29 +12,29 @@ import torch
 import transformers
 
 from pytest_unineuron import controls
-from pytest_unineuron.activations import budget
-from pytest_unineuron.activations.cache import PARTS, Cache
-from pytest_unineuron.activations.counterpart import Counterpart
-from pytest_unineuron.activations.ranks import ALONE, Ranks
 from pytest_unineuron.activations.sweep import Sweeper, Swept, sweep
-from pytest_unineuron.activations.units import Member
-from pytest_unineuron.activations.universality import match
+from pytest_unineuron.cache.digests import Digests
+from pytest_unineuron.cache.store import PARTS_FOLDER, Store
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
+from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.lab.kept import Kept, Keys
 from pytest_unineuron.lab.models import Models
 from pytest_unineuron.lab.neurons import Neurons
+from pytest_unineuron.lab.result_cache import Keys, ResultCache
 from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS, Universality
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
-from pytest_unineuron.models.digests import Digests
-from pytest_unineuron.models.seeds import compared
-from pytest_unineuron.models.source import parse
-from pytest_unineuron.models.view import View
+from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.registry import compared
+from pytest_unineuron.models.weights.view import View
 from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL, UP
+from pytest_unineuron.universality import cost
+from pytest_unineuron.universality.match import match
+from pytest_unineuron.universality.seeds import Counterpart
+from pytest_unineuron.universality.units import Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_unineuron.activations.ranks import Keep
     from pytest_unineuron.controls.rotation import Rotation
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.corpora.corpus import Corpus
-    from pytest_unineuron.models.load import Loaded
-    from pytest_unineuron.models.source import Source
+    from pytest_unineuron.distributed.single_process import ComputePart
+    from pytest_unineuron.models.loading.load import Loaded
+    from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options import Settings
 
 
@@ -59,7 +59,7 @@ class Lab:
     is also remembered where the neurons of a configuration are. ``events`` lists, in order, what the report needs
     to know: every model that was loaded, every corpus that was read, every sweep pass that was made, and what was
     taken over instead. ``comparing`` are the (model, corpus) on which trials are going to compare seeds, so that
-    one pass can serve both. ``ranks`` share the batches of every pass. ``announce`` is told what is going to take long.
+    one pass can serve both. ``processes`` share the batches of every pass. ``announce`` is told what will take long.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Lab:
         comparing: Set[tuple[str, str]] = frozenset(),
         progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
         folder: Path | None = None,
-        ranks: Ranks = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
@@ -85,10 +85,10 @@ class Lab:
         digests = Digests(folder)
         self._models = Models(settings, self._sources, self.events.append, folder, digests)
         self._keys = Keys(settings)
-        whole = None if folder is None else Cache(folder, settings.cache_size * 2**30, self._tell)
-        parts = None if folder is None else Cache(folder, tell=self._tell, name=PARTS)
-        self._kept = Kept(whole, parts, self.events.append, ranks)
-        self._ranks = ranks
+        whole = None if folder is None else Store(folder, settings.cache_size * 2**30, self._tell)
+        parts = None if folder is None else Store(folder, notify=self._tell, name=PARTS_FOLDER)
+        self._results = ResultCache(whole, parts, self.events.append, processes)
+        self._processes = processes
         self._matched: dict[tuple[Arm, str], Universality] = {}
         self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()
         self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
@@ -102,7 +102,7 @@ class Lab:
     @property
     def lost(self) -> int:
         """How many results were made that could not be kept for a later run."""
-        return self._kept.lost
+        return self._results.unsaved
 
     def view(self, arm: Arm) -> View:
         """The weights of an arm, read as units."""
@@ -153,14 +153,20 @@ class Lab:
 
     def _compared(self, arm: Arm, corpus: str, sweeper: Sweeper | None = None) -> Universality:
         """An arm compared with its seeds, unless that was done before. A ``sweeper`` gathers from the same pass."""
-        found = self._kept.once("universality", arm, corpus, lambda: self._comparison_key(arm, corpus),
-                                lambda keep: self._match(arm, corpus, keep, sweeper))  # fmt: skip
+        found = self._results.get_or_compute(
+            "universality",
+            arm,
+            corpus,
+            lambda: self._comparison_key(arm, corpus),
+            lambda compute_part: self._match(arm, corpus, compute_part, sweeper),
+        )
         seeds = self.seeds(arm.model)
         for name in seeds:
             self.anatomy(name)  # the report says what they are, also of those that were not run
         threshold = UNIVERSAL if self.loaded(Arm(arm.model)).parameters >= TOY else UNIVERSAL_IN_TOYS
-        return Universality(found["matches"], seeds, tokens=found["tokens"], documents=found["documents"],
-                            threshold=threshold)  # fmt: skip
+        return Universality(
+            found["matches"], seeds, tokens=found["tokens"], documents=found["documents"], threshold=threshold
+        )
 
     def relabelled(self, arm: Arm) -> NDArray[np.int64]:
         """Whose label each neuron of an arm gets, [neuron]: its own, unless that is what the arm's control changes."""
@@ -181,7 +187,7 @@ class Lab:
                 self._sources[labels[spec]] = parse(spec)
         return tuple(labels[spec] for spec in named)
 
-    def _match(self, arm: Arm, corpus: str, keep: Keep, sweeper: Sweeper | None) -> dict[str, Any]:
+    def _match(self, arm: Arm, corpus: str, compute_part: ComputePart, sweeper: Sweeper | None) -> dict[str, Any]:
         seeds = self.seeds(arm.model)
         others = self._counterparts(arm, corpus, seeds)
         subject = self._member(arm, self._change(arm, corpus))
@@ -192,8 +198,18 @@ class Lab:
         what = f"{corpus} with {len(seeds)} seeds"
         title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {what}"
         memory = self.settings.memory * 2.0**30 - held
-        found = match(subject, batches, others, memory=memory, sweeper=sweeper, progress=self._bar(arm, what),
-                      announce=self._announce, title=title, ranks=self._ranks, keep=keep)  # fmt: skip
+        found = match(
+            subject,
+            batches,
+            others,
+            memory=memory,
+            sweeper=sweeper,
+            progress=self._bar(arm, what),
+            announce=self._announce,
+            title=title,
+            processes=self._processes,
+            compute_part=compute_part,
+        )
         return {"matches": found, "tokens": sum(batch.compared for batch in batches), "documents": blocks.documents}
 
     def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
@@ -204,7 +220,7 @@ class Lab:
             blocks = self._text(text, corpus, controls.TEXT)
             self._check_comparable(arm.model, seeds, max(len(block.ids) for block in blocks.blocks))
             members, batches = [self._member(Arm(name)) for name in seeds], self._compared_batches(arm.model, blocks)
-            room = budget.room_of(self.settings.memory * 2.0**30, len(seeds))
+            room = cost.room_of(self.settings.memory * 2.0**30, len(seeds))
             for name in seeds:
                 self._note_pass(replace(text, model=name), corpus)
             self._others[key] = [Counterpart(member, batches, room=room) for member in members]
@@ -223,7 +239,7 @@ class Lab:
             return self.settings.batch
         members = [self._member(Arm(name)) for name in self.seeds(model)]
         item, memory = members[0].dtype.itemsize, self.settings.memory * 2.0**30
-        return budget.at_once(self._batch, max(member.units for member in members), item, memory)
+        return cost.at_once(self._batch, max(member.units for member in members), item, memory)
 
     def _member(self, arm: Arm, change: Rotation | None = None) -> Member:
         return Member(self.loaded(arm).model, self.anatomy(arm.model), change, self.settings.correlation_site)
@@ -263,23 +279,36 @@ class Lab:
             sites = frozenset({POST}) if site == POST else ALL - {POST}
         key = (arm, corpus, sites)
         if key not in self._swept:
-            self._swept[key] = self._kept.once("sweep", arm, corpus, lambda: self._sweep_key(arm, corpus, sites),
-                                               lambda keep: self._sweep(arm, corpus, sites, keep))  # fmt: skip
+            self._swept[key] = self._results.get_or_compute(
+                "sweep",
+                arm,
+                corpus,
+                lambda: self._sweep_key(arm, corpus, sites),
+                lambda compute_part: self._sweep(arm, corpus, sites, compute_part),
+            )
             if not arm.control and PRE in sites:
                 self._note_routing(arm.model, corpus)
         return self._swept[key]
 
     def _note_routing(self, model: str, corpus: str) -> None:
         """Tell how large a share of the tokens the experts of a model saw: the least, the median and the largest."""
-        experts = np.repeat([site.expert is not None for site in self.anatomy(model).plan.sites],
-                            [site.width for site in self.anatomy(model).plan.sites])  # fmt: skip
+        experts = np.repeat(
+            [site.expert is not None for site in self.anatomy(model).plan.sites],
+            [site.width for site in self.anatomy(model).plan.sites],
+        )
         if experts.any():
             share = self.neurons(Arm(model), corpus).routed[experts]
             of = {"least": share.min(), "median": np.median(share), "largest": share.max()}
-            self.events.append({"kind": "routed", "model": model, "corpus": corpus,
-                                "share": {name: round(float(value), 4) for name, value in of.items()}})  # fmt: skip
+            self.events.append(
+                {
+                    "kind": "routed",
+                    "model": model,
+                    "corpus": corpus,
+                    "share": {name: round(float(value), 4) for name, value in of.items()},
+                }
+            )
 
-    def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str], keep: Keep) -> Swept:
+    def _sweep(self, arm: Arm, corpus: str, sites: frozenset[str], compute_part: ComputePart) -> Swept:
         anatomy, blocks = self.anatomy(arm.model), self._text(arm, corpus, controls.TEXT)
         change, model = self._change(arm, corpus, sites), self.loaded(arm).model
         if sites != {UP} and self._compared_too(arm, corpus):
@@ -291,8 +320,17 @@ class Lab:
             except Exception:  # what fails here must not fail trials that compare nothing; one that does will say so
                 self.comparing.discard((arm.model, corpus))
         self._note_pass(arm, corpus)
-        return sweep(model, anatomy.plan, blocks, batch=self._batch, sites=sites, change=change,
-                     progress=self._bar(arm, corpus), ranks=self._ranks, keep=keep)  # fmt: skip
+        return sweep(
+            model,
+            anatomy.plan,
+            blocks,
+            batch=self._batch,
+            sites=sites,
+            change=change,
+            progress=self._bar(arm, corpus),
+            processes=self._processes,
+            compute_part=compute_part,
+        )
 
     def _compared_too(self, arm: Arm, corpus: str) -> bool:
         """Whether a trial is going to compare this arm with seeds on the text that it is swept on."""
@@ -337,8 +375,9 @@ class Lab:
         self.events.append({"kind": "told", "text": text})
 
     def _note_pass(self, arm: Arm, corpus: str) -> None:
-        self.events.append({"kind": "pass", "model": arm.model, "corpus": corpus,
-                            "control": arm.control, "draw": arm.draw})  # fmt: skip
+        self.events.append(
+            {"kind": "pass", "model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}
+        )
 
     def _bar(self, arm: Arm, what: str) -> Any:
         title = f"{arm.model}{'~' if arm.control else ''}{arm.control} on {what}"

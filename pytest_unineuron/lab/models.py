@@ -14,19 +14,19 @@ import torch
 from pytest_unineuron import controls
 from pytest_unineuron.errors import ModelError, NeuronsNotFound, OptionError
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.machine import chosen_gpu, free_memory
-from pytest_unineuron.models import check
-from pytest_unineuron.models.anatomy import Anatomy, probe_ids
-from pytest_unineuron.models.load import Loaded, load
-from pytest_unineuron.models.place import SPREAD
-from pytest_unineuron.models.plans import Plans
+from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery.anatomy import Anatomy, probe_ids
+from pytest_unineuron.models.discovery.remembered import Plans
+from pytest_unineuron.models.loading.load import Loaded, load
+from pytest_unineuron.models.loading.place import SPREAD
+from pytest_unineuron.system.machine import chosen_gpu, free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pytest_unineuron.models.digests import Digests
-    from pytest_unineuron.models.source import Source
+    from pytest_unineuron.cache.digests import Digests
+    from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options import Settings
 
 KEPT = 0.4
@@ -44,9 +44,13 @@ class Models:
     """
 
     def __init__(
-        self, settings: Settings, sources: Mapping[str, Source], note: Callable[[dict[str, Any]], None],
-        folder: Path | None = None, digests: Digests | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        settings: Settings,
+        sources: Mapping[str, Source],
+        note: Callable[[dict[str, Any]], None],
+        folder: Path | None = None,
+        digests: Digests | None = None,
+    ) -> None:
         self.settings = settings
         self._sources = sources
         self._note = note

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_unineuron.activations.units import DIMENSIONS, HEADS, NEURONS, VALUES
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.universality.units import DIMENSIONS, HEADS, NEURONS, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_unineuron.activations.universality import Matches
+    from pytest_unineuron.universality.match import Matches
 
 UNIVERSAL, UNIVERSAL_IN_TOYS, TOY = 0.5, 0.4, 100e6
 """The paper's threshold on the excess correlation (it says itself that none is principled), and what takes its
@@ -84,10 +84,12 @@ class Matched:
         """Signed ρ of every comparison, [seed, 1 + draw, unit]."""
         if not self._groups:
             return np.full((len(self._matches), *self._matches[0].sign.shape), np.nan)
-        return np.stack([
-            (reduce(add, (m.pairs[g] for g in self._groups)).correlation * m.sign).cpu().numpy()[:, self._order]
-            for m in self._matches
-        ])  # fmt: skip
+        return np.stack(
+            [
+                (reduce(add, (m.pairs[g] for g in self._groups)).correlation * m.sign).cpu().numpy()[:, self._order]
+                for m in self._matches
+            ]
+        )
 
     @property
     def layer(self) -> NDArray[np.int64]:
@@ -191,8 +193,9 @@ class Universality:
     def without(self, group: int) -> Universality:
         """The same matches of every kind, read without one group."""
         kept = [g for i, g in enumerate(self._kept) if i != group]
-        return Universality(self._found, self.seeds, tokens=self.tokens, documents=self.documents,
-                            threshold=self.threshold, kept=kept)  # fmt: skip
+        return Universality(
+            self._found, self.seeds, tokens=self.tokens, documents=self.documents, threshold=self.threshold, kept=kept
+        )
 
     def has(self, kind: str) -> bool:
         """Whether the model and all seeds have such units."""

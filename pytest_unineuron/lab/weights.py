@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.view import fold
+from pytest_unineuron.models.weights.view import fold
 from pytest_unineuron.statistics.moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pytest_unineuron.models.attention import Head, HeadPart
-    from pytest_unineuron.models.view import View
+    from pytest_unineuron.models.discovery.attention import Head, HeadPart
+    from pytest_unineuron.models.weights.view import View
 
 
 class Weights:

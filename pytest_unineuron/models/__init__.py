@@ -1,1 +1,1 @@
-"""Models: where they come from, where their neurons are, and their weights in one orientation."""
+"""Models: loaded from files, searched for their neurons, and read as weights."""

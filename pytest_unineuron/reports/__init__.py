@@ -1,1 +1,1 @@
-"""What a run leaves behind: the evidence, and its forms for machines and people. No torch, no numpy."""
+"""The evidence of a run as text: terminal, Markdown, GitHub, JUnit, and files."""

@@ -9,16 +9,16 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.baseline.comparison import State
+from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports import markdown
-from pytest_unineuron.reports.comparison import State
 from pytest_unineuron.reports.reproduce import failing
-from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_unineuron.reports.evidence import Evidence
-    from pytest_unineuron.reports.gate import Gate
+    from pytest_unineuron.baseline.gate import Gate
+    from pytest_unineuron.evidence.records import Evidence
 
 LIMIT = 2**20
 """Bytes of a step's summary, whoever wrote them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_unineuron.trials.outcome import ArmResult
+    from pytest_unineuron.evidence.outcome import ArmResult
 
 PREFIX = "unineuron "
 UNDEFINED = "undefined"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.checklist.criteria import CRITERIA
+from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.reports.reproduce import failing
 from pytest_unineuron.reports.terminal import MARKS, assessment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_unineuron.reports.evidence import Evidence
+    from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.reports.reproduce import Failing
 
 STAR = "\\*"
@@ -27,8 +27,10 @@ def escape(text: object) -> str:
 
 def _model(name: str, facts: Mapping[str, Any]) -> str:
     """A line on one model: what it is, how many neurons it has, and how well they were confirmed."""
-    checks = "; ".join(f"{identity} at {found['sites']} of {found['of']} sites, {found['error']:.0e}"
-                       for identity, found in facts.get("verified", {}).items())  # fmt: skip
+    checks = "; ".join(
+        f"{identity} at {found['sites']} of {found['of']} sites, {found['error']:.0e}"
+        for identity, found in facts.get("verified", {}).items()
+    )
     routed = ", ".join(f"{corpus} {share['median']:.2g}" for corpus, share in facts.get("routed", {}).items())
     neurons = f"{facts.get('neurons', 0):,}" + (
         f" (median share of tokens routed to an expert: {routed})" if routed else ""
@@ -96,13 +98,20 @@ def made_from(evidence: Evidence) -> list[str]:
     """Models, findings, what was lost, and the versions."""
     out = []
     if evidence.models:
-        out += ["", "## Models", "", "| model | class | parameters | neurons | checked on load, largest error |",
-                "|---|---|---|---|---|"]  # fmt: skip
+        out += [
+            "",
+            "## Models",
+            "",
+            "| model | class | parameters | neurons | checked on load, largest error |",
+            "|---|---|---|---|---|",
+        ]
         out += [_model(name, facts) for name, facts in evidence.models.items()]
     if evidence.findings:
         out += ["", "## Original findings", ""]
-        out += [f"- {escape(name)}: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in facts.items())
-                for name, facts in evidence.findings.items()]  # fmt: skip
+        out += [
+            f"- {escape(name)}: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in facts.items())
+            for name, facts in evidence.findings.items()
+        ]
     if resumed := sum(arm.resumed for arm in evidence.arms):
         out += ["", f"{resumed} results were measured by an attempt that was cut short."]
     if evidence.kept:

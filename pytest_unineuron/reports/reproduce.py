@@ -7,16 +7,16 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_unineuron.baseline.comparison import State
+from pytest_unineuron.evidence.outcome import EXPECTED, Outcome
 from pytest_unineuron.options import OPTIONS
-from pytest_unineuron.reports.comparison import State
-from pytest_unineuron.trials.outcome import EXPECTED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_unineuron.reports.comparison import Comparison
-    from pytest_unineuron.reports.evidence import CaseRecord, Evidence, SubjectRecord, TrialRecord
-    from pytest_unineuron.trials.outcome import ArmResult
+    from pytest_unineuron.baseline.comparison import Comparison
+    from pytest_unineuron.evidence.outcome import ArmResult
+    from pytest_unineuron.evidence.records import CaseRecord, Evidence, SubjectRecord, TrialRecord
 
 ELSEWHERE = ("out", "baseline", "tolerate", "across", "waive", "lock", "write_lock", "fail_on", "threads", "resume")
 """Settings that change nothing of what a trial measures: where results go, and what they are held against."""
@@ -51,8 +51,10 @@ def failing(evidence: Evidence, comparison: Comparison | None = None) -> list[Fa
     it VACUOUS.
     """
     strict = evidence.settings.get("fail_on") == "trial"
-    regressed = {(entry.name, entry.model, entry.variant): entry.reason
-                 for entry in (comparison.of(State.REGRESSED) if comparison else ())}  # fmt: skip
+    regressed = {
+        (entry.name, entry.model, entry.variant): entry.reason
+        for entry in (comparison.of(State.REGRESSED) if comparison else ())
+    }
     found: dict[str, list[Failing]] = {str(State.REGRESSED): [], str(Outcome.ERROR): [], str(Outcome.FAIL): []}
     for record in evidence.trials:
         for subject in record.subjects:

@@ -6,20 +6,20 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.checklist.criteria import CRITERIA
-from pytest_unineuron.checklist.verdict import Verdict
-from pytest_unineuron.reports.comparison import State
+from pytest_unineuron.baseline.comparison import State
+from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.measurement import number
+from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.verdict import Verdict
 from pytest_unineuron.reports.reproduce import failing
-from pytest_unineuron.trials.measurement import number
-from pytest_unineuron.trials.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_unineuron.reports.evidence import Evidence, SubjectRecord, TrialRecord
-    from pytest_unineuron.reports.gate import Gate
-    from pytest_unineuron.trials.measurement import Measurement
-    from pytest_unineuron.trials.outcome import ArmResult
+    from pytest_unineuron.baseline.gate import Gate
+    from pytest_unineuron.evidence.measurement import Measurement
+    from pytest_unineuron.evidence.outcome import ArmResult
+    from pytest_unineuron.evidence.records import Evidence, SubjectRecord, TrialRecord
 
 MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
 COLOURS = {"PASS": "green", "FAIL": "red", "VACUOUS": "yellow", "ERROR": "red", "NA": "cyan", "NOT_RUN": "cyan"}
@@ -82,9 +82,17 @@ def _rows(record: TrialRecord, subject: SubjectRecord) -> Iterator[tuple[tuple[s
             worst = _worst(measurement, controls) if case.result.arms else NOTHING
             first = index == 0
             yield (
-                name if first else "", subject.model if first else "", cut(measurement.name), _value(measurement),
-                _claim(measurement), worst, str(case.outcome) if first else "",
-            ), colour  # fmt: skip
+                (
+                    name if first else "",
+                    subject.model if first else "",
+                    cut(measurement.name),
+                    _value(measurement),
+                    _claim(measurement),
+                    worst,
+                    str(case.outcome) if first else "",
+                ),
+                colour,
+            )
 
 
 def _value(measurement: Measurement) -> str:
@@ -187,9 +195,13 @@ def assessment(evidence: Evidence) -> str:
 
 
 STATES = {
-    State.REGRESSED: "red", State.MISSING: "red", State.INCOMPARABLE: "red", State.WAIVED: "yellow",
-    State.NEW: "cyan", State.IMPROVED: "green",
-}  # fmt: skip
+    State.REGRESSED: "red",
+    State.MISSING: "red",
+    State.INCOMPARABLE: "red",
+    State.WAIVED: "yellow",
+    State.NEW: "cyan",
+    State.IMPROVED: "green",
+}
 """States that are told one by one; what is the same, or was left out, is counted only."""
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.evidence.strict_json import as_json, sealed
+from pytest_unineuron.evidence.summary import report, summary
 from pytest_unineuron.reports import markdown
-from pytest_unineuron.reports.strict import as_json, sealed
-from pytest_unineuron.reports.summary import report, summary
+from pytest_unineuron.system.paths import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from pytest_unineuron.reports.evidence import Evidence
+    from pytest_unineuron.evidence.records import Evidence
 
 SUMMARY = "generalization_eval_summary.json"
 REPORT = "generalization_eval_report.json"
@@ -39,31 +39,12 @@ def write_all(evidence: Evidence, folder: Path) -> list[str]:
     return problems
 
 
-def write_text(path: Path, text: str, *, once: bool = False) -> None:
-    """Write ``text`` under another name in the same folder, then rename. Raises OSError.
+def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
+    """Write ``text`` to a file, whole or not at all; ``exclusive`` fails if the file exists. Raises OSError.
 
-    ``once`` leaves a file alone that is there already, whoever was first. What UTF-8 cannot hold (half a surrogate
-    pair out of a file's name) is spelled out.
+    Characters that UTF-8 cannot hold (half a surrogate pair from a file's name) are escaped.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files for their owner alone; a report is for everyone the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(partial).chmod(0o666 & ~umask)
-        if once:
-            os.link(partial, path)
-            Path(partial).unlink()
-        else:
-            Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text.encode("utf-8", "backslashreplace"), durable=True, exclusive=exclusive)
 
 
 def obstacle(folder: Path) -> str | None:

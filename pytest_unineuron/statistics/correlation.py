@@ -57,8 +57,9 @@ class Shifted:
         if columns.indices(len(self.shift)) == (0, len(self.shift), 1):
             return self
         found = Shifted(self.values[:, columns], self.shift[columns])
-        found.__dict__.update({name: self.__dict__[name][columns] for name in ("sums", "squares")
-                               if name in self.__dict__})  # fmt: skip
+        found.__dict__.update(
+            {name: self.__dict__[name][columns] for name in ("sums", "squares") if name in self.__dict__}
+        )
         return found
 
     @cached_property
@@ -135,11 +136,13 @@ class Covariation:
         """All it holds, by name, to be saved or sent."""
         return {
             "count": torch.tensor(self.count),
-            **{f"{name}_{model}": values[index]
-               for name, values in (("shift", self._shift), ("sums", self._sums), ("squares", self._squares))
-               for index, model in enumerate("xy")},
+            **{
+                f"{name}_{model}": values[index]
+                for name, values in (("shift", self._shift), ("sums", self._sums), ("squares", self._squares))
+                for index, model in enumerate("xy")
+            },
             "cross": self._cross,
-        }  # fmt: skip
+        }
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:

@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from pytest_unineuron import machine
+from pytest_unineuron.system import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

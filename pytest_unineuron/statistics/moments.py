@@ -56,15 +56,14 @@ class Moments:
         delta = other.mean - self.mean
         mean = self.mean + delta * nb / n
         m2 = self.m2 + other.m2 + delta**2 * na * nb / n
-        m3 = (
-            self.m3 + other.m3 + delta**3 * na * nb * (na - nb) / n**2
-            + 3 * delta * (na * other.m2 - nb * self.m2) / n
-        )  # fmt: skip
+        m3 = self.m3 + other.m3 + delta**3 * na * nb * (na - nb) / n**2 + 3 * delta * (na * other.m2 - nb * self.m2) / n
         m4 = (
-            self.m4 + other.m4 + delta**4 * na * nb * (na**2 - na * nb + nb**2) / n**3
+            self.m4
+            + other.m4
+            + delta**4 * na * nb * (na**2 - na * nb + nb**2) / n**3
             + 6 * delta**2 * (na**2 * other.m2 + nb**2 * self.m2) / n**2
             + 4 * delta * (na * other.m3 - nb * self.m3) / n
-        )  # fmt: skip
+        )
         return type(self)(na + nb, mean, m2, m3, m4)
 
     @classmethod
@@ -82,8 +81,7 @@ class Moments:
             for i in range(len(self.mean))
         ]
         while len(single) > 1:  # pairwise, so that equal counts meet
-            single = [single[i] + single[i + 1] if i + 1 < len(single) else single[i]
-                      for i in range(0, len(single), 2)]  # fmt: skip
+            single = [single[i] + single[i + 1] if i + 1 < len(single) else single[i] for i in range(0, len(single), 2)]
         return single[0]
 
     @property

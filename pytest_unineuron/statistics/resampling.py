@@ -79,9 +79,10 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
         if size < 2:
             variance = np.nan
             break
-        partial = np.array([
-            statistic(*(s.without(group) if s is sample else s for s in samples)) for group in range(size)
-        ], dtype=float)  # [group]  # fmt: skip
+        partial = np.array(
+            [statistic(*(s.without(group) if s is sample else s for s in samples)) for group in range(size)],
+            dtype=float,
+        )  # [group]
         parts.append(tuple(partial.tolist()))
         variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
     error = max(float(np.sqrt(variance)), resolution) if np.isfinite(variance) else float("nan")

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.coverage.shrink import Entry
-from pytest_unineuron.coverage.shrink import tiny as shrunk
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.operands import pinned
-from pytest_unineuron.models.run import middle, run
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.discovery.operands import pinned
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.run import middle, run
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from tests.models import tiny
+from tools.architectures.shrink import Entry
+from tools.architectures.shrink import tiny as shrunk
 
 IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
 THERE = torch.ones_like(IDS)

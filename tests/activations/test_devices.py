@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron.activations.budget import Task
-from pytest_unineuron.activations.counterpart import Counterpart, task_of
 from pytest_unineuron.activations.sweep import sweep
-from pytest_unineuron.activations.units import Member
-from pytest_unineuron.activations.universality import match
-from pytest_unineuron.activations.ways import Rates
 from pytest_unineuron.controls.rotation import Rotation
 from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.lab.universality import Matched
-from pytest_unineuron.models import check
-from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.loading.load import Loaded
 from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL, UP
+from pytest_unineuron.universality.cost import Task
+from pytest_unineuron.universality.match import match
+from pytest_unineuron.universality.seeds import Counterpart, task_of
+from pytest_unineuron.universality.units import Member
+from pytest_unineuron.universality.ways import Rates
 from tests.devices import moved, simulated, spread
 from tests.models.tiny import build, tokenizer
 

@@ -12,7 +12,7 @@ from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.neurons import Neurons
-from pytest_unineuron.models.operands import pinned
+from pytest_unineuron.models.discovery.operands import pinned
 from pytest_unineuron.statistics import POST, PRE, UP
 from tests.models.tiny import prepared
 
@@ -69,12 +69,24 @@ def test_an_expert_is_seen_at_the_tokens_routed_to_it():
 @pytest.mark.parametrize(
     ("mapping", "model_type"),
     [
-        *(("causal", name) for name in ("qwen3_moe", "gpt_oss", "jetmoe", "dbrx", "llama4_text", "longcat_flash",
-                                        "aria_text", "granitemoe", "xlnet")),
+        *(
+            ("causal", name)
+            for name in (
+                "qwen3_moe",
+                "gpt_oss",
+                "jetmoe",
+                "dbrx",
+                "llama4_text",
+                "longcat_flash",
+                "aria_text",
+                "granitemoe",
+                "xlnet",
+            )
+        ),
         *(("masked", name) for name in ("funnel", "longformer", "squeezebert")),
         *(("seq2seq", name) for name in ("switch_transformers", "fsmt")),
     ],
-)  # fmt: skip
+)
 def test_a_text_read_with_others_shows_what_it_shows_alone(mapping, model_type):
     """Row by row: whatever the order in which a model keeps its tokens."""
     loaded, anatomy = prepared(mapping, model_type)
@@ -109,8 +121,7 @@ def test_statistics_are_over_routed_tokens():
     swept = sweep(loaded.model, anatomy.plan, blocks, batch=200, change=spy)
     neurons = Neurons(lambda site: swept, np.zeros(anatomy.plan.neurons, dtype=int))
     values = [torch.cat(kept[PRE, i]).double().numpy() for i in range(len(anatomy.plan.sites))]
-    np.testing.assert_allclose(neurons.pre.mean,
-                               np.concatenate([v.mean(axis=0) for v in values]), atol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(neurons.pre.mean, np.concatenate([v.mean(axis=0) for v in values]), atol=1e-6)
     kurtosis = np.concatenate([stats.kurtosis(v, axis=0, fisher=False) for v in values])
     np.testing.assert_allclose(neurons.kurtosis, kurtosis, rtol=1e-4)
     routed = np.concatenate([np.full(v.shape[1], len(v) / neurons.tokens) for v in values])
@@ -165,8 +176,9 @@ def test_a_layer_that_is_called_twice_is_two():
     """ALBERT has one layer of weights and two of neurons; they do different things."""
     loaded, anatomy = prepared("masked", "albert")
     assert [(site.call, site.down.module) for site in anatomy.plan.sites] == [
-        (0, anatomy.plan.sites[0].down.module), (1, anatomy.plan.sites[0].down.module)
-    ]  # fmt: skip
+        (0, anatomy.plan.sites[0].down.module),
+        (1, anatomy.plan.sites[0].down.module),
+    ]
     got = observed(loaded, anatomy)
     assert not torch.equal(got[POST, 0][0], got[POST, 1][0])
 

@@ -11,8 +11,8 @@ from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.lab.neurons import Neurons
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import Loaded
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from tests.models.tiny import build, tokenizer
 
@@ -185,7 +185,7 @@ def test_a_part_of_another_cut_is_not_taken():
 
     for batch in (128, 256):
         with pytest.raises(ModelError, match="tokens were swept; give all processes the same arguments"):
-            sweep(model.model, anatomy.plan, blocks, batch=batch, keep=first_half)
+            sweep(model.model, anatomy.plan, blocks, batch=batch, compute_part=first_half)
     assert len(kept) == 2
 
 

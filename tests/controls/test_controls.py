@@ -14,8 +14,8 @@ from pytest_unineuron.controls.random_tokens import random_tokens
 from pytest_unineuron.controls.rotation import Rotation, haar
 from pytest_unineuron.corpora.blocks import cut
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import Loaded
 from pytest_unineuron.statistics import POST, PRE
 from tests.models.tiny import build, tokenizer
 

@@ -73,8 +73,9 @@ def test_padding_does_not_change_what_is_attended():
     blocks = cut(corpus("a much longer document than the other", "short"), tokenizer(), context=32, budget=100)
     object.__setattr__(blocks, "groups", 1)
     (batch,) = blocks.batches(10_000)
-    assert batch.attended.sum(dim=1).tolist() == [len(block.ids) for block in
-                                                  sorted(blocks.blocks, key=lambda b: -len(b.ids))]  # fmt: skip
+    assert batch.attended.sum(dim=1).tolist() == [
+        len(block.ids) for block in sorted(blocks.blocks, key=lambda b: -len(b.ids))
+    ]
 
 
 def test_a_marked_word_is_labelled_at_its_last_token():

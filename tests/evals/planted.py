@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.find import find
-from pytest_unineuron.findings import WHERE
+from pytest_unineuron.models.published import WHERE
 
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
@@ -34,8 +34,16 @@ def tokenizer():
 def save(folder, seed=0):
     """Write the planted model to a folder."""
     words, random = tokenizer(), torch.Generator().manual_seed(seed)
-    config = GPT2Config(n_layer=LAYERS, n_embd=WIDTH, n_head=HEADS, n_inner=NEURONS, n_positions=256,
-                        vocab_size=len(words), bos_token_id=0, eos_token_id=0)  # fmt: skip
+    config = GPT2Config(
+        n_layer=LAYERS,
+        n_embd=WIDTH,
+        n_head=HEADS,
+        n_inner=NEURONS,
+        n_positions=256,
+        vocab_size=len(words),
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(config)
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)

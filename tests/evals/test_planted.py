@@ -24,9 +24,20 @@ def run(folder):
 
     publish(folder)
     own, *seeds = [save(folder / name, seed) for seed, name in enumerate(("planted", "second", "third"))]
-    command = [sys.executable, "-m", "pytest", str(EVALS), "-q", "-p", "no:cacheprovider", "--unineuron-fail-on=never",
-               f"--unineuron-model={own}", f"--unineuron-out={folder}", f"--unineuron-findings={folder}",
-               "--unineuron-corpus=news"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(EVALS),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--unineuron-fail-on=never",
+        f"--unineuron-model={own}",
+        f"--unineuron-out={folder}",
+        f"--unineuron-findings={folder}",
+        "--unineuron-corpus=news",
+    ]
     done = subprocess.run(
         [*command, *(f"--unineuron-seed={seed}" for seed in seeds)], capture_output=True, text=True, check=False
     )
@@ -38,8 +49,11 @@ KNOWN_VACUOUS = "density_persists[news]"
 
 
 def trials(report, *, notebook):
-    return {t["name"]: t["subjects"]["planted"] for t in report["trials"]
-            if (t["source"] == "notebook") is notebook and t["name"] != KNOWN_VACUOUS}  # fmt: skip
+    return {
+        t["name"]: t["subjects"]["planted"]
+        for t in report["trials"]
+        if (t["source"] == "notebook") is notebook and t["name"] != KNOWN_VACUOUS
+    }
 
 
 def test_trials_that_can_fail_pass_on_the_planted_model(report):
@@ -60,13 +74,18 @@ def test_their_controls_miss(report):
 
 def test_labels_have_their_own_control(report):
     """Every trial that labels neurons is rerun with the labels on other neurons of the layer, and only these are."""
-    found = {name for name, subject in trials(report, notebook=False).items()
-             if "permuted-labels" in subject["cases"][0]["controls"]}  # fmt: skip
+    found = {
+        name
+        for name, subject in trials(report, notebook=False).items()
+        if "permuted-labels" in subject["cases"][0]["controls"]
+    }
     assert found == {
-        "universal_neurons_have_a_signature[prose]", "the_same_neurons_are_universal[news]",
-        "the_signature_persists[news]", "published_neurons_have_their_signature[news]",
+        "universal_neurons_have_a_signature[prose]",
+        "the_same_neurons_are_universal[news]",
+        "the_signature_persists[news]",
+        "published_neurons_have_their_signature[news]",
         "published_neurons_are_found_again[news]",
-    }  # fmt: skip
+    }
 
 
 def test_none_of_the_notebooks_trials_passes(report):

@@ -18,8 +18,18 @@ NEWS = "--unineuron-corpus=news"
 
 def run(out, *args, status=0):
     """Run the suite in a process of its own; returns the report and what was printed."""
-    command = [sys.executable, "-m", "pytest", str(EVALS), "-q", "-p", "no:cacheprovider", f"--unineuron-out={out}",
-               "--unineuron-fail-on=never", *args]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(EVALS),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--unineuron-out={out}",
+        "--unineuron-fail-on=never",
+        *args,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout[-4000:] + done.stderr[-2000:]
     return json.loads((out / REPORT).read_text(encoding="utf-8")), done.stdout
@@ -77,8 +87,15 @@ def test_every_arm_has_its_measurements(untrained):
 
 def test_an_encoder_runs_to_the_end(minilm, tmp_path):
     """MiniLM has no unembedding and another tokenizer; what does not apply is NA, and nothing breaks."""
-    report, _ = run(tmp_path, NEWS, f"--unineuron-model={minilm}", "-k", "not number", "--unineuron-tokens=8000",
-                    "--unineuron-controls=reinitialised")  # fmt: skip
+    report, _ = run(
+        tmp_path,
+        NEWS,
+        f"--unineuron-model={minilm}",
+        "-k",
+        "not number",
+        "--unineuron-tokens=8000",
+        "--unineuron-controls=reinitialised",
+    )
     found = {outcome for (name, _), outcome in outcomes(report).items() if "number" not in name}
     assert "ERROR" not in found
     assert report["models"]["model"]["neurons"] == 6 * 1536
@@ -95,8 +112,13 @@ def test_gt1_does_not_ask_a_studied_model(tmp_path):
 
 def test_trained_seeds_are_apart_from_every_control(tmp_path):
     """On both architectures of the zoo, no interval of the model overlaps that of a control."""
-    report, _ = run(tmp_path, "-k", "test_neurons_are_universal or privileged_basis", "--unineuron-model=nano:neox-a",
-                    "--unineuron-model=nano:gpt2-a")  # fmt: skip
+    report, _ = run(
+        tmp_path,
+        "-k",
+        "test_neurons_are_universal or privileged_basis",
+        "--unineuron-model=nano:neox-a",
+        "--unineuron-model=nano:gpt2-a",
+    )
     compared = 0
     for trial in report["trials"]:
         for model, subject in trial["subjects"].items():
@@ -124,8 +146,15 @@ def test_models_that_cannot_be_measured_are_an_error_in_one_line_each(tiny, tmp_
     """ERROR outcomes, exit status 1, and no traceback from deep inside."""
     for name, (make, _) in BROKEN_MODELS.items():
         make(shutil.copytree(tiny("gpt_neox"), tmp_path / name))
-    report, printed = run(tmp_path / "out", "-m", "gt1", "-k", "mostly_off",
-                          *(f"--unineuron-model={tmp_path / name}" for name in BROKEN_MODELS), status=1)  # fmt: skip
+    report, printed = run(
+        tmp_path / "out",
+        "-m",
+        "gt1",
+        "-k",
+        "mostly_off",
+        *(f"--unineuron-model={tmp_path / name}" for name in BROKEN_MODELS),
+        status=1,
+    )
     found = outcomes(report)
     for name, (_, words) in BROKEN_MODELS.items():
         assert found["neurons_are_mostly_off[prose]", name] == "ERROR"
@@ -146,9 +175,17 @@ def on_corpora(tmp_path, contents, **how):
     """What becomes of the trial that replicates on other text, and what is printed."""
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    report, printed = run(tmp_path / "out", "-m", "gt2", "-k", "replicate", "--unineuron-model=nano:neox-a",
-                          "--unineuron-controls=none",
-                          *(f"--unineuron-corpus={tmp_path / name}" for name in contents), **how)  # fmt: skip
+    report, printed = run(
+        tmp_path / "out",
+        "-m",
+        "gt2",
+        "-k",
+        "replicate",
+        "--unineuron-model=nano:neox-a",
+        "--unineuron-controls=none",
+        *(f"--unineuron-corpus={tmp_path / name}" for name in contents),
+        **how,
+    )
     assert "Traceback" not in printed
     return [outcome for outcome in outcomes(report).values() if outcome != "NOT_RUN"], printed
 

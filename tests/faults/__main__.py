@@ -16,8 +16,20 @@ from pathlib import Path
 from tests.faults.ground import Ground
 from tests.faults.registry import FAULTS, Fault, Skipped
 
-TOPICS = ("workers", "controller", "journals", "disk", "baseline", "accepting", "lock", "values", "bodies",
-          "selection", "content", "loading")  # fmt: skip
+TOPICS = (
+    "workers",
+    "controller",
+    "journals",
+    "disk",
+    "baseline",
+    "accepting",
+    "lock",
+    "values",
+    "bodies",
+    "selection",
+    "content",
+    "loading",
+)
 HEAD = """# Faults
 
 Made by `python -m tests.faults --out tests/faults/TABLE.md`: real faults in real runs of pytest on a file of three

@@ -31,7 +31,7 @@ def baseline(ground):
 
 def edited(path, change):
     """Change a sealed file as somebody who seals it again."""
-    from pytest_unineuron.reports.strict import SEAL, as_json, sealed
+    from pytest_unineuron.evidence.strict_json import SEAL, as_json, sealed
 
     data = json.loads(path.read_text("utf-8"))
     data.pop(SEAL)
@@ -231,8 +231,10 @@ def clock_moved_back(ground):
     return [("PYTHONPATH", f"{folder}:{ROOT}")]
 
 
-@fault("the clock is moved back ten years, to before a waiver was over",
-       "a clock behind the baseline is not believed: exit 21")  # fmt: skip
+@fault(
+    "the clock is moved back ten years, to before a waiver was over",
+    "a clock behind the baseline is not believed: exit 21",
+)
 def waiver_revived_by_the_clock(ground):
     baseline(ground)
     ground.trials("measure('size', 0.1, above=0.5)")

@@ -95,8 +95,10 @@ def control_hangs(ground):
     run.pytest("-p", "timeout", "--timeout=1", "--timeout-method=signal").has(here="NA", **OTHERS)
 
 
-@fault("a trial hangs, under pytest-timeout (thread), which ends the process",
-       "the journal has what was measured; the next run takes it over")  # fmt: skip
+@fault(
+    "a trial hangs, under pytest-timeout (thread), which ends the process",
+    "the journal has what was measured; the next run takes it over",
+)
 def hangs_in_a_thread(ground):
     ground.trials("if not unineuron_case.control and once(): time.sleep(60)\n" + MEASURES)
     run = ground.pytest("-p", "timeout", "--timeout=1", "--timeout-method=thread")
@@ -118,13 +120,16 @@ def hangs_in_a_worker(ground):
 
 @fault("the teardown of a fixture hangs, under pytest-timeout", "ERROR, and what was measured is kept")
 def hangs_in_teardown(ground):
-    ground.trials(fixtures="slow, unineuron_case", prepare="""
+    ground.trials(
+        fixtures="slow, unineuron_case",
+        prepare="""
         @pytest.fixture
         def slow(unineuron_case):
             yield
             if not unineuron_case.control:
                 time.sleep(60)
-    """)  # fmt: skip
+    """,
+    )
     run = ground.pytest("-p", "timeout", "--timeout=1", "--timeout-method=signal").has(here="ERROR", **OTHERS)
     run.ends_with(1)
 
@@ -154,8 +159,10 @@ def patches_json(ground):
     ground.expect(done.status == 0 or run.status == 22, f"exit {run.status}, and validate says: {done.text.strip()}")
 
 
-@fault("a trial makes the clock, os.replace and open go wrong with monkeypatch, which puts them back",
-       "the report is whole")  # fmt: skip
+@fault(
+    "a trial makes the clock, os.replace and open go wrong with monkeypatch, which puts them back",
+    "the report is whole",
+)
 def patches_and_puts_back(ground):
     body = f"""
         monkeypatch.setattr(time, "time", lambda: float("nan"))
@@ -188,12 +195,15 @@ def sessionfinish_raises(ground):
 
 @fault("a conftest raises in pytest_sessionfinish before anybody else", "the report is whole; not exit 0")
 def sessionfinish_raises_first(ground):
-    ground.write("conftest.py", """
+    ground.write(
+        "conftest.py",
+        """
         import pytest
         @pytest.hookimpl(tryfirst=True)
         def pytest_sessionfinish():
             raise RuntimeError('at the end')
-    """)  # fmt: skip
+    """,
+    )
     run = ground.pytest()
     ground.expect(run.status != 0, "exit 0")
     if run.report is None:
@@ -205,20 +215,27 @@ def sessionfinish_raises_first(ground):
     "a conftest raises in pytest_runtest_logreport", "never exit 0; what was measured is in the report or the journal"
 )
 def logreport_raises(ground):
-    ground.write("conftest.py", """
+    ground.write(
+        "conftest.py",
+        """
         def pytest_runtest_logreport(report):
             if "test_here" in report.nodeid and report.when == "call":
                 raise RuntimeError("in the middle")
-    """)  # fmt: skip
+    """,
+    )
     run = ground.pytest()
     ground.expect(run.status not in (0, 5), f"exit {run.status}")
     run.has(before="PASS")
 
 
-@fault("a trial breaks the report itself: a made_from that is no JSON, by a hook of a conftest",
-       "ERROR or exit 22, never a report that hides it")  # fmt: skip
+@fault(
+    "a trial breaks the report itself: a made_from that is no JSON, by a hook of a conftest",
+    "ERROR or exit 22, never a report that hides it",
+)
 def breaks_the_envelope(ground):
-    ground.write("conftest.py", """
+    ground.write(
+        "conftest.py",
+        """
         import pytest
         @pytest.hookimpl(wrapper=True, tryfirst=True)
         def pytest_runtest_makereport(item, call):
@@ -226,7 +243,8 @@ def breaks_the_envelope(ground):
             if "test_here" in item.nodeid and report.when == "call":
                 report.unineuron["result"]["notes"] = [object()]
             return report
-    """)  # fmt: skip
+    """,
+    )
     run = ground.pytest()
     ground.struck = ("test_here", "test_after")
     ground.expect(run.status in (22, 3, 1), f"exit {run.status}")

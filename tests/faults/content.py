@@ -34,12 +34,14 @@ def hostile_message(ground):
 
 @fault("a trial's claim and source hold HTML and a table row", "escaped in Markdown")
 def hostile_marker(ground):
-    ground.trials(prepare="""
+    ground.trials(
+        prepare="""
         @pytest.mark.gt3(source="<img src=x onerror=alert(1)> | forged |", claim="<script>alert(1)</script>",
                          trial="a <img src=x> | b\\n| forged | x | PASS | | |")
         def test_hostile(unineuron_case):
             measure("size", 0.1 if unineuron_case.control else 0.9, above=0.5)
-    """)  # fmt: skip
+    """
+    )
     ground.pytest().ends_with(0)
     _clean(ground)
 
@@ -83,8 +85,10 @@ def model_name_beyond_ascii(ground):
     run.has("größe", before="PASS", here="PASS", after="PASS")
 
 
-@fault("a model's folder has a newline and an escape sequence in its name",
-       "refused, or shown on one line without the escape; the report is whole")  # fmt: skip
+@fault(
+    "a model's folder has a newline and an escape sequence in its name",
+    "refused, or shown on one line without the escape; the report is whole",
+)
 def model_name_with_a_newline(ground):
     from pytest_unineuron import zoo
 
@@ -97,8 +101,10 @@ def model_name_with_a_newline(ground):
     ground.expect("\x1b[2J" not in run.text, "an escape sequence reaches the terminal")
 
 
-@fault("a message that is a command of GitHub's log (::error::, ::stop-commands::), on a line of its own",
-       "our section of the terminal starts no line with it")  # fmt: skip
+@fault(
+    "a message that is a command of GitHub's log (::error::, ::stop-commands::), on a line of its own",
+    "our section of the terminal starts no line with it",
+)
 def forged_commands(ground):
     body = r'raise RuntimeError("first\n::stop-commands::x\n::error::forged")'
     run = ground.trials(body).pytest("--tb=no", "-rN").ends_with(1).has(here="ERROR")

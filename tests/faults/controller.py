@@ -16,24 +16,30 @@ def _takes_over(ground, first, second, at_least=3):
     ground.say(f"{taken} of {len(second.planned)} taken over")
 
 
-@fault("a run is killed (SIGKILL) in the middle, then started again",
-       "the second measures only what is missing, and says of each result where it is from")  # fmt: skip
+@fault(
+    "a run is killed (SIGKILL) in the middle, then started again",
+    "the second measures only what is missing, and says of each result where it is from",
+)
 def controller_killed(ground):
     ground.trials(KILL.format("os.getpid()"))
     first = ground.pytest()
     _takes_over(ground, first, ground.pytest())
 
 
-@fault("the controller of -n2 is killed in the middle, then started again",
-       "what arrived is taken over, the rest is measured")  # fmt: skip
+@fault(
+    "the controller of -n2 is killed in the middle, then started again",
+    "what arrived is taken over, the rest is measured",
+)
 def controller_killed_with_workers(ground):
     ground.trials("if unineuron_case.control: time.sleep(1)\n" + KILL.format("os.getppid()"))
     first = ground.pytest("-n2", models=TWO)
     _takes_over(ground, first, ground.pytest("-n2", models=TWO), at_least=1)
 
 
-@fault("a run is killed in the middle; a report is asked of its journal",
-       "it has what was measured, NOT_RUN for the rest, and is incomplete: accept and gate refuse it")  # fmt: skip
+@fault(
+    "a run is killed in the middle; a report is asked of its journal",
+    "it has what was measured, NOT_RUN for the rest, and is incomplete: accept and gate refuse it",
+)
 def controller_killed_and_reported(ground):
     run = ground.recover(ground.trials(KILL.format("os.getpid()")).pytest())
     run.has(before="PASS", after="NOT_RUN")
@@ -46,14 +52,17 @@ def controller_killed_and_reported(ground):
 
 @fault("a run is killed twice at different places, then started again", "what both measured is united")
 def controller_killed_twice(ground):
-    ground.trials(MEASURES, prepare="""
+    ground.trials(
+        MEASURES,
+        prepare="""
         kills = len([name for name in os.listdir(os.path.dirname(os.environ["FAULTS_WITNESS"])) if name[-4:] == ".log"])
         @pytest.fixture(autouse=True)
         def killing(request, unineuron_case):
             name = request.node.name
             if kills == 1 and name == "test_here[neox-a]" or kills == 2 and name == "test_after[neox-a~untrained]":
                 os.kill(os.getpid(), signal.SIGKILL)
-    """)  # fmt: skip
+    """,
+    )
     ground.pytest()
     second = ground.pytest()
     ground.expect(len(second.planned) == 6, "the second did not come to collect")
@@ -80,8 +89,10 @@ def two_runs_at_once(ground):
     ground.expect(not ground.journals(), "a journal is left open")
 
 
-@fault("a run begins while another goes on in the same folder, which is then killed",
-       "the one that ended took nothing from the one that was alive; a third resumes the killed one")  # fmt: skip
+@fault(
+    "a run begins while another goes on in the same folder, which is then killed",
+    "the one that ended took nothing from the one that was alive; a third resumes the killed one",
+)
 def one_of_two_runs_killed(ground):
     ground.trials("if once():\n    time.sleep(4)\n    os.kill(os.getpid(), signal.SIGKILL)\n" + MEASURES)
     slow = ground.start()
@@ -124,8 +135,10 @@ if unineuron_case.id == "neox-a~untrained":
     run.ends_with(2).has(before="PASS")
 
 
-@fault("a trial ends the process with os._exit(0), which no plugin can see",
-       "no report claims anything; the journal has what was measured, and the next run takes it over")  # fmt: skip
+@fault(
+    "a trial ends the process with os._exit(0), which no plugin can see",
+    "no report claims anything; the journal has what was measured, and the next run takes it over",
+)
 def exits_without_a_word(ground):
     first = ground.trials("if unineuron_case.control and once(): os._exit(0)\n" + MEASURES).pytest()
     ground.expect(first.report is None, "there is a report")
@@ -134,26 +147,33 @@ def exits_without_a_word(ground):
     _takes_over(ground, first, ground.pytest())
 
 
-@fault("the process is killed while it writes the report over an older one",
-       "the older is there as it was; the journal makes the new one")  # fmt: skip
+@fault(
+    "the process is killed while it writes the report over an older one",
+    "the older is there as it was; the journal makes the new one",
+)
 def killed_while_writing(ground):
     ground.pytest().ends_with(0)
     old = (ground.out / "generalization_eval_report.json").read_bytes()
-    ground.write("conftest.py", """
+    ground.write(
+        "conftest.py",
+        """
         import os, signal
         def pytest_sessionfinish(): pass
         def killed(*_):
             os.kill(os.getpid(), signal.SIGKILL)
         os.fsync = killed
-    """)  # fmt: skip
+    """,
+    )
     run = ground.pytest()
     ground.expect(run.status == -9, f"ended with {run.status}")
     ground.expect((ground.out / "generalization_eval_report.json").read_bytes() == old, "the older was changed")
     ground.recover(run).has(**WHOLE)
 
 
-@fault("pytest.exit('…', returncode=0) in a trial",
-       "what was not reached is NOT_RUN, the journal stays open, and accept refuses the report")  # fmt: skip
+@fault(
+    "pytest.exit('…', returncode=0) in a trial",
+    "what was not reached is NOT_RUN, the journal stays open, and accept refuses the report",
+)
 def leaves_with_zero(ground):
     run = ground.trials("if once(): pytest.exit('enough', returncode=0)\n" + MEASURES).pytest()
     run.has(before="PASS", after="NOT_RUN")
@@ -162,8 +182,10 @@ def leaves_with_zero(ground):
     ground.expect(len(ground.journals()) == 1, "the journal was closed")
 
 
-@fault("a trial forks, and the child goes on as if it were pytest",
-       "the report is whole, every item is there once; nothing is measured twice in it")  # fmt: skip
+@fault(
+    "a trial forks, and the child goes on as if it were pytest",
+    "the report is whole, every item is there once; nothing is measured twice in it",
+)
 def forks_and_goes_on(ground):
     ground.trials("if not unineuron_case.control and once():\n    os.fork()\n" + MEASURES)
     run = ground.pytest().ends_with(0).has(**WHOLE)

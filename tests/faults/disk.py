@@ -27,8 +27,10 @@ def disk_full_for_the_journal(ground):
     ground.pytest(before=before).ends_with(0).has(**WHOLE).says("the journal could not be written", "cannot be resumed")
 
 
-@fault("the disk gets full in the middle of a run, under journal and report",
-       "exit 22, and the terminal says what was not written; what was in the journal by then is there")  # fmt: skip
+@fault(
+    "the disk gets full in the middle of a run, under journal and report",
+    "exit 22, and the terminal says what was not written; what was in the journal by then is there",
+)
 def disk_full_for_the_report(ground):
     before = space.full(ground.out, ground.root / "kept", "100")
     ground.struck = ("test_here", "test_after")  # there is no room for them anywhere but on the terminal
@@ -37,8 +39,9 @@ def disk_full_for_the_report(ground):
     ground.recover(run, (ground.root / "kept" / "journal").glob("*.jsonl")).has(before="PASS")
 
 
-@fault("the disk is full where the report goes, over an older report",
-       "the older report is whole and as it was; exit 22")  # fmt: skip
+@fault(
+    "the disk is full where the report goes, over an older report", "the older report is whole and as it was; exit 22"
+)
 def disk_full_over_an_older_report(ground):
     ground.pytest().ends_with(0)
     ground.struck = ("test_here", "test_after")
@@ -67,8 +70,10 @@ def disk_full_for_the_cache(ground):
     ground.expect(run.report["models"]["tiny"]["neurons"], "no neurons were found")
 
 
-@fault("files may not grow beyond 8 KiB (RLIMIT_FSIZE), which the journal does first",
-       "the run goes on and says that it cannot be resumed; what is too large for a file is exit 22")  # fmt: skip
+@fault(
+    "files may not grow beyond 8 KiB (RLIMIT_FSIZE), which the journal does first",
+    "the run goes on and says that it cannot be resumed; what is too large for a file is exit 22",
+)
 def files_may_not_grow(ground):
     limit = 8 * 1024
     run = ground.pytest(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
@@ -80,7 +85,9 @@ def files_may_not_grow(ground):
 
 @fault("no file may be opened any more (RLIMIT_NOFILE) at the end of the run", "exit 22; the journal has everything")
 def no_files_left(ground):
-    ground.write("conftest.py", """
+    ground.write(
+        "conftest.py",
+        """
         import os, resource
         def pytest_runtest_logfinish(nodeid):
             if nodeid.endswith("test_after[neox-a~untrained]"):
@@ -88,7 +95,8 @@ def no_files_left(ground):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 64))
         def pytest_terminal_summary():
             resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    """)  # fmt: skip
+    """,
+    )
     run = ground.pytest()
     run.ends_with(22).says("was not written")
     ground.recover(run, ground.journals() + ground.journals("done")).has(**WHOLE)
@@ -102,8 +110,10 @@ def read_only_out(ground):
     ground.expect(not run.measured, "something was measured")
 
 
-@fault("the folder that pytest is started in is read-only, nothing is said about --unineuron-out",
-       "exit 22 or 4, and what was measured is at least on the terminal")  # fmt: skip
+@fault(
+    "the folder that pytest is started in is read-only, nothing is said about --unineuron-out",
+    "exit 22 or 4, and what was measured is at least on the terminal",
+)
 def read_only_everything(ground):
     ground.struck = ("test_before", "test_here", "test_after")
     run = ground.pytest(before=space.read_only(ground.path))
@@ -144,8 +154,10 @@ def out_is_deleted(ground):
     ground.pytest().ends_with(0).has(**WHOLE)
 
 
-@fault("a trial deletes the folder that pytest was started in, --unineuron-out is elsewhere",
-       "pytest itself gives up, not with 0; the journal has everything")  # fmt: skip
+@fault(
+    "a trial deletes the folder that pytest was started in, --unineuron-out is elsewhere",
+    "pytest itself gives up, not with 0; the journal has everything",
+)
 def started_in_a_deleted_folder(ground):
     ground.trials(f"{MEASURES}\nimport shutil; shutil.rmtree(os.path.dirname(__file__), ignore_errors=True)")
     out = ground.root / "kept"

@@ -69,9 +69,13 @@ class Run:
     @property
     def resumed(self):
         """How many results are those of an earlier attempt."""
-        return sum(arm["resumed"] for trial in (self.report or {"trials": []})["trials"]
-                   for subject in trial["subjects"].values() for case in subject["cases"]
-                   for arm in (case["subject"], *case["controls"].values()))  # fmt: skip
+        return sum(
+            arm["resumed"]
+            for trial in (self.report or {"trials": []})["trials"]
+            for subject in trial["subjects"].values()
+            for case in subject["cases"]
+            for arm in (case["subject"], *case["controls"].values())
+        )
 
     @property
     def evidence(self):
@@ -101,8 +105,12 @@ class Run:
 
     def reason(self, trial, model="neox-a"):
         """The reason of one trial's own arm."""
-        found = [case["subject"]["reason"] for t in (self.report or {"trials": []})["trials"] if t["name"] == trial
-                 for case in t["subjects"][model]["cases"]]  # fmt: skip
+        found = [
+            case["subject"]["reason"]
+            for t in (self.report or {"trials": []})["trials"]
+            if t["name"] == trial
+            for case in t["subjects"][model]["cases"]
+        ]
         return found[0] if found else ""
 
     def ends_with(self, *statuses):
@@ -194,10 +202,14 @@ class Ground:
         command += [f"--unineuron-controls={controls}"] if controls else []
         command += ["-q"] if "no:terminal" not in given else []
         process = subprocess.Popen(
-            [*before, *command, *given], cwd=self.path, env=self._environment(log, environment),
-            preexec_fn=partial(_fresh, preexec), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [*before, *command, *given],
+            cwd=self.path,
+            env=self._environment(log, environment),
+            preexec_fn=partial(_fresh, preexec),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        )
         return process, log, self._stamp()
 
     def ended(self, started, out=None):
@@ -224,10 +236,16 @@ class Ground:
 
     def cli(self, *arguments, environment=(), before=(), quiet=False):
         """Run ``pytest-unineuron``."""
-        command = [*before, sys.executable, "-m", "pytest_unineuron.cli", *map(str, arguments)]
-        done = subprocess.run(command, cwd=self.path, env=self._environment(self.root / "cli", environment),
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=PATIENCE)  # fmt: skip
+        command = [*before, sys.executable, "-m", "pytest_unineuron.cli.main", *map(str, arguments)]
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self._environment(self.root / "cli", environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+        )
         run = Run(self, done.returncode, done.stdout.decode("utf-8", "replace"))
         if not quiet:
             self.words.append(f"{arguments[0]}: exit {done.returncode}")
@@ -270,6 +288,11 @@ class Ground:
     @staticmethod
     def _environment(log, more):
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("UNINEURON_", "PYTEST_", "FAULTS_"))}
-        added = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "COLUMNS": "200",
-                 witness.WHERE: str(log), "FAULTS_ONCE": str(log.parent / "once")}  # fmt: skip
+        added = {
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+            "COLUMNS": "200",
+            witness.WHERE: str(log),
+            "FAULTS_ONCE": str(log.parent / "once"),
+        }
         return {**kept, **added, **dict(more)}

@@ -56,7 +56,7 @@ def journal_without_plan(ground):
 @fault("a journal is of another format", "`report` says so and ends with 23; the next run measures all anew")
 def journal_of_another_format(ground):
     _, path = _killed(ground)
-    from pytest_unineuron.reports.strict import digest
+    from pytest_unineuron.evidence.strict_json import digest
 
     first, *rest = path.read_text().splitlines(keepends=True)
     event = {**json.loads(first)["event"], "format": 99}

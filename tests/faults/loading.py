@@ -46,8 +46,10 @@ def _refused(ground, *words):
     return run
 
 
-@fault("the weights are swapped for others between a run and the next, against a baseline",
-       "incomparable: other weights; exit 23")  # fmt: skip
+@fault(
+    "the weights are swapped for others between a run and the next, against a baseline",
+    "incomparable: other weights; exit 23",
+)
 def weights_swapped_under_a_baseline(ground):
     tiny(ground)
     ground.pytest(models=MODEL).ends_with(0)
@@ -80,8 +82,10 @@ def weights_swapped_before_resuming(ground):
     ground.expect(run.resumed == 0, f"{run.resumed} results taken over")
 
 
-@fault("the weights are swapped for others while the run goes on, after they were loaded",
-       "what is said to have been measured is what was loaded")  # fmt: skip
+@fault(
+    "the weights are swapped for others while the run goes on, after they were loaded",
+    "what is said to have been measured is what was loaded",
+)
 def weights_swapped_while_running(ground):
     tiny(ground)
     other = ground.path / "other"
@@ -89,8 +93,8 @@ def weights_swapped_while_running(ground):
         shutil.copytree(_saved(1), other)
     body = 'import shutil; shutil.copy("other/model.safetensors", "tiny/model.safetensors")\n' + MEASURES
     run = ground.trials(body, fixtures=WEIGHTS).pytest("-k", "here", models=MODEL, controls="none")
-    from pytest_unineuron.models.identity import identity
-    from pytest_unineuron.models.source import parse
+    from pytest_unineuron.models.loading.identity import identity
+    from pytest_unineuron.models.loading.source import parse
 
     with _made:
         loaded = identity(parse(str(_saved(0))))

@@ -57,12 +57,15 @@ def deselects_the_controls(ground):
 
 @fault("a conftest removes items without telling anybody", "no control, no PASS; never more than was measured")
 def conftest_removes_items(ground):
-    ground.write("conftest.py", """
+    ground.write(
+        "conftest.py",
+        """
         import pytest
         @pytest.hookimpl(trylast=True)
         def pytest_collection_modifyitems(items):
             items[:] = [item for item in items if "test_here[neox-a~" not in item.nodeid]
-    """)  # fmt: skip
+    """,
+    )
     run = ground.pytest()
     ground.expect(run.outcome("here") in ("NA", "NOT_RUN", "ERROR"), f"here is {run.outcome('here')}")
     ground.struck = ("test_here",)

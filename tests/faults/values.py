@@ -68,8 +68,10 @@ def measured_a_text(ground):
     _never_passes(ground, "measure('size', '0.9' if not unineuron_case.control else 0.1, above=0.5)", "ERROR")
 
 
-@fault("a name with half a surrogate pair, a newline, an escape sequence and a NUL",
-       "the report is whole; none of it reaches the terminal as it is")  # fmt: skip
+@fault(
+    "a name with half a surrogate pair, a newline, an escape sequence and a NUL",
+    "the report is whole; none of it reaches the terminal as it is",
+)
 def measured_under_a_hostile_name(ground):
     name = r"a\ud800\nINCOMPLETE: forged\n::error::forged\x1b[2J\0"
     run = ground.trials(f'measure("{name}", value, above=0.5)').pytest().ends_with(0).has(here="PASS", **OTHERS)
@@ -125,7 +127,10 @@ def measured_in_a_thread(ground):
 
 @fault("a trial keeps the recorder of another and measures into it", "no number shows up where it was not measured")
 def measured_into_another(ground):
-    ground.trials("kept.append(unineuron_measure)\n(kept[0])('size', value, above=0.5)",
-                  fixtures="unineuron_case, unineuron_measure", prepare="kept = []")  # fmt: skip
+    ground.trials(
+        "kept.append(unineuron_measure)\n(kept[0])('size', value, above=0.5)",
+        fixtures="unineuron_case, unineuron_measure",
+        prepare="kept = []",
+    )
     run = ground.pytest().has(**OTHERS)
     ground.expect(run.outcome("here") != "PASS", "here is PASS")

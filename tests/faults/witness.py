@@ -48,7 +48,7 @@ def pytest_runtest_call(item):
         return (yield)
     finally:
         if _of_trial(item):
-            from pytest_unineuron.running import RECORDER
+            from pytest_unineuron.plugin.protocol import RECORDER
 
             taken = item.stash[RECORDER].measurements
             if taken:

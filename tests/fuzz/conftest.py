@@ -91,9 +91,23 @@ def real(tmp_path_factory):
     (folder / "test_trials.py").write_text(TRIALS)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("UNINEURON_", "PYTEST_"))}
     environment = {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "pytest", "-q", "--unineuron-model=nano:neox-a", "--unineuron-controls=untrained",
-               "--unineuron-corpus=news", "--unineuron-corpus=code", "--unineuron-fail-on=never",
-               "-p", "no:hypothesispytest", "-p", "no:rerunfailures", "-p", "no:timeout"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--unineuron-model=nano:neox-a",
+        "--unineuron-controls=untrained",
+        "--unineuron-corpus=news",
+        "--unineuron-corpus=code",
+        "--unineuron-fail-on=never",
+        "-p",
+        "no:hypothesispytest",
+        "-p",
+        "no:rerunfailures",
+        "-p",
+        "no:timeout",
+    ]
 
     def run(*more):
         done = subprocess.run([*command, *more], cwd=folder, env=environment, capture_output=True, text=True)

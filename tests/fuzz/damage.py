@@ -10,12 +10,50 @@ import json
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-STRANGE = (None, True, False, 0, -1, 1e-320, 1.7e308, 10**300, -(10**30), 0.5, "", "NaN", "PASS", "FAIL", "x" * 5000,
-           "\ud800", "a\nb", "\0", [], [None], {}, {"": None},
-           float("nan"), float("inf"), float("-inf"))  # fmt: skip
+STRANGE = (
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1e-320,
+    1.7e308,
+    10**300,
+    -(10**30),
+    0.5,
+    "",
+    "NaN",
+    "PASS",
+    "FAIL",
+    "x" * 5000,
+    "\ud800",
+    "a\nb",
+    "\0",
+    [],
+    [None],
+    {},
+    {"": None},
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+)
 """What stands where something else is expected."""
-MARKS = (b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b"\x80", b"NaN", b"1e999", b"{", b"}", b'"', b",", b"\n",
-         b"[" * 2000, b'{"a":' * 2000)  # fmt: skip
+MARKS = (
+    b"",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\0",
+    b"\x80",
+    b"NaN",
+    b"1e999",
+    b"{",
+    b"}",
+    b'"',
+    b",",
+    b"\n",
+    b"[" * 2000,
+    b'{"a":' * 2000,
+)
 """Bytes that are put into a file."""
 LINES = (b"\n", b"{}\n", b"null\n", b'{"event": {}, "sum": ""}\n', b"\xff\n")
 """Lines that are."""
@@ -23,8 +61,27 @@ NAMES = ("", "x", "untrained.2", "untrained.x", "subject")
 """Keys that others are renamed to."""
 ENCODINGS = ("utf-16", "utf-32", "utf-8-sig", "latin-1")
 
-TELLING = ("value", "above", "below", "low", "high", "needed", "outcome", "standing", "reason", "measurements", "null",
-           "controls", "nodeid", "verdict", "bounds", "spread", "made_from", "subject", "settings")  # fmt: skip
+TELLING = (
+    "value",
+    "above",
+    "below",
+    "low",
+    "high",
+    "needed",
+    "outcome",
+    "standing",
+    "reason",
+    "measurements",
+    "null",
+    "controls",
+    "nodeid",
+    "verdict",
+    "bounds",
+    "spread",
+    "made_from",
+    "subject",
+    "settings",
+)
 """Keys under which stands what a verdict comes from; half of all damage to data is done to these."""
 
 _place = st.integers(0, 2**20)
@@ -133,7 +190,7 @@ def _places(data):
 
 def written(data):
     """Data as a file, sealed again where that can be: a damage that its digest does not tell."""
-    from pytest_unineuron.reports.strict import sealed
+    from pytest_unineuron.evidence.strict_json import sealed
 
     try:
         return json.dumps(sealed(data)).encode("utf-8")

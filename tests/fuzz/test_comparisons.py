@@ -5,11 +5,11 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.reports.comparison import WAIVABLE, State, compare
-from pytest_unineuron.reports.waiver import Waiver
-from pytest_unineuron.trials.outcome import Outcome
+from pytest_unineuron.baseline.comparison import WAIVABLE, State, compare
+from pytest_unineuron.baseline.waiver import Waiver
+from pytest_unineuron.evidence.outcome import Outcome
+from tests.evidence.made import arm, evidence, share
 from tests.fuzz import damage
-from tests.reports.made import arm, evidence, share
 
 names = st.tuples(st.sampled_from("abc"), st.sampled_from(["", "news"]), st.sampled_from(["m", "n"]))
 digests = st.sampled_from(["1" * 64, "3" * 64])

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.cli import main
-from pytest_unineuron.collector import replayed
+from pytest_unineuron.baseline import journal
+from pytest_unineuron.cli.main import main
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.reports import journal, strict
-from pytest_unineuron.resume import Attempts
+from pytest_unineuron.evidence import strict_json
+from pytest_unineuron.evidence.collector import replayed
+from pytest_unineuron.plugin.resume import Attempts
 from tests.fuzz import damage
 
 
@@ -40,8 +41,12 @@ def numbers(results):
 def result_of(content):
     """What a whole journal holds."""
     events = [json.loads(line)["event"] for line in content.splitlines()]
-    return {(e["nodeid"], m["name"], m["value"]) for e in events if e["kind"] == "took" and e["envelope"]["result"]
-            for m in e["envelope"]["result"]["measurements"]}  # fmt: skip
+    return {
+        (e["nodeid"], m["name"], m["value"])
+        for e in events
+        if e["kind"] == "took" and e["envelope"]["result"]
+        for m in e["envelope"]["result"]["measurements"]
+    }
 
 
 def test_the_real_journal_is_read(real, file):
@@ -81,7 +86,7 @@ def forged(whole, which, plan):
     lines = []
     for event in events:
         try:
-            lines.append(json.dumps({"event": event, "sum": strict.digest(event)[:16]}))
+            lines.append(json.dumps({"event": event, "sum": strict_json.digest(event)[:16]}))
         except (ValueError, TypeError):
             lines.append(json.dumps({"event": event, "sum": ""}))
     return "".join(line + "\n" for line in lines).encode("utf-8")

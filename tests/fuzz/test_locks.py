@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron import options
+from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.errors import ReportError, UnineuronError
-from pytest_unineuron.reports import saved, strict
-from pytest_unineuron.reports.lock import Lock
+from pytest_unineuron.evidence import saved, strict_json
 from tests.fuzz import damage
 
 
@@ -33,7 +33,7 @@ def read(file, content):
 
 def test_the_real_lock_is_read(real, file):
     """And written again it is the same."""
-    assert strict.sealed(read(file, real.lock).as_dict()) == json.loads(real.lock)
+    assert strict_json.sealed(read(file, real.lock).as_dict()) == json.loads(real.lock)
 
 
 @damage.quickly(100)
@@ -42,7 +42,7 @@ def test_a_damaged_lock_is_refused(real, file, first, then):
     """Only the very same data, written otherwise, is read."""
     content = damage.bytes_after(damage.lines_after(real.lock, first), then)
     if read(file, content) is not None:
-        assert strict.parse(content.decode("utf-8")) == json.loads(real.lock)
+        assert strict_json.parse(content.decode("utf-8")) == json.loads(real.lock)
 
 
 @damage.quickly(60)

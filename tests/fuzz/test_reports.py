@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 
 from pytest_unineuron import options
+from pytest_unineuron.baseline.comparison import State, compare
+from pytest_unineuron.baseline.gate import FAILED, PASSED, Gate, baseline
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.reports import saved, strict
-from pytest_unineuron.reports.comparison import State, compare
-from pytest_unineuron.reports.gate import FAILED, PASSED, Gate, baseline
-from pytest_unineuron.reports.summary import report
-from pytest_unineuron.trials.outcome import Outcome
+from pytest_unineuron.evidence import saved, strict_json
+from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.summary import report
 from tests.fuzz import damage
 
 WHAT_TO_TYPE = ("pytest", "pip install")
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_refused(real, file, plan):
     content = damage.bytes_after(real.report, plan)
     evidence = read(file, content)
     if evidence is not None:
-        assert strict.parse(content.decode("utf-8")) == json.loads(real.report)
+        assert strict_json.parse(content.decode("utf-8")) == json.loads(real.report)
 
 
 @damage.quickly(300)
@@ -162,11 +162,13 @@ def test_a_damaged_baseline_lets_nothing_pass(real, file, plan):
     if found.unusable:
         assert status == 23
     else:
-        assert strict.parse(damaged.decode("utf-8")) == json.loads(real.report)
+        assert strict_json.parse(damaged.decode("utf-8")) == json.loads(real.report)
 
 
-@pytest.mark.parametrize("spoil", [lambda d: d.update(incomplete=["worker gw0 vanished"]),
-                                   lambda d: d.update(lock_violations=["here: locked"])])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda d: d.update(incomplete=["worker gw0 vanished"]), lambda d: d.update(lock_violations=["here: locked"])],
+)
 @damage.quickly(40)
 @given(plan=damage.of_data)
 def test_damage_does_not_open_a_gate(real, file, spoil, plan):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.view import View
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.weights.view import View
 from tests.models.tiny import build, tokenizer
 
 
@@ -52,9 +52,13 @@ def test_head_weights_are_the_rows_of_the_projections():
 
 @pytest.mark.parametrize(
     ("architecture", "unembedding", "norm"),
-    [("gpt2", "lm_head", "transformer.ln_f"), ("gpt_neox", "lm_head", "gpt_neox.final_layer_norm"),
-     ("llama", "lm_head", "model.norm"), ("bert", "", "")],
-)  # fmt: skip
+    [
+        ("gpt2", "lm_head", "transformer.ln_f"),
+        ("gpt_neox", "lm_head", "gpt_neox.final_layer_norm"),
+        ("llama", "lm_head", "model.norm"),
+        ("bert", "", ""),
+    ],
+)
 def test_unembedding_and_final_norm(architecture, unembedding, norm):
     """Tied or not; behind an MLM head there is none."""
     found = dissect(loaded(architecture))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.check import verify
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.plan import Plan
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.discovery.check import verify
+from pytest_unineuron.models.discovery.layout import Plan
+from pytest_unineuron.models.loading.load import Loaded
 from tests.models.tiny import build, tokenizer
 
 

@@ -18,18 +18,19 @@ from transformers import PreTrainedTokenizerFast
 from pytest_unineuron.controls.reinitialised import reinitialised
 from pytest_unineuron.controls.shuffled import shuffled
 from pytest_unineuron.controls.untrained import untrained
-from pytest_unineuron.coverage.shrink import Entry
-from pytest_unineuron.coverage.shrink import tiny as tiny_of
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models import check, fetch, place
-from pytest_unineuron.models import load as loading
-from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.context import UNLIMITED
-from pytest_unineuron.models.files import digest_of
-from pytest_unineuron.models.load import Loaded, load
-from pytest_unineuron.models.run import run
-from pytest_unineuron.models.source import parse
+from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.loading import fetch, place
+from pytest_unineuron.models.loading import load as loading
+from pytest_unineuron.models.loading.context import UNLIMITED
+from pytest_unineuron.models.loading.files import digest_of
+from pytest_unineuron.models.loading.load import Loaded, load
+from pytest_unineuron.models.loading.run import run
+from pytest_unineuron.models.loading.source import parse
 from tests.models.tiny import build, tokenizer
+from tools.architectures.shrink import Entry
+from tools.architectures.shrink import tiny as tiny_of
 
 DOWN = "model.layers.0.mlp.down_proj.weight"
 
@@ -92,11 +93,20 @@ def restored(folder, change):
 @pytest.mark.parametrize(
     ("mapping", "architecture"),
     [
-        ("masked", "roberta"), ("masked", "deberta"), ("masked", "perceiver"), ("causal", "opt"), ("causal", "mpt"),
-        ("causal", "mixtral"), ("causal", "gpt_oss"), ("causal", "gemma3_text"), ("seq2seq", "t5"),
-        ("seq2seq", "bart"), ("seq2seq", "encoder-decoder"), ("image-text", "llava"),
+        ("masked", "roberta"),
+        ("masked", "deberta"),
+        ("masked", "perceiver"),
+        ("causal", "opt"),
+        ("causal", "mpt"),
+        ("causal", "mixtral"),
+        ("causal", "gpt_oss"),
+        ("causal", "gemma3_text"),
+        ("seq2seq", "t5"),
+        ("seq2seq", "bart"),
+        ("seq2seq", "encoder-decoder"),
+        ("image-text", "llava"),
     ],
-)  # fmt: skip
+)
 def test_what_was_saved_is_what_is_loaded(saved, mapping, architecture):
     """The same class and weights, in which neurons are found and confirmed."""
     folder, model = saved(mapping, architecture)
@@ -111,12 +121,20 @@ def test_what_was_saved_is_what_is_loaded(saved, mapping, architecture):
 @pytest.mark.parametrize(
     ("mapping", "architecture", "context", "hard"),
     [
-        ("causal", "gpt2", 64, True), ("causal", "opt", 64, True), ("causal", "whisper", 64, True),
-        ("masked", "bert", 64, True), ("masked", "roberta", 62, True), ("masked", "esm", 62, True),
-        ("masked", "ibert", 62, True), ("seq2seq", "bart", 64, True), ("seq2seq", "led", 64, True),
-        ("seq2seq", "prophetnet", 62, True), ("causal", "mpt", 64, True), ("causal", "llama", 64, False),
+        ("causal", "gpt2", 64, True),
+        ("causal", "opt", 64, True),
+        ("causal", "whisper", 64, True),
+        ("masked", "bert", 64, True),
+        ("masked", "roberta", 62, True),
+        ("masked", "esm", 62, True),
+        ("masked", "ibert", 62, True),
+        ("seq2seq", "bart", 64, True),
+        ("seq2seq", "led", 64, True),
+        ("seq2seq", "prophetnet", 62, True),
+        ("causal", "mpt", 64, True),
+        ("causal", "llama", 64, False),
     ],
-)  # fmt: skip
+)
 def test_the_longest_input_runs_and_one_token_more_does_not(saved, mapping, architecture, context, hard):
     """Where positions are a table: some begin after that of the padding, so that it has room for fewer."""
     found = opened(saved(mapping, architecture)[0])
@@ -140,8 +158,13 @@ def test_models_without_positions_take_any_length(saved, architecture):
 
 def test_an_encoder_and_a_decoder_read_what_both_can(tmp_path):
     """The same text is given to both."""
-    sizes = {"vocab_size": 203, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "intermediate_size": 40}  # fmt: skip
+    sizes = {
+        "vocab_size": 203,
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 40,
+    }
     encoder = transformers.BertConfig(**sizes, max_position_embeddings=64)
     decoder = transformers.BertConfig(**sizes, max_position_embeddings=48)
     config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
@@ -168,16 +191,24 @@ def test_a_model_in_pieces_is_one_model(pieces):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda f: next(f.glob("*00002*")).unlink(), r"1 of the 6 weight files that .*index.json names are not there "
-         r"\(model-00002-of-00006.safetensors\); fetch it again"),
-        (lambda f: (f / "model.safetensors.index.json").unlink(), r"there is neither model.safetensors nor .* are its "
-         "weights; fetch it again"),
+        (
+            lambda f: next(f.glob("*00002*")).unlink(),
+            r"1 of the 6 weight files that .*index.json names are not there "
+            r"\(model-00002-of-00006.safetensors\); fetch it again",
+        ),
+        (
+            lambda f: (f / "model.safetensors.index.json").unlink(),
+            r"there is neither model.safetensors nor .* are its "
+            "weights; fetch it again",
+        ),
         (lambda f: (f / "model.safetensors.index.json").write_text("{}"), "does not say which file holds which"),
         (lambda f: (f / "model.safetensors.index.json").write_text("?"), "does not say which file holds which"),
-        (lambda f: next(f.glob("*00002*")).write_bytes(next(f.glob("*00002*")).read_bytes()[:-9]),
-         r"its weights cannot be loaded: model-00002-of-00006.safetensors is damaged or incomplete \(.*fetch it again"),
+        (
+            lambda f: next(f.glob("*00002*")).write_bytes(next(f.glob("*00002*")).read_bytes()[:-9]),
+            r"weights cannot be loaded: model-00002-of-00006.safetensors is damaged or incomplete \(.*fetch it again",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_piece_that_is_missing_or_damaged_is_named(pieces, damage, words):
     """Before anything is loaded."""
     damage(pieces)
@@ -350,8 +381,10 @@ def test_blocks_of_eight_bit_floats_are_turned_into_plain_weights(llama):
             state[name.replace(".weight", ".weight_scale_inv")] = scale.reshape(1, 1)
 
     restored(llama, change)
-    rewritten(llama / "config.json", quantization_config={
-        "quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"})  # fmt: skip
+    rewritten(
+        llama / "config.json",
+        quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"},
+    )
     found = opened(llama)
     for name in linear:
         weight = found.model.get_parameter(name)
@@ -484,8 +517,11 @@ def test_code_of_its_own_is_never_run(llama, tmp_path):
     with pytest.raises(ModelError, match=f"model_type 'mine' {own}"):
         opened(llama)
     rewritten(config, model_type="llama", architectures=["LlamaForCausalLM"], auto_map=None)
-    rewritten(llama / "tokenizer_config.json", tokenizer_class="Mine",
-              auto_map={"AutoTokenizer": ["tokenization_mine.Mine", None]})  # fmt: skip
+    rewritten(
+        llama / "tokenizer_config.json",
+        tokenizer_class="Mine",
+        auto_map={"AutoTokenizer": ["tokenization_mine.Mine", None]},
+    )
     with pytest.raises(ModelError, match=f"its tokenizer {own}"):
         opened(llama)
     assert not (tmp_path / "ran").exists()
@@ -604,8 +640,20 @@ def test_only_what_is_needed_is_fetched():
     """Weights once, and nothing that can run."""
     from huggingface_hub.utils import filter_repo_objects
 
-    files = ["config.json", "model-00001-of-00002.safetensors", "tokenizer.json", "merges.txt", "spm.model",
-             "source.spm", "chat_template.jinja", "modeling_x.py", "pytorch_model.bin", "m.gguf",
-             "consolidated.safetensors", "original/model.safetensors", "onnx/config.json"]  # fmt: skip
+    files = [
+        "config.json",
+        "model-00001-of-00002.safetensors",
+        "tokenizer.json",
+        "merges.txt",
+        "spm.model",
+        "source.spm",
+        "chat_template.jinja",
+        "modeling_x.py",
+        "pytorch_model.bin",
+        "m.gguf",
+        "consolidated.safetensors",
+        "original/model.safetensors",
+        "onnx/config.json",
+    ]
     kept = filter_repo_objects(files, allow_patterns=fetch.WANTED, ignore_patterns=fetch.UNWANTED)
     assert list(kept) == files[:7]

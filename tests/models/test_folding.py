@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from pytest_unineuron.coverage.examine import _Tokens
-from pytest_unineuron.coverage.shrink import Entry, inputs, tiny
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.folding import folded
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.norms import probe
-from pytest_unineuron.models.operands import pinned
-from pytest_unineuron.models.view import View
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.discovery.operands import pinned
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.weights.folding import folded
+from pytest_unineuron.models.weights.norms import probe
+from pytest_unineuron.models.weights.view import View
+from tools.architectures.examine import _Tokens
+from tools.architectures.shrink import Entry, inputs, tiny
 
 ARRANGEMENTS = {
     "causal-gpt2": "LayerNorm, before, one after the other",
@@ -60,7 +60,7 @@ def test_log_probabilities_stay_as_they_are(name, dtype, limit):
 
 def test_and_this_test_notices_when_they_do_not(monkeypatch):
     """A gain that is off by a hundredth is seen."""
-    from pytest_unineuron.models import folding
+    from pytest_unineuron.models.weights import folding
 
     seen = view("causal-llama", torch.float64)
     true = folding.fold

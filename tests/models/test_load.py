@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.files import digest_of
-from pytest_unineuron.models.load import load
-from pytest_unineuron.models.source import labels, parse
+from pytest_unineuron.models.loading.files import digest_of
+from pytest_unineuron.models.loading.load import load
+from pytest_unineuron.models.loading.source import labels, parse
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.neurons import find
-from pytest_unineuron.models.trace import trace
+from pytest_unineuron.models.discovery.neurons import find
+from pytest_unineuron.models.discovery.trace import trace
 from tests.models.tiny import SHAPES, VOCABULARY, build
 
 DOWN = {
@@ -129,8 +129,8 @@ def test_tracing_leaves_the_model_as_it_was(architecture):
 
 def test_the_outside_model(minilm):
     """MiniLM: six layers of 1536 neurons."""
-    from pytest_unineuron.models.load import load
-    from pytest_unineuron.models.source import parse
+    from pytest_unineuron.models.loading.load import load
+    from pytest_unineuron.models.loading.source import parse
 
     model = load(parse(str(minilm))).model
     plan = find(trace(model, {"input_ids": torch.randint(1000, 2000, (1, 14))}), model)

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from pytest_unineuron.coverage.examine import _Tokens
-from pytest_unineuron.coverage.shrink import Entry, tiny
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.check import verify
-from pytest_unineuron.models.load import Loaded
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.discovery.check import verify
+from pytest_unineuron.models.loading.load import Loaded
+from tools.architectures.examine import _Tokens
+from tools.architectures.shrink import Entry, tiny
 
 
 def loaded(mapping, model_type):
@@ -17,11 +17,13 @@ def loaded(mapping, model_type):
 
 @pytest.mark.parametrize(
     ("model_type", "pattern", "expected"),
-    [("seq2seq:bart", "model.encoder.layers.*.fc2", ["model.encoder.layers.0.fc2", "model.encoder.layers.1.fc2"]),
-     ("causal:gpt2", "*.mlp.c_proj", ["transformer.h.0.mlp.c_proj", "transformer.h.1.mlp.c_proj"]),
-     ("masked:xmod", "*.output.dense", [f"roberta.encoder.layer.{i}.output.dense" for i in (0, 1)]),
-     ("masked:ultrabert", "head.linear2", ["head.linear2"])],
-)  # fmt: skip
+    [
+        ("seq2seq:bart", "model.encoder.layers.*.fc2", ["model.encoder.layers.0.fc2", "model.encoder.layers.1.fc2"]),
+        ("causal:gpt2", "*.mlp.c_proj", ["transformer.h.0.mlp.c_proj", "transformer.h.1.mlp.c_proj"]),
+        ("masked:xmod", "*.output.dense", [f"roberta.encoder.layer.{i}.output.dense" for i in (0, 1)]),
+        ("masked:ultrabert", "head.linear2", ["head.linear2"]),
+    ],
+)
 def test_what_a_pattern_names_is_taken(model_type, pattern, expected):
     """One stack of two, one kind of MLP of two, or one that is no part of any layer."""
     model = loaded(*model_type.split(":"))
@@ -38,10 +40,12 @@ def test_experts_are_named_by_their_parameter():
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("*.attn.c_proj", r"no MLP neurons at '\*.attn.c_proj' \(2 × reads a mix\)"),
-     ("*.mlp.c_fc", r"no MLP neurons at '\*.mlp.c_fc' \(2 × reads a norm\)"),
-     ("layers.*", r"no MLP neurons at 'layers.\*' \(there are transformer.h.#.attn.c_attn, transformer")],
-)  # fmt: skip
+    [
+        ("*.attn.c_proj", r"no MLP neurons at '\*.attn.c_proj' \(2 × reads a mix\)"),
+        ("*.mlp.c_fc", r"no MLP neurons at '\*.mlp.c_fc' \(2 × reads a norm\)"),
+        ("layers.*", r"no MLP neurons at 'layers.\*' \(there are transformer.h.#.attn.c_attn, transformer"),
+    ],
+)
 def test_what_is_not_made_of_units_is_refused(pattern, words):
     """With what it reads instead, or with the paths there are."""
     with pytest.raises(NeuronsNotFound, match=words):

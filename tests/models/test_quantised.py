@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_unineuron.coverage.examine import _Tokens
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.check import verify
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.view import View
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.discovery.check import verify
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.weights.view import View
 from tests.models.tiny import build
+from tools.architectures.examine import _Tokens
 
 
 class RowLinear8(nn.Module):

@@ -13,10 +13,10 @@ from pytest_unineuron.corpora.blocks import UNLABELLED, cut, specials
 from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.errors import CorpusError, ModelError
-from pytest_unineuron.models.anatomy import probe_ids
-from pytest_unineuron.models.load import Loaded, load
-from pytest_unineuron.models.source import parse
-from pytest_unineuron.models.tokenizer import id_count
+from pytest_unineuron.models.discovery.anatomy import probe_ids
+from pytest_unineuron.models.loading.load import Loaded, load
+from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.tokenizer import id_count
 from tests.models.tiny import build
 
 SIZE = 300
@@ -33,8 +33,12 @@ def byte_level(prose, **named):
     made = Tokenizer(models.BPE())
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(prose, trainers.BpeTrainer(
-        vocab_size=SIZE, initial_alphabet=alphabet, special_tokens=["<|end|>"], show_progress=False))  # fmt: skip
+    made.train_from_iterator(
+        prose,
+        trainers.BpeTrainer(
+            vocab_size=SIZE, initial_alphabet=alphabet, special_tokens=["<|end|>"], show_progress=False
+        ),
+    )
     return PreTrainedTokenizerFast(tokenizer_object=made, **named)
 
 
@@ -52,9 +56,12 @@ def unigram(prose):
     made = Tokenizer(models.Unigram())
     made.normalizer, made.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
     made.decoder = decoders.Metaspace()
-    made.train_from_iterator(prose, trainers.UnigramTrainer(
-        vocab_size=SIZE, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"],
-        show_progress=False))  # fmt: skip
+    made.train_from_iterator(
+        prose,
+        trainers.UnigramTrainer(
+            vocab_size=SIZE, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False
+        ),
+    )
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
@@ -64,8 +71,12 @@ def word_pieces(prose):
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     made.decoder = decoders.WordPiece()
-    made.train_from_iterator(prose, trainers.WordPieceTrainer(
-        vocab_size=SIZE, special_tokens=["[UNK]", "[CLS]", "[SEP]", "[PAD]"], show_progress=False))  # fmt: skip
+    made.train_from_iterator(
+        prose,
+        trainers.WordPieceTrainer(
+            vocab_size=SIZE, special_tokens=["[UNK]", "[CLS]", "[SEP]", "[PAD]"], show_progress=False
+        ),
+    )
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
@@ -95,8 +106,9 @@ def test_every_kind_is_saved_loaded_and_cut(kind, prose, tmp_path):
     text = f"We met {WORD} sailors. "
     start = text.index(WORD)
     marked = Document(text, marks=(Mark(start, start + len(WORD), 7),))
-    blocks = cut(Corpus("test", (marked, Document("Another text, which is longer. " * 5))), tokenizer,
-                 context=64, budget=10**6)  # fmt: skip
+    blocks = cut(
+        Corpus("test", (marked, Document("Another text, which is longer. " * 5))), tokenizer, context=64, budget=10**6
+    )
     assert blocks.padding == padding
     before, after = around
     for block in blocks.blocks:

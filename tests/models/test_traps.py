@@ -7,19 +7,19 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.activations.units import DIMENSIONS, Member
-from pytest_unineuron.coverage.examine import _Tokens
-from pytest_unineuron.coverage.shrink import Entry, tiny
 from pytest_unineuron.errors import NeuronsNotFound, NotApplicable
-from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.check import ALONE, verify
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.matrix import replay
-from pytest_unineuron.models.plan import POOLED
-from pytest_unineuron.models.plans import Plans, key
-from pytest_unineuron.models.view import View
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.discovery.check import ALONE, verify
+from pytest_unineuron.models.discovery.layout import POOLED
+from pytest_unineuron.models.discovery.matrix import replay
+from pytest_unineuron.models.discovery.remembered import Plans, key
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.weights.view import View
 from pytest_unineuron.statistics import PRE
+from pytest_unineuron.universality.units import DIMENSIONS, Member
 from tests.models.tiny import build
+from tools.architectures.examine import _Tokens
+from tools.architectures.shrink import Entry, tiny
 
 
 def loaded(model):
@@ -159,8 +159,15 @@ def test_a_bias_may_have_any_name():
 def test_stacks_may_have_different_widths():
     """An encoder of 32 and a decoder of 24: every weight in its own width, and the stream where it is read."""
     config = AutoConfig.for_model("t5gemma")
-    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-             "vocab_size": 203, "layer_types": None, "dropout_rate": 0.0}  # fmt: skip
+    sizes = {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "vocab_size": 203,
+        "layer_types": None,
+        "dropout_rate": 0.0,
+    }
     kind = type(config.encoder)
     config.encoder = kind(hidden_size=32, intermediate_size=96, **sizes)
     config.decoder = kind(

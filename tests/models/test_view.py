@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.anatomy import dissect, probe_ids
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.models.matrix import replay
-from pytest_unineuron.models.norms import probe
-from pytest_unineuron.models.view import View, centred
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.discovery.matrix import replay
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.weights.norms import probe
+from pytest_unineuron.models.weights.view import View, centred
 from tests.models.tiny import build, tokenizer
 
 ARCHITECTURES = ("gpt2", "gpt_neox", "llama", "phi3", "bert")

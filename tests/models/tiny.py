@@ -7,24 +7,47 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from pytest_unineuron import corpora
 from pytest_unineuron.corpora.text import from_path
-from pytest_unineuron.coverage.shrink import Entry
-from pytest_unineuron.coverage.shrink import tiny as shrunk
-from pytest_unineuron.models.anatomy import dissect
-from pytest_unineuron.models.load import Loaded
-from pytest_unineuron.zoo.text import train_tokenizer
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import Loaded
+from tools.architectures.shrink import Entry
+from tools.architectures.shrink import tiny as shrunk
+from tools.zoo.text import train_tokenizer
 
 SHAPES = {
     "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_inner": 48, "n_positions": 64},
-    "gpt_neox": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48,
-                 "max_position_embeddings": 64},
-    "llama": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2,
-              "intermediate_size": 48, "max_position_embeddings": 64},
-    "phi3": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2,
-             "intermediate_size": 48, "max_position_embeddings": 64, "pad_token_id": 0},
-    "bert": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48,
-             "max_position_embeddings": 64},
+    "gpt_neox": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+    },
+    "llama": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+    },
+    "phi3": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+    },
+    "bert": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+    },
     "mamba": {"num_hidden_layers": 2, "hidden_size": 32, "state_size": 4},
-}  # fmt: skip
+}
 VOCABULARY = 300
 
 

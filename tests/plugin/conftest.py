@@ -8,14 +8,15 @@ import hypothesis  # noqa: F401
 import pytest
 import scipy.stats  # noqa: F401
 
-from pytest_unineuron import finishing, lab, scheduler, session  # noqa: F401
+from pytest_unineuron import lab  # noqa: F401
+from pytest_unineuron.plugin import finish, run, scheduling  # noqa: F401
 
 
 @pytest.fixture(scope="module")
 def two_seeds(tiny):
     """Two seeds, loaded before pytester takes stock of the modules that are imported."""
-    from pytest_unineuron.models.load import load
-    from pytest_unineuron.models.source import parse
+    from pytest_unineuron.models.loading.load import load
+    from pytest_unineuron.models.loading.source import parse
 
     made = tiny("gpt2"), tiny("gpt2", seed=1)
     for folder in made:

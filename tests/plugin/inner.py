@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 
-from pytest_unineuron.reports import saved
+from pytest_unineuron.evidence import saved
 
 PREAMBLE = """
 import pytest

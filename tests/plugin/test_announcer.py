@@ -3,7 +3,7 @@
 import pytest
 
 BODY = """
-from pytest_unineuron.progress import announcer
+from pytest_unineuron.plugin.progress import announcer
 
 def test_one(request):
     print("captured")

@@ -68,7 +68,9 @@ def test_other_plugins_may_be_off(trials, name):
     assert whole(found)
 
 
-@pytest.mark.parametrize(("name", "workers"), [("unineuron", ()), ("pytest_unineuron.plugin", ("-p", "xdist", "-n2"))])
+@pytest.mark.parametrize(
+    ("name", "workers"), [("unineuron", ()), ("pytest_unineuron.plugin.hooks", ("-p", "xdist", "-n2"))]
+)
 def test_plugins_are_loaded_by_hand(trials, monkeypatch, name, workers):
     """With autoloading off: by the name of the plugin or of its module, with workers or without."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

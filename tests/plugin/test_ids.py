@@ -51,8 +51,9 @@ def test_corpora_of_any_name(trials):
     )
     assert found.ret == 0
     assert {trial["name"]: trial["subjects"]["neox-a"]["outcome"] for trial in found.report["trials"]} == {
-        "read[новости]": "PASS", "read[a b]": "PASS",
-    }  # fmt: skip
+        "read[новости]": "PASS",
+        "read[a b]": "PASS",
+    }
 
 
 def test_two_models_of_the_same_name(trials):

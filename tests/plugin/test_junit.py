@@ -16,14 +16,18 @@ def test_measurements_are_properties(trials, workers, family):
     assert found.ret == 0
     assert properties(trials.path / "junit.xml") == {
         "test_good[neox-a]": [
-            ("unineuron trial", "good"), ("unineuron outcome", "PASS"), ("unineuron size", "0.9"),
+            ("unineuron trial", "good"),
+            ("unineuron outcome", "PASS"),
+            ("unineuron size", "0.9"),
             ("unineuron shape", "3.0"),
         ],
         "test_good[neox-a~untrained]": [
-            ("unineuron trial", "good"), ("unineuron outcome", "FAIL"), ("unineuron size", "0.1"),
+            ("unineuron trial", "good"),
+            ("unineuron outcome", "FAIL"),
+            ("unineuron size", "0.1"),
             ("unineuron shape", "3.0"),
         ],
-    }  # fmt: skip
+    }
 
 
 ODD = """
@@ -39,10 +43,14 @@ def test_whatever_a_measurement_is_called_the_file_can_be_read(trials):
     """Characters that XML does not have are spelled out; an interval is two numbers; what is undefined says so."""
     trials.write(ODD).run(*ONE, "--junitxml=junit.xml", "-o", "junit_family=xunit1")  # as record_property wants
     assert properties(trials.path / "junit.xml")["test_odd[neox-a]"] == [
-        ("theirs", "1"), ("unineuron trial", "odd"), ("unineuron outcome", "PASS"),
-        ("unineuron a#x00b#x1B[31m & <c>", "0.9"), ("unineuron a#x00b#x1B[31m & <c> low", "0.8"),
-        ("unineuron a#x00b#x1B[31m & <c> high", "1.0"), ("unineuron nothing", "undefined"),
-    ]  # fmt: skip
+        ("theirs", "1"),
+        ("unineuron trial", "odd"),
+        ("unineuron outcome", "PASS"),
+        ("unineuron a#x00b#x1B[31m & <c>", "0.9"),
+        ("unineuron a#x00b#x1B[31m & <c> low", "0.8"),
+        ("unineuron a#x00b#x1B[31m & <c> high", "1.0"),
+        ("unineuron nothing", "undefined"),
+    ]
 
 
 BROKEN = """
@@ -64,8 +72,10 @@ def test_an_item_that_broke_around_its_body_says_so(trials, early, measured):
     """In setup nothing was measured yet; in teardown everything was, and counts for nothing."""
     trials.write(BROKEN.format(early=early)).run(*ONE, "--junitxml=junit.xml")
     assert properties(trials.path / "junit.xml")["test_broken[neox-a]"] == [
-        ("unineuron trial", "broken"), ("unineuron outcome", "ERROR"), *measured
-    ]  # fmt: skip
+        ("unineuron trial", "broken"),
+        ("unineuron outcome", "ERROR"),
+        *measured,
+    ]
 
 
 def test_a_skipped_trial_says_that_it_is_not_applicable(trials):

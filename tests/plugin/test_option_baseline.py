@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pytest_unineuron.cli import main
+from pytest_unineuron.cli.main import main
 
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 CLAIMS = """
@@ -59,10 +59,12 @@ def test_a_regression_ends_with_21(accepted):
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 21
     assert counts(found) == {"regressed": 3, "same": 1}
-    found.result.stdout.fnmatch_lines([
-        "  regressed: corpora[[]news[]] on neox-a: PASS before, FAIL now: missed: size = 0.3, claimed > 0.5",
-        "Exit status 21: 3 regressed.",
-    ])  # fmt: skip
+    found.result.stdout.fnmatch_lines(
+        [
+            "  regressed: corpora[[]news[]] on neox-a: PASS before, FAIL now: missed: size = 0.3, claimed > 0.5",
+            "Exit status 21: 3 regressed.",
+        ]
+    )
 
 
 def test_an_error_in_a_trial_is_a_regression_and_keeps_status_1(accepted):

@@ -14,8 +14,15 @@ def test_kurtosis(unineuron_neurons, unineuron_measure):
 def test_matched(unineuron_universality, unineuron_measure):
     unineuron_measure("excess", unineuron_universality.neurons.mean_excess, above=0)
 """
-ARGS = ("--unineuron-corpus=news", "--unineuron-tokens=600", "--unineuron-correlation-tokens=300",
-        "-p", "cacheprovider", "--unineuron-fail-on=never", "--unineuron-resume=never")  # fmt: skip
+ARGS = (
+    "--unineuron-corpus=news",
+    "--unineuron-tokens=600",
+    "--unineuron-correlation-tokens=300",
+    "-p",
+    "cacheprovider",
+    "--unineuron-fail-on=never",
+    "--unineuron-resume=never",
+)
 
 
 @pytest.fixture
@@ -49,9 +56,12 @@ def test_a_second_run_makes_no_pass(measured):
     assert taken(first) == []
     assert second.report["forward_passes"] == 0
     assert taken(second) == [
-        ("sweep", "", "news"), ("sweep", "rotation", "news"), ("sweep", "untrained", "news"),
-        ("universality", "", "prose"), ("universality", "shuffled", "prose"),
-    ]  # fmt: skip
+        ("sweep", "", "news"),
+        ("sweep", "rotation", "news"),
+        ("sweep", "untrained", "news"),
+        ("universality", "", "prose"),
+        ("universality", "shuffled", "prose"),
+    ]
     assert values(first) == values(second)
     assert first.summary == second.summary
     assert first.report["models"].keys() == second.report["models"].keys()
@@ -130,7 +140,7 @@ def test_a_damaged_entry_is_measured_again(measured, trials):
     again = measured("-k", "kurtosis")
     assert again.report["forward_passes"] == 3
     assert len(again.report["cache"]["told"]) == 3
-    again.result.stdout.fnmatch_lines(["CACHE: cache entry *.json cannot be used and is made again*"])
+    again.result.stdout.fnmatch_lines(["CACHE: cache entry *.safetensors cannot be used and is made again*"])
     assert measured("-k", "kurtosis").report["cache"]["told"] == []
 
 

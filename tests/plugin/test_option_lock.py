@@ -61,8 +61,12 @@ def test_the_locked_value_beats_command_line_environment_and_ini_file(locked, mo
     settings = found.report["settings"]
     assert (settings["policy"], settings["tokens"], settings["dtype"]) == ("primary", 44000, "float32")
     assert settings["model"] == ["nano:neox-a"]
-    for line in ("policy=any gives way to the lock: primary", "model=nano:gpt2-a gives way to the lock: nano:neox-a",
-                 "tokens=99 gives way to the lock: 44000", "dtype=float16 gives way to the lock: float32"):  # fmt: skip
+    for line in (
+        "policy=any gives way to the lock: primary",
+        "model=nano:gpt2-a gives way to the lock: nano:neox-a",
+        "tokens=99 gives way to the lock: 44000",
+        "dtype=float16 gives way to the lock: float32",
+    ):
         assert f"--unineuron-{line}" in found.result.outlines
 
 

@@ -11,18 +11,21 @@ def test_matched(unineuron_universality, unineuron_measure):
 
 def test_a_run_in_blocks_finds_the_same(two_seeds, trials, monkeypatch):
     """What is measured, on every arm, and one line for each comparison before it starts."""
-    from pytest_unineuron.activations.budget import Task
-    from pytest_unineuron.activations.counterpart import task_of
-    from pytest_unineuron.activations.universality import match
     from pytest_unineuron.lab import lab
+    from pytest_unineuron.universality.cost import Task
+    from pytest_unineuron.universality.match import match
+    from pytest_unineuron.universality.seeds import task_of
 
     trials.write(TRIAL)
 
     def run():
         found = trials.run(
-            f"--unineuron-model={two_seeds[0]}", f"--unineuron-seed={two_seeds[1]}", "--unineuron-tokens=600",
-            "--unineuron-correlation-tokens=300", "--unineuron-fail-on=never",
-        )  # fmt: skip
+            f"--unineuron-model={two_seeds[0]}",
+            f"--unineuron-seed={two_seeds[1]}",
+            "--unineuron-tokens=600",
+            "--unineuron-correlation-tokens=300",
+            "--unineuron-fail-on=never",
+        )
         ((_, subject),) = found.report["trials"][0]["subjects"].items()
         (case,) = subject["cases"]
         arms = {"": case["subject"], **case["controls"]}

@@ -28,9 +28,12 @@ def mamba(tiny):
 
 def counted(trials, folder, pattern):
     return trials.write(MEASURES).run(
-        "--unineuron-fail-on=never", "--unineuron-controls=none", "--unineuron-tokens=600",
-        f"--unineuron-model={folder}", f"--unineuron-neurons={pattern}",
-    )  # fmt: skip
+        "--unineuron-fail-on=never",
+        "--unineuron-controls=none",
+        "--unineuron-tokens=600",
+        f"--unineuron-model={folder}",
+        f"--unineuron-neurons={pattern}",
+    )
 
 
 def test_neurons_are_those_of_the_path(folder, trials):

@@ -20,9 +20,14 @@ ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-fail-on=never")
 
 @pytest.mark.parametrize(
     ("policy", "primary", "verdict"),
-    [("primary", False, "FAIL"), ("primary", True, "FAIL"), ("all", False, "FAIL"), ("majority", False, "FAIL"),
-     ("any", False, "PASS")],
-)  # fmt: skip
+    [
+        ("primary", False, "FAIL"),
+        ("primary", True, "FAIL"),
+        ("all", False, "FAIL"),
+        ("majority", False, "FAIL"),
+        ("any", False, "PASS"),
+    ],
+)
 def test_policies(trials, policy, primary, verdict):
     """One trial passes, one fails, one is vacuous."""
     found = trials.write(BODY.format(primary=primary)).run(*ARGS, f"--unineuron-policy={policy}")

@@ -22,8 +22,10 @@ def test_a_claim_that_holds_and_whose_controls_miss_passes(trials):
     found.result.assert_outcomes(passed=4, skipped=1)  # gpt2 is studied, so GT1 does not ask it
     assert found.outcome("claim") == "PASS"
     assert {a: arm["standing"] for a, arm in found.arms("claim").items()} == {
-        "untrained": "missed", "reinitialised": "missed", "shuffled": "missed",
-    }  # fmt: skip
+        "untrained": "missed",
+        "reinitialised": "missed",
+        "shuffled": "missed",
+    }
     assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "PASS"
 
 
@@ -95,7 +97,7 @@ def test_claim(broken, unineuron_case):
 
 def test_minimum_that_is_not_met_is_na(trials):
     """With what there is and what it takes."""
-    body = "from pytest_unineuron.trials.recorder import Recorder"
+    body = "from pytest_unineuron.evidence.recorder import Recorder"
     text = f"""
 @pytest.mark.gt1(source="test")
 def test_claim(unineuron_measure):

@@ -9,10 +9,21 @@ CRITERION = (*ONE, "--unineuron-fail-on=criterion")
 
 @pytest.mark.parametrize(
     "args",
-    [["-q"], ["-qq"], ["--no-header"], ["--no-summary"], ["-q", "--no-header", "--no-summary"], ["-p", "no:terminal"],
-     ["-p", "no:terminal", "-n2"], ["--tb=no"], ["-rN"], ["--color=yes", "-v"], ["--capture=no"]],
+    [
+        ["-q"],
+        ["-qq"],
+        ["--no-header"],
+        ["--no-summary"],
+        ["-q", "--no-header", "--no-summary"],
+        ["-p", "no:terminal"],
+        ["-p", "no:terminal", "-n2"],
+        ["--tb=no"],
+        ["-rN"],
+        ["--color=yes", "-v"],
+        ["--capture=no"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_files_and_status_do_not_depend_on_what_is_shown(trials, args):
     """A criterion FAILs in every one of them."""
     found = trials.write(HOLDS + MISSES).run(*CRITERION, *args)

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from pytest_unineuron.cli import main
-from pytest_unineuron.reports import journal
+from pytest_unineuron.baseline import journal
+from pytest_unineuron.cli.main import main
 from tests.plugin.inner import PREAMBLE
 
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained", "--unineuron-fail-on=never")
@@ -209,8 +209,13 @@ def test_a_killed_run_is_rebuilt_from_its_journal(killed, capsys):
     report = json.loads((killed.path / "rebuilt" / "generalization_eval_report.json").read_text())
     assert report["incomplete"] == ["the run did not come to its end; this is what its journal holds"]
     outcomes = {trial["name"]: trial["subjects"]["neox-a"]["outcome"] for trial in report["trials"]}
-    assert outcomes == {"corpora[news]": "PASS", "corpora[code]": "PASS", "corpora[multilingual]": "PASS",
-                        "weights": "NA", "last": "NOT_RUN"}  # fmt: skip
+    assert outcomes == {
+        "corpora[news]": "PASS",
+        "corpora[code]": "PASS",
+        "corpora[multilingual]": "PASS",
+        "weights": "NA",
+        "last": "NOT_RUN",
+    }
     assert main(["accept", "rebuilt/generalization_eval_report.json", "--baseline", "b.json"]) == 23
     assert "results were lost" in capsys.readouterr().err
 

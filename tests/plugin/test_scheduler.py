@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_unineuron import machine, memory, options
-from pytest_unineuron.models.source import labels
+from pytest_unineuron import options
+from pytest_unineuron.models.loading.source import labels
+from pytest_unineuron.plugin import memory
+from pytest_unineuron.system import machine
 from tests.plugin.inner import HOLDS, ONE
 
 NEVER = "--unineuron-fail-on=never"

@@ -20,8 +20,10 @@ def test_a_part_of_the_trials(trials, chosen):
     assert found.ret == 0
     assert outcomes(found) == {"good": "PASS", "other": "NOT_RUN"}
     assert found.summary["Checklist"] == {
-        "GT1_ModelGeneralization": "PASS", "GT2_DataGeneralization": "NA", "GT3_MethodGeneralization": "NA",
-    }  # fmt: skip
+        "GT1_ModelGeneralization": "PASS",
+        "GT2_DataGeneralization": "NA",
+        "GT3_MethodGeneralization": "NA",
+    }
 
 
 def test_a_single_item(trials):

@@ -22,7 +22,8 @@ def imported(code):
 
 
 @pytest.mark.parametrize(
-    "module", ["plugin", "options", "session", "collector", "finishing", "controls", "corpora.find"]
+    "module",
+    ["plugin.hooks", "options", "plugin.run", "evidence.collector", "plugin.finish", "controls", "corpora.find"],
 )
 def test_importing_a_light_module_imports_nothing_heavy(module):
     """The plugin, and everything between it and the lab."""
@@ -37,7 +38,7 @@ def test_and_this_test_notices_when_it_does():
 def test_the_plugin_starts_in_under_twenty_milliseconds():
     """Over importing pytest alone: the least of several tries, since machines are noisy."""
     code = (
-        "import time, pytest; t = time.perf_counter(); import pytest_unineuron.plugin; "
+        "import time, pytest; t = time.perf_counter(); import pytest_unineuron.plugin.hooks; "
         "print((time.perf_counter() - t) * 1000)"
     )
     tries = [
@@ -81,5 +82,5 @@ def test_the_plugin_can_be_loaded_by_hand(trials, monkeypatch):
     """With autoloading off, -p names the module."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     trials.pytester.makepyfile(PLAIN)
-    found = trials.run("-p", "pytest_unineuron.plugin", "--help", subprocess=True)
+    found = trials.run("-p", "pytest_unineuron.plugin.hooks", "--help", subprocess=True)
     found.result.stdout.fnmatch_lines(["*--unineuron-model=MODEL*"])

@@ -42,9 +42,12 @@ def test_every_distribution_mode_loses_nothing(trials, mode):
     found = trials.write(CLAIMS).run(NEVER, "-n2", f"--dist={mode}")
     assert found.ret == 0
     assert {t["name"]: t["subjects"]["neox-a"]["outcome"] for t in found.report["trials"]} == {
-        "corpora[news]": "PASS", "corpora[code]": "PASS", "corpora[multilingual]": "PASS",
-        "weights": "FAIL", "vacuous": "VACUOUS",
-    }  # fmt: skip
+        "corpora[news]": "PASS",
+        "corpora[code]": "PASS",
+        "corpora[multilingual]": "PASS",
+        "weights": "FAIL",
+        "vacuous": "VACUOUS",
+    }
     assert found.report["incomplete"] == []
 
 

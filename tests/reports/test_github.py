@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron import options
-from pytest_unineuron.reports.comparison import compare
-from pytest_unineuron.reports.gate import Gate
+from pytest_unineuron.baseline.comparison import compare
+from pytest_unineuron.baseline.gate import Gate
+from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports.github import LIMIT, Annotation, annotate, fitted, summary
 from pytest_unineuron.reports.step import Step
 from pytest_unineuron.reports.terminal import inert
-from pytest_unineuron.trials.outcome import Outcome
-from tests.reports.made import FILE, arm, evidence, share
+from tests.evidence.made import FILE, arm, evidence, share
 
 TRICKY = st.text(st.one_of(st.sampled_from("::##[[]%,\r\n \t\u200b\x1b\u2028=eror"), st.characters()), max_size=40)
 
@@ -71,10 +71,11 @@ WORSE, MISSING, BROKEN, MISSED, VACUOUS = "worse", "missing", "broken", "missed"
 def run(cases=None, *, fail_on="regression", before=None, **rest):
     """Evidence of a run with something of every kind, and its gate."""
     cases = cases or {
-        (VACUOUS, "news", "m"): arm(share(0.9)), (MISSED, "news", "m"): arm(share(0.2)),
+        (VACUOUS, "news", "m"): arm(share(0.9)),
+        (MISSED, "news", "m"): arm(share(0.2)),
         (BROKEN, "news", "m"): arm(outcome=Outcome.ERROR, reason="boom\n::error::x"),
         (WORSE, "news", "m"): arm(share(0.2)),
-    }  # fmt: skip
+    }
     now = evidence(cases, control=rest.pop("control", 0.0), **rest)
     comparison = compare(before, now) if before else None
     return now, Gate(fail_on, comparison, tolerated=("not run",))
@@ -92,10 +93,13 @@ def test_annotations_come_in_order_of_importance():
     """What was lost, what moved, what is worse than accepted, what broke, what misses, what proves nothing."""
     now, gate = run(before=baseline(), incomplete=("worker gw1 vanished",), violations=("a bound moved",))
     assert titles(now, gate) == [
-        ("error", "results were lost"), ("error", "lock violated"), ("error", "regressed: worse[news] on m"),
-        ("error", "missing: missing[news] on m"), ("error", "ERROR: broken[news] on m"),
+        ("error", "results were lost"),
+        ("error", "lock violated"),
+        ("error", "regressed: worse[news] on m"),
+        ("error", "missing: missing[news] on m"),
+        ("error", "ERROR: broken[news] on m"),
         ("warning", "FAIL: missed[news] on m"),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_trial_that_a_control_passes_too_is_a_notice():
@@ -132,8 +136,10 @@ def test_there_are_ten_at_most_and_the_tenth_counts_the_rest():
 def test_a_crash_is_told_once_at_its_trial():
     """As a lost result, not as an error once more."""
     nodeid = f"{FILE}::test_broken[m-news]"
-    now, gate = run({(BROKEN, "news", "m"): arm(outcome=Outcome.ERROR, reason="its worker process died")},
-                    incomplete=(f"{nodeid}: its worker process died",))  # fmt: skip
+    now, gate = run(
+        {(BROKEN, "news", "m"): arm(outcome=Outcome.ERROR, reason="its worker process died")},
+        incomplete=(f"{nodeid}: its worker process died",),
+    )
     (found,) = annotate(now, gate)
     assert (found.title, found.file, found.line) == ("results were lost", FILE, 7)
 

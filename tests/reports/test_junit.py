@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_unineuron.reports.junit import properties
-from tests.reports.made import arm, share
+from tests.evidence.made import arm, share
 
 
 def test_the_trial_and_its_outcome_come_first():
@@ -29,8 +29,13 @@ def test_a_name_is_there_once():
     """Also where a trial measures two things by one name, or calls one as we call ours."""
     found = properties("heavy", arm(share(1.0), share(2.0), share(3.0, name="trial")))
     names = [name for name, _ in found]
-    assert names == ["unineuron trial", "unineuron outcome", "unineuron share", "unineuron share (2)",
-                     "unineuron trial (2)"]  # fmt: skip
+    assert names == [
+        "unineuron trial",
+        "unineuron outcome",
+        "unineuron share",
+        "unineuron share (2)",
+        "unineuron trial (2)",
+    ]
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\n", "\ufffe", "\ud800"])

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_unineuron.reports.comparison import compare
+from pytest_unineuron.baseline.comparison import compare
+from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports.reproduce import failing
-from pytest_unineuron.trials.outcome import Outcome
+from tests.evidence.made import FILE, arm, evidence, share
 from tests.plugin.inner import BLOCKED, ONE
-from tests.reports.made import FILE, arm, evidence, share
 
 HERE = ("heavy", "news", "m")
 ASKED = {"paths": ["evals"], "models": ["m", "n"], "corpora": ["prose", "news", "mine"]}
@@ -29,9 +29,12 @@ def test_a_command_names_function_model_and_corpus_as_they_were_typed():
     """And takes no result from an earlier attempt."""
     (typed,) = commands({("heavy", "mine", "n"): arm(share(0.2))}, settings=SPECS)
     assert typed == [
-        "pytest", f"{FILE}::test_heavy", "--unineuron-model=owner/n@main", "--unineuron-corpus=my texts/mine.txt",
+        "pytest",
+        f"{FILE}::test_heavy",
+        "--unineuron-model=owner/n@main",
+        "--unineuron-corpus=my texts/mine.txt",
         "--unineuron-resume=never",
-    ]  # fmt: skip
+    ]
 
 
 def test_where_labels_and_specs_do_not_pair_the_report_knows():
@@ -43,16 +46,33 @@ def test_where_labels_and_specs_do_not_pair_the_report_knows():
 def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_default():
     """Of all kinds; what a run is held against, and where it writes, is not."""
     said = {
-        "seed": ["a", "b"], "tokens": 900, "holm": True, "dtype": "float64", "controls": ["untrained"],
-        "out": "o", "baseline": "b", "tolerate": ["none"], "across": ["weights"], "waive": ["w"], "lock": "l",
-        "fail_on": "never", "threads": 3, "resume": "never",
-    }  # fmt: skip
+        "seed": ["a", "b"],
+        "tokens": 900,
+        "holm": True,
+        "dtype": "float64",
+        "controls": ["untrained"],
+        "out": "o",
+        "baseline": "b",
+        "tolerate": ["none"],
+        "across": ["weights"],
+        "waive": ["w"],
+        "lock": "l",
+        "fail_on": "never",
+        "threads": 3,
+        "resume": "never",
+    }
     (typed,) = commands(settings={**said, **SPECS})
     assert set(typed[2:]) == {
-        "--unineuron-model=./folder/m", "--unineuron-corpus=news", "--unineuron-seed=a",
-        "--unineuron-seed=b", "--unineuron-tokens=900", "--unineuron-holm",
-        "--unineuron-dtype=float64", "--unineuron-controls=untrained", "--unineuron-resume=never",
-    }  # fmt: skip
+        "--unineuron-model=./folder/m",
+        "--unineuron-corpus=news",
+        "--unineuron-seed=a",
+        "--unineuron-seed=b",
+        "--unineuron-tokens=900",
+        "--unineuron-holm",
+        "--unineuron-dtype=float64",
+        "--unineuron-controls=untrained",
+        "--unineuron-resume=never",
+    }
 
 
 @pytest.mark.parametrize(
@@ -67,14 +87,20 @@ def test_a_path_begins_where_pytest_was_started(root, path):
 def test_what_failed_is_there_once_and_in_order():
     """Regressed before broken before missed; what passes is not there."""
     before = evidence({("worse", "news", "m"): arm(share(0.9)), ("gone", "news", "m"): arm(share(0.9))})
-    after = evidence({
-        ("missed", "news", "m"): arm(share(0.2)), ("fine", "news", "m"): arm(share(0.9)),
-        ("broken", "news", "m"): arm(outcome=Outcome.ERROR, reason="boom"), ("worse", "news", "m"): arm(share(0.2)),
-    })  # fmt: skip
+    after = evidence(
+        {
+            ("missed", "news", "m"): arm(share(0.2)),
+            ("fine", "news", "m"): arm(share(0.9)),
+            ("broken", "news", "m"): arm(outcome=Outcome.ERROR, reason="boom"),
+            ("worse", "news", "m"): arm(share(0.2)),
+        }
+    )
     found = failing(after, compare(before, after))
     assert [(each.kind, each.name) for each in found] == [
-        ("regressed", "worse[news] on m"), ("ERROR", "broken[news] on m"), ("FAIL", "missed[news] on m"),
-    ]  # fmt: skip
+        ("regressed", "worse[news] on m"),
+        ("ERROR", "broken[news] on m"),
+        ("FAIL", "missed[news] on m"),
+    ]
 
 
 @pytest.mark.parametrize(("fail_on", "kinds"), [("trial", ["FAIL"]), ("never", [])])
@@ -114,12 +140,17 @@ def cases(report):
     """What came of every case, with all that every arm of it measured."""
     return {
         (trial["name"], model, case["variant"]): (
-            case["outcome"], case["reason"],
-            {name: [(m["name"], m["value"]) for m in one["measurements"]]
-             for name, one in {"subject": case["subject"], **case["controls"]}.items()},
+            case["outcome"],
+            case["reason"],
+            {
+                name: [(m["name"], m["value"]) for m in one["measurements"]]
+                for name, one in {"subject": case["subject"], **case["controls"]}.items()
+            },
         )
-        for trial in report["trials"] for model, subject in trial["subjects"].items() for case in subject["cases"]
-    }  # fmt: skip
+        for trial in report["trials"]
+        for model, subject in trial["subjects"].items()
+        for case in subject["cases"]
+    }
 
 
 def shell(command, folder):
@@ -155,8 +186,13 @@ def test_a_shell_that_gets_a_command_runs_that_case_alone_and_finds_the_same(tri
     model.mkdir()
     (model / "config.json").write_text("{}")
     (trials.path / "my texts.txt").write_text("Text.")
-    asked = ("--unineuron-model=nano:neox-a", f"--unineuron-model=./{model.name}", "--unineuron-corpus=news",
-             "--unineuron-corpus=my texts.txt", *CONTROLS)  # fmt: skip
+    asked = (
+        "--unineuron-model=nano:neox-a",
+        f"--unineuron-model=./{model.name}",
+        "--unineuron-corpus=news",
+        "--unineuron-corpus=my texts.txt",
+        *CONTROLS,
+    )
     found = trials.write(TRIALS).run(*asked, "-k", "not neox-a-plain and not fine and not (broken and neox)")
     before = cases(found.report)
     failed = [key for key, (outcome, *_) in before.items() if outcome in ("FAIL", "ERROR")]

@@ -1,11 +1,11 @@
 """What the terminal shows, from evidence made by hand."""
 
-from pytest_unineuron.reports.evidence import Planned, gather
+from pytest_unineuron.evidence.case import Case
+from pytest_unineuron.evidence.measurement import measured
+from pytest_unineuron.evidence.outcome import ArmResult, Outcome
+from pytest_unineuron.evidence.records import Planned, gather
+from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.reports.terminal import lines
-from pytest_unineuron.trials.case import Case
-from pytest_unineuron.trials.measurement import measured
-from pytest_unineuron.trials.outcome import ArmResult, Outcome
-from pytest_unineuron.trials.trial import Trial
 
 CLAIM = {"above": 0.5, "null": 0.3}
 

@@ -1,0 +1,1 @@
+"""One process or several that share the batches of a forward pass."""

@@ -1,0 +1,94 @@
+"""The two-key summary that others already read, and the full report beside it: both as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.rationale import rationale
+from pytest_unineuron.evidence.records import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pytest_unineuron.evidence.records import Evidence, TrialRecord
+
+
+def summary(evidence: Evidence) -> dict[str, dict[str, str]]:
+    """``Checklist`` and ``Rationale``, each over the three criteria; verdicts are PASS, FAIL or NA."""
+    return {
+        "Checklist": {CRITERIA[line.id].key: str(line.verdict) for line in evidence.criteria},
+        "Rationale": {CRITERIA[line.id].key: explain(evidence, line.id) for line in evidence.criteria},
+    }
+
+
+def explain(evidence: Evidence, criterion: str) -> str:
+    """The rationale of one criterion over all subjects."""
+    paragraphs = []
+    for model in evidence.subjects:
+        on_model = [(record, record.on(model)) for record in evidence.of_criterion(criterion)]
+        trials = [(r.name, r.trial.primary, s.outcome, s.reason) for r, s in on_model if s is not None]
+        if trials:
+            paragraphs.append(rationale(model, str(evidence.verdict_on(criterion, model)), evidence.policy, trials))
+    if evidence.violations:
+        paragraphs.insert(0, f"Not as it was locked, so nothing passes: {'; '.join(evidence.violations)}.")
+    return " ".join(paragraphs) or f"No trial of {criterion} was collected; that is neither support nor refutation."
+
+
+def report(evidence: Evidence) -> dict[str, Any]:
+    """The full report: every trial, case and arm with its measurements, and what they were made from."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": evidence.created,
+        "asked": dict(evidence.asked),
+        "policy": evidence.policy,
+        "accept_vacuous": evidence.accept_vacuous,
+        "criteria": {
+            line.id: {
+                "verdict": str(line.verdict),
+                "question": CRITERIA[line.id].question,
+                "subjects": {model: str(v) for model, v in line.verdicts.items()},
+            }
+            for line in evidence.criteria
+        },
+        "trials": [_trial(record) for record in evidence.trials],
+        "models": dict(evidence.models),
+        "corpora": dict(evidence.corpora),
+        "forward_passes": evidence.forward_passes,
+        "cache": {"taken_over": [dict(result) for result in evidence.kept], "told": list(evidence.told)},
+        "incomplete": list(evidence.incomplete),
+        "lock_violations": list(evidence.violations),
+        "original_findings": evidence.findings,
+        "settings": dict(evidence.settings),
+        "versions": dict(evidence.versions),
+    }
+
+
+def _trial(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        **record.trial.as_dict(),
+        "corpus": record.corpus,
+        "path": record.path,
+        "line": record.line,
+        "code": record.code,
+        "subjects": {
+            subject.model: {
+                "outcome": str(subject.outcome),
+                "reason": subject.reason,
+                "cases": [
+                    {
+                        "variant": case.variant,
+                        "outcome": str(case.outcome),
+                        "reason": case.reason,
+                        "subject": case.result.subject.as_dict(),
+                        "p_against_controls": case.result.p_against,
+                        "controls": {
+                            name: {"standing": str(arm.as_control), **arm.as_dict()}
+                            for name, arm in case.result.arms.items()
+                        },
+                    }
+                    for case in subject.cases
+                ],
+            }
+            for subject in record.subjects
+        },
+    }

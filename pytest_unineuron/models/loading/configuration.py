@@ -1,0 +1,56 @@
+"""A model's configuration, and those of its parts that read text."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import transformers
+
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.loading.refusal import first_line, own_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from transformers import PretrainedConfig
+
+    from pytest_unineuron.models.loading.source import Source
+
+
+def configuration(source: Source, folder: Path) -> PretrainedConfig:
+    """The configuration in a model's folder. Raises ModelError if transformers cannot use it by itself."""
+    try:
+        written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {source.spec}: its config.json is no JSON: {first_line(error)}") from error
+    if not isinstance(written, dict):
+        raise ModelError(f"model {source.spec}: its config.json is no JSON object; save it with save_pretrained")
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # any architecture checks its configuration in its own way
+        if "auto_map" in written:
+            raise own_code(source, f"model_type {written.get('model_type')!r}") from None
+        reason = first_line(error)
+        raise ModelError(f"model {source.spec}: its configuration cannot be used: {reason}") from error
+    return config
+
+
+def text_config(config: PretrainedConfig) -> Any:
+    """The configuration of the part that reads text; of several the whole."""
+    try:
+        return config.get_text_config()
+    except ValueError:
+        return config
+
+
+def text_configs(config: PretrainedConfig) -> Iterator[Any]:
+    """The configurations of all parts that read text: an encoder and a decoder are given the same."""
+    yield config
+    yield text_config(config)
+    if getattr(config, "is_encoder_decoder", False) or hasattr(config, "text_encoder"):
+        for name in ("encoder", "decoder", "text_encoder"):
+            part = getattr(config, name, None)
+            if isinstance(part, transformers.PretrainedConfig):
+                yield text_config(part)

@@ -1,0 +1,52 @@
+"""A model's folder, fetched from the hub where it is not local already: nothing that can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from huggingface_hub import errors as hub_errors
+from huggingface_hub import snapshot_download
+
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.loading.refusal import first_line
+from pytest_unineuron.models.loading.source import UNWANTED, WANTED, check_folder
+
+if TYPE_CHECKING:
+    from pytest_unineuron.models.loading.source import Source
+
+_OFFLINE = "it is not in the local cache and the hub cannot be reached (offline); fetch it once, or give a folder"
+
+
+def fetch(source: Source) -> Path:
+    """The folder of a source; from the hub's cache or the hub itself where it is not local already.
+
+    Of a model that is only partly in the cache of a machine that is offline, the part: what of it is needed and not
+    there is found out when it is read.
+    """
+    if source.folder is not None:
+        return source.folder
+    try:
+        folder = Path(
+            snapshot_download(source.hub, revision=source.revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+        )
+    except hub_errors.LocalEntryNotFoundError as error:
+        folder = Path(getattr(error, "snapshot_path", None) or ".")
+        if folder == Path():
+            raise ModelError(f"model {source.spec}: {_OFFLINE}") from None
+    except Exception as error:  # networks and servers fail in their own ways
+        raise ModelError(f"model {source.spec}: {_why_not_fetched(source, error)}") from None
+    check_folder(source.spec, folder)
+    return folder
+
+
+def _why_not_fetched(source: Source, error: Exception) -> str:
+    if isinstance(error, hub_errors.GatedRepoError):
+        return "access to it is gated; accept its terms on its page and log in with `hf auth login`"
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return f"the hub has no revision {source.revision!r} of it; its page lists those that there are"
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return "the hub has no such model, or it is private; check the name or log in with `hf auth login`"
+    if isinstance(error, hub_errors.OfflineModeIsEnabled):
+        return _OFFLINE
+    return f"the hub could not deliver it: {first_line(error)}; try again, or give a folder"

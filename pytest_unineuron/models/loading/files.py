@@ -1,0 +1,123 @@
+"""The files that hold a model's weights: safetensors only, whole or in shards, and their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+from pytest_unineuron.cache.digests import Digests
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.loading.quantised import quantisation
+from pytest_unineuron.models.loading.refusal import first_line
+from pytest_unineuron.models.loading.source import ADAPTER, INDEX, WEIGHTS, adapted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from transformers import PretrainedConfig
+
+    from pytest_unineuron.models.loading.source import Source
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""How safetensors call the precisions that mean what they say, without a scale beside them."""
+
+
+def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list[Path]:
+    """The safetensors that make up a model, in the order of their names.
+
+    Raises ModelError if there are none, if one that the index names is not there, or if one cannot be read.
+    """
+    first = folder / (getattr(config, "transformers_weights", None) or WEIGHTS)
+    if first.is_file() and first.name.endswith(".safetensors"):
+        files = [first]
+    else:
+        index = first if first.name.endswith(".json") else folder / INDEX
+        if not index.is_file():
+            raise ModelError(f"model {source.spec}: {_why_no_weights(folder)}")
+        files = _indexed(source, index)
+    if adapted(folder):
+        files.append(_adapter(source, folder))
+    plain = not quantisation(config)
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                stored = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no dict
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"model {source.spec}: its weights cannot be loaded: {path.name} is damaged or incomplete "
+                f"({first_line(error)}); fetch it again"
+            ) from error
+        for name, precision in stored.items():
+            if plain and name.endswith("weight") and precision not in FLOATS:
+                raise ModelError(
+                    f"model {source.spec}: {name} is stored as {precision}, and its config.json does not say how to "
+                    "read that (no quantization_config); fetch both from the same revision"
+                )
+    return files
+
+
+def _why_no_weights(folder: Path) -> str:
+    """What is there instead of weights that can be read."""
+
+    def names(*patterns: str) -> str:
+        found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
+        return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+
+    if others := names("*.safetensors"):
+        return (
+            f"there is neither {WEIGHTS} nor {INDEX}, so it is not known whether {others} are its weights; "
+            "fetch it again, or write it with save_pretrained"
+        )
+    if pickles := names(*PICKLES):
+        return (
+            f"its weights are pickled ({pickles}), and unpickling can run code; "
+            "convert them with save_pretrained, or name a revision that has safetensors (MODEL@REVISION)"
+        )
+    if packed := names("*.gguf"):
+        return f"its weights are packed for another program ({packed}); name the model that they were made of"
+    return f"there are no weights (*.safetensors) in {folder}; fetch it again, or write it with save_pretrained"
+
+
+def _indexed(source: Source, index: Path) -> list[Path]:
+    try:
+        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = [index.parent / name for name in named]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"model {source.spec}: {index.name} does not say which file holds which weights; fetch it again"
+        ) from error
+    absent = [path.name for path in files if not path.is_file()]
+    if absent or not files:
+        raise ModelError(
+            f"model {source.spec}: {len(absent)} of the {len(files)} weight files that {index.name} names are not "
+            f"there ({', '.join(absent[:3])}{', …' if len(absent) > 3 else ''}); fetch it again"
+        )
+    return files
+
+
+def _adapter(source: Source, folder: Path) -> Path:
+    """The weights of an adapter beside those of the model. Raises ModelError where it would not be loaded safely."""
+    path = folder / "adapter_model.safetensors"
+    if find_spec("peft") is None:
+        raise ModelError(
+            f"model {source.spec}: there is an adapter beside its weights ({ADAPTER}), which takes peft; "
+            "pip install peft, or remove the file to measure the model without it"
+        )
+    if not path.is_file():
+        raise ModelError(f"model {source.spec}: there is no {path.name} for its {ADAPTER}; merge the adapter into it")
+    return path
+
+
+def digest_of(files: Sequence[Path], digests: Digests | None = None) -> str:
+    """SHA-256 over weight files, in the order of their names; ``digests`` may know some already."""
+    digests = digests or Digests()
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(digests.of(path))
+    return total.hexdigest()

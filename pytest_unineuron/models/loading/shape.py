@@ -1,0 +1,125 @@
+"""A model's shape, read off its config.json: enough to say what measuring it takes. No torch, no weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_unineuron.models.loading.source import Source
+
+NAMES = {
+    "layers": ("n_layer", "num_hidden_layers", "n_layers", "num_layers"),
+    "width": ("n_embd", "hidden_size", "d_model", "dim"),
+    "neurons": ("n_inner", "intermediate_size", "ffn_dim", "d_ff", "ffn_hidden_size", "hidden_dim"),
+    "heads": ("n_head", "num_attention_heads", "n_heads", "num_heads"),
+    "key_values": ("num_key_value_heads",),
+    "head_width": ("head_dim", "d_kv"),
+    "vocabulary": ("vocab_size",),
+    "context": ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "seq_length"),
+}
+"""What configurations call these; the first that is there counts."""
+BYTES_PER_WEIGHT = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+"""Size of one weight as it is loaded, by precision, whatever it is stored in."""
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+UNGATED = (
+    *("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "codegen", "bert", "roberta", "distilbert"),
+    *("electra", "mpt", "phi", "gpt_bigcode", "starcoder2", "xlm-roberta", "nemotron", "persimmon", "biogpt"),
+)
+"""Types of models whose neurons have two weight vectors; those of all others are taken to have three."""
+TIED = ("gpt2", "opt", "bloom", "gpt_neo", "bert", "gemma", "gemma2", "gemma3_text")
+"""Types of models whose unembedding is the embedding, unless they say otherwise."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers that a comparison depends on. ``neurons`` are those of a layer."""
+
+    layers: int
+    width: int
+    neurons: int
+    heads: int
+    vocabulary: int
+    context: int
+    key_values: int = 0
+    head_width: int = 0
+    gated: bool = False
+    tied: bool = True
+
+    @property
+    def head_values(self) -> int:
+        """What the heads of a layer hand to their output projection."""
+        return self.heads * (self.head_width or self.width // self.heads)
+
+    @property
+    def in_layers(self) -> int:
+        """Weights of all layers: of attention, and two or, with gates, three vectors to a neuron."""
+        keys = (self.key_values or self.heads) * (self.head_width or self.width // self.heads)
+        attention = self.width * (2 * self.head_values + 2 * keys)
+        return self.layers * (attention + (2 + self.gated) * self.width * self.neurons)
+
+    @property
+    def weights(self) -> int:
+        """All weights, biases and norms apart."""
+        return self.in_layers + self.vocabulary * self.width * (1 if self.tied else 2)
+
+    def forward(self, context: int) -> int:
+        """Operations for one token, without the head: two to a weight, and attention over the whole context."""
+        return 2 * self.in_layers + 4 * self.layers * context * self.head_values
+
+
+def shape(source: Source, *, fetch: bool = True) -> Shape:
+    """The shape of a model, from its config.json where it is or, unless ``fetch`` is false, can be fetched.
+
+    Raises ModelError if there is none, or it does not say what is needed.
+    """
+    path = _config(source, fetch=fetch)
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        return read(written)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"model {source.spec}: its config.json does not say how large it is ({error}); give its shape by hand: "
+            "--layers, --width, --neurons, --heads, --vocabulary, --context"
+        ) from None
+
+
+def read(written: Mapping[str, Any]) -> Shape:
+    """The shape that a configuration tells. Raises ValueError for what it does not."""
+    inner = {**written, **(written.get("text_config") or {})}
+    found = {name: next((inner[key] for key in keys if type(inner.get(key)) is int), 0) for name, keys in NAMES.items()}
+    if missing := [name for name in ("layers", "width", "vocabulary") if not found[name]]:
+        raise ValueError(f"no {' and no '.join(missing)}")
+    if any(inner.get(name) for name in EXPERTS):
+        raise ValueError("it has experts, whose neurons are not compared between seeds")
+    kind = str(inner.get("model_type", ""))
+    found["neurons"] = found["neurons"] or 4 * found["width"]
+    found["heads"] = found["heads"] or 1
+    tied = inner.get("tie_word_embeddings")
+    return Shape(**found, gated=kind not in UNGATED, tied=kind in TIED if tied is None else bool(tied))
+
+
+def _config(source: Source, *, fetch: bool) -> Path:
+    if source.folder is not None:
+        return source.folder / "config.json"
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    found = try_to_load_from_cache(source.hub, "config.json", revision=source.revision)
+    if isinstance(found, str | os.PathLike):
+        return Path(found)
+    try:
+        if not fetch:
+            raise FileNotFoundError
+        return Path(hf_hub_download(source.hub, "config.json", revision=source.revision))
+    except Exception as error:  # networks and servers fail in their own ways
+        raise ModelError(
+            f"model {source.spec}: its config.json is not here and cannot be fetched ({type(error).__name__}); give a "
+            "folder that holds it, or its shape by hand: --layers, --width, --neurons, --heads, --vocabulary, --context"
+        ) from None

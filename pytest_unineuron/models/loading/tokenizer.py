@@ -1,0 +1,73 @@
+"""A model's tokenizer: the one stored beside it, with the token ids that the model can read."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+import transformers
+
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.loading.configuration import text_config
+from pytest_unineuron.models.loading.refusal import first_line, own_code
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pytest_unineuron.models.loading.source import Source
+
+_SPECIAL = re.compile(r"<.*>|\[.*\]|")
+"""What special tokens look like; a tokenizer that has no others was made up without its files."""
+
+
+def tokenizer_of(source: Source, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """The tokenizer in a model's folder. Raises ModelError if there is none, or if it is not that of the model."""
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # tokenizers fail in as many ways as there are tokenizers
+        if "custom code" in str(error):
+            raise own_code(source, "its tokenizer") from None
+        hint = "" if (folder / "tokenizer.json").is_file() else _made_of(folder)
+        reason = f"its tokenizer cannot be loaded: {first_line(error)}{hint}"
+        raise ModelError(f"model {source.spec}: {reason}") from error
+    tokens, rows = id_count(tokenizer), _embedding_rows(model)
+    if sum(not _SPECIAL.fullmatch(token) for token in tokenizer.get_vocab()) < 3:
+        raise ModelError(
+            f"model {source.spec}: its tokenizer has {tokens} tokens and all of them are special, so its vocabulary "
+            "is not there; save the model's own tokenizer beside it with tokenizer.save_pretrained"
+        )
+    if tokens > rows:
+        raise ModelError(
+            f"model {source.spec}: its tokenizer has {tokens} tokens, its embedding {rows}; "
+            "save the model's own tokenizer beside it with tokenizer.save_pretrained"
+        )
+    return tokenizer
+
+
+def _made_of(folder: Path) -> str:
+    """What to do about a tokenizer that is not stored as tokenizer.json."""
+    stored = sorted(path.name for pattern in ("*.model", "*.spm") for path in folder.glob(pattern))
+    if not stored:
+        return "; save the model's own tokenizer beside it with tokenizer.save_pretrained"
+    return f"; {stored[0]} takes sentencepiece, tiktoken and protobuf: install these, or save it as tokenizer.json"
+
+
+def id_count(tokenizer: PreTrainedTokenizerBase) -> int:
+    """One more than the largest token id; ids that no token has may lie below."""
+    known = tokenizer.get_vocab().values() if hasattr(tokenizer, "get_vocab") else ()
+    return max(len(tokenizer), 1 + max(known, default=-1))
+
+
+def _embedding_rows(model: PreTrainedModel) -> int:
+    """How many token ids the model can read: the rows of its embedding, or what its configuration says."""
+    try:
+        table = model.get_input_embeddings()
+    except (NotImplementedError, AttributeError):  # a model whose embedding transformers does not know
+        table = None
+    weight = getattr(table, "weight", table)
+    if isinstance(weight, torch.Tensor) and weight.dim() == 2:
+        return len(weight)
+    return int(getattr(text_config(model.config), "vocab_size", 0) or 0)

@@ -1,0 +1,68 @@
+"""A model with its weights, read from its files tensor by tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.loading.place import device_map
+from pytest_unineuron.models.loading.quantised import method, quantisation
+from pytest_unineuron.models.loading.refusal import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from pytest_unineuron.models.loading.source import Source
+
+UNUSED = ("pooler",)
+"""Modules behind the last layer that many checkpoints leave out; no measurement reads them."""
+
+
+def weights(
+    source: Source, folder: Path, config: PretrainedConfig, kinds: Sequence[Any], *, dtype: torch.dtype, device: str
+) -> PreTrainedModel:
+    """The model of the first of these classes that finds all its weights in the files."""
+    missing: list[str] = []
+    for kind in kinds:
+        try:
+            model, info = kind.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **device_map(device),
+            )
+        except Exception as error:  # whatever a damaged file or a missing library makes the loaders raise
+            raise ModelError(f"model {source.spec}: {_why_not(config, kind, error)}") from error
+        if wrong := sorted(info["mismatched_keys"]):
+            name, found, expected = wrong[0]
+            raise ModelError(
+                f"model {source.spec}: {len(wrong)} tensors in its files have another shape than its config.json "
+                f"says ({name}: {tuple(found)}, not {tuple(expected)}); fetch both from the same revision"
+            )
+        missing = sorted(key for key in info["missing_keys"] if not any(word in key for word in UNUSED))
+        if not missing:
+            return model
+        del model
+    raise ModelError(
+        f"model {source.spec}: the weight files lack {len(missing)} tensors ({', '.join(missing[:3])}, …); "
+        "what is missing would be random"
+    )
+
+
+def _why_not(config: PretrainedConfig, kind: Any, error: Exception) -> str:
+    if kind.config_class is not None and not isinstance(config, kind.config_class):
+        return f"{kind.__name__} (architectures) is no class for model_type {config.model_type!r}; correct config.json"
+    asked = quantisation(config)
+    if not asked:
+        return f"its weights cannot be loaded: {first_line(error)}"
+    return (
+        f"it is quantised ({method(asked)}) and cannot be loaded here: {first_line(error)}; install what is "
+        "missing, or name a revision or a model that is not quantised"
+    )

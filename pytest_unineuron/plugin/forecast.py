@@ -1,0 +1,87 @@
+"""What a run is about to do that may take long: models to fetch, models to compare, forward passes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
+from pytest_unineuron.models.loading.shape import shape
+from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.registry import compared
+from pytest_unineuron.plugin.collection import PLANNED
+from pytest_unineuron.universality.cost import GIB, gib
+from pytest_unineuron.universality.expected import Expected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pytest
+
+    from pytest_unineuron.models.loading.source import Source
+    from pytest_unineuron.options import Settings
+    from pytest_unineuron.plugin.run import Session
+
+
+def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
+    """One line per comparison of seeds and one per model that has to be fetched."""
+    comparing = session.planner.comparing
+    chosen = [item for item in items if PLANNED in item.stash]
+    models = list(dict.fromkeys(item.stash[PLANNED].case.model for item in chosen))
+    wanted = {session.models[label].spec: session.models[label] for label in models}
+    for label in dict.fromkeys(case.model for case in comparing):
+        try:
+            seeds = compared(session.models[label], session.settings.seed)
+        except NotApplicable:
+            continue
+        arms = {(case.corpus, case.control, case.draw) for case in comparing if case.model == label}
+        texts = {corpus for corpus, _, _ in arms}  # all arms share the seeds' pass over a text
+        yield (
+            f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes over "
+            f"at most {session.settings.tokens} tokens, within {session.settings.memory} GiB"
+            f"{_blocks(session.models[label], len(seeds), session.settings)}"
+        )
+        wanted |= {spec: parse(spec) for spec in seeds}
+    for source in wanted.values():
+        if source.hub and (size := _to_fetch(source)):
+            yield f"to be fetched: {source.spec}, {size}"
+
+
+def _blocks(source: Source, seeds: int, settings: Settings) -> str:
+    """In how many blocks of products, if not in one; empty where the configuration is not here or does not say."""
+    try:
+        of_model = shape(source, fetch=False)
+    except ModelError:
+        return ""
+    compared = min(settings.tokens, settings.correlation_tokens)
+    expected = Expected(
+        of_model,
+        seeds,
+        settings.tokens,
+        compared,
+        context=settings.context or 512,
+        memory=settings.memory * GIB,
+        positions=settings.batch or 1024,
+        dtype=settings.dtype,
+    )
+    try:
+        number = len(expected.blocks)
+    except OptionError:
+        return f", which is too little: it takes {gib(expected.task.least + sum(expected.held))}"
+    return f" in {number} blocks" if number > 1 else ""
+
+
+def _to_fetch(source: Source) -> str:
+    """How much a model of the hub is to download; empty if it is here already."""
+    import huggingface_hub
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(source.hub, "config.json", revision=source.revision), str | os.PathLike):
+        return ""
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return "but the hub is switched off (HF_HUB_OFFLINE)"
+    try:
+        files = HfApi().model_info(source.hub, revision=source.revision, files_metadata=True).siblings or []
+    except Exception as error:  # no forecast is no reason to stop; loading says what is wrong
+        return f"size unknown ({type(error).__name__})"
+    return f"{sum(f.size or 0 for f in files if f.rfilename.endswith('.safetensors')) / 1e9:.2f} GB"

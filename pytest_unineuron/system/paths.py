@@ -1,0 +1,52 @@
+"""Paths as people type them, and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from pytest_unineuron.errors import OptionError
+
+PART_SUFFIX = ".part"
+"""Ending of a file that is being written."""
+
+
+def resolve_path(name: str | Path, started: Path | None = None) -> Path:
+    """Return the path of a name that was typed, with ``~`` spelled out, relative to the folder ``started``.
+
+    Raises OptionError for the home of a user who does not exist.
+    """
+    try:
+        return (started or Path()) / Path(name).expanduser()
+    except RuntimeError as error:
+        raise OptionError(f"{name}: {error}; give the whole path") from None
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = False, exclusive: bool = False) -> None:
+    """Write a file under another name in the same folder, then rename it: other processes see all of it or nothing.
+
+    ``durable`` waits until the disk has it; ``exclusive`` fails if the file exists. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART_SUFFIX)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())  # mkstemp makes files for their owner alone
+        if exclusive:
+            os.link(part, path)
+        else:
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

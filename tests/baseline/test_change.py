@@ -1,0 +1,123 @@
+"""When two numbers differ: by more than their errors, and what they have in common does not count."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pytest_unineuron import jackknife
+from pytest_unineuron.baseline.change import change, two_sided
+from pytest_unineuron.evidence.measurement import Measurement, measured
+from pytest_unineuron.evidence.spread import Spread
+
+
+@given(st.floats(0, 60), st.integers(1, 200))
+def test_students_t_is_scipys(t, degrees):
+    """To the last digits, on either side."""
+    assert two_sided(t, degrees) == pytest.approx(2 * stats.t.sf(t, degrees), abs=1e-12)
+
+
+class Groups:
+    """A mean over groups of numbers, as a sweep would hand it to a jackknife."""
+
+    def __init__(self, values):
+        self.values = values
+        self.groups = len(values)
+
+    @property
+    def mean(self):
+        return float(self.values.mean())
+
+    def without(self, group):
+        return Groups(np.delete(self.values, group, axis=0))
+
+
+def estimate(values, **said):
+    return measured("mean", jackknife(lambda s: s.mean, Groups(values), **said), above=0.0)
+
+
+def alarms(make, runs=600):
+    """The share of pairs that differ at five per cent."""
+    rng = np.random.default_rng(0)
+    return np.mean([change(*make(rng))[1] <= 0.05 for _ in range(runs)])
+
+
+def test_two_runs_of_the_same_alarm_as_often_as_they_may():
+    """Independent documents, no true difference: about one in twenty, unpaired."""
+
+    def pair(rng):
+        one, other = (estimate(rng.normal(5, 1, (16, 8))) for _ in range(2))
+        return one, Measurement(**{**vars(other), "spread": Spread(other.spread.error, 15)})
+
+    assert alarms(pair) < 0.08
+
+
+def test_what_two_runs_have_in_common_cancels():
+    """The same documents twice, moved by far less than the spread between documents: seen when paired, else not."""
+
+    def pair(rng):
+        documents = rng.normal(5, 3, (16, 1))
+        one, other = (estimate(documents + shift + rng.normal(0, 0.05, (16, 8))) for shift in (0, -0.6))
+        return one, other
+
+    def unpaired(rng):
+        one, other = pair(rng)
+        return one, Measurement(**{**vars(other), "spread": Spread(other.spread.error, 15)})
+
+    assert alarms(pair, 100) > 0.95
+    assert alarms(unpaired, 100) < 0.05
+
+
+def test_pairs_without_a_difference_alarm_as_often_as_they_may():
+    """The same documents, noise of the order of their spread, no shift."""
+
+    def pair(rng):
+        documents = rng.normal(5, 1, (16, 1))
+        return tuple(estimate(documents + rng.normal(0, 1, (16, 1))) for _ in range(2))
+
+    assert alarms(pair) < 0.08
+
+
+def test_rounding_in_all_parts_alike_is_no_change():
+    """A neuron that crosses a threshold in every part: no error is left by pairing, a tenth of one is kept."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(5, 1, (16, 8))
+    worse, p = change(estimate(values), estimate(values - 0.001))
+    assert worse == pytest.approx(0.001)
+    assert p > 0.5
+
+
+def test_a_share_moves_in_steps():
+    """One unit more or less is within the resolution; ten are not."""
+    stuck = np.full((16, 1), 0.01)
+    one = estimate(stuck, resolution=0.001)
+    assert change(one, estimate(stuck - 0.001, resolution=0.001))[1] > 0.05
+    assert change(one, estimate(stuck - 0.008, resolution=0.001))[1] < 0.001
+
+
+def test_counts_without_an_error_change_when_they_differ():
+    """Beyond the last bits of a float32."""
+    assert change(measured("n", 0.75, above=0), measured("n", 0.75 + 1e-6, above=0))[1] == 1
+    assert change(measured("n", 12, above=0), measured("n", 11, above=0)) == (1.0, 0.0)
+
+
+def test_intervals_given_by_hand_count_too():
+    """Taken for Normal ones of 95 %."""
+    one, other = (measured("n", v, interval=(v - 0.1, v + 0.1), above=0) for v in (1.0, 0.8))
+    expected = 2 * stats.norm.sf(0.2 / (math.hypot(0.1, 0.1) / 1.96))
+    assert change(one, other)[1] == pytest.approx(expected, rel=0.02)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.01, 2))
+def test_a_change_is_the_same_backwards(a, b, error):
+    """What got worse by so much got better by so much the other way, with the same p."""
+
+    def one(value):
+        return Measurement("x", value, above=0.3, method="made", low=value, high=value, spread=Spread(error, 15))
+
+    forth, back = change(one(a), one(b)), change(one(b), one(a))
+    assert forth == pytest.approx((-back[0], back[1]))
+    assert 0 <= forth[1] <= 1

@@ -1,0 +1,79 @@
+"""Which status a run ends with: one function for the plugin and for saved files."""
+
+import pytest
+
+from pytest_unineuron.baseline.comparison import compare
+from pytest_unineuron.baseline.gate import Exit, Gate
+from tests.evidence.made import arm, evidence, share
+
+KEY = ("heavy", "news", "m")
+GOOD, BAD = arm(share(0.9)), arm(share(0.1))
+PASSES, FAILS, NOT_RUN, NONE = (evidence({KEY: result}) for result in (GOOD, BAD, None, GOOD))
+GONE = evidence({("other", "news", "m"): GOOD, ("dense", "", "m"): GOOD})
+WHOLE = evidence({KEY: GOOD, ("dense", "", "m"): GOOD})
+OTHER = evidence({KEY: GOOD, ("dense", "", "m"): GOOD}, settings={"policy": "any"})
+LOST = evidence({KEY: GOOD}, incomplete=("worker gw0 vanished",))
+MOVED = evidence({KEY: GOOD}, violations=("something",))
+
+
+def gate(before, after, tolerated=("not run",), fail_on="regression", **said):
+    return Gate(fail_on, compare(before, after), tolerated=tolerated, **said)
+
+
+@pytest.mark.parametrize(
+    ("found", "run", "expected"),
+    [
+        (gate(PASSES, PASSES), PASSES, 0),
+        (gate(PASSES, FAILS), FAILS, 21),
+        (gate(FAILS, FAILS), FAILS, 0),
+        (gate(FAILS, PASSES), PASSES, 0),
+        (gate(WHOLE, GONE), GONE, 21),
+        (gate(WHOLE, GONE, ("missing",)), GONE, 0),
+        (gate(WHOLE, OTHER), OTHER, 23),
+        (gate(WHOLE, OTHER, ("incomparable",)), OTHER, 23),
+        (gate(PASSES, NOT_RUN), NOT_RUN, 23),
+        (gate(WHOLE, evidence({KEY: GOOD, ("dense", "", "m"): None})), PASSES, 0),
+        (gate(WHOLE, evidence({KEY: GOOD, ("dense", "", "m"): None}), ("none",)), PASSES, 21),
+        (gate(PASSES, FAILS, fail_on="never"), FAILS, 0),
+        (gate(PASSES, FAILS, fail_on="trial"), FAILS, 0),
+        (Gate("criterion"), FAILS, 20),
+        (Gate("criterion"), PASSES, 0),
+        (Gate("regression", unusable="damaged"), PASSES, 23),
+        (Gate("never", unusable="damaged"), PASSES, 23),
+        (Gate("never", unwritten=("disk full",)), PASSES, 22),
+        (Gate("never"), LOST, 22),
+        (Gate("never"), MOVED, 24),
+        (gate(PASSES, FAILS), evidence({KEY: BAD}, violations=("x",)), 24),
+    ],
+)
+def test_status(found, run, expected):
+    """A gate that compared nothing has not passed; a known FAIL has."""
+    assert found.status(0, run)[0] == expected
+    assert bool(found.status(0, run)[1]) == (expected != 0)
+
+
+@pytest.mark.parametrize("status", [2, 3, 4])
+def test_what_pytest_says_of_itself_stands(status):
+    """Interrupted, broken, misused: never replaced."""
+    for found, run in ((gate(PASSES, FAILS), FAILS), (Gate("never"), LOST), (Gate("never"), MOVED)):
+        assert found.status(status, run) == (status, "")
+
+
+def test_failed_tests_are_replaced_by_what_is_worse_only():
+    """1 stays for a regression or a criterion; lost results, a lock and a damaged baseline say more."""
+    assert gate(PASSES, FAILS).status(1, FAILS)[0] == 1
+    assert Gate("criterion").status(1, FAILS)[0] == 1
+    assert Gate("never", unusable="damaged").status(1, FAILS)[0] == Exit.BASELINE
+    assert Gate("never").status(1, LOST)[0] == Exit.INCOMPLETE
+    assert Gate("never").status(1, MOVED)[0] == Exit.LOCK
+
+
+def test_nothing_collected_is_replaced_by_a_gate():
+    """pytest's 5 says less than ours."""
+    assert gate(PASSES, NOT_RUN).status(5, NOT_RUN)[0] == 23
+
+
+def test_nothing_with_a_violated_lock_passes():
+    """In the checklist, in the summary and by exit status."""
+    assert [str(line.verdict) for line in PASSES.criteria] == ["NA", "PASS", "NA"]
+    assert [str(line.verdict) for line in MOVED.criteria] == ["NA", "NA", "NA"]

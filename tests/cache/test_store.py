@@ -1,0 +1,191 @@
+"""The store of results: an entry is whole and was made for the very key, or it is made again."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from pytest_unineuron.cache.store import ABANDONED_SECONDS, ENTRY_SUFFIX, Entry, Store
+
+KEY = {"what": "sweep", "model": ["a", "b"], "tokens": 44_000}
+
+
+@pytest.fixture
+def messages():
+    return []
+
+
+@pytest.fixture
+def store(tmp_path, messages):
+    return Store(tmp_path, notify=messages.append)
+
+
+def entry(size=4):
+    return Entry({"n": 3}, {"x": torch.arange(size, dtype=torch.float64)})
+
+
+def only_file(store):
+    (path,) = store.folder.glob(f"*{ENTRY_SUFFIX}")
+    return path
+
+
+def replaced(old, new):
+    return lambda content: content.replace(old, new)
+
+
+def test_an_entry_is_found_under_its_key(store, messages):
+    """The same key finds it in another object and in another order; another key does not."""
+    assert store.get(KEY) is None
+    store.put(KEY, entry())
+    found = Store(store.folder.parent).get(dict(reversed(KEY.items())))
+    assert found.description == {"n": 3}
+    assert torch.equal(found.tensors["x"], entry().tensors["x"])
+    assert store.get(KEY | {"tokens": 1}) is None
+    assert messages == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-8],
+        lambda content: content[:-1] + b"\x01",
+        lambda content: content[:5],
+        lambda content: b"",
+        lambda content: b"\xff" * len(content),
+        lambda content: b"{}" + content,
+        replaced(b'\\"n\\": 3', b'\\"n\\": 4'),
+        replaced(b"44000", b"44001"),
+        replaced(b"digest", b"digesT"),
+    ],
+)
+def test_a_damaged_entry_is_made_again(store, messages, damage):
+    """The damage is reported once, and the new entry is used from then on."""
+    store.put(KEY, entry())
+    path, content = only_file(store), only_file(store).read_bytes()
+    path.write_bytes(damage(content))
+    assert path.read_bytes() != content
+    assert store.get(KEY) is None
+    assert len(messages) == 1
+    assert "cannot be used and is made again" in messages[0]
+    store.put(KEY, entry())
+    assert store.get(KEY).description == {"n": 3}
+    assert len(messages) == 1
+
+
+def test_an_entry_of_another_key_is_rejected(store, messages):
+    """A whole entry that was moved under the name of another is not used."""
+    store.put(KEY, entry())
+    other = Store(store.folder.parent / "other")
+    other.put(KEY | {"model": "c"}, entry(8))
+    only_file(other).replace(only_file(store))
+    assert store.get(KEY) is None
+    assert "it was made for another key" in messages[0]
+
+
+def test_the_least_recently_used_entry_is_evicted(tmp_path, messages):
+    """Use counts, not age, and what was just written stays."""
+    store = Store(tmp_path, limit=13_000, notify=messages.append)
+    for number in range(3):
+        store.put({"n": number}, entry(400))  # 3200 bytes and a header each
+        os.utime(store._path({"n": number}), (number + 1, number + 1))
+    assert store.get({"n": 0}) is not None  # used: now the youngest
+    store.put({"n": 3}, entry(400))
+    assert [n for n in range(4) if store.get({"n": n}) is not None] == [0, 2, 3]
+    assert sum(path.stat().st_size for path in store.folder.iterdir()) <= 13_000
+    assert not store.put({"n": 4}, entry(4000))
+    assert store.get({"n": 4}) is None  # larger than the limit
+    assert "does not fit into a cache of" in messages[0]
+    assert "say --unineuron-cache-size=1" in messages[0]
+
+
+def test_an_entry_that_cannot_be_removed_stays(tmp_path, messages, monkeypatch):
+    """Another user's entry, or one in use, is left alone and later ones are still written."""
+    store = Store(tmp_path, limit=5000, notify=messages.append)
+    assert store.put({"n": 0}, entry(400))
+
+    def refuse(path, **_):
+        raise PermissionError(1, "not yours", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", lambda path, **how: path.suffix == ENTRY_SUFFIX and refuse(path))
+        assert store.put({"n": 1}, entry(400))
+    assert store.put({"n": 2}, entry(400))
+    assert messages == []
+
+
+def test_stores_of_different_names_are_apart(tmp_path):
+    """One neither takes the room of the other nor is cleared with it."""
+    store, parts = Store(tmp_path, limit=13_000), Store(tmp_path, name="parts")
+    for number in range(9):
+        assert parts.put({"n": number}, entry(4000))
+    assert store.put({"n": 0}, entry())
+    assert store.get({"n": 1}) is None
+    store.clear()
+    assert parts.get({"n": 8}) is not None
+
+
+def test_files_of_a_killed_process_are_removed(store):
+    """Only after a while: another process may be writing just now."""
+    store.put(KEY, entry())
+    old, new = (store.folder / name for name in (".a.safetensors.1.part", ".b.safetensors.2.part"))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (time.time() - 2 * ABANDONED_SECONDS,) * 2)
+    store.put(KEY | {"tokens": 1}, entry())
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_folder_that_cannot_be_written_to_is_reported_once(tmp_path, messages):
+    """Measuring goes on without the cache."""
+    (tmp_path / "statistics").write_text("a file")
+    store = Store(tmp_path, notify=messages.append)
+    for tokens in (1, 2):
+        with store.exclusive(KEY):
+            store.put(KEY | {"tokens": tokens}, entry())
+    assert len(messages) == 1
+    assert "can no longer be written to" in messages[0]
+
+
+def test_clearing_removes_only_entries(store):
+    """Other files in the folder and beside it stay."""
+    store.put(KEY, entry())
+    with store.exclusive(KEY):
+        pass
+    others = [store.folder.parent / "notes.json", store.folder / "README.txt"]
+    for path in others:
+        path.touch()
+    store.clear()
+    assert store.get(KEY) is None
+    assert sorted(path for path in store.folder.parent.rglob("*") if path.is_file()) == sorted(others)
+
+
+WORKER = """
+import sys, time, torch
+from pathlib import Path
+from pytest_unineuron.cache.store import Entry, Store
+store, key = Store(Path(sys.argv[1])), {"n": 1}
+with store.exclusive(key):
+    if store.get(key) is None:
+        time.sleep(0.5)
+        store.put(key, Entry(None, {"x": torch.ones(3)}))
+        print("made")
+"""
+
+
+def test_processes_make_an_entry_once(tmp_path):
+    """The second process waits, and takes what the first has made."""
+    command = [sys.executable, "-c", WORKER, str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(process.communicate(timeout=120)[0].strip() for process in both) == ["", "made"]
+
+
+def test_the_lock_of_a_killed_process_holds_nobody_up(store):
+    """The file may be left on disk; the system released the lock."""
+    store.folder.mkdir(parents=True)
+    store._path(KEY).with_suffix(".lock").write_text("12345")
+    with store.exclusive(KEY):
+        store.put(KEY, entry())
+    assert store.get(KEY) is not None

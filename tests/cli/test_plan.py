@@ -1,0 +1,120 @@
+"""``pytest-unineuron plan``: what a comparison takes, without running it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pytest_unineuron.cli.main import main
+from pytest_unineuron.models.loading.load import load
+from pytest_unineuron.models.loading.shape import shape
+from pytest_unineuron.models.loading.source import parse
+
+MEDIUM = ["--layers=24", "--width=1024", "--neurons=4096", "--vocabulary=50257", "--context=1024", "--rate=400e12"]
+
+
+def planned(capsys, *given):
+    assert main(["plan", *given, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_gpt2_medium_with_five_seeds_at_a_hundred_million_tokens(capsys):
+    """1.9e10 operations per token and pair, 1.9e18 over all of them; half of the tokens choose partners."""
+    found = planned(capsys, *MEDIUM, "--seeds=5", "--tokens=1e8", "--memory=64")
+    assert found["units"]["neurons"] == 98_304
+    each = found["neurons_per_token_and_pair"]
+    assert each == pytest.approx(1.9e10, rel=0.02)
+    assert each * found["tokens"] == pytest.approx(1.9e18, rel=0.02)
+    assert found["operations"]["product"] == pytest.approx(5 * 0.5 * 1.9e18 * (1 + 1 / 16), rel=0.03)
+    assert found["bytes"]["product"] == pytest.approx(5 * 38.7e9 * (1 + 1 / 16), rel=0.01)
+    assert found["bytes"]["within"] == pytest.approx(5 * 24 * 4 * (4096**2 + 1024**2), rel=0.01)
+    assert found["blocks"] == 5
+    assert found["seconds"]["product"] == found["operations"]["product"] / 400e12
+    assert found["bytes"]["peak"] <= found["bytes"]["weights"] + 64 * 2**30
+
+
+def test_it_is_shown_as_a_table(capsys):
+    """With the formulas in words, and whether it fits."""
+    assert main(["plan", *MEDIUM, "--seeds=5", "--tokens=1e8", "--memory=64", "--device-memory=60"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("5 seeds on a text of 100,000,000 tokens, compared at 100,000,000")
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    for row in (
+        "products 2 × neurons × neurons of a seed, per token and seed 1.93e+10 FLOP",
+        "blocks of products within 64 GiB; activations recomputed 5 blocks",
+        "device has 60 GiB does not fit",
+    ):
+        assert row in text
+
+
+@pytest.mark.parametrize("name", ["nano:neox-a", "nano:gpt2-a"])
+def test_the_shape_of_a_model_is_that_of_the_model(capsys, name):
+    """Read off its config.json; the weights are counted up to biases, norms and positions. Seeds are the registry's."""
+    found = planned(capsys, name, "--rate=1e11")
+    model = load(parse(name)).model
+    matrices = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "wpe" not in name)
+    assert shape(parse(name)).weights == matrices
+    assert found["seeds"] == 2
+    assert (found["tokens"], found["compared"], found["blocks"]) == (44_000, 20_000, 1)
+    assert found["forward_passes"] == 3
+
+
+def test_a_folder_with_only_a_configuration_will_do(capsys, tmp_path):
+    """No weights, no tokenizer; what is given by hand overrules it, and gates and few keys are seen."""
+    written = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "intermediate_size": 96,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 100,
+        "max_position_embeddings": 32,
+        "tie_word_embeddings": False,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    found = planned(capsys, str(tmp_path), "--seeds=1", "--rate=1e11")
+    layer = 64 * (64 + 64 + 32 + 32) + 3 * 64 * 96
+    assert found["bytes"]["weights"] == 2 * 4 * (2 * layer + 2 * 100 * 64)
+    assert planned(capsys, str(tmp_path), "--seeds=1", "--rate=1e11", "--layers=4")["shape"]["layers"] == 4
+
+
+def test_less_memory_takes_more_blocks(capsys):
+    """Of which each is another reading of the half that chooses, where that is cheaper than the disk."""
+    found = [planned(capsys, *MEDIUM, "--seeds=1", f"--memory={memory}") for memory in (100, 30, 8)]
+    assert [each["blocks"] for each in found] == [1, 3, 6]
+    assert [each["operations"]["product"] for each in found] == [found[0]["operations"]["product"]] * 3
+    assert found[0]["forward_passes"] == 2
+    assert found[2]["forward_passes"] > found[1]["forward_passes"] or found[2]["bytes"]["spilled"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--layers=2"], "plan: of what? give MODEL, or its shape by hand; --width, --neurons missing"),
+        ([*MEDIUM, "--seeds=none"], "--seeds=none: give a number above 0, such as 1e6"),
+        ([*MEDIUM, "--memory=1"], "--unineuron-memory: comparing units with 1 seeds has 1 GiB to work in"),
+        (["nano:gpt9"], "there is no such nano model"),
+        (["nobody/nothing"], "its config.json is not here and cannot be fetched"),
+    ],
+)
+def test_what_cannot_be_planned_is_an_error(capsys, given, message):
+    """It says what to type."""
+    assert main(["plan", *given]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_a_plan_needs_no_torch():
+    """Unless it has to measure how fast this machine is."""
+    code = (
+        "import sys; from pytest_unineuron.cli.main import main; main(['plan', 'nano:neox-a', '--rate=1e12']); "
+        "print('HEAVY', *[name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY"
+
+
+def test_the_rate_is_measured(capsys):
+    """By a short product on this machine."""
+    assert 1e8 < planned(capsys, "nano:neox-a")["rate"] < 1e16

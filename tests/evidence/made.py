@@ -1,0 +1,69 @@
+"""Evidence made by hand: a few trials with the outcomes and numbers a test asks for."""
+
+from pytest_unineuron import options
+from pytest_unineuron.evidence.case import Case
+from pytest_unineuron.evidence.measurement import Measurement, measured
+from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
+from pytest_unineuron.evidence.records import SOURCE, Planned, gather
+from pytest_unineuron.evidence.spread import Spread
+from pytest_unineuron.evidence.trial import Trial
+
+FILE = "evals/test_made.py"
+
+
+def share(value, *, above=0.5, error=None, parts=(), name="share", **said):
+    """One claimed measurement; with ``error`` it has an interval and a spread of 15 degrees of freedom."""
+    if error is None:
+        return measured(name, value, above=above, **said)
+    reach = 2.131 * error
+    spread = Spread(error, 15, 0.0, tuple(map(tuple, parts)))
+    return Measurement(name, value, above=above, low=value - reach, high=value + reach, method="made", spread=spread)
+
+
+def arm(*measurements, outcome=None, reason=None, models=None, corpora=None, resumed=False):
+    """One arm that measured this; its outcome is what that comes to unless one is given."""
+    judged, why = judge(measurements) if measurements else (Outcome.ERROR, "nothing was judged")
+    made_from = {"models": models or {"m": "1" * 64}, "corpora": corpora or {"news": "2" * 64}}
+    return ArmResult(outcome or judged, reason or why, tuple(measurements), 0.1, (), made_from, resumed)
+
+
+def evidence(
+    cases,
+    *,
+    settings=None,
+    asked=None,
+    created="2026-11-01T12:00:00+00:00",
+    code="c",
+    control=0.0,
+    primary=False,
+    file=FILE,
+    **rest,
+):
+    """Evidence of trials by name. Each of ``cases`` maps (trial, corpus, model) to an arm, or None if it did not run.
+
+    Every case has one control, which measures a share of ``control``, or is this arm; it misses unless told so.
+    """
+    said = {**options.defaults().as_dict(), **(settings or {})}
+    planned, results = [], {}
+    for (trial_id, corpus, model), result in cases.items():
+        trial = Trial(trial_id, "GT2", "a claim", "a source", primary=primary)
+        for draw in ("", "untrained"):
+            case = Case(model, corpus, draw)
+            nodeid = f"{file}::test_{trial_id}[{case.id}]"
+            planned.append(Planned(nodeid, trial, case, result is not None, line=7, code=code))
+            if result is None:
+                results[nodeid] = DESELECTED
+            else:
+                results[nodeid] = (arm(share(control)) if isinstance(control, float) else control) if draw else result
+    return gather(
+        planned,
+        results,
+        policy=said["policy"],
+        holm=said["holm"],
+        accept_vacuous=said["accept_vacuous"],
+        settings=said,
+        versions={"python": "3", SOURCE: "s"},
+        created=created,
+        asked=asked or {"paths": ["evals"], "models": ["m"], "corpora": ["prose", "news"]},
+        **rest,
+    )

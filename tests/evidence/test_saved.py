@@ -1,0 +1,128 @@
+"""A report on disk is what was measured: whole, of a known version, and judged again when it is read."""
+
+import json
+
+import fastjsonschema
+import pytest
+
+from pytest_unineuron.errors import ReportError
+from pytest_unineuron.evidence import saved, strict_json
+from pytest_unineuron.evidence.summary import report, summary
+from tests.evidence.made import arm, evidence, share
+
+RUN = evidence(
+    {
+        ("heavy", "news", "m"): arm(share(0.9, error=0.02, parts=[[0.1] * 16, [0.2] * 16])),
+        ("dense", "", "m"): arm(share(float("nan"))),
+        ("rare", "news", "m"): None,
+    }
+)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write data as a report, sealed unless told otherwise."""
+
+    def write(data, seal=True):
+        path = tmp_path / "report.json"
+        content = {key: value for key, value in data.items() if key != strict_json.SEAL}
+        path.write_text(strict_json.as_json(strict_json.sealed(content) if seal else data), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_what_is_read_is_what_was_written(written):
+    """Evidence, report and summary, to the last digit."""
+    again = saved.read(written(report(RUN)))
+    assert again == RUN
+    assert report(again) == report(RUN)
+    assert summary(again) == summary(RUN)
+
+
+def test_the_schema_is_a_schema_and_fits():
+    """Draft 7, and without any key of the report left to chance."""
+    schema = saved.schema()
+    fastjsonschema.compile(schema)(strict_json.sealed(report(RUN)))
+    assert schema["additionalProperties"] is False
+    assert set(schema["required"]) == set(schema["properties"]) == {*report(RUN), "digest"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda d: d | {"schema_version": 4},
+            "(schema 4, this one reads 3); pip install --upgrade",
+        ),
+        (lambda d: d | {"schema_version": 1}, "of schema 1, this version reads 3; make one: pytest evals/"),
+        (lambda d: {k: v for k, v in d.items() if k != "schema_version"}, "no schema_version, so it is not a report"),
+        (lambda d: d | {"trials": 3}, "trials must be array"),
+        (lambda d: d | {"created": "2026-02-31T00"}, "created on no day that there is"),
+        (lambda d: d | {"trials": d["trials"] * 2}, "an item is there twice"),
+        (lambda d: d | {"forward_passes": -1}, "forward_passes must be bigger than or equal to 0"),
+        (lambda d: d | {"note": "mine"}, "must not contain {'note'} properties"),
+    ],
+)
+def test_what_is_no_report_is_refused_in_one_sentence(written, change, said):
+    """Naming the file, what was found and what to type."""
+    path = written(change(report(RUN)))
+    with pytest.raises(ReportError) as caught:
+        saved.read(path, "baseline")
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(f"baseline {path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_outcome_that_the_numbers_do_not_bear_is_refused(written):
+    """Even where the digest was made to fit."""
+    data = json.loads(json.dumps(report(RUN)))
+    case = data["trials"][0]["subjects"]["m"]["cases"][0]
+    case["outcome"] = "FAIL"
+    with pytest.raises(ReportError, match=r"says FAIL for heavy\[news\] on m, its measurements come to PASS"):
+        saved.read(written(data))
+    case["outcome"] = "PASS"
+    case["subject"]["measurements"][0]["low"] = 0.4
+    with pytest.raises(ReportError, match=r"says PASS for .*test_heavy\[m-news\], which its measurements do not show"):
+        saved.read(written(data))
+
+
+def test_a_changed_number_is_noticed(written):
+    """The digest is of the content, not of the layout."""
+    data = strict_json.sealed(report(RUN))
+    path = written(data, seal=False)
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert saved.read(path) == RUN
+    path.write_text(path.read_text().replace('"value": 0.9', '"value": 0.8'))
+    with pytest.raises(ReportError, match="was changed or damaged after it was written"):
+        saved.read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is damaged or incomplete"),
+        (b'{"schema_version": 2, "x": NaN}', "NaN is not JSON"),
+        (b'{"schema_version": 2, "x": 1e999}', "beyond any number"),
+        (b'{"schema_version": 2, "schema_version": 2}', "the key 'schema_version' is there twice"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "is a JSON list and not a report"),
+        (b"\xff\xfe", "is not text in UTF-8"),
+        (b'{"schema_version": 3}', "has no digest"),
+        (b'{"schema_version": true}', "has no schema_version"),
+    ],
+)
+def test_what_is_no_json_is_refused(tmp_path, content, said):
+    """Truncated, NaN, twice the same key, anything."""
+    path = tmp_path / "report.json"
+    path.write_bytes(content)
+    with pytest.raises(ReportError, match=said):
+        saved.read(path)
+
+
+def test_what_is_not_there_is_said_to_be_not_there(tmp_path):
+    """And so is a folder."""
+    with pytest.raises(ReportError, match=r"there is no such file; make one: pytest evals/"):
+        saved.read(tmp_path / "none.json")
+    with pytest.raises(ReportError, match="cannot be read"):
+        saved.read(tmp_path)

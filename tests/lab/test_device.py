@@ -1,0 +1,44 @@
+"""--unineuron-device=auto: which GPU a process takes."""
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_unineuron.errors import OptionError
+from pytest_unineuron.lab import models
+from pytest_unineuron.lab.models import Models
+from pytest_unineuron.options import defaults
+from pytest_unineuron.system.machine import chosen_gpu
+
+
+@pytest.mark.parametrize(
+    ("gpus", "environment", "device"),
+    [
+        (0, {}, "cpu"),
+        (0, {"PYTEST_XDIST_WORKER": "gw1"}, "cpu"),
+        (1, {}, "cuda"),
+        (1, {"PYTEST_XDIST_WORKER": "gw5"}, "cuda"),
+        (4, {}, "cuda:0"),
+        (4, {"PYTEST_XDIST_WORKER": "gw0"}, "cuda:0"),
+        (4, {"PYTEST_XDIST_WORKER": "gw3"}, "cuda:3"),
+        (4, {"PYTEST_XDIST_WORKER": "gw6"}, "cuda:2"),
+        (4, {"PYTEST_XDIST_WORKER": "popen-gw1"}, "cuda:0"),
+        (4, {"LOCAL_RANK": "2", "PYTEST_XDIST_WORKER": "gw1"}, "cuda:2"),
+        (2, {"LOCAL_RANK": "7"}, "cuda:1"),
+    ],
+)
+def test_each_process_takes_its_own(gpus, environment, device):
+    """By its rank under torchrun, else by its number among xdist's workers, in turn; the CPU where there is none."""
+    assert chosen_gpu(gpus, environment) == device
+
+
+def test_a_model_is_spread_by_accelerate(monkeypatch):
+    """Without it, an error says what to install; a device that is not there is one too."""
+    there, away = (Models(replace(defaults(), device=d), {}, lambda note: None) for d in ("balanced", "cuda:99"))
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r'=balanced: pip install "pytest-unineuron\[accelerate\]"'):
+        _ = there.device
+    with pytest.raises(OptionError, match="--unineuron-device=cuda:99: cannot be used here"):
+        _ = away.device
+    monkeypatch.setattr(models, "find_spec", lambda name: True)
+    assert there.device == "balanced"

@@ -1,0 +1,92 @@
+"""What is stored comes back as it was, and nothing else can be brought in with it."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from pytest_unineuron.activations.sweep import Swept
+from pytest_unineuron.lab.serialize import known, packed, unpacked
+from pytest_unineuron.statistics import POST, PRE, swept
+from pytest_unineuron.statistics.correlation import Best, Centred, Pairs
+from pytest_unineuron.statistics.moments import Moments
+from pytest_unineuron.universality.choice import Choice
+from pytest_unineuron.universality.match import Matches
+
+
+def statistics(site):
+    values = torch.randn(20, 3)
+    labels = torch.arange(20) % 4 - 1
+    return {(site, name): kind.of(values.clone(), torch.arange(20), labels) for name, kind in swept(site).items()}
+
+
+def best():
+    return Best(torch.tensor([2, -1]), torch.tensor([0.5, torch.nan]), torch.ones(()).expand(2))
+
+
+def matches():
+    units = Centred.of(torch.randn(9, 2))
+    pairs = Pairs.of(units, (units, torch.tensor([1, 0])))
+    return Matches(Choice(best(), (best(), best()), torch.zeros(2)), torch.zeros(2), torch.zeros(2), (pairs,))
+
+
+def same(one, other):
+    """Whether two descriptions are equal, and so are their tensors, bit by bit."""
+    (said, tensors), (also, others) = packed(one), packed(other)
+    return said == also and all(
+        tensor.dtype == others[name].dtype and torch.equal(tensor.nan_to_num(nan=7), others[name].nan_to_num(nan=7))
+        for name, tensor in tensors.items()
+    )
+
+
+@pytest.mark.parametrize("site", [PRE, POST])
+def test_statistics_come_back_as_they_were(site):
+    """Every statistic that a sweep gathers, with its keys."""
+    kept = Swept((statistics(site), statistics(site)), (20, 20), (3, 4))
+    found = unpacked(*packed(kept))
+    assert isinstance(found, Swept)
+    assert found.tokens == kept.tokens
+    assert found.sums[0].keys() == kept.sums[0].keys()
+    assert same(kept, found)
+
+
+def test_matches_come_back_as_they_were():
+    """With the tensors that are expanded, and nan."""
+    kept = {"matches": {"neurons": [matches()]}, "tokens": 20}
+    assert same(kept, unpacked(*packed(kept)))
+
+
+def test_tensors_are_written_however_they_lie():
+    """Shared, expanded, a view of another, or empty: once each, and apart."""
+    moments = Moments.running(4, "cpu").sum()  # of nothing: all moments are one tensor
+    kept = [moments, moments.mean, moments.mean[1:], moments.mean.expand(3, 4), torch.empty(0), torch.empty(0)]
+    said, tensors = packed(kept)
+    assert same(kept, unpacked(said, load(save(tensors))))
+
+
+def test_only_classes_of_ours_are_written():
+    """What nobody could read back is an error when it is written."""
+    with pytest.raises(TypeError, match="a Fraction cannot be stored"):
+        packed({"tokens": Fraction(1, 2)})
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"class": "Popen", "fields": {}},
+        {"class": "Swept", "fields": {"surplus": {"value": 1}}},
+        {"call": "os.system"},
+        {"tensor": "nowhere"},
+        {},
+    ],
+)
+def test_a_description_that_was_not_written_here_is_refused(description):
+    """Whatever it asks for."""
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        unpacked(description, {})
+
+
+def test_every_statistic_of_the_sweep_is_known():
+    """To add one takes no row here."""
+    assert {kind.__name__ for kind in swept(PRE).values()} <= set(known())

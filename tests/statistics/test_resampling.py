@@ -1,0 +1,121 @@
+"""Laws of the intervals."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pytest_unineuron.statistics.resampling import against_draws, jackknife, over_splits, over_units
+
+
+@dataclass(eq=False)
+class Groups:
+    """Numbers in groups, as the jackknife sees neurons."""
+
+    parts: list
+
+    @property
+    def groups(self):
+        return len(self.parts)
+
+    def without(self, group):
+        return Groups([part for i, part in enumerate(self.parts) if i != group])
+
+    @property
+    def mean(self):
+        return float(np.concatenate(self.parts).mean())
+
+
+def groups(seed=0, count=16, size=50, spread=0.0):
+    random = np.random.default_rng(seed)
+    return Groups([random.normal(random.normal(0, spread) if spread else 0, 1, size) for _ in range(count)])
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    """Of equal groups, the error is the deviation of the group means over the root of their number."""
+    sample = groups()
+    found = jackknife(lambda s: s.mean, sample)
+    means = [part.mean() for part in sample.parts]
+    assert found.error == pytest.approx(np.std(means, ddof=1) / 4)
+    low, high = stats.t.interval(0.95, 15, loc=np.mean(means), scale=found.error)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_two_samples_add_their_variances():
+    """Independent corpora: the squared errors add."""
+    a, b = groups(1), groups(2)
+    both = jackknife(lambda x, y: x.mean - y.mean, a, b)
+    single = [jackknife(lambda s: s.mean, s).error for s in (a, b)]
+    assert both.error == pytest.approx(np.hypot(*single))
+
+
+def test_a_sample_given_twice_is_left_out_of_jointly():
+    """A difference of a sample and itself is certain."""
+    a = groups()
+    assert jackknife(lambda x, y: x.mean - y.mean, a, a).error == pytest.approx(0)
+
+
+def test_the_interval_covers_what_it_should():
+    """Between documents that differ, about 95 of 100 intervals hold the true mean."""
+    hits = [
+        abs(found.value) < found.high - found.value
+        for found in (jackknife(lambda s: s.mean, groups(seed, spread=1.0)) for seed in range(400))
+    ]
+    assert 0.92 < np.mean(hits) < 0.98
+
+
+def test_one_group_has_no_interval():
+    """Nothing can be said from one group; the value stands without an interval."""
+    found = jackknife(lambda s: s.mean, groups(count=1))
+    assert np.isnan(found.error)
+
+
+def test_over_units_is_the_standard_error_of_a_mean():
+    """Delete-one of a mean is the textbook formula."""
+    values = np.random.default_rng(0).normal(size=40)
+    assert over_units(np.mean, values).error == pytest.approx(values.std(ddof=1) / np.sqrt(40))
+
+
+def test_over_splits_estimates_the_error_of_the_whole():
+    """The deviation of half-sample means is the standard error of the mean of all."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=400)
+    halves = [random.permutation(values)[:200].mean() for _ in range(2000)]
+    assert over_splits(halves).error == pytest.approx(values.std(ddof=1) / 20, rel=0.06)
+
+
+def test_a_further_draw_of_the_null_is_covered():
+    """Were the value one more draw, the interval would hold zero about 95 times in 100."""
+    random = np.random.default_rng(0)
+    found = [against_draws(random.normal(), random.normal(size=20)) for _ in range(2000)]
+    assert np.mean([f.low < 0 < f.high for f in found]) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_p_values_are_those_of_a_t_test(above):
+    """Of a mean over equal groups against a bound, and they agree with the interval."""
+    sample = groups(seed=4, size=30)
+    found = jackknife(lambda s: s.mean, sample)
+    means = [part.mean() for part in sample.parts]
+    for bound in (-0.1, 0.0, 0.02, found.low, found.high):
+        expected = stats.ttest_1samp(means, bound, alternative="greater" if above else "less").pvalue
+        assert found.p_value(bound, above=above) == pytest.approx(expected)
+    assert found.p_value(found.low if above else found.high, above=above) == pytest.approx(0.025)
+
+
+def test_p_values_without_any_error():
+    """What does not vary is beyond the bound or it is not."""
+    found = jackknife(lambda s: 1.0, groups())
+    assert found.p_value(0.5, above=True) == 0
+    assert found.p_value(0.5, above=False) == 1
+    assert found.p_value(1.0, above=True) == 1
+
+
+def test_a_share_is_no_finer_than_one_unit():
+    """A statistic that no group moves has the error of one step; a larger error stays."""
+    stuck = jackknife(lambda s: 0.003, groups(), resolution=0.001)
+    assert stuck.error == 0.001
+    assert stuck.low < 0.002 < 0.004 < stuck.high
+    moving = jackknife(lambda s: s.mean, groups())
+    assert replace(jackknife(lambda s: s.mean, groups(), resolution=1e-9), resolution=0.0) == moving

@@ -1,0 +1,359 @@
+"""Matching units across seeds, against brute force in float64, and on models whose answer is known."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_unineuron.activations.sweep import Sweeper, sweep
+from pytest_unineuron.controls.rotation import haar
+from pytest_unineuron.controls.shifted_documents import shifted_documents
+from pytest_unineuron.corpora.blocks import cut
+from pytest_unineuron.corpora.find import find
+from pytest_unineuron.errors import ModelError, NotApplicable
+from pytest_unineuron.lab.universality import Matched, Universality
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.statistics import PRE
+from pytest_unineuron.universality import match as matching
+from pytest_unineuron.universality.seeds import Counterpart, task_of
+from pytest_unineuron.universality.units import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES, Member
+from tests.models.tiny import build, tokenizer
+
+
+def member(model):
+    return Member(model, dissect(Loaded(model, tokenizer(), "", None)))
+
+
+def match(subject, seeds, batches, *, own=None, draws=3, room=1e9, **kwargs):
+    seeds = [Counterpart(seed, batches, draws=draws, room=room) for seed in seeds]
+    return matching.match(subject, own or batches, seeds, **kwargs)
+
+
+def least(subject, seeds, batches):
+    """The least memory in which they can be compared, in bytes: then it takes many blocks."""
+    return task_of(subject, batches, [Counterpart(seed, batches, room=0) for seed in seeds]).least
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    """About six thousand tokens of many documents."""
+    return cut(find("news"), tokenizer(), context=64, budget=6000)
+
+
+@pytest.fixture(scope="module")
+def batches(blocks):
+    """What two models read."""
+    return blocks.batches(1024)
+
+
+def permuted(model, seed=0):
+    """A copy of a GPT-2 in which the neurons of every layer have changed places, and the permutations."""
+    made, orders = copy.deepcopy(model), []
+    for number, block in enumerate(made.transformer.h):
+        order = torch.randperm(block.mlp.c_fc.weight.shape[1], generator=torch.Generator().manual_seed(seed + number))
+        with torch.no_grad():
+            block.mlp.c_fc.weight.copy_(block.mlp.c_fc.weight[:, order].clone())
+            block.mlp.c_fc.bias.copy_(block.mlp.c_fc.bias[order].clone())
+            block.mlp.c_proj.weight.copy_(block.mlp.c_proj.weight[order].clone())
+        orders.append(order)
+    return made, orders
+
+
+def units(of, batches, kind, *, half=None):
+    """All activations of one kind in float64, [token, unit]."""
+    chosen = [batch for batch in batches if half is None or batch.group % 2 == half]
+    return torch.cat([of.observe(batch)[kind] for batch in chosen]).double().numpy()
+
+
+def rho(x, y):
+    """Pearson's ρ of every pair of columns."""
+    with np.errstate(all="ignore"):
+        return ((x - x.mean(0)) / x.std(0)).T @ ((y - y.mean(0)) / y.std(0)) / len(x)
+
+
+def turned(y, sizes, draw, deviation=None):
+    """The units of each layer in one of the engine's random bases."""
+    layers = np.split(y, np.cumsum(sizes)[:-1], axis=1)
+    scales = np.split(np.ones(y.shape[1]) if deviation is None else deviation, np.cumsum(sizes)[:-1])
+    bases = [haar(size, draw).double().numpy() for size in sizes]
+    rotated = [layer / scale @ basis.T for layer, scale, basis in zip(layers, scales, bases, strict=True)]
+    return np.concatenate(rotated, axis=1)
+
+
+@pytest.mark.parametrize("kind", [NEURONS, DIMENSIONS, VALUES])
+def test_it_agrees_with_brute_force(batches, kind):
+    """Partners chosen on one half, ρ and its baseline read on the other, all in float64."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    found = Matched(match(one, [two], batches, draws=2)[kind])
+    x0, x1 = (units(one, batches, kind, half=half) for half in (0, 1))
+    y0, y1 = (units(two, batches, kind, half=half) for half in (0, 1))
+    sizes, rows = two.sizes(kind), np.arange(x0.shape[1])
+
+    def read(chosen, reading):
+        score = np.abs(chosen) if kind != NEURONS else chosen
+        partner = score.argmax(axis=1)
+        return reading[rows, partner] * np.sign(chosen[rows, partner] if kind != NEURONS else 1)
+
+    np.testing.assert_allclose(found.correlation[0], read(rho(x0, y0), rho(x1, y1)), atol=1e-5)
+    baseline = [
+        read(rho(x0, turned(y0, sizes, draw, y0.std(0))), rho(x1, turned(y1, sizes, draw, y0.std(0))))
+        for draw in range(2)
+    ]
+    np.testing.assert_allclose(found.baseline[0], np.mean(baseline, axis=0), atol=1e-5)
+
+
+def test_seeds_can_be_left_out(batches):
+    """The excess is the mean over seeds, so each seed alone gives its part of it."""
+    seeds = [member(build("gpt2", seed=seed)) for seed in (3, 4)]
+    found = Matched(match(member(build("gpt2")), seeds, batches, draws=1)[NEURONS])
+    alone = [found.in_seeds([number]).excess for number in (0, 1)]
+    np.testing.assert_allclose(np.mean(alone, axis=0), found.excess, atol=1e-12)
+
+
+def test_neurons_can_be_compared_before_the_activation_function(batches, blocks):
+    """The same units one site earlier: what a sweep calls pre-activations, and other partners than after it."""
+    one, two = (replace(member(build("gpt2", seed=seed)), site=PRE) for seed in (0, 3))
+    x, y = units(one, batches, NEURONS), units(two, batches, NEURONS)
+    swept = sweep(one.model, one.anatomy.plan, blocks, batch=1024)
+    np.testing.assert_allclose(x.mean(0), swept.total(PRE, "moments").mean.numpy(), atol=1e-6)
+    found = Matched(match(one, [two], batches, draws=1)[NEURONS])
+    chosen = rho(*(units(of, batches, NEURONS, half=0) for of in (one, two))).argmax(axis=1)
+    reading = rho(*(units(of, batches, NEURONS, half=1) for of in (one, two)))
+    np.testing.assert_allclose(found.correlation[0], reading[np.arange(x.shape[1]), chosen], atol=1e-5)
+    after = Matched(match(member(one.model), [member(two.model)], batches, draws=1)[NEURONS])
+    assert np.abs(after.correlation - found.correlation).max() > 0.05
+    assert y.shape == x.shape
+
+
+def test_it_agrees_with_the_papers_own_procedure(batches):
+    """Read where it was chosen, against unstandardised bases, over the same tokens: |Δϱ| < 1e-5."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    found = Matched(match(one, [two], batches, draws=2)[NEURONS])
+    x, y = units(one, batches, NEURONS, half=0), units(two, batches, NEURONS, half=0)
+    baseline = rho(x, turned(y, two.sizes(NEURONS), 0)).max(axis=1)
+    np.testing.assert_allclose(found.paper, rho(x, y).max(axis=1) - baseline, atol=1e-5)
+
+
+def test_a_model_against_itself(batches):
+    """ρ is one for every unit of every kind, and the partner of a neuron lies in its own layer."""
+    one = member(build("gpt2"))
+    found = match(one, [one], batches)
+    assert set(found) == set(KINDS)
+    for matches in found.values():
+        np.testing.assert_allclose(Matched(matches).correlation, 1, atol=1e-6)
+    neurons = Matched(found[NEURONS])
+    np.testing.assert_array_equal(neurons.partner_layer[0], neurons.layer)
+
+
+def test_a_permuted_copy_is_matched_neuron_by_neuron(batches):
+    """P14: ϱ is one minus the baseline, and every match is found."""
+    model = build("gpt2")
+    other, orders = permuted(model)
+    (matches,) = match(member(model), [member(other)], batches)[NEURONS]
+    found, size = Matched([matches]), len(orders[0])
+    expected = torch.cat([order.argsort() + number * size for number, order in enumerate(orders)])
+    np.testing.assert_array_equal(matches.choice.direct.partner.numpy(), expected.numpy())
+    np.testing.assert_allclose(found.excess, 1 - found.baseline[0], atol=1e-6)
+
+
+def test_a_hidden_rotation_has_no_excess(batches):
+    """P15: the same span in another basis is no better matched than in a third."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    scale = units(two, batches, NEURONS).std(axis=0)
+    width = two.sizes(NEURONS)[0]
+    two.change = lambda site, layer, values: (
+        values / torch.as_tensor(scale[layer * width : (layer + 1) * width]).float() @ haar(width, 999 + layer).T
+        if values.shape[1] == width
+        else values
+    )
+    excess = Matched(match(one, [two], batches)[NEURONS]).excess
+    assert abs(excess.mean()) < 0.02
+    # Its own neurons are, when the model is compared with itself: the method sees what the rotation hides.
+    assert Matched(match(one, [one], batches)[NEURONS]).excess.mean() > 0.3
+
+
+def test_blocks_of_rows_give_the_same(batches):
+    """With room for everything, and with hardly any."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    few = least(one, [two], batches)
+    whole, cut_up = (Matched(match(one, [two], batches, memory=memory)[NEURONS]) for memory in (8e9, few))
+    np.testing.assert_array_equal(whole.partner_layer, cut_up.partner_layer)
+    np.testing.assert_allclose(whole.excess, cut_up.excess, atol=1e-6)
+    np.testing.assert_allclose(whole.paper, cut_up.paper, atol=1e-6)
+
+
+def test_without_room_for_activations_they_are_made_again(batches):
+    """With the same result."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    kept, made_again = (match(one, [two], batches, room=room) for room in (1e9, 0))
+    for kind in KINDS:
+        np.testing.assert_array_equal(Matched(kept[kind]).excess, Matched(made_again[kind]).excess)
+
+
+def test_a_text_is_read_once_by_every_model(batches):
+    """A reference and k seeds take k + 1 passes."""
+    seen = []
+    models = [build("gpt2", seed=seed) for seed in range(3)]
+    members = [member(model) for model in models]
+    for number, model in enumerate(models):
+        model.transformer.register_forward_pre_hook(lambda *_, number=number: seen.append(number))
+    seeds = [Counterpart(other, batches) for other in members[1:]]
+    matching.match(members[0], batches, seeds)
+    assert sorted(seen) == sorted([0, 1, 2] * len(batches))
+    matching.match(members[0], batches, seeds)  # another arm: the seeds have read it
+    assert sorted(seen) == sorted([0, 0, 1, 2] * len(batches))
+
+
+def test_seeds_are_averaged(batches):
+    """P18: the mean over seeds lies between them, and every seed has what it has alone."""
+    one, two, three = (member(build("gpt2", seed=seed)) for seed in (0, 3, 5))
+    both = Matched(match(one, [two, three], batches)[NEURONS])
+    alone = [Matched(match(one, [other], batches)[NEURONS]) for other in (two, three)]
+    np.testing.assert_allclose(both.correlation, [each.correlation[0] for each in alone], atol=1e-6)
+    np.testing.assert_allclose(both.excess, np.mean([each.excess for each in alone], axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["gpt_neox", "llama", "bert"])
+def test_other_architectures(batches, architecture):
+    """P16: every kind of unit is found, and no excess is beyond what the baseline leaves."""
+    one, two = member(build(architecture)), member(build(architecture, seed=3))
+    found = match(one, [two], batches)
+    assert len(Matched(found[HEADS])) == 8
+    for matches in found.values():
+        of_kind = Matched(matches)
+        known = ~np.isnan(of_kind.excess)
+        assert known.any()
+        assert (np.abs(of_kind.correlation[0, known]) <= 1 + 1e-9).all()
+        assert (of_kind.excess[known] <= 1 - of_kind.baseline[0, known] + 1e-9).all()
+
+
+def test_a_dead_neuron_is_undefined_and_counted(batches):
+    """P7: it has no ϱ, is nobody's partner, and the shares are of the others."""
+    model = build("gpt_neox")
+    with torch.no_grad():
+        mlp = model.gpt_neox.layers[0].mlp
+        mlp.dense_h_to_4h.weight[5] = 0
+    found = Matched(match(member(model), [member(build("gpt_neox", seed=3))], batches)[NEURONS])
+    assert found.constant == 1
+    assert np.isnan(found.excess[5])
+    assert not found.universal[5]
+    assert not np.isnan(found.share(0.0))
+    back = Matched(match(member(build("gpt_neox", seed=3)), [member(model)], batches)[NEURONS])
+    assert back.constant == 0
+
+
+def test_a_neuron_that_is_silent_while_partners_are_chosen(batches):
+    """P7: it has no partner, so nothing is read for it, whatever it does on the other half."""
+    model = build("gpt_neox")
+    one = member(model)
+    real = one.observe
+
+    def observe(batch, kinds=KINDS, sweeper=None):
+        found = real(batch, kinds, sweeper)
+        if batch.group % 2 == 0:
+            found[NEURONS][:, 7] = 0
+        return found
+
+    one.observe = observe
+    found = Matched(match(one, [member(build("gpt_neox", seed=3))], batches)[NEURONS])
+    assert np.isnan(found.excess[7])
+    assert found.constant == 1
+
+
+def test_activations_that_are_not_finite_are_an_error(batches):
+    """With what to try."""
+    model = build("gpt_neox")
+    other = member(model)
+    with torch.no_grad():
+        model.gpt_neox.layers[1].mlp.dense_h_to_4h.bias[0] = float("inf")
+    with pytest.raises(ModelError, match=r"activations of .* are not finite; try --unineuron-dtype float32"):
+        match(member(build("gpt_neox")), [other], batches)
+
+
+def test_leaving_a_group_out(batches):
+    """The chosen pairs stay; what is read is read on the other groups."""
+    found = Matched(match(member(build("gpt2")), [member(build("gpt2", seed=3))], batches)[NEURONS])
+    assert found.groups == 8
+    assert found.without(0).tokens < found.tokens
+    assert sum(found.among([g]).tokens for g in range(8)) == found.tokens
+    assert not np.allclose(found.without(0).excess, found.excess)
+    one, two = found.halves()
+    assert one.tokens + two.tokens == found.tokens
+    assert np.isnan(found.among([]).excess).all()
+    assert np.isnan(found.among([]).share())
+
+
+def test_kinds_are_left_out_by_the_same_groups(batches):
+    """A contrast of two kinds is read on the same documents; a kind that is not there is not applicable."""
+    found = match(member(build("gpt2")), [member(build("gpt2", seed=3))], batches)
+    universality = Universality(found, ["other"], tokens=1, documents=1)
+    less = universality.without(2)
+    assert (universality.groups, less.groups) == (8, 7)
+    np.testing.assert_array_equal(less.neurons.excess, universality.neurons.without(2).excess)
+    np.testing.assert_array_equal(less.dimensions.excess, universality.dimensions.without(2).excess)
+    headless = Universality({NEURONS: found[NEURONS]}, ["other"], tokens=1, documents=1)
+    with pytest.raises(NotApplicable, match="no heads were found in the model and all its seeds"):
+        _ = headless.heads
+
+
+def test_other_documents_have_nothing_in_common(blocks, batches):
+    """N4, P11: the same model on other text in the same places; positions are all that is left."""
+    one = member(build("gpt_neox"))
+    other = shifted_documents(blocks, tokenizer(), 0)
+    shifted = Matched(match(one, [one], batches, own=other.batches(1024))[NEURONS])
+    same = Matched(match(one, [one], blocks.batches(1024))[NEURONS])
+    assert shifted.excess.mean() < 0.05 < same.excess.mean()
+
+
+def test_shifted_documents_change_every_text(blocks):
+    """In the same places, of the same lengths, in the same groups, special tokens included."""
+    other = shifted_documents(blocks, tokenizer(), 3)
+    texts = {}
+    for block in blocks.blocks:
+        texts.setdefault(block.document, []).extend(block.ids)
+    for old, new in zip(blocks.blocks, other.blocks, strict=True):
+        assert (new.document, new.counts, len(new.ids)) == (old.document, old.counts, len(old.ids))
+        assert new.ids[0] == old.ids[0]
+        assert new.ids != old.ids
+        assert set(new.ids) <= set().union(*(texts[d] for d in texts if d != old.document))
+    assert shifted_documents(blocks, tokenizer(), 4).blocks != other.blocks
+
+
+def test_a_budget_of_tokens_is_kept(blocks, batches):
+    """Every n-th token is looked at, spread over all documents."""
+    few = blocks.batches(1024, compare=1000)
+    for compare in (1, 40, 1000, blocks.tokens - 1, blocks.tokens, 10**6):
+        found = sum(batch.compared for batch in blocks.batches(1024, compare=compare))
+        assert found == min(compare, blocks.tokens)
+    assert {batch.group for batch in few if batch.compared} == {batch.group for batch in batches}
+    assert sum(batch.compared for batch in batches) == sum(batch.tokens for batch in few) == blocks.tokens
+
+
+def test_hardly_any_tokens_to_compare_at(blocks):
+    """Batches in which no token is looked at are no trouble."""
+    few = blocks.batches(64, compare=40)
+    assert min(batch.compared for batch in few) == 0
+    one = member(build("gpt2"))
+    found = Matched(match(one, [one], few)[NEURONS])
+    np.testing.assert_allclose(found.correlation[0][~np.isnan(found.correlation[0])], 1, atol=1e-6)
+
+
+def test_a_sweep_of_the_same_pass_is_the_sweep(blocks):
+    """Comparing models and gathering statistics at once changes neither."""
+    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    few = blocks.batches(1024, compare=2000)
+    sweeper = Sweeper(blocks, "cpu")
+    found = match(one, [two], few, memory=least(one, [two], few), sweeper=sweeper)
+    alone = sweep(one.model, one.anatomy.plan, blocks, batch=1024)
+    together = sweeper.finished()
+    assert together.tokens == alone.tokens
+    for ours, theirs in zip(together.sums, alone.sums, strict=True):
+        assert ours.keys() == theirs.keys()
+        for key, statistic in ours.items():
+            for name in statistic.__dataclass_fields__:
+                assert torch.equal(getattr(statistic, name), getattr(theirs[key], name)), (key, name)
+    excess = Matched(match(one, [two], few)[NEURONS]).excess
+    np.testing.assert_allclose(Matched(found[NEURONS]).excess, excess, atol=1e-6)

@@ -1,0 +1,1 @@
+"""Tools of the people who build the package; not part of what is installed."""

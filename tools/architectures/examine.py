@@ -1,0 +1,170 @@
+"""One architecture, examined: what was found in a tiny model of it, and whether it is right."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.errors import NeuronsNotFound, UnineuronError
+from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
+from pytest_unineuron.models.discovery.operands import pinned
+from pytest_unineuron.models.discovery.siblings import pattern
+from pytest_unineuron.models.discovery.stream import tokenwise
+from pytest_unineuron.models.discovery.watch import watched
+from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.run import middle, run
+from pytest_unineuron.models.weights.folding import folded
+from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.statistics import POST, RESIDUAL
+from tools.architectures.shrink import DEFAULT, EQUAL, WIDE_HEADS, Entry, inputs, tiny
+from tools.architectures.sizes import VOCABULARY
+from tools.architectures.truth import expected
+
+if TYPE_CHECKING:
+    from pytest_unineuron.models.discovery.anatomy import Anatomy
+
+VARIANTS = ("default", "equal", "wide-heads", "bfloat16", "grouped_mm", "batched_mm")
+"""Sizes all different; MLPs as wide as the stream and the heads; heads twice as wide as the stream; half precision;
+and other kernels for experts than the one that is the default."""
+
+COMPLETE, PARTIAL, NONE, FAILED, UNBUILT = "complete", "partial", "no MLP neurons", "failed", "not built"
+
+
+@dataclass
+class Examined:
+    """What came out. ``missing`` and ``extra`` are compared with an independent look at the same model.
+
+    ``verified`` maps every identity to the number of sites it was checked at and its largest error; ``folded`` is
+    by how much log-probabilities differ on folded weights, relative to the largest; ``same`` whether the model
+    returns the same bits while it is watched, ``early`` whether a pass that is left as soon as everything was seen
+    shows the same bits as one that goes to its end.
+    """
+
+    mapping: str
+    model_type: str
+    outcome: str = UNBUILT
+    reason: str = ""
+    sites: int = 0
+    neurons: int = 0
+    experts: bool = False
+    gated: bool = False
+    layouts: list[str] = field(default_factory=list)
+    activations: list[str] = field(default_factory=list)
+    down: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    verified: dict[str, Any] = field(default_factory=dict)
+    folded: float | None = None
+    obstacle: str = ""
+    heads: int = 0
+    unembedding: bool = False
+    same: bool | None = None
+    early: bool | None = None
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return asdict(self)
+
+
+class _Tokens:
+    """Stands for the tokenizer of a model that has none: all that is asked of it is how many tokens there are."""
+
+    all_special_ids: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return VOCABULARY
+
+
+def examine(entry: Entry, variant: str = "default") -> Examined:
+    """Build a tiny model of an architecture and look for its neurons. Nothing is raised: a failure is a result."""
+    found, start = Examined(entry.mapping, entry.model_type), time.monotonic()
+    try:
+        _examine(entry, variant, found)
+    except Exception as error:  # any architecture may fail in its own way, and that is what is asked here
+        found.reason = found.reason or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
+    found.seconds = round(time.monotonic() - start, 2)
+    return found
+
+
+def _examine(entry: Entry, variant: str, found: Examined) -> None:
+    shape = {"equal": EQUAL, "wide-heads": WIDE_HEADS}.get(variant, DEFAULT)
+    # Widths that are all different are what the truth is told by; the paths are the same in every variant.
+    plain = tiny(entry, DEFAULT)
+    truth = expected(plain, inputs(plain), DEFAULT)
+    model = plain if shape is DEFAULT else tiny(entry, shape)
+    if variant == "bfloat16":
+        model = model.to(torch.bfloat16)
+    if variant.endswith("_mm"):
+        model.set_experts_implementation(variant)
+    loaded = Loaded(model, _Tokens(), "", None)  # type: ignore[arg-type]
+    found.outcome = FAILED
+    try:
+        anatomy = dissect(loaded)
+    except NeuronsNotFound as error:
+        found.outcome = FAILED if truth else NONE
+        found.reason = str(error)
+        return
+    _describe(anatomy, found)
+    sites = {(s.down.parameter, s.down.part if s.down.parts > 1 else None) for s in anatomy.plan.sites}
+    found.missing, found.extra = sorted(map(str, truth - sites)), sorted(map(str, sites - truth))
+    ids = probe_ids(loaded, rows=2)
+    found.verified = check.verify(model, anatomy.plan, ids).facts()
+    found.outcome = PARTIAL if found.missing or found.extra else COMPLETE
+    found.same = _same(loaded, anatomy, ids)
+    found.early = _early(loaded, anatomy, ids)
+    if variant != "bfloat16":
+        found.folded = _folded(loaded, anatomy)
+
+
+def _describe(anatomy: Anatomy, found: Examined) -> None:
+    sites = anatomy.plan.sites
+    found.sites, found.neurons = len(sites), anatomy.plan.neurons
+    found.experts = any(site.expert is not None for site in sites)
+    found.gated = any(site.gated for site in sites)
+    found.layouts = sorted({site.layout for site in sites})
+    found.activations = sorted({site.activation or "?" for site in sites})
+    found.down = sorted({".".join(pattern(site.down.path).split(".")[-3:]) for site in sites})
+    found.obstacle = next((site.obstacle for site in sites if site.obstacle), "")
+    found.heads = sum(head.out is not None for head in anatomy.heads)
+    found.unembedding = bool(anatomy.unembedding)
+
+
+def _same(loaded: Loaded, anatomy: Anatomy, ids: torch.Tensor) -> bool:
+    with pinned(loaded.model):
+        before = run(loaded.model, ids, torch.ones_like(ids))[0]
+    with watched(loaded.model, anatomy.plan, lambda *_: None):
+        after = run(loaded.model, ids, torch.ones_like(ids))[0]
+    return torch.equal(before, after)
+
+
+def _early(loaded: Loaded, anatomy: Anatomy, ids: torch.Tensor) -> bool:
+    model, plan, there = loaded.model, anatomy.plan.recorded, torch.ones_like(ids)
+    found: dict[tuple[str, int], torch.Tensor] = {}
+    with caught(model, plan, lambda site, index, units, _: found.update({(site, index): units.clone()})) as capture:
+        capture.forward(ids, there)
+    with pinned(model):
+        stream = middle(run(model, ids, there, states=True))
+    if plan.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], tokenwise(stream))):
+        return False
+    seen = check.observe(model, plan, ids, whole=False)
+    # Of experts some show no more than the tokens that came to them.
+    alike = {index: site for index, site in enumerate(plan.sites) if site.expert is None and site in seen}
+    return all(torch.equal(found[POST, index], seen[site].placed[0]) for index, site in alike.items())
+
+
+def _folded(loaded: Loaded, anatomy: Anatomy) -> float | None:
+    given = inputs(loaded.model)
+    try:
+        with torch.no_grad(), pinned(loaded.model):
+            before = loaded.model(**given)[0].log_softmax(-1)
+            with folded(View(loaded, anatomy)) as replaced:
+                after = loaded.model(**given)[0].log_softmax(-1)
+    except UnineuronError:
+        return None
+    return float((before - after).abs().max() / before.abs().max()) if replaced else None

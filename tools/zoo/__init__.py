@@ -1,0 +1,1 @@
+"""How the nano models were trained."""

@@ -1,0 +1,111 @@
+"""What it takes to make one nano model again: every choice that is not in the text itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model to train. Two recipes that differ only in ``seed`` make two seeds of one family.
+
+    The seed decides the initialisation *and* the order of the text, as in the paper's models.
+    ``neurons`` is the width of the MLP; ``tokens`` counts every position the model was trained on.
+    """
+
+    name: str
+    architecture: str
+    seed: int
+    layers: int = 3
+    width: int = 128
+    heads: int = 4
+    neurons: int = 512
+    vocabulary: int = 512
+    context: int = 128
+    tokens: int = 20_000_000
+    batch: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    warmup: int = 200
+
+    @property
+    def family(self) -> str:
+        """The name without its seed letter: ``gpt2-a`` and ``gpt2-b`` are of the family ``gpt2``."""
+        return self.name.rpartition("-")[0]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps, each over ``batch`` rows of ``context`` positions."""
+        return max(1, self.tokens // (self.batch * self.context))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as it is written beside the weights."""
+        return asdict(self)
+
+    def with_choices(self, choices: Mapping[str, Any]) -> Recipe:
+        """The same recipe with every choice in ``choices`` that is not None."""
+        known = {field.name for field in fields(self)}
+        return replace(self, **{k: v for k, v in choices.items() if k in known and v is not None})
+
+
+ARCHITECTURES: dict[str, Any] = {
+    # GPT-2: sequential blocks, learned positions, tied unembedding. The tanh form of GELU under its fused name.
+    "gpt2": lambda r: {
+        "n_layer": r.layers,
+        "n_embd": r.width,
+        "n_head": r.heads,
+        "n_inner": r.neurons,
+        "n_positions": r.context,
+        "activation_function": "gelu_pytorch_tanh",
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+    },
+    # GPT-NeoX as Pythia uses it: parallel blocks, rotary positions on a quarter of each head, untied unembedding.
+    "gpt_neox": lambda r: {
+        "num_hidden_layers": r.layers,
+        "hidden_size": r.width,
+        "num_attention_heads": r.heads,
+        "intermediate_size": r.neurons,
+        "max_position_embeddings": r.context,
+        "use_parallel_residual": True,
+        "rotary_pct": 0.25,
+        "tie_word_embeddings": False,
+    },
+}
+
+
+def configuration(recipe: Recipe) -> PretrainedConfig:
+    """The transformers configuration of a recipe."""
+    from transformers import AutoConfig
+
+    choices = ARCHITECTURES[recipe.architecture](recipe)
+    return AutoConfig.for_model(
+        recipe.architecture, vocab_size=recipe.vocabulary, bos_token_id=0, eos_token_id=0, **choices
+    )
+
+
+def untrained(recipe: Recipe) -> PreTrainedModel:
+    """The model at step zero, its initialisation drawn from the recipe's seed."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(recipe.seed)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(configuration(recipe))
+    return model
+
+
+def default_zoo(seeds: int = 3) -> list[Recipe]:
+    """The models that ship, in the order in which they are trained: ``seeds`` of each architecture."""
+    return [
+        Recipe(name=f"{family}-{letter}", architecture=architecture, seed=offset + index)
+        for index, letter in enumerate(ascii_lowercase[:seeds], start=1)
+        for family, architecture, offset in (("gpt2", "gpt2", 100), ("neox", "gpt_neox", 200))
+    ]
