@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--only {','.join(unknown)}: there are {', '.join(QUESTIONS)}")
     from pytest_unineuron.system import process
 
-    process.settle()  # before torch is imported
+    process.configure()  # before torch is imported
     import torch
 
     from benchmarks import machine, table

@@ -67,7 +67,6 @@ def run(folder: Path, name: str, *more: str) -> Run:
         "--unineuron-fail-on=never",
         f"--unineuron-out={out}",
         f"--unineuron-cache={folder / 'cache'}",
-        "--unineuron-resume=never",
         "-o",
         f"cache_dir={folder / 'pytest'}",
         *more,

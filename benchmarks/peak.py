@@ -25,7 +25,7 @@ ENOUGH = 1.05
 
 def main(asked: str) -> None:
     """Load the models, then do what was asked for."""
-    process.settle()
+    process.configure()
     given = json.loads(asked)
     shape, what = work.Shape(**given["shape"]), given["what"]
     base = resident("VmRSS")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_unineuron.errors import UnineuronError
     from pytest_unineuron.evidence.recorder import measure
-    from pytest_unineuron.lab import Arm, Lab
+    from pytest_unineuron.lab.arm import Arm
+    from pytest_unineuron.lab.lab import Lab
     from pytest_unineuron.statistics.contrast import contrast
     from pytest_unineuron.statistics.ranks import auroc, within
     from pytest_unineuron.statistics.resampling import Estimate, jackknife
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Arm", "Estimate", "Lab", "UnineuronError", "auroc", "contrast", "jackknife", "measure", "within"]
 
 _HOMES = {
-    "Arm": "lab",
+    "Arm": "lab.arm",
     "Estimate": "statistics.resampling",
-    "Lab": "lab",
+    "Lab": "lab.lab",
     "UnineuronError": "errors",
     "auroc": "statistics.ranks",
     "contrast": "statistics.contrast",
@@ -34,7 +35,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(f"{__name__}.system.process").settle()
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pytest_unineuron.cli.main import main
-from pytest_unineuron.options import OPTIONS
+from pytest_unineuron.options.settings import OPTIONS
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

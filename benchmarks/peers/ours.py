@@ -100,5 +100,5 @@ def _picked(found: Any, shape: work.Shape) -> list[float]:
 if __name__ == "__main__":
     from pytest_unineuron.system import process
 
-    process.settle()
+    process.configure()
     serve(build)

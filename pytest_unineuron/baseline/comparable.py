@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.evidence.measurement import Standing
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.options import JUDGING, MEASURING
+from pytest_unineuron.options.settings import Affects, settings_affecting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ def left_out(key: Key, nodeid: str, now: Evidence) -> str:
 
 def incomparable(old: Side, new: Side, was: Evidence, now: Evidence, across: frozenset[str]) -> str:
     """What is not the same in both runs and has to be; empty if nothing."""
-    for name in (*MEASURING, *(name for name in JUDGING if name != "controls")):
+    for name in _shared_settings():
         if (one := was.settings.get(name)) != (other := now.settings.get(name)):
             return f"{name.replace('_', '-')} was {_said(one)} and is {_said(other)}"
     if set(old.case.result.arms) != set(new.case.result.arms):
@@ -76,6 +76,12 @@ def incomparable(old: Side, new: Side, was: Evidence, now: Evidence, across: fro
         if claim in after and _bound(before[claim]) != _bound(after[claim]):
             return f"{claim[0]} was claimed {_bound(before[claim])} and is claimed {_bound(after[claim])}"
     return ""
+
+
+def _shared_settings() -> list[str]:
+    """The settings that two runs have to share; which controls ran is compared arm by arm."""
+    names = settings_affecting(Affects.TEXT, Affects.ACTIVATIONS, Affects.COMPARISON, Affects.VERDICT)
+    return [name for name in names if name != "controls"]
 
 
 def dropped(old: Side, new: Side) -> str:

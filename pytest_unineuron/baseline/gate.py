@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.baseline.comparison import Comparison
     from pytest_unineuron.evidence.records import Evidence
-    from pytest_unineuron.options import Settings
+    from pytest_unineuron.options.settings import Settings
 
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5
 """The statuses of pytest that ours may replace."""

@@ -16,7 +16,8 @@ from pytest_unineuron.evidence.measurement import number
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.records import SOURCE
 from pytest_unineuron.evidence.trial import Trial
-from pytest_unineuron.options import JUDGING, MEASURING, checked
+from pytest_unineuron.options.settings import binding_settings
+from pytest_unineuron.options.sources import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import CaseRecord, Evidence, TrialRecord
 
-VERSION = 1
+VERSION = 2
 SILENT = (Outcome.NOT_RUN, Outcome.NA)
 """Outcomes of a case that says nothing, locked or not."""
-BINDING = ("model", "seed", "corpus", *MEASURING, *JUDGING)
-"""Settings that a lock decides, whatever the command line, the environment or the ini file say."""
 BOUNDS = ("above", "below", "null", "needed")
 NUMBER = {"type": ["number", "null"]}
 BOUND = {
@@ -39,30 +38,6 @@ BOUND = {
     "properties": {"above": NUMBER, "below": NUMBER, "null": NUMBER, "needed": {"type": "boolean"}},
 }
 STRINGS = {"type": "array", "items": {"type": "string"}}
-SCHEMA = {
-    "type": "object",
-    "required": ["package", "settings", "cases"],
-    "properties": {
-        "package": {"type": "string"},
-        "settings": {
-            "type": "object",
-            "required": list(BINDING),
-            "propertyNames": {"enum": list(BINDING)},
-        },
-        "cases": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "required": [*Trial.__dataclass_fields__, "code", "arms", "made_from", "bounds"],
-                "properties": {
-                    "arms": STRINGS,
-                    "made_from": {"type": "object", "additionalProperties": {"type": "object"}},
-                    "bounds": {"type": "object", "additionalProperties": {"type": "array", "items": BOUND}},
-                },
-            },
-        },
-    },
-}
 AGAIN = "make one: pytest-unineuron lock FILE evals/"
 
 
@@ -77,7 +52,7 @@ class Lock:
     @classmethod
     def of(cls, evidence: Evidence) -> Lock:
         """The lock that a run of control arms makes."""
-        settings = {name: evidence.settings[name] for name in BINDING}
+        settings = {name: evidence.settings[name] for name in binding_settings()}
         cases = {name: _locked(record, case) for name, record, case in _cases(evidence) if _controlled(case)}
         return cls(settings, cases, evidence.versions[SOURCE])
 
@@ -105,7 +80,7 @@ class Lock:
         import fastjsonschema
 
         try:
-            fastjsonschema.validate(SCHEMA, content)
+            fastjsonschema.validate(_schema(), content)
         except fastjsonschema.JsonSchemaValueException as error:
             raise ReportError(f"lock {path}: {error.message}; {AGAIN}") from None
         try:
@@ -144,6 +119,34 @@ class Lock:
                 yield from ((name, what) for what in _moved(case, *there[name]))
         added = [name for name, (_, case) in there.items() if name not in self.cases and case.outcome not in SILENT]
         yield from ((name, "there, and not locked") for name in added)
+
+
+def _schema() -> dict[str, Any]:
+    """The JSON Schema of what a lock holds."""
+    return {
+        "type": "object",
+        "required": ["package", "settings", "cases"],
+        "properties": {
+            "package": {"type": "string"},
+            "settings": {
+                "type": "object",
+                "required": binding_settings(),
+                "propertyNames": {"enum": binding_settings()},
+            },
+            "cases": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": [*Trial.__dataclass_fields__, "code", "arms", "made_from", "bounds"],
+                    "properties": {
+                        "arms": STRINGS,
+                        "made_from": {"type": "object", "additionalProperties": {"type": "object"}},
+                        "bounds": {"type": "object", "additionalProperties": {"type": "array", "items": BOUND}},
+                    },
+                },
+            },
+        },
+    }
 
 
 def _cases(evidence: Evidence) -> Iterator[tuple[str, TrialRecord, CaseRecord]]:

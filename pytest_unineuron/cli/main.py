@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_unineuron import options
 from pytest_unineuron.baseline import accept, gate, journal
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.cli import plan
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
 from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.summary import report, summary
+from pytest_unineuron.options.settings import OPTIONS, Settings
+from pytest_unineuron.options.sources import read as read_options
 from pytest_unineuron.reports import github, markdown, terminal, write
 from pytest_unineuron.reports.step import Step
 from pytest_unineuron.system.paths import resolve_path
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_options(command: argparse.ArgumentParser, *names: str) -> None:
     """The options of the plugin that make sense for a saved file, by their own names."""
-    for option in options.OPTIONS:
+    for option in OPTIONS:
         if option.name in names:
             action = "append" if option.kind is list else "store"
             command.add_argument(
@@ -124,8 +125,8 @@ def _add_options(command: argparse.ArgumentParser, *names: str) -> None:
             )
 
 
-def _settings(said: argparse.Namespace) -> options.Settings:
-    return options.read(lambda key: getattr(said, key, None), lambda _: None, {})
+def _settings(said: argparse.Namespace) -> Settings:
+    return read_options(lambda key: getattr(said, key, None), lambda _: None, {})
 
 
 def _compare(said: argparse.Namespace) -> int:
@@ -217,7 +218,7 @@ def _evidence(path: Path) -> Evidence:
         moved = f"it was run under the lock {lock}, which a journal is not held to: gate … --lock={lock}"
         evidence = replace(evidence, violations=(moved,))
     lost = [f"line {number} of the journal is damaged" for number in record.damaged]
-    if path.name.endswith(journal.OPEN):
+    if not record.finished:
         lost.append("the run did not come to its end; this is what its journal holds")
     return replace(evidence, incomplete=(*evidence.incomplete, *lost), created=str(record.events[0].get("created", "")))
 

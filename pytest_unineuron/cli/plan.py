@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron import options
 from pytest_unineuron.errors import NotApplicable, OptionError
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT, Shape, shape
 from pytest_unineuron.models.loading.source import parse
 from pytest_unineuron.models.registry import compared as seeds_of
+from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.universality.cost import GIB, gib
 from pytest_unineuron.universality.expected import Expected
 from pytest_unineuron.universality.kinds import NEURONS
@@ -167,7 +167,7 @@ def measured(dtype: str) -> float:
     """Operations per second of this machine, by products of a size that a cache does not hold; imports torch."""
     from pytest_unineuron.system import process
 
-    process.settle()
+    process.configure()
     import torch
 
     from pytest_unineuron.statistics.gemm import product
@@ -186,7 +186,7 @@ def measured(dtype: str) -> float:
 
 def arguments(command: argparse.ArgumentParser) -> None:
     """What `pytest-unineuron plan` can be told."""
-    plain = options.defaults()
+    plain = Settings()
     command.add_argument("model", nargs="?", metavar="MODEL", help="a folder with config.json, nano:NAME or a hub id")
     for name in BY_HAND:
         command.add_argument(f"--{name}", metavar="N", help="by hand, beside MODEL or instead of it")
@@ -219,7 +219,7 @@ def run(said: argparse.Namespace) -> int:
 
 def planned(said: argparse.Namespace) -> Plan:
     """The plan that was asked for."""
-    plain, name = options.defaults(), said.model or "a model of this shape"
+    plain, name = Settings(), said.model or "a model of this shape"
     given = {name: int(number) for name in BY_HAND if (number := _number(said, name))}
     source = parse(said.model) if said.model else None
     if source is not None:

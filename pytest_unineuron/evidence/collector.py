@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.cache.source_code import own_digest
-from pytest_unineuron.evidence.events import CRASHED, ENDED, PLAN, TOOK
+from pytest_unineuron.evidence.events import CRASHED, ENDED, FINISHED, PLAN, TOOK
 from pytest_unineuron.evidence.outcome import WORST_FIRST, ArmResult, Outcome
 from pytest_unineuron.evidence.records import SOURCE, Evidence, Planned, gather
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.baseline.journal import Journal, Record
 
-ENVELOPE = 2
+ENVELOPE = 3
 """Version of what travels from a worker to the controller with each test report."""
 PACKAGES = (
     "pytest-unineuron",
@@ -62,8 +62,6 @@ class Collector:
         self._by: dict[str, str] = {}
         self.journal: Journal | None = None
         self.results: dict[str, ArmResult] = {}
-        self.keys: dict[str, str] = {}
-        self.facts: list[Mapping[str, Any]] = []
         self.findings: Mapping[str, Any] | None = None
 
     @property
@@ -121,7 +119,7 @@ class Collector:
             elif before is not None:
                 result = replace(result, notes=(*result.notes, f"ran again after {before.outcome}"))
             self.results[nodeid] = result
-            self.keys[nodeid], self._by[nodeid] = envelope["key"], worker
+            self._by[nodeid] = worker
         for event in envelope["events"]:
             self._note(event)
 
@@ -136,7 +134,6 @@ class Collector:
         if event["kind"] == "told":
             self._told.append(event["text"])
             return
-        self.facts.append(event)
         if event["kind"] == "model":
             self._models[event["label"]] = dict(event["facts"])
         elif event["kind"] == "corpus":
@@ -199,7 +196,8 @@ def replayed(record: Record) -> Collector:
     start, *events = record.events
     collector = Collector(lambda: start)
     for event in events:
-        collector.hear(event)
+        if event["kind"] != FINISHED:
+            collector.hear(event)
     return collector
 
 

@@ -1,6 +1,1 @@
-"""The lab turns settings into models, corpora, one sweep each, and finished results."""
-
-from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.lab.lab import Lab
-
-__all__ = ["Arm", "Lab"]
+"""The lab turns settings into models, texts and finished results, each made once."""

@@ -8,8 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import transformers
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sweep import Sweeper, Swept, sweep
@@ -20,7 +18,7 @@ from pytest_unineuron.corpora.blocks import Blocks, cut
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.errors import ModelError, NotApplicable
-from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.lab.models import Models
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.result_cache import Keys, ResultCache
@@ -37,7 +35,7 @@ from pytest_unineuron.universality.seeds import Counterpart
 from pytest_unineuron.universality.units import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.distributed.single_process import ComputePart
     from pytest_unineuron.models.loading.load import Loaded
     from pytest_unineuron.models.loading.source import Source
-    from pytest_unineuron.options import Settings
+    from pytest_unineuron.options.settings import Settings
 
 
 class Lab:
@@ -68,8 +66,7 @@ class Lab:
         models: Mapping[str, Source],
         corpora: Mapping[str, str],
         *,
-        workers: int = 1,
-        comparing: Set[tuple[str, str]] = frozenset(),
+        requests: Iterable[Request] = (),
         progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
         folder: Path | None = None,
         processes: ProcessGroup = SINGLE_PROCESS,
@@ -77,7 +74,7 @@ class Lab:
     ) -> None:
         self.settings = settings
         self.events: list[dict[str, Any]] = []
-        self.comparing = set(comparing)
+        self._comparing = {(each.arm, each.corpus) for each in requests if each.compares_seeds}
         self._sources = dict(models)
         self._corpora = corpora
         self._progress = progress
@@ -92,17 +89,28 @@ class Lab:
         self._matched: dict[tuple[Arm, str], Universality] = {}
         self._others: OrderedDict[tuple[Arm, str], list[Counterpart]] = OrderedDict()
         self._swept: dict[tuple[Arm, str, frozenset[str]], Swept] = {}
-        torch.set_num_threads(settings.threads or max(1, _cores() // workers))
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
         self.corpus = cache(self._corpus)
         self.blocks = cache(self._blocks)
         self.loaded, self.anatomy, self.verified = self._models.loaded, self._models.anatomy, self._models.verified
 
     @property
-    def lost(self) -> int:
-        """How many results were made that could not be kept for a later run."""
+    def unsaved(self) -> int:
+        """How many results were computed that could not be stored for a later run."""
         return self._results.unsaved
+
+    def fulfil(self, request: Request) -> None:
+        """Compute what a request names, unless it is stored. Raises NotApplicable and ModelError."""
+        if request.compares_seeds:
+            self.universality(request.arm, request.corpus)
+        for site in request.sites:
+            self.swept(request.arm, request.corpus, site)
+
+    def release(self, model: str) -> None:
+        """Let go of all models in memory, and of the results of one."""
+        self._models.release()
+        self._others.clear()
+        self._matched = {key: found for key, found in self._matched.items() if key[0].model != model}
+        self._swept = {key: found for key, found in self._swept.items() if key[0].model != model}
 
     def view(self, arm: Arm) -> View:
         """The weights of an arm, read as units."""
@@ -318,7 +326,7 @@ class Lab:
                 if sweeper.began:  # else the comparison was made before
                     return sweeper.finished()
             except Exception:  # what fails here must not fail trials that compare nothing; one that does will say so
-                self.comparing.discard((arm.model, corpus))
+                self._comparing.discard((arm, corpus))
         self._note_pass(arm, corpus)
         return sweep(
             model,
@@ -335,7 +343,7 @@ class Lab:
     def _compared_too(self, arm: Arm, corpus: str) -> bool:
         """Whether a trial is going to compare this arm with seeds on the text that it is swept on."""
         reads_other_text = arm.replaces(controls.TEXT) or arm.replaces(controls.PAIRING)
-        return (arm.model, corpus) in self.comparing and (arm, corpus) not in self._matched and not reads_other_text
+        return (arm, corpus) in self._comparing and (arm, corpus) not in self._matched and not reads_other_text
 
     def _change(self, arm: Arm, corpus: str, sites: frozenset[str] = ALL) -> Rotation | None:
         return self._rotation(arm, corpus, sites) if arm.replaces(controls.UNITS) else None
@@ -402,9 +410,3 @@ class Lab:
         for block in self.blocks(model, number_words.NAME).blocks:
             last.update((label, token) for label, token in zip(block.labels, block.ids, strict=True) if label >= 0)
         return np.array([last[label] for label in range(len(number_words.WORDS))])
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

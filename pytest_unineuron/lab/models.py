@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.cache.digests import Digests
     from pytest_unineuron.models.loading.source import Source
-    from pytest_unineuron.options import Settings
+    from pytest_unineuron.options.settings import Settings
 
 KEPT = 0.4
 """Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
@@ -107,6 +107,10 @@ class Models:
         while len(self._models) > 2 and self._bytes() > KEPT * (free_memory() or UNTOLD):
             self._models.popitem(last=False)
         return made
+
+    def release(self) -> None:
+        """Let go of every model in memory; each is loaded again when it is asked for."""
+        self._models.clear()
 
     def _bytes(self) -> int:
         return sum(m.parameters * m.model.dtype.itemsize for m in self._models.values())

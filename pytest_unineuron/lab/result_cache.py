@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
     from pytest_unineuron.lab.arm import Arm
     from pytest_unineuron.models.loading.load import Loaded
-    from pytest_unineuron.options import Settings
+    from pytest_unineuron.options.settings import Settings
 
 Result = TypeVar("Result")
 LIBRARIES = ("torch", "transformers", "tokenizers")

@@ -1,8 +1,8 @@
-"""``python -m pytest_unineuron.collect evals/ …``: gather what trials are going to read, in many processes, ahead.
+"""``python -m pytest_unineuron.collect evals/ …``: fill the cache with everything that trials are going to read.
 
-Takes the arguments of the pytest run that is to follow, collects its items, and instead of running them makes every
-statistic they will ask for. ``torchrun --nproc-per-node=N -m pytest_unineuron.collect …`` deals the documents out to
-N processes, on several machines if it is started on each. The results are in the cache in which pytest looks.
+Takes the arguments of the pytest run that is to follow, collects its items, and instead of running them computes
+every result they will ask for. ``torchrun --nproc-per-node=N -m pytest_unineuron.collect …`` shares the documents
+among N processes, on several machines if it is started on each.
 """
 
 from __future__ import annotations
@@ -10,85 +10,28 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_unineuron.corpora import number_words
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.errors import NotApplicable, RankLost, UnineuronError
 from pytest_unineuron.models.loading.place import SPREAD
-from pytest_unineuron.plugin.collection import COMPARES, PLANNED, SWEEPS
-from pytest_unineuron.plugin.run import PROCESSES
-from pytest_unineuron.statistics import POST, PRE, UP
+from pytest_unineuron.plugin.session import PROCESSES, session_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from pytest_unineuron.lab import Arm, Lab
-    from pytest_unineuron.plugin.run import Session
+    from pytest_unineuron.lab.arm import Request
+    from pytest_unineuron.lab.lab import Lab
+    from pytest_unineuron.plugin.session import Session
 
-REFERENCE = "unineuron_reference_neurons"
-NEW = "unineuron_neurons"
-WORDS = "unineuron_number_words"
-"""The fixtures that say on which corpus a trial reads its neurons; one that asks for sweeps as such may read any."""
 FAILED = 1
+"""Exit status if anything could not be computed, or a process is lost."""
 
 
-@dataclass(frozen=True)
-class Need:
-    """One result that a trial is going to ask for: the neurons of an arm on a corpus, or its comparison with seeds."""
-
-    arm: Arm
-    corpus: str
-    compared: bool
-
-    def __str__(self) -> str:
-        name = self.arm.model + (f"~{self.arm.control}.{self.arm.draw}" if self.arm.control else "")
-        return f"{name} on {self.corpus}{' with its seeds' if self.compared else ''}"
-
-    def meet(self, lab: Lab) -> None:
-        """Make it, unless it is there."""
-        if self.compared:
-            lab.universality(self.arm, self.corpus)
-            return
-        gated = any(site.gated for site in lab.anatomy(self.arm.model).plan.sites)
-        for site in (POST,) if self.corpus == number_words.NAME else (PRE, POST, *[UP] * gated):
-            lab.swept(self.arm, self.corpus, site)
-
-
-def needs(session: Session, items: Iterable[pytest.Item]) -> list[Need]:
-    """What the items of a run are going to ask for, each once: arms of models by corpus, as far as fixtures tell."""
-    from pytest_unineuron.lab import Arm
-
-    found: dict[Need, None] = {}
-    for item in items:
-        if (planned := item.stash.get(PLANNED, None)) is None:
-            continue
-        case, fixtures = planned.case, getattr(item, "fixturenames", ())
-        arm = Arm(case.model, case.control, case.draw).read
-        found |= dict.fromkeys(Need(arm, corpus, compared=False) for corpus in _swept(session, case.corpus, fixtures))
-        if COMPARES in fixtures:
-            compared = session.planner.compared_on(case, fixtures)
-            found |= dict.fromkeys(Need(arm, corpus, compared=True) for corpus in sorted(compared))
-    return list(found)
-
-
-def _swept(session: Session, corpus: str, fixtures: Sequence[str]) -> Iterator[str]:
-    """The corpora on which an item reads neurons."""
-    if SWEEPS not in fixtures:
-        return
-    told = {NEW: corpus, REFERENCE: session.reference, WORDS: number_words.NAME}
-    named = [where for fixture, where in told.items() if fixture in fixtures]
-    if named or COMPARES in fixtures:
-        yield from named
-    else:
-        yield from [corpus] if corpus else [session.reference, *session.new_data]
-
-
-class Collecting:
-    """The plugin that makes what items need in place of running them. ``status`` is what the process ends with."""
+class CacheFiller:
+    """The plugin that computes what items need in place of running them. ``status`` is the exit status so far."""
 
     def __init__(self, processes: ProcessGroup) -> None:
         self._processes = processes
@@ -96,49 +39,55 @@ class Collecting:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Let the session know that it shares its passes."""
+        """Let the session know the processes that share its passes."""
         if getattr(config.option, "numprocesses", None):
             raise pytest.UsageError("collect shares its work among processes of torchrun; leave out -n")
         config.stash[PROCESSES] = self._processes
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Everything that was collected is needed, one thing after the other; what cannot be made is told."""
-        from pytest_unineuron.plugin.hooks import session_of
-
+        """Compute every request of the items that were collected, one after the other."""
         if session.testsfailed or session.config.option.collectonly:
             return None
         ours = session_of(session.config)
-        wanted = needs(ours, session.items)
-        if not wanted:
-            raise pytest.UsageError("no trial that was collected reads activations; there is nothing to gather")
-        if ours.cache_folder is None:
-            raise pytest.UsageError("there is no cache to fill; name a folder with --unineuron-cache, without a lock")
-        if self._processes.count > 1 and ours.settings.device in SPREAD:
-            raise pytest.UsageError(
-                f"--unineuron-device={ours.settings.device}: each of several processes would take "
-                "all GPUs; start one, or leave this out"
-            )
-        for number, need in enumerate(wanted, start=1):
-            began, before = time.monotonic(), len(ours.lab.events)
-            outcome = self._made(need, ours.lab)
-            new = ours.lab.events[before:]
-            if outcome is None:
-                passes, took = sum(event["kind"] == "pass" for event in new), time.monotonic() - began
-                outcome = f"{passes} forward pass{'es' * (passes != 1)} in {took:.1f} s" if passes else "was there"
-            told = [event["text"] for event in new if event["kind"] == "told"]
-            print("; ".join([f"[{number}/{len(wanted)}] {need}: {outcome}", *told]), flush=True)
-        if ours.lab.lost:
+        requests = self._requests(ours)
+        for number, request in enumerate(requests, start=1):
+            print(f"[{number}/{len(requests)}] {described(request)}: {self._computed(request, ours.lab)}", flush=True)
+        if ours.lab.unsaved:
             self.status = FAILED
-            print(f"{ours.lab.lost} results could not be kept; pytest makes them again.", flush=True)
-        print(f"In {ours.cache_folder}; pytest with the same arguments reads it.", flush=True)
+            print(f"{ours.lab.unsaved} results could not be stored; pytest computes them again.", flush=True)
+        print(f"In {ours.run.cache_folder}; pytest with the same arguments reads it.", flush=True)
         return True
 
-    def _made(self, need: Need, lab: Lab) -> str | None:
-        """Make one thing; what was wrong, if anything was."""
+    def _requests(self, ours: Session) -> list[Request]:
+        """The requests of all items. Raises UsageError if there are none, or nothing can be stored."""
+        if not ours.collection.requests:
+            raise pytest.UsageError("no trial that was collected reads activations; there is nothing to compute")
+        if ours.run.cache_folder is None:
+            raise pytest.UsageError("there is no cache to fill; name a folder with --unineuron-cache, without a lock")
+        device = ours.run.settings.device
+        if self._processes.count > 1 and device in SPREAD:
+            raise pytest.UsageError(
+                f"--unineuron-device={device}: each of several processes would take all GPUs; start one, or leave "
+                "this out"
+            )
+        return list(ours.collection.requests)
+
+    def _computed(self, request: Request, lab: Lab) -> str:
+        """Compute one result, and say in words what was done."""
+        began, before = time.monotonic(), len(lab.events)
+        failure = self._failure(request, lab)
+        events = lab.events[before:]
+        passes = sum(event["kind"] == "pass" for event in events)
+        done = f"{passes} forward pass{'es' * (passes != 1)} in {time.monotonic() - began:.1f} s"
+        notes = [event["text"] for event in events if event["kind"] == "told"]
+        return "; ".join([failure or (done if passes else "in the cache"), *notes])
+
+    def _failure(self, request: Request, lab: Lab) -> str:
+        """Compute one result, and return why it could not be; empty if it could."""
         try:
             with self._processes.task():
-                need.meet(lab)
+                lab.fulfil(request)
         except NotApplicable as error:
             return f"not applicable: {error}"
         except RankLost as error:
@@ -146,11 +95,19 @@ class Collecting:
         except UnineuronError as error:
             self.status = FAILED
             return f"FAILED: {error}"
-        return None
+        return ""
+
+
+def described(request: Request) -> str:
+    """A request in words: ``neox-a~untrained.1 on news with its seeds``."""
+    arm = request.arm
+    name = arm.model + (f"~{arm.control}.{arm.draw}" if arm.control else "")
+    what = " with its seeds" if request.compares_seeds else f" ({', '.join(request.sites)})"
+    return f"{name} on {request.corpus}{what}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Gather, and return the exit status: pytest's, or 1 if anything could not be made or a process is lost."""
+    """Fill the cache, and return the exit status: pytest's, or 1 if anything failed or a process is lost."""
     processes: Any = SINGLE_PROCESS
     try:
         if "RANK" in os.environ:
@@ -159,13 +116,13 @@ def main(arguments: Sequence[str]) -> int:
             processes = TorchProcessGroup()
         if processes.index:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - to the end of the process
-        collecting = Collecting(processes)
-        status = int(pytest.main(list(arguments), plugins=[collecting]))
+        filler = CacheFiller(processes)
+        status = int(pytest.main(list(arguments), plugins=[filler]))
         processes.leave("" if status == 0 else f"pytest ended with status {status}")
     except UnineuronError as error:
         print(error, file=sys.stderr, flush=True)
         return FAILED
-    return status or collecting.status
+    return status or filler.status
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""From marked test functions to items: one per model, corpus and arm."""
+"""From marked test functions to items: one for each model, corpus and control arm."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ import pytest
 
 from pytest_unineuron import controls
 from pytest_unineuron.cache.source_code import code_digest, of_project
+from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
-from pytest_unineuron.evidence.events import PLAN
 from pytest_unineuron.evidence.records import Planned
 from pytest_unineuron.evidence.trial import CRITERIA, Trial
+from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.models import studied
+from pytest_unineuron.plugin.fixture_table import (
+    ANY,
+    CORPUS,
+    ITEM,
+    REFERENCE,
+    WORDS,
+    Reads,
+    asks_for_published,
+    inputs_of,
+    reads_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_unineuron.plugin.run import Session
+    from pytest_unineuron.plugin.run import Run
 
 CASE = "unineuron_case"
 """The fixture that carries an item's assignment."""
-CORPUS = "unineuron_corpus"
-"""Asking for this fixture makes one item per corpus."""
-SWEEPS, COMPARES, REFERENCE = "unineuron_sweeps", "unineuron_comparisons", "unineuron_reference_universality"
-"""Fixtures of a trial that reads activations, of one that compares seeds, and of one that does so on the reference
-corpus."""
-PUBLISHED = "unineuron_published"
-"""The fixture of a trial that starts from the neurons the paper published."""
-READS = {
-    SWEEPS: controls.ACTIVATIONS,
-    COMPARES: controls.SEEDS,
-    "unineuron_relabelled": controls.LABELLED,
-}
-"""Fixtures that tell what a trial reads besides weights."""
+VERIFIED = "unineuron_verified"
+"""The fixture of a test that is no trial, and is run for every model under test."""
 PLANNED = pytest.StashKey[Planned]()
 
 
@@ -50,40 +51,42 @@ class Assignment:
     skip: str = ""
 
 
-class Planner:
-    """Knows every trial of this session."""
+class Collection:
+    """Every trial of this session. ``plan`` lists its items as plain data, ``requests`` what they will ask for."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._deselected: dict[str, Planned] = {}
         self._functions: dict[str, str] = {}
-        self._code = cache(lambda path: code_digest(path, session.config.rootpath, self._plugins))
+        self._code = cache(lambda path: code_digest(path, run.config.rootpath, self._plugins))
         self.plan: list[dict[str, Any]] = []
-        self.comparing: list[Case] = []
+        self.requests: dict[Request, None] = {}
 
     @cached_property
     def _plugins(self) -> list[Path]:
         """Plugins of the project itself, however they were named."""
-        return of_project(self._session.config.pluginmanager.get_plugins())
+        return of_project(self._run.config.pluginmanager.get_plugins())
+
+    # -- making items ----------------------------------------------------------------------------------------
 
     def assign(self, metafunc: pytest.Metafunc) -> None:
-        """Give a marked test function its items. What is wrong with it is a collection error in one line."""
+        """Parametrize a marked test function. Raises CollectError, in one line, for a trial that cannot be one."""
         try:
             trial = self._declared(metafunc)
-            made = self._assignments(trial, metafunc.fixturenames)
+            assignments = self._assignments(trial, metafunc.fixturenames)
         except UnineuronError as error:
             raise pytest.Collector.CollectError(str(error)) from None
         if CASE not in metafunc.fixturenames:
             metafunc.fixturenames.append(CASE)
-        metafunc.parametrize(CASE, made, ids=[each.case.id for each in made], indirect=True)
+        metafunc.parametrize(CASE, assignments, ids=[each.case.id for each in assignments], indirect=True)
 
-    def each_model(self, metafunc: pytest.Metafunc, fixture: str) -> None:
-        """Run a test that is no trial once for every model under test."""
+    def assign_models(self, metafunc: pytest.Metafunc) -> None:
+        """Parametrize a test that is no trial over the models under test. Raises CollectError."""
         try:
-            models = list(self._session.models)
+            models = list(self._run.models)
         except UnineuronError as error:
             raise pytest.Collector.CollectError(str(error)) from None
-        metafunc.parametrize(fixture, models, indirect=True)
+        metafunc.parametrize(VERIFIED, models, indirect=True)
 
     def _declared(self, metafunc: pytest.Metafunc) -> Trial:
         function = metafunc.function.__name__
@@ -99,45 +102,51 @@ class Planner:
             raise TrialError(f"{where}: trial id {trial.id!r} is that of {self._functions[trial.id]}; say trial='…'")
         return trial
 
-    def _assignments(self, trial: Trial, fixtures: list[str]) -> list[Assignment]:
-        session = self._session
-        arms = self._arms(trial, {what for fixture, what in READS.items() if fixture in fixtures})
+    def _assignments(self, trial: Trial, fixtures: Sequence[str]) -> list[Assignment]:
+        run = self._run
+        arms = self._arms(trial, inputs_of(fixtures))
         corpora = [""]
         if CORPUS in fixtures:
-            corpora = list(session.new_data) if trial.criterion == "GT2" else [session.reference]
+            corpora = list(run.new_data) if trial.criterion == "GT2" else [run.reference]
         made = []
-        for model, source in session.models.items():
-            reason = studied.reason(source.spec) if trial.criterion == "GT1" else ""
-            if PUBLISHED in fixtures and session.published(model) is None:
-                reason = "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
+        for model in run.models:
+            reason = self._not_applicable(trial, model, fixtures)
             for corpus in corpora:
                 case = Case(model, corpus)
-                cases = [case] if reason else case.arms(arms, session.settings.control_draws)
+                cases = [case] if reason else case.arms(arms, run.settings.control_draws)
                 made += [Assignment(trial, each, reason) for each in cases]
         return made
 
-    def _arms(self, trial: Trial, reads: set[str]) -> tuple[str, ...]:
+    def _not_applicable(self, trial: Trial, model: str, fixtures: Sequence[str]) -> str:
+        """Why a trial asks a question that has no answer for a model; empty if it has one."""
+        if asks_for_published(fixtures) and self._run.published(model) is None:
+            return "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
+        return studied.reason(self._run.models[model].spec) if trial.criterion == "GT1" else ""
+
+    def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:
         """The controls of a trial: its own list or the default ones, from which the option may pick."""
-        own = trial.controls if trial.controls is not None else controls.default(reads)
+        own = trial.controls if trial.controls is not None else controls.default(inputs)
         if unknown := set(own) - set(controls.CONTROLS):
             raise TrialError(
                 f"{trial.id}: no control {', '.join(sorted(unknown))}; there are {', '.join(controls.CONTROLS)}"
             )
-        chosen = self._session.settings.controls
+        chosen = self._run.settings.controls
         if chosen == ("none",):
             return ()
         if "default" in chosen:
-            known = controls.defined(reads)
+            known = controls.defined(inputs)
             extra = tuple(name for name in chosen if name in known and name not in own)
             return own + (extra if trial.controls is None else ())
         # A control that a trial did not list is not defined for it, whatever the command line says.
-        allowed = own if trial.controls is not None else controls.defined(reads)
+        allowed = own if trial.controls is not None else controls.defined(inputs)
         return tuple(name for name in chosen if name in allowed)
 
-    def prepare(self, items: Iterable[pytest.Item]) -> None:
-        """Note on each item what it measures, before anybody deselects it."""
+    # -- what was collected ----------------------------------------------------------------------------------
+
+    def prepare(self, items: list[pytest.Item]) -> None:
+        """Note on each item what it measures, before any is deselected, and put the items of one model together."""
         for item in items:
-            assignment = assigned(item)
+            assignment = assignment_of(item)
             if assignment is None:
                 continue
             callspec: Any = item.callspec  # type: ignore[attr-defined]
@@ -149,42 +158,64 @@ class Planner:
             if case.control:
                 # The subject may be expected to fail; that says nothing about its controls.
                 item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]
+        self._order_by_model(items)
 
-    def controls_only(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """Take the arms that a claim is about out of a run, and return them."""
+    def _order_by_model(self, items: list[pytest.Item]) -> None:
+        """Run all items of a model before those of the next, so that only one model's results are in memory."""
+        order = {model: number for number, model in enumerate(self._run.models)}
+        places = [place for place, item in enumerate(items) if model_of(item) in order]
+        ordered = sorted((items[place] for place in places), key=lambda item: order[model_of(item)])
+        for place, item in zip(places, ordered, strict=True):
+            items[place] = item
+
+    def take_subjects(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Remove the arms that are no controls from the items of a run, and return them."""
         subjects = [item for item in items if PLANNED in item.stash and not item.stash[PLANNED].case.control]
         items[:] = [item for item in items if item not in set(subjects)]
         return subjects
 
-    def deselected(self, items: Iterable[pytest.Item]) -> None:
-        """Remember what was collected but is not going to run: NOT_RUN, rather than absent."""
+    def deselect(self, items: Iterable[pytest.Item]) -> None:
+        """Remember items that were collected and are not going to run: they are NOT_RUN rather than absent."""
         for item in items:
             if planned := item.stash.get(PLANNED, None):
                 self._deselected[planned.nodeid] = replace(planned, selected=False)
 
-    def finished(self, items: Iterable[pytest.Item]) -> None:
-        """Collection is over: this is the plan. Without a selected trial there is none."""
+    def finish(self, items: Iterable[pytest.Item]) -> None:
+        """Make the plan of the items that are going to run. Without any there is no plan."""
         items = [item for item in items if PLANNED in item.stash]
-        chosen = [item.stash[PLANNED] for item in items]
-        self.comparing = [
-            replace(item.stash[PLANNED].case, corpus=corpus)
-            for item in items
-            for corpus in self.compared_on(item.stash[PLANNED].case, getattr(item, "fixturenames", ()))
-        ]
-        if chosen:
+        if items:
+            chosen = [item.stash[PLANNED] for item in items]
             self.plan = [planned.as_dict() for planned in (*chosen, *self._deselected.values())]
-            if not self._session.worker and self._session.measures:
-                self._session.collector.hear({"kind": PLAN, "items": self.plan})
+        self.requests = dict.fromkeys(request for item in items for request in self._requests(item))
 
-    def compared_on(self, case: Case, fixtures: Iterable[str]) -> set[str]:
-        """The corpora on which an item compares seeds."""
-        if COMPARES not in fixtures:
-            return set()
-        return {case.corpus} | ({self._session.reference} if REFERENCE in fixtures else set())
+    def _requests(self, item: pytest.Item) -> Iterator[Request]:
+        """What one item is going to ask the lab for, as far as its fixtures tell."""
+        case = item.stash[PLANNED].case
+        for reads in reads_of(getattr(item, "fixturenames", ())):
+            for corpus in self._texts(reads, case):
+                if reads.compares_seeds or reads.sites:
+                    arm = Arm(case.model, case.control, case.draw).read
+                    yield Request(arm, corpus, reads.sites, reads.compares_seeds)
+
+    def _texts(self, reads: Reads, case: Case) -> list[str]:
+        """The corpora that a fixture of an item reads, by label."""
+        run = self._run
+        if reads.text == ANY:
+            return [case.corpus] if case.corpus else [run.reference, *run.new_data]
+        return {ITEM: [case.corpus], REFERENCE: [run.reference], WORDS: [number_words.NAME]}.get(reads.text, [])
 
 
-def assigned(item: pytest.Item) -> Assignment | None:
+def assignment_of(item: pytest.Item) -> Assignment | None:
     """What an item is to measure, or None if it is no trial."""
     callspec = getattr(item, "callspec", None)
     found = callspec.params.get(CASE) if callspec else None
     return found if isinstance(found, Assignment) else None
+
+
+def model_of(item: pytest.Item | None) -> str:
+    """The label of the model that an item measures; empty if it measures none."""
+    assignment = assignment_of(item) if item is not None else None
+    if assignment is not None:
+        return assignment.case.model
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get(VERIFIED, "")) if callspec else ""

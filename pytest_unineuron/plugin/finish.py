@@ -9,29 +9,31 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron.baseline.gate import Gate
-from pytest_unineuron.baseline.journal import settle
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.evidence.events import CRASHED, ENDED, PLAN, TOOK
 from pytest_unineuron.evidence.strict_json import as_json, sealed
-from pytest_unineuron.options import defaults
+from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.reports import github, terminal, write
 from pytest_unineuron.reports.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_unineuron.evidence.collector import Collector
     from pytest_unineuron.evidence.records import Evidence
-    from pytest_unineuron.plugin.run import Session
+    from pytest_unineuron.plugin.protocol import Protocol
+    from pytest_unineuron.plugin.run import Run
 
 
 class Finisher:
     """Listens on the xdist controller, or in the only process. Registered once a session exists."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._collector = session.collector
+    def __init__(self, run: Run, collector: Collector, protocol: Protocol) -> None:
+        self._run = run
+        self._collector = collector
+        self._protocol = protocol
         self._evidence: Evidence | None = None
-        self._gate = Gate(session.settings.fail_on)
+        self._gate = Gate(run.settings.fail_on)
         self._ready: set[str] = set()
         self._collected: dict[str, None] = {}
         self._step = Step.of()
@@ -42,7 +44,7 @@ class Finisher:
     @pytest.hookimpl(tryfirst=True)  # before whoever shows it, and may fail at that
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of one item, from this process or from a worker."""
-        if self._session.worker:
+        if self._run.worker:
             return
         envelope = getattr(report, "unineuron", None)
         if envelope is not None:
@@ -60,7 +62,7 @@ class Finisher:
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """What a worker has collected: the names of trials, which is all there is if every worker dies at once."""
         del node
-        labels = [f"[{label}" for label in self._session.models]
+        labels = [f"[{label}" for label in self._run.models]
         self._collected |= dict.fromkeys(nodeid for nodeid in ids if any(label in nodeid for label in labels))
 
     @pytest.hookimpl(optionalhook=True)
@@ -80,10 +82,9 @@ class Finisher:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge, write, and decide the exit status. A worker only says how much it sent."""
-        if self._session.worker:
-            planner, runner = self._session.planner, self._session.runner
-            output: dict[str, Any] = self._session.config.workeroutput  # type: ignore[attr-defined]
-            output["unineuron"] = {"sent": runner.sent, "plan": planner.plan}
+        if self._run.worker:
+            output: dict[str, Any] = self._run.config.workeroutput  # type: ignore[attr-defined]
+            output["unineuron"] = {"sent": self._protocol.sent, "plan": self._protocol.plan}
             return
         if session.config.option.collectonly or not self._concerned:
             return
@@ -95,16 +96,17 @@ class Finisher:
             for nodeid in self._collected:
                 if not any(what.startswith(f"{nodeid}: ") for what in told):
                     self._collector.hear({"kind": CRASHED, "nodeid": nodeid, "reason": "lost with every worker"})
-        self._collector.findings = self._session.findings
+        self._collector.findings = self._run.findings
         self._evidence = self._collector.evidence()
-        if (lock := self._session.lock) is not None:
+        if (lock := self._run.lock) is not None:
             self._evidence = replace(self._evidence, violations=lock.violations(self._evidence))
         lost = bool(self._collector.incomplete)
         unwritten = self._written(self._evidence, int(exitstatus)) if self._collector.active or lost else []
-        self._close(finished=self._collector.finished and not unwritten)
-        self._gate = Gate.of(self._evidence, self._session.settings, self._session.accepted, unwritten=tuple(unwritten))
+        if self._collector.journal is not None:
+            self._collector.journal.close(finished=self._collector.finished and not unwritten)
+        self._gate = Gate.of(self._evidence, self._run.settings, self._run.accepted, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
-        if self._step is not None and not self._session.settings.write_lock:
+        if self._step is not None and not self._run.settings.write_lock:
             self._unsummarized = self._step.append(partial(github.summary, self._evidence, self._gate))
 
     @property
@@ -114,30 +116,22 @@ class Finisher:
         Workers that die while they collect take even the names of their trials along.
         """
         lost = self._collector.incomplete
-        asked = self._session.settings != defaults()
-        of_ours = asked or any(f"[{label}" in what for what in lost for label in self._session.models)
-        return self._collector.active or self._session.gated or bool(lost and of_ours)
+        asked = self._run.settings != Settings()
+        of_ours = asked or any(f"[{label}" in what for what in lost for label in self._run.models)
+        return self._collector.active or self._run.gated or bool(lost and of_ours)
 
     def _written(self, evidence: Evidence, status: int) -> list[str]:
         """Write what there is to write, and return what could not be."""
-        if not self._session.settings.write_lock:
-            return write.write_all(evidence, self._session.out)
+        if not self._run.settings.write_lock:
+            return write.write_all(evidence, self._run.out)
         unfit = "results were lost" if not self._collector.finished else Lock.unfit(evidence)
         if unfit or status != pytest.ExitCode.OK:
             return [f"the lock was not written: {unfit or f'the run ended with status {status}'}"]
         try:
-            write.write_text(self._session.write_lock, as_json(sealed(Lock.of(evidence).as_dict())), exclusive=True)
+            write.write_text(self._run.write_lock, as_json(sealed(Lock.of(evidence).as_dict())), exclusive=True)
         except OSError as error:
             return [f"the lock was not written: {error}"]
         return []
-
-    def _close(self, *, finished: bool) -> None:
-        """A journal is done when its run is and has been written; so are those that this run leaves nothing of."""
-        if self._collector.journal is not None:
-            self._collector.journal.close(finished=finished)
-        if finished:
-            for path in self._session.attempts.settled_by(self._collector.selected, set(self._collector.keys.values())):
-                settle(path)
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
         """The table, the checklist, what a gate says, and where the files are."""
@@ -152,22 +146,22 @@ class Finisher:
             terminalreporter.write_line(f"Exit status {status}: {reason}.", red=True)
 
     def _lines(self, evidence: Evidence, width: int | None) -> list[terminal.Line]:
-        session, journal = self._session, self._collector.journal
+        run, journal = self._run, self._collector.journal
         lines: list[terminal.Line] = []
-        if session.settings.write_lock:
+        if run.settings.write_lock:
             if not self._gate.unwritten:
-                how = f"--unineuron-lock={session.settings.write_lock}"
-                lines.append((f"Locked: {session.write_lock}. To test the claim, add {how}", ""))
+                how = f"--unineuron-lock={run.settings.write_lock}"
+                lines.append((f"Locked: {run.write_lock}. To test the claim, add {how}", ""))
         elif self._collector.active:
             lines += terminal.lines(evidence, width)
         lines += terminal.gate(self._gate)
-        if not session.settings.write_lock:
+        if not run.settings.write_lock:
             lines += terminal.reproduce(evidence, self._gate)
-        lines += [(text, "yellow") for text in filter(None, (*session.overruled, self._unsummarized))]
+        lines += [(text, "yellow") for text in filter(None, (*run.overruled, self._unsummarized))]
         if journal is not None and journal.problem:
             lines.append((journal.problem, "yellow"))
-        if self._collector.active and not self._gate.unwritten and not session.settings.write_lock:
-            lines.append((f"Written: {session.out / write.SUMMARY}, and the full report beside it.", ""))
+        if self._collector.active and not self._gate.unwritten and not run.settings.write_lock:
+            lines.append((f"Written: {run.out / write.SUMMARY}, and the full report beside it.", ""))
         return lines
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
 from pytest_unineuron.models.loading.shape import shape
 from pytest_unineuron.models.loading.source import parse
 from pytest_unineuron.models.registry import compared
-from pytest_unineuron.plugin.collection import PLANNED
+from pytest_unineuron.plugin.collection import model_of
 from pytest_unineuron.universality.cost import GIB, gib
 from pytest_unineuron.universality.expected import Expected
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_unineuron.lab.arm import Request
     from pytest_unineuron.models.loading.source import Source
-    from pytest_unineuron.options import Settings
-    from pytest_unineuron.plugin.run import Session
+    from pytest_unineuron.options.settings import Settings
+    from pytest_unineuron.plugin.run import Run
 
 
-def forecast(session: Session, items: Iterable[pytest.Item]) -> Iterator[str]:
-    """One line per comparison of seeds and one per model that has to be fetched."""
-    comparing = session.planner.comparing
-    chosen = [item for item in items if PLANNED in item.stash]
-    models = list(dict.fromkeys(item.stash[PLANNED].case.model for item in chosen))
-    wanted = {session.models[label].spec: session.models[label] for label in models}
-    for label in dict.fromkeys(case.model for case in comparing):
+def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]) -> Iterator[str]:
+    """One line for each comparison of seeds and one for each model that has to be fetched."""
+    models = dict.fromkeys(model for model in map(model_of, items) if model)
+    wanted = {run.models[label].spec: run.models[label] for label in models}
+    comparisons = [request for request in requests if request.compares_seeds]
+    for label in dict.fromkeys(request.arm.model for request in comparisons):
         try:
-            seeds = compared(session.models[label], session.settings.seed)
+            seeds = compared(run.models[label], run.settings.seed)
         except NotApplicable:
             continue
-        arms = {(case.corpus, case.control, case.draw) for case in comparing if case.model == label}
-        texts = {corpus for corpus, _, _ in arms}  # all arms share the seeds' pass over a text
+        arms = {(request.arm, request.corpus) for request in comparisons if request.arm.model == label}
+        texts = {corpus for _, corpus in arms}  # all arms share the seeds' pass over a text
         yield (
             f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes over "
-            f"at most {session.settings.tokens} tokens, within {session.settings.memory} GiB"
-            f"{_blocks(session.models[label], len(seeds), session.settings)}"
+            f"at most {run.settings.tokens} tokens, within {run.settings.memory} GiB"
+            f"{_blocks(run.models[label], len(seeds), run.settings)}"
         )
         wanted |= {spec: parse(spec) for spec in seeds}
     for source in wanted.values():

@@ -1,4 +1,4 @@
-"""The pytest plugin: hooks and fixtures, each a few lines that call something named. Imports nothing heavy."""
+"""The hooks of the plugin, each a few lines that call something named. Importing this imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_unineuron import options
-from pytest_unineuron.errors import NotApplicable, TrialError, UnineuronError
+from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.options import sources
+from pytest_unineuron.options.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from pytest_unineuron.plugin.session import Session
 
-    from pytest_unineuron.evidence.case import Case
-    from pytest_unineuron.evidence.recorder import Recorder
-    from pytest_unineuron.lab import Arm, Lab
-    from pytest_unineuron.lab.neurons import Neurons
-    from pytest_unineuron.lab.universality import Matched, Universality
-    from pytest_unineuron.lab.weights import Weights
-    from pytest_unineuron.lab.words import WordResponses
-    from pytest_unineuron.plugin.run import Session
-
+pytest_plugins = ["pytest_unineuron.plugin.fixtures"]
 MARKERS = {
     "gt1": "does the finding hold in a new model?",
     "gt2": "does it hold on new data?",
@@ -33,18 +25,13 @@ MARKERS = {
 
 
 VERIFIED = "unineuron_verified"
-"""The fixture of a test that is no trial, but is run for every model under test."""
 
 
 def session_of(config: pytest.Config) -> Session:
-    """This process's session, made when a trial, an option or a worker first needs it."""
-    from pytest_unineuron.plugin.finish import Finisher
-    from pytest_unineuron.plugin.run import KEY, Session
+    """This process's session; importing its module waits until a trial, an option or a worker needs it."""
+    from pytest_unineuron.plugin import session
 
-    if KEY not in config.stash:
-        session = config.stash[KEY] = Session(config, options.read(config.getoption, config.getini))
-        config.pluginmanager.register(Finisher(session), "unineuron-finisher")
-    return config.stash[KEY]
+    return session.session_of(config)
 
 
 def _is_trial(node: Any) -> bool:
@@ -56,7 +43,7 @@ def _is_trial(node: Any) -> bool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ``--unineuron-…`` options."""
-    options.register(parser)
+    sources.register(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,27 +52,27 @@ def pytest_configure(config: pytest.Config) -> None:
         words = "source, trial=<function>, primary=False, controls=<default>, claim=<docstring>"
         config.addinivalue_line("markers", f"{name}({words}): a trial: {question}")
     try:
-        settings = options.read(config.getoption, config.getini)
-        if settings != options.defaults() and not hasattr(config, "workerinput"):
-            session_of(config).validate()
+        settings = sources.read(config.getoption, config.getini)
+        if settings != Settings() and not hasattr(config, "workerinput"):
+            session_of(config).run.validate()
             if config.getoption("cacheclear", False):
-                session_of(config).clear_cache()
+                session_of(config).run.clear_cache()
     except UnineuronError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """A baseline that cannot be used is told of before hours are spent, and not only after them."""
-    return session_of(config).unusable_baseline or None if config.getoption("unineuron_baseline") else None
+    return session_of(config).run.unusable_baseline or None if config.getoption("unineuron_baseline") else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every marked function its models, corpora and control arms, and a check of models all of them."""
     if _is_trial(metafunc.definition):
-        session_of(metafunc.config).planner.assign(metafunc)
+        session_of(metafunc.config).collection.assign(metafunc)
     elif VERIFIED in metafunc.fixturenames:
-        session_of(metafunc.config).planner.each_model(metafunc, VERIFIED)
+        session_of(metafunc.config).collection.assign_models(metafunc)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -93,22 +80,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Note on each item what it measures, before anybody deselects it."""
     if any(map(_is_trial, items)):
         session = session_of(config)
-        session.planner.prepare(items)
-        if session.settings.write_lock and (left_out := session.planner.controls_only(items)):
+        session.collection.prepare(items)
+        if session.run.settings.write_lock and (left_out := session.collection.take_subjects(items)):
             config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """What is deselected was planned all the same."""
     if any(map(_is_trial, items)):
-        session_of(items[0].config).planner.deselected(items)
+        session_of(items[0].config).collection.deselect(items)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the forecast
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The plan is complete."""
     if any(map(_is_trial, session.items)):
-        session_of(session.config).planner.finished(session.items)
+        session_of(session.config).finish_collection(session.items)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -117,7 +104,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
         return []
     from pytest_unineuron.plugin.forecast import forecast
 
-    return list(forecast(session_of(config), items))
+    session = session_of(config)
+    return list(forecast(session.run, items, session.collection.requests))
 
 
 # -- running -------------------------------------------------------------------------------------------------
@@ -127,7 +115,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A fresh recorder for every attempt at a trial."""
     if _is_trial(item):
-        session_of(item.config).runner.begin(item)
+        session_of(item.config).protocol.begin(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -148,19 +136,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Run a trial's body, then judge all it measured, so that every miss is reported at once."""
     if not _is_trial(item):
         return (yield)
-    runner, raised = session_of(item.config).runner, None
-    with runner.recording(item):
+    protocol, raised = session_of(item.config).protocol, None
+    with protocol.recording(item):
         try:
             yield
         except Exception as error:
             raised = error
-    return runner.conclude(item, raised)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """The body of a trial that an earlier attempt measured is not run again."""
-    return True if _is_trial(pyfuncitem) and session_of(pyfuncitem.config).runner.takes_over(pyfuncitem) else None
+    return protocol.conclude(item, raised)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -170,8 +152,15 @@ def pytest_runtest_makereport(
     """Put what was found on the report."""
     report = yield
     if _is_trial(item):
-        session_of(item.config).runner.attach(item, report, call)
+        session_of(item.config).protocol.attach(item, report, call)
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let go of a model after the last of its items that run in a row."""
+    if _is_trial(item) or VERIFIED in getattr(item, "fixturenames", ()):
+        session_of(item.config).finish_item(item, nextitem)
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> Any:
@@ -194,15 +183,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
     from pytest_unineuron.plugin.scheduling import workers
 
     try:
-        return workers(config, options.read(config.getoption, config.getini), most)
+        return workers(config, sources.read(config.getoption, config.getini), most)
     except UnineuronError:
         return most  # the start of the run says what is wrong
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """Tell a worker which attempts may be resumed; they are looked for once, here."""
-    node.workerinput["unineuron"] = list(map(str, session_of(node.config).left_open))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -214,134 +197,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from pytest_unineuron.plugin.scheduling import ModelScheduling
 
     try:
-        return ModelScheduling(config, log, session.models, session.settings)
+        return ModelScheduling(config, log, session.run.models, session.run.settings)
     except UnineuronError:
         return None  # if there are trials, their collection says so
-
-
-# -- fixtures ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def unineuron_verified(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
-    return session_of(request.config).lab.verified(request.param)
-
-
-@pytest.fixture
-def unineuron_case(request: pytest.FixtureRequest) -> Case:
-    """Where this item measures: model, corpus, control, draw."""
-    if not hasattr(request, "param"):
-        raise TrialError(f"{request.node.name} asks for unineuron fixtures and is no trial; mark it gt1, gt2 or gt3")
-    case: Case = request.param.case
-    return case
-
-
-@pytest.fixture
-def unineuron_measure(unineuron_case: Case, request: pytest.FixtureRequest) -> Recorder:
-    """Records numbers, ``measure("share", x, above=0.01)``, and minima, ``measure.needs("tokens", n, at_least=9)``."""
-    return session_of(request.config).runner.recorder(request.node)
-
-
-@pytest.fixture(scope="session")
-def unineuron_lab(request: pytest.FixtureRequest) -> Lab:
-    """Models, corpora and sweeps of this run, each made once."""
-    return session_of(request.config).lab
-
-
-@pytest.fixture
-def unineuron_arm(unineuron_case: Case, unineuron_lab: Lab) -> Arm:
-    """The version of the model this item measures: the subject itself or a control."""
-    from pytest_unineuron.lab import Arm
-
-    return Arm(unineuron_case.model, unineuron_case.control, unineuron_case.draw)
-
-
-@pytest.fixture
-def unineuron_corpus(unineuron_case: Case) -> str:
-    """The label of the corpus this item measures on. Asking for it makes one item per corpus."""
-    return unineuron_case.corpus
-
-
-@pytest.fixture
-def unineuron_sweeps(unineuron_lab: Lab, unineuron_arm: Arm) -> Callable[[str], Neurons]:
-    """From a corpus label to the neurons on it. Asking for it says that the trial reads activations."""
-    return lambda corpus: unineuron_lab.neurons(unineuron_arm, corpus)
-
-
-@pytest.fixture
-def unineuron_neurons(unineuron_sweeps: Callable[[str], Neurons], unineuron_corpus: str) -> Neurons:
-    """Every MLP neuron of the arm, on the item's corpus."""
-    return unineuron_sweeps(unineuron_corpus)
-
-
-@pytest.fixture
-def unineuron_reference_neurons(unineuron_sweeps: Callable[[str], Neurons], request: pytest.FixtureRequest) -> Neurons:
-    """The same neurons on the reference corpus."""
-    return unineuron_sweeps(session_of(request.config).reference)
-
-
-@pytest.fixture
-def unineuron_comparisons(
-    unineuron_sweeps: object, unineuron_lab: Lab, unineuron_arm: Arm
-) -> Callable[[str], Universality]:
-    """From a corpus label to the arm compared with further seeds on it. Asking for it adds the shift of documents."""
-    return lambda corpus: unineuron_lab.universality(unineuron_arm, corpus)
-
-
-@pytest.fixture
-def unineuron_universality(unineuron_comparisons: Callable[[str], Universality], unineuron_corpus: str) -> Universality:
-    """The arm compared with further seeds of the model, on the item's corpus."""
-    return unineuron_comparisons(unineuron_corpus)
-
-
-@pytest.fixture
-def unineuron_reference_universality(
-    unineuron_comparisons: Callable[[str], Universality], request: pytest.FixtureRequest
-) -> Universality:
-    """The same comparison on the reference corpus."""
-    return unineuron_comparisons(session_of(request.config).reference)
-
-
-@pytest.fixture
-def unineuron_relabelled(unineuron_lab: Lab, unineuron_arm: Arm) -> NDArray[np.int64]:
-    """Whose label every neuron gets, [neuron]. Asking for it adds the control that permutes labels."""
-    return unineuron_lab.relabelled(unineuron_arm)
-
-
-@pytest.fixture
-def unineuron_labelled(
-    unineuron_reference_universality: Universality, unineuron_relabelled: NDArray[np.int64]
-) -> Matched:
-    """The neurons as they are matched on the reference corpus, to label others by: ``labelled.universal``."""
-    return unineuron_reference_universality.neurons.permuted(unineuron_relabelled)
-
-
-@pytest.fixture
-def unineuron_published(
-    unineuron_case: Case, unineuron_relabelled: NDArray[np.int64], unineuron_lab: Lab, request: pytest.FixtureRequest
-) -> NDArray[np.bool_]:
-    """Which neurons of the model the paper published as universal, [neuron]."""
-    import numpy as np
-
-    from pytest_unineuron.models.published import universal
-
-    table = session_of(request.config).published(unineuron_case.model)
-    if table is None:
-        raise NotApplicable(f"no universal neurons of {unineuron_case.model} were published")
-    sites = unineuron_lab.anatomy(unineuron_case.model).plan.sites
-    labels = np.zeros(len(unineuron_relabelled), dtype=bool)
-    labels[universal(table, [(site.layer, site.width) for site in sites])] = True
-    return labels[unineuron_relabelled]
-
-
-@pytest.fixture
-def unineuron_number_words(unineuron_sweeps: object, unineuron_lab: Lab, unineuron_arm: Arm) -> WordResponses:
-    """How the neurons of the arm answer to words for numbers, and to words like them."""
-    return unineuron_lab.number_words(unineuron_arm)
-
-
-@pytest.fixture
-def unineuron_weights(unineuron_lab: Lab, unineuron_arm: Arm) -> Weights:
-    """What the weights of the arm say, without any text."""
-    return unineuron_lab.weights(unineuron_arm)

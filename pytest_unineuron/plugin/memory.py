@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_unineuron.models.loading.source import Source
-    from pytest_unineuron.options import Settings
+    from pytest_unineuron.options.settings import Settings
 
 PROCESS = 2**29
 """Bytes of a process that has imported torch and transformers, before any model."""

@@ -1,4 +1,4 @@
-"""What happens around the body of one item: it records, it ends, it is judged, and its report carries the rest."""
+"""The protocol of one item: a recorder for its body, a judgement at its end, and an envelope on its report."""
 
 from __future__ import annotations
 
@@ -13,61 +13,65 @@ from pytest_unineuron.evidence.collector import ENVELOPE
 from pytest_unineuron.evidence.outcome import EXPECTED, ArmResult, Control, Outcome, judge, together
 from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, recording
 from pytest_unineuron.evidence.text import clean
-from pytest_unineuron.plugin.collection import PLANNED, assigned
+from pytest_unineuron.plugin.collection import PLANNED, assignment_of
 from pytest_unineuron.reports import junit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from pytest_unineuron.plugin.resume import Found
-    from pytest_unineuron.plugin.run import Session
+    from pytest_unineuron.plugin.collection import Collection
+    from pytest_unineuron.plugin.provenance import Provenance
+    from pytest_unineuron.plugin.run import Run
 
 RECORDER = pytest.StashKey[Recorder]()
 ENDED = pytest.StashKey[tuple[Outcome, str] | None]()
-"""How the body of an item came out, decided before pytest is told."""
+"""The outcome of an item's body and its reason, decided before pytest is told."""
 RUNNING = pytest.StashKey[bool]()
-"""Whether the body of an item is running: what is reported meanwhile is a subtest."""
+"""Whether the body of an item is running: a report that is made meanwhile is a subtest's."""
 SUBTESTS = pytest.StashKey[list[tuple[Outcome, str]]]()
-"""The subtests of an item that failed: how, and why."""
-RESUMED: pytest.StashKey[Found | None] = pytest.StashKey()
-"""What an earlier attempt measured for an item, if that is taken over."""
+"""The subtests of an item that failed: their outcomes and reasons."""
 MADE_FROM = pytest.StashKey[dict[str, dict[str, str]]]()
-"""The models and corpora an item rests on."""
+"""Digests of the models and corpora that an item rests on."""
 
 
-class Runner:
-    """Runs the items of this process."""
+class Protocol:
+    """Runs the items of this process. ``new_events`` returns what the lab noted since it was last called.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._told = 0
+    ``sent`` counts the envelopes, so that the controller can tell whether any was lost.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        provenance: Provenance,
+        collection: Collection,
+        new_events: Callable[[], list[dict[str, Any]]],
+    ) -> None:
+        self._run = run
+        self._provenance = provenance
+        self._collection = collection
+        self._new_events = new_events
         self.sent = 0
 
+    @property
+    def plan(self) -> list[dict[str, Any]]:
+        """The items that this process has collected, as plain data."""
+        return self._collection.plan
+
     def begin(self, item: pytest.Item) -> None:
-        """A fresh recorder for every attempt at an item. Skips one whose question does not apply."""
+        """Prepare a fresh recorder for an attempt at an item. Skips one whose question does not apply."""
         item.stash[RECORDER] = Recorder()
-        item.stash[ENDED] = item.stash[RESUMED] = None
+        item.stash[ENDED] = None
         item.stash[RUNNING], item.stash[SUBTESTS] = False, []
-        assignment = assigned(item)
+        assignment = assignment_of(item)
         if assignment is not None and assignment.skip:
             pytest.skip(assignment.skip)
-        self._made_from(item)  # before anything is loaded: what is read later may have been swapped meanwhile
-        if self._session.attempts and (found := self._session.attempts.result(self._key(item))):
-            item.stash[RESUMED] = found
-            item.stash[RECORDER].measurements += found.result.measurements
-            item.fixturenames = []  # type: ignore[attr-defined]  # nothing is measured, so nothing is made
-
-    def takes_over(self, item: pytest.Item) -> bool:
-        """Whether an earlier attempt measured this item, so that its body need not run."""
-        return item.stash[RESUMED] is not None
+        self._made_from(item)  # before anything is loaded: a file that is read later may have been replaced
 
     def _made_from(self, item: pytest.Item) -> dict[str, dict[str, str]]:
         if MADE_FROM not in item.stash:
-            item.stash[MADE_FROM] = self._session.provenance.of(item)
+            item.stash[MADE_FROM] = self._provenance.of(item)
         return item.stash[MADE_FROM]
-
-    def _key(self, item: pytest.Item) -> str:
-        return self._session.provenance.key(item, self._made_from(item))
 
     def recorder(self, item: pytest.Item) -> Recorder:
         """The recorder of the attempt that is running."""
@@ -89,9 +93,7 @@ class Runner:
         ``error`` is what the body raised, if anything; what pytest itself raises to skip or fail goes on as it is.
         """
         recorder, control = item.stash[RECORDER], bool(item.stash[PLANNED].case.control)
-        if (found := item.stash[RESUMED]) is not None and error is None:
-            outcome, reason = found.result.outcome, found.result.reason
-        elif error is None:
+        if error is None:
             ends = [*item.stash[SUBTESTS], judge(recorder.measurements)]
             outcome = together(outcome for outcome, _ in ends)
             reason = "; ".join(why for own, why in ends if own is outcome)
@@ -111,36 +113,29 @@ class Runner:
         if outcome is Outcome.NA:
             pytest.skip(reason)
         expected = item.get_closest_marker("xfail") is not None
-        if self._session.settings.fail_on == "trial" or expected:
+        if self._run.settings.fail_on == "trial" or expected:
             if error is not None:
                 raise error
             pytest.fail(reason, pytrace=False)
 
     def attach(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Put an envelope of plain data on a report; pytest and xdist carry it to the collector."""
-        session, case = self._session, item.stash[PLANNED].case
         if item.stash.get(RUNNING, False):
             self._subtest(item, report, call)
             return
         result = self._result(item, report, call)
-        lab = session.lab if session.has_lab else None
-        events = lab.events[self._told :] if lab else []
-        self._told += len(events)
         if result is not None:
             result = self._complete(item, result)
-        if result is not None and result.resumed and (found := item.stash[RESUMED]) is not None:
-            events = [*map(dict, found.facts), *events]
         self.sent += 1
-        first_of_worker = bool(session.worker) and self.sent == 1
+        first_of_worker = bool(self._run.worker) and self.sent == 1
         envelope: dict[str, Any] = {
             "version": ENVELOPE,
-            "worker": session.worker,
+            "worker": self._run.worker,
             "when": report.when,
             "result": result.as_dict() if result else None,
-            "key": self._key(item) if result else "",
-            "word": _word(bool(case.control), result),
-            "events": events,
-            "plan": session.planner.plan if first_of_worker else [],
+            "word": _word(bool(item.stash[PLANNED].case.control), result),
+            "events": self._new_events(),
+            "plan": self.plan if first_of_worker else [],
         }
         report.unineuron = envelope  # type: ignore[attr-defined]
         if result is not None:
@@ -156,24 +151,16 @@ class Runner:
         asserted = call.excinfo.errisinstance((AssertionError, pytest.fail.Exception))
         words = f"in a subtest: {_raised(report, call)}"
         item.stash[SUBTESTS].append((Outcome.FAIL if asserted else Outcome.ERROR, words))
-        if asserted and (item.stash[PLANNED].case.control or self._session.settings.fail_on != "trial"):
+        if asserted and (item.stash[PLANNED].case.control or self._run.settings.fail_on != "trial"):
             report.outcome, report.longrepr = "passed", None
 
     def _complete(self, item: pytest.Item, result: ArmResult) -> ArmResult:
-        """The result with what it rests on. What pairs a control with a later run of it is of no use to anybody."""
-        found = item.stash.get(RESUMED, None)
+        """The result with the digests of what it rests on. Spreads pair subjects of two runs, never controls."""
         measurements = result.measurements
         if item.stash[PLANNED].case.control:
             measurements = tuple(replace(m, spread=None) for m in measurements)
-        duration = found.result.duration if found else result.duration
-        return replace(
-            result,
-            reason=clean(result.reason),
-            measurements=measurements,
-            duration=duration,
-            made_from=self._made_from(item),
-            resumed=found is not None,
-        )
+        made_from = self._made_from(item)
+        return replace(result, reason=clean(result.reason), measurements=measurements, made_from=made_from)
 
     def _result(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> ArmResult | None:
         """What a phase says about the arm, or None if it says nothing new.

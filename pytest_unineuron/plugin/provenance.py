@@ -1,74 +1,65 @@
-"""What an item's result rests on: its source, its models and texts by content, and every setting that counts."""
+"""The models and corpora that an item's result rests on, each with a digest of its content."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.corpora.find import find
 from pytest_unineuron.errors import NotApplicable, UnineuronError
-from pytest_unineuron.evidence.collector import versions
-from pytest_unineuron.evidence.strict_json import digest
 from pytest_unineuron.models.loading.identity import identity
 from pytest_unineuron.models.loading.source import parse
 from pytest_unineuron.models.registry import compared
-from pytest_unineuron.options import MEASURING
-from pytest_unineuron.plugin.collection import COMPARES, CORPUS, PLANNED, READS
+from pytest_unineuron.plugin.collection import PLANNED
+from pytest_unineuron.plugin.fixture_table import reads_any_text, reads_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
-    from pytest_unineuron.plugin.run import Session
-
-
-LAB = "unineuron_lab"
-"""The fixture that hands out everything."""
+    from pytest_unineuron.plugin.run import Run
 
 
 class Provenance:
-    """Digests of everything the items of a session are made from, each found once."""
+    """Digests of everything the items of a session are made from, each computed once."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._model = cache(lambda spec: identity(parse(spec), Digests(session.cache_folder)))
-        self._corpus = cache(lambda spec: find(spec, field=session.settings.text_field).fingerprint)
-        settings = session.settings.as_dict()
-        self._run = {
-            "settings": {name: settings[name] for name in (*MEASURING, "device", "batch")},
-            "versions": versions(),
-        }
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._model = cache(lambda spec: identity(parse(spec), Digests(run.cache_folder)))
+        self._corpus = cache(lambda spec: find(spec, field=run.settings.text_field).fingerprint)
 
     def of(self, item: pytest.Item) -> dict[str, dict[str, str]]:
-        """The models and corpora an item rests on, with a digest each; empty if they cannot all be told."""
-        session, case = self._session, item.stash[PLANNED].case
+        """Digests of an item's models and corpora, by label; empty if they cannot all be computed."""
         fixtures = getattr(item, "fixturenames", ())
-        subject = session.models[case.model]
-        models, corpora = {case.model: subject.spec}, {}
-        if COMPARES in fixtures:
-            with suppress(NotApplicable):  # nothing to compare with
-                models |= {session.label(spec): spec for spec in compared(subject, session.settings.seed)}
-        reads = CORPUS in fixtures or any(name in fixtures for name in READS)
-        known = {session.reference: session.settings.reference, **session.new_data}
-        if LAB in getattr(getattr(item, "_fixtureinfo", None), "argnames", ()):
-            corpora = known  # it may read any of them
-        elif reads:
-            corpora = {label: known[label] for label in (session.reference, case.corpus) if label}
         try:
             found = {
-                "models": {label: self._model(spec) for label, spec in models.items()},
-                "corpora": {label: self._corpus(spec) for label, spec in corpora.items()},
+                "models": {label: self._model(spec) for label, spec in self._models(item, fixtures).items()},
+                "corpora": {label: self._corpus(spec) for label, spec in self._corpora(item, fixtures).items()},
             }
         except (UnineuronError, OSError):
-            return {}  # whoever loads it says what is wrong
+            return {}  # the fixture that loads it reports the error
         with suppress(UnineuronError, OSError):  # a fixture can be asked for by name, at run time
-            found["corpora"].setdefault(session.reference, self._corpus(session.settings.reference))
+            found["corpora"].setdefault(self._run.reference, self._corpus(self._run.settings.reference))
         return found
 
-    def key(self, item: pytest.Item, made_from: dict[str, Any]) -> str:
-        """A digest of all that an item's result depends on; empty where that cannot be told."""
-        if not made_from or self._session.settings.findings:
-            return ""
-        planned = item.stash[PLANNED]
-        return digest({**planned.as_dict(), "line": 0, "made_from": made_from, **self._run})
+    def _models(self, item: pytest.Item, fixtures: Sequence[str]) -> dict[str, str]:
+        """The models that an item reads: its own, and its seeds where they are compared."""
+        run = self._run
+        model = item.stash[PLANNED].case.model
+        models = {model: run.models[model].spec}
+        if any(reads.compares_seeds for reads in reads_of(fixtures)):
+            with suppress(NotApplicable):  # there are no further seeds
+                models |= {run.label(spec): spec for spec in compared(run.models[model], run.settings.seed)}
+        return models
+
+    def _corpora(self, item: pytest.Item, fixtures: Sequence[str]) -> dict[str, str]:
+        """The corpora that an item may read."""
+        run = self._run
+        if reads_any_text(fixtures):
+            return run.corpora
+        if not reads_of(fixtures):
+            return {}
+        return {label: run.corpora[label] for label in (run.reference, item.stash[PLANNED].case.corpus) if label}

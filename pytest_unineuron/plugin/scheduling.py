@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
     from pytest_unineuron.models.loading.source import Source
-    from pytest_unineuron.options import Settings
+    from pytest_unineuron.options.settings import Settings
 
 LOOKED_AT = 100
 """Test files that are looked at to tell a run of trials from others."""

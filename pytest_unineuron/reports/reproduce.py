@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.baseline.comparison import State
 from pytest_unineuron.evidence.outcome import EXPECTED, Outcome
-from pytest_unineuron.options import OPTIONS
+from pytest_unineuron.options import settings as declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.baseline.comparison import Comparison
     from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import CaseRecord, Evidence, SubjectRecord, TrialRecord
-
-ELSEWHERE = ("out", "baseline", "tolerate", "across", "waive", "lock", "write_lock", "fail_on", "threads", "resume")
-"""Settings that change nothing of what a trial measures: where results go, and what they are held against."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def command(evidence: Evidence, record: TrialRecord, subject: SubjectRecord, cas
 
     A case of a parametrized trial is named by the node ids of all its arms; any other by its function, its model
     and its corpus. Every setting that a measurement depends on and that is not at its default is spelled out, also
-    where it came from the environment or an ini file. Nothing is taken from an earlier attempt.
+    where it came from the environment or an ini file.
     """
     settings = dict(evidence.settings)
     arms = [case.result.subject, *case.result.arms.values()]
@@ -100,7 +97,7 @@ def command(evidence: Evidence, record: TrialRecord, subject: SubjectRecord, cas
             asked = evidence.asked.get("corpora", ())[1:]  # the first is the reference
             settings["corpus"] = [_typed(record.corpus, asked, settings.get("corpus", ()), evidence.corpora)]
     root = str(evidence.asked.get("root", ""))
-    typed = [*(_below(root, item) for item in items), *_options(settings), "--unineuron-resume=never"]
+    typed = [*(_below(root, item) for item in items), *_options(settings)]
     return " ".join(["pytest", *map(shlex.quote, typed)])
 
 
@@ -122,11 +119,10 @@ def _typed(label: str, labels: Sequence[str], specs: Sequence[str], facts: Mappi
 
 
 def _options(settings: dict[str, object]) -> Iterator[str]:
-    for option in OPTIONS:
-        name = option.key.removeprefix("unineuron_")
-        value = settings.get(name, option.default)
+    for option in declared.OPTIONS:
+        value = settings.get(option.setting, option.default)
         plain = tuple(value) if isinstance(value, list) else value
-        if name in ELSEWHERE or plain == option.default:
+        if option.affects is declared.Affects.NOTHING or plain == option.default:
             continue
         if isinstance(plain, tuple):
             yield from (f"{option.flag}={each}" for each in plain)

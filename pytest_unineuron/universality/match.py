@@ -21,7 +21,7 @@ import torch
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.statistics.correlation import Centred, Pairs
 from pytest_unineuron.statistics.tf32 import allowed
-from pytest_unineuron.system.process import frugal
+from pytest_unineuron.system.process import returning_memory
 from pytest_unineuron.universality import spill
 from pytest_unineuron.universality.choice import Choice, Searching
 from pytest_unineuron.universality.products import Sums
@@ -126,7 +126,7 @@ def match(
         for kind in task.kinds
     }
     fast = allowed(task.choosing, subject.model.device.type, subject.dtype)
-    with frugal(on=len(blocks) > 1), Reader(subject, batches, task.kinds, place) as reader:
+    with returning_memory(on=len(blocks) > 1), Reader(subject, batches, task.kinds, place) as reader:
         for block, numbers in zip(blocks, passes, strict=True):
             sums = Sums(block, seeds, fast=fast)
 
@@ -166,7 +166,7 @@ def match(
         return pairs
 
     partners = [best.partner.tolist() for choice in choices.values() for best in choice.all]
-    with frugal(on=len(blocks) > 1):
+    with returning_memory(on=len(blocks) > 1):
         pairs = reduce(_together, processes.all_gather(compute_part(f"pairs {_digest(repr(partners))}", read)))
     for _ in ticks:  # so that a bar knows it is done, also of what was finished before
         pass

@@ -1,12 +1,12 @@
 """Evidence made by hand: a few trials with the outcomes and numbers a test asks for."""
 
-from pytest_unineuron import options
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.measurement import Measurement, measured
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
 from pytest_unineuron.evidence.records import SOURCE, Planned, gather
 from pytest_unineuron.evidence.spread import Spread
 from pytest_unineuron.evidence.trial import Trial
+from pytest_unineuron.options.settings import Settings
 
 FILE = "evals/test_made.py"
 
@@ -43,7 +43,7 @@ def evidence(
 
     Every case has one control, which measures a share of ``control``, or is this arm; it misses unless told so.
     """
-    said = {**options.defaults().as_dict(), **(settings or {})}
+    said = {**Settings().as_dict(), **(settings or {})}
     planned, results = [], {}
     for (trial_id, corpus, model), result in cases.items():
         trial = Trial(trial_id, "GT2", "a claim", "a source", primary=primary)

@@ -11,7 +11,6 @@ from pytest_unineuron.cli.main import main
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.collector import replayed
-from pytest_unineuron.plugin.resume import Attempts
 from tests.fuzz import damage
 
 
@@ -76,7 +75,6 @@ def test_no_number_becomes_another(real, file, first, then):
         found = set()  # a line of the start in the middle: refused by whoever replays it
     assert found <= result_of(real.journal)
     assert main(["validate", str(file)]) in (0, 23)
-    assert Attempts([file]) is not None
 
 
 def forged(whole, which, plan):
@@ -95,7 +93,6 @@ def forged(whole, which, plan):
 @damage.quickly(75)
 @given(which=st.integers(0, 1000), plan=damage.of_data)
 def test_a_forged_journal_is_understood_or_refused(real, file, which, plan):
-    """Lines that are whole and say something else: nobody crashes, neither the command nor a run that resumes."""
+    """Lines that are whole and say something else: the command does not crash."""
     read(file, forged(real.journal, which, plan))
     assert main(["validate", str(file)]) in (0, 23)
-    Attempts([file])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron import options
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.errors import ReportError, UnineuronError
 from pytest_unineuron.evidence import saved, strict_json
+from pytest_unineuron.options.settings import Settings
 from tests.fuzz import damage
 
 
@@ -54,7 +54,7 @@ def test_a_forged_lock_is_held_to_or_refused(real, file, plan):
     if lock is None:
         return
     try:
-        bound, _ = options.defaults().bound(lock.settings)
+        bound, _ = Settings().bound(lock.settings)
     except UnineuronError:
         return
     assert {name: bound.as_dict()[name] for name in lock.settings} == dict(lock.settings)

@@ -5,13 +5,13 @@ import json
 import pytest
 from hypothesis import given
 
-from pytest_unineuron import options
 from pytest_unineuron.baseline.comparison import State, compare
 from pytest_unineuron.baseline.gate import FAILED, PASSED, Gate, baseline
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.summary import report
+from pytest_unineuron.options.sources import read as read_options
 from tests.fuzz import damage
 
 WHAT_TO_TYPE = ("pytest", "pip install")
@@ -64,7 +64,7 @@ def check(evidence):
 
 def gated(evidence, file):
     """The status that a saved report ends with, held against itself where a baseline is given."""
-    given_ = options.read(lambda key: {"unineuron_baseline": str(file)}.get(key), lambda _: None, {})
+    given_ = read_options(lambda key: {"unineuron_baseline": str(file)}.get(key), lambda _: None, {})
     found = Gate.of(evidence, given_, baseline(file) if given_.baseline else None)
     broken = evidence.count(Outcome.ERROR)
     return found, int(found.status(FAILED if broken else PASSED, evidence)[0])

@@ -7,7 +7,7 @@ import pytest
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.lab import models
 from pytest_unineuron.lab.models import Models
-from pytest_unineuron.options import defaults
+from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.system.machine import chosen_gpu
 
 
@@ -34,7 +34,7 @@ def test_each_process_takes_its_own(gpus, environment, device):
 
 def test_a_model_is_spread_by_accelerate(monkeypatch):
     """Without it, an error says what to install; a device that is not there is one too."""
-    there, away = (Models(replace(defaults(), device=d), {}, lambda note: None) for d in ("balanced", "cuda:99"))
+    there, away = (Models(replace(Settings(), device=d), {}, lambda note: None) for d in ("balanced", "cuda:99"))
     monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r'=balanced: pip install "pytest-unineuron\[accelerate\]"'):
         _ = there.device

@@ -5,13 +5,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from pytest_unineuron.lab import Lab
+from pytest_unineuron.lab.lab import Lab
 from pytest_unineuron.models.discovery.anatomy import Anatomy, dissect
 from pytest_unineuron.models.discovery.layout import Plan
 from pytest_unineuron.models.discovery.remembered import Plans, key, revived
 from pytest_unineuron.models.loading.load import Loaded
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.options import defaults
+from pytest_unineuron.options.settings import Settings
 from tests.models.tiny import build, tokenizer
 from tools.architectures.examine import _Tokens
 from tools.architectures.shrink import Entry, tiny
@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_written_to_loses_nothing(tmp_path):
 def test_what_is_remembered_wrongly_is_found_again(tiny, tmp_path):
     """The identities notice, and discovery runs after all."""
     source = parse(str(tiny("gpt2")))
-    lab = Lab(defaults(), {"m": source}, {}, folder=tmp_path)
+    lab = Lab(Settings(), {"m": source}, {}, folder=tmp_path)
     true = lab.anatomy("m")
     (kept,) = tmp_path.iterdir()
     turned = Plan(
@@ -77,5 +77,5 @@ def test_what_is_remembered_wrongly_is_found_again(tiny, tmp_path):
     narrow = Plan(tuple(replace(site, width=site.width - 1) for site in true.plan.sites))
     for wrong in (turned, narrow):
         kept.write_text(json.dumps(asdict(replace(true, plan=wrong))), encoding="utf-8")
-        again = Lab(defaults(), {"m": source}, {}, folder=tmp_path)
+        again = Lab(Settings(), {"m": source}, {}, folder=tmp_path)
         assert again.anatomy("m") == true

@@ -8,8 +8,8 @@ import hypothesis  # noqa: F401
 import pytest
 import scipy.stats  # noqa: F401
 
-from pytest_unineuron import lab  # noqa: F401
-from pytest_unineuron.plugin import finish, run, scheduling  # noqa: F401
+from pytest_unineuron.lab import lab  # noqa: F401
+from pytest_unineuron.plugin import scheduling, session  # noqa: F401
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,7 @@ def test_two_ranks_come_to_what_one_process_does(project):
     assert status == 0, said
     assert "Forward passes: 0 (" in said
     status, said = project.run(*TORCHRUN, "-m", COLLECT, "--unineuron-cache=two")
-    assert said.count(": was there") == 5
+    assert said.count(": in the cache") == 5
 
 
 def test_two_hosts_share_nothing_but_the_network(project):
@@ -228,7 +228,7 @@ def test_a_cache_that_keeps_nothing_is_a_failure(project):
     status, said = project.run(COLLECT, "--unineuron-cache=kept", "-k", "kurtosis")
     assert status == 1
     assert "can no longer be written to" in said
-    assert "results could not be kept; pytest makes them again" in said
+    assert "results could not be stored; pytest computes them again" in said
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_rank_that_cannot_start_says_why(project, environment, words):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["-k", "nothing"], "there is nothing to gather"),
+        (["-k", "nothing"], "there is nothing to compute"),
         (["--unineuron-no-cache"], "there is no cache to fill"),
         (["-n", "2"], "leave out -n"),
     ],

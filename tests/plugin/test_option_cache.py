@@ -21,7 +21,6 @@ ARGS = (
     "-p",
     "cacheprovider",
     "--unineuron-fail-on=never",
-    "--unineuron-resume=never",
 )
 
 

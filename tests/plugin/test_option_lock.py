@@ -120,21 +120,11 @@ def test_other_weights_are_named(trials):
     assert found == "corpora[news] on mine and 2 more: mine has other content than when it was locked (models)"
 
 
-def test_a_locked_claim_is_measured_anew(locked):
-    """An attempt that was cut short is not resumed into it."""
-    locked.run(*ARGS, "-x", "--maxfail=1")
-    (locked.path / "ran.txt").unlink()
-    path = next((locked.path / "evaluation" / "journal").glob("*.done.jsonl"))
-    path.replace(path.with_name("a.open.jsonl"))
-    assert locked.run(LOCK).report["trials"][0]["subjects"]["neox-a"]["cases"][0]["subject"]["resumed"] is False
-    assert len((locked.path / "ran.txt").read_text().splitlines()) == 6
-
-
 def test_a_lock_is_written_once(locked):
     """A second one would be made with the first in sight."""
     found = locked.run(*ARGS, "--unineuron-write-lock=claim.lock")
     assert found.ret == 4
-    found.result.stderr.fnmatch_lines(["ERROR: *claim.lock: is there already, and a lock is not written twice; *"])
+    found.result.stderr.fnmatch_lines(["ERROR: *claim.lock: exists, and a lock is not written twice; *"])
 
 
 def test_a_lock_of_broken_controls_is_not_written(trials):
@@ -151,7 +141,7 @@ def test_a_lock_of_broken_controls_is_not_written(trials):
     [
         (lambda text: text.replace('"above": 0.5', '"above": 0.3'), "was changed or damaged after it was written"),
         (lambda text: text[:100], "is damaged or incomplete"),
-        (lambda text: text.replace('"lock_version": 1', '"lock_version": 9'), "is of version 9, this one reads 1"),
+        (lambda text: text.replace('"lock_version": 2', '"lock_version": 9'), "is of version 9, this one reads 2"),
         (lambda text: None, "there is no such file; make one: pytest-unineuron lock FILE evals/"),
     ],
 )

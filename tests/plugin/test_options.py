@@ -2,19 +2,20 @@
 
 import pytest
 
-from pytest_unineuron import options
 from pytest_unineuron.errors import OptionError
+from pytest_unineuron.options.settings import OPTIONS, Settings
+from pytest_unineuron.options.sources import read as read_options
 
-NOTHING = {option.key: None for option in options.OPTIONS}
+NOTHING = {option.key: None for option in OPTIONS}
 
 
 def read(given=None, environment=None, ini=None):
-    return options.read({**NOTHING, **(given or {})}.get, {**NOTHING, **(ini or {})}.get, environment or {})
+    return read_options({**NOTHING, **(given or {})}.get, {**NOTHING, **(ini or {})}.get, environment or {})
 
 
 def test_nothing_given_is_the_default():
     """Two nano models, three corpora of new data, everything else as documented."""
-    assert read() == options.defaults()
+    assert read() == Settings()
     assert read().model == ("nano:neox-a", "nano:gpt2-a")
 
 
@@ -78,7 +79,7 @@ def test_settings_are_plain_data():
 def test_every_option_is_in_the_help(trials):
     """With its default."""
     found = trials.run("--help")
-    for option in options.OPTIONS:
+    for option in OPTIONS:
         assert option.flag in found.result.stdout.str()
     found.result.stdout.fnmatch_lines(["*unineuron_policy (string):*"])
 

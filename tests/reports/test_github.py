@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron import options
 from pytest_unineuron.baseline.comparison import compare
 from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.reports.github import LIMIT, Annotation, annotate, fitted, summary
 from pytest_unineuron.reports.step import Step
 from pytest_unineuron.reports.terminal import inert
@@ -247,4 +247,4 @@ def test_a_step_knows_where_the_root_folder_lies_in_the_repository(tmp_path):
 
 def test_defaults_of_the_settings_are_enough():
     """A report without any setting of its own."""
-    assert options.defaults().out in summary(*run(BIG, fail_on="trial"), 3000)
+    assert Settings().out in summary(*run(BIG, fail_on="trial"), 3000)

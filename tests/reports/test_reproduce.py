@@ -33,7 +33,6 @@ def test_a_command_names_function_model_and_corpus_as_they_were_typed():
         f"{FILE}::test_heavy",
         "--unineuron-model=owner/n@main",
         "--unineuron-corpus=my texts/mine.txt",
-        "--unineuron-resume=never",
     ]
 
 
@@ -59,7 +58,6 @@ def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_defaul
         "lock": "l",
         "fail_on": "never",
         "threads": 3,
-        "resume": "never",
     }
     (typed,) = commands(settings={**said, **SPECS})
     assert set(typed[2:]) == {
@@ -71,7 +69,6 @@ def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_defaul
         "--unineuron-holm",
         "--unineuron-dtype=float64",
         "--unineuron-controls=untrained",
-        "--unineuron-resume=never",
     }
 
 

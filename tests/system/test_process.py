@@ -1,7 +1,6 @@
-"""What a process does with memory that is free again, and what it knows of its processor."""
+"""The settings of the process during a run, and what is known of the processor."""
 
 import os
-import platform
 import subprocess
 import sys
 
@@ -9,75 +8,91 @@ import pytest
 
 from pytest_unineuron.system import machine, process
 
-HELD = """
-import ctypes
-from pathlib import Path
+CONFIGURED = """
+import os
 from pytest_unineuron.system import process
-
-process.settle()
-
-def resident():
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) // 1024
-
-def after(megabytes=8, times=8):
-    '''What is still held of a few arrays that are gone, behind one that is not.'''
-    before = resident()
-    arrays = [bytearray(b"x" * (megabytes << 20)) for _ in range(times)]
-    last = bytearray(b"x" * (1 << 19))
-    del arrays
-    return resident() - before, last
-
-kept, one = after()
-with process.frugal():
-    entered = resident()
-    returned, two = after()
-again, three = after()
-print(kept, returned, again)
+process.configure(threads=1)
+import torch
+print(torch.get_num_threads(), os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"])
 """
 
 
-def held(**environment):
-    """Megabytes kept after ``settle``, while frugal, and after that."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    done = subprocess.run(
-        [sys.executable, "-c", HELD], env=plain | environment, capture_output=True, text=True, check=False
+class Library:
+    """A C library that notes how its allocator is configured."""
+
+    def __init__(self, calls):
+        self.mallopt = lambda option, size: calls.append((option, size))
+        self.malloc_trim = lambda pad: calls.append("trim")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls to the allocator, in a process in which the user has not set it."""
+    for name in process.MALLOC:
+        monkeypatch.delenv(name, raising=False)
+    made = []
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: Library(made))
+    return made
+
+
+def options(sizes):
+    return list(zip(process.MALLOC.values(), sizes, strict=True))
+
+
+def test_configuring_sets_what_the_user_has_not_set():
+    """Threads are set, OpenMP's waiting is set unless the user did."""
+    environment = {name: value for name, value in os.environ.items() if name not in process.OPENMP}
+    environment["GOMP_SPINCOUNT"] = "7"
+    found = subprocess.run(
+        [sys.executable, "-c", CONFIGURED], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.returncode == 0, done.stderr
-    return [int(word) for word in done.stdout.split()]
+    assert found.stdout.split() == ["1", "PASSIVE", "7"]
 
 
-GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc is told")
+def test_freed_memory_is_retained_but_in_a_tight_budget(calls):
+    """The allocator is set back when the budget is no longer tight."""
+    process.configure()
+    assert calls == options(process.RETAIN)
+    with process.returning_memory(on=False):
+        assert calls == options(process.RETAIN)
+    calls.clear()
+    with process.returning_memory():
+        assert calls == [*options(process.RETURN), "trim"]
+    assert calls[3:] == options(process.RETAIN)
 
 
-@GLIBC
-def test_memory_is_kept_for_the_next_array_unless_a_budget_counts_more():
-    kept, returned, again = held()
-    assert kept > 40
-    assert returned < 5
-    assert again > 40
+def test_an_allocator_that_the_user_configured_is_left_alone(calls, monkeypatch):
+    """One variable of glibc is enough."""
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+    process.configure()
+    with process.returning_memory():
+        assert calls == []
 
 
-@GLIBC
-def test_what_the_user_says_stands():
-    """Here that memory is to be returned at once."""
-    assert max(held(MALLOC_MMAP_THRESHOLD_="65536")) < 5
+def test_a_process_that_was_not_configured_is_left_alone(calls, monkeypatch):
+    """A library that compares models in somebody's program changes nothing there."""
+    monkeypatch.setattr(process, "_configured", False)
+    with process.returning_memory():
+        assert calls == []
 
 
-@pytest.mark.parametrize("missing", [OSError("no such library"), AttributeError("mallopt"), TypeError("no name")])
-def test_another_c_library_is_left_alone(monkeypatch, missing):
+@pytest.mark.parametrize("error", [OSError("no such library"), AttributeError("mallopt"), TypeError("no name")])
+def test_another_c_library_is_left_alone(monkeypatch, error):
+    """Where there is no glibc, nothing is configured and nothing fails."""
+
     def library(_):
-        raise missing
+        raise error
 
-    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    for name in process.MALLOC:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(process.ctypes, "CDLL", library)
-    process.settle()
-    with process.frugal():
+    process.configure()
+    with process.returning_memory():
         pass
 
 
-def test_who_made_the_processor_is_read_from_the_system(monkeypatch, tmp_path):
+def test_the_maker_of_the_processor_is_read_from_the_system(monkeypatch, tmp_path):
+    """From /proc/cpuinfo, or from Python where there is none."""
     for text, intel in (("vendor_id\t: GenuineIntel\n", True), ("vendor_id\t: AuthenticAMD\n", False)):
         (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
         monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "cpuinfo")

@@ -1,0 +1,82 @@
+"""One table of what each fixture reads, from which controls, texts, comparisons and provenance are derived.
+
+The fixtures that an item asks for, directly or through other fixtures, say what the item is going to read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_unineuron import controls
+from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ITEM, REFERENCE, WORDS, ANY = "the item's corpus", "the reference corpus", "number words", "any corpus"
+"""The text that a fixture reads."""
+NEURONS = (PRE, POST, RESIDUAL)
+"""The sites whose statistics a trial on neurons may read."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a fixture reads besides weights.
+
+    ``inputs`` are words of ``controls`` (activations, seeds, labelled neurons), on which it depends which control
+    arms are made. ``sites`` are where statistics of activations are needed. ``published`` asks for a table of the
+    paper.
+    """
+
+    inputs: tuple[str, ...] = ()
+    text: str = ""
+    sites: tuple[str, ...] = ()
+    published: bool = False
+
+    @property
+    def compares_seeds(self) -> bool:
+        """Whether the model is compared with further seeds."""
+        return controls.SEEDS in self.inputs
+
+
+ACTIVATIONS, SEEDS, LABELLED = (controls.ACTIVATIONS,), (controls.ACTIVATIONS, controls.SEEDS), (controls.LABELLED,)
+CORPUS = "unineuron_corpus"
+"""Asking for this fixture makes one item per corpus."""
+
+FIXTURES: dict[str, Reads] = {
+    CORPUS: Reads(text=ITEM),
+    "unineuron_neurons": Reads(ACTIVATIONS, ITEM, NEURONS),
+    "unineuron_reference_neurons": Reads(ACTIVATIONS, REFERENCE, NEURONS),
+    "unineuron_sweeps": Reads(ACTIVATIONS, ANY, NEURONS),
+    "unineuron_up": Reads(ACTIVATIONS, ITEM, (UP,)),
+    "unineuron_extremes": Reads(ACTIVATIONS, ITEM, (POST,)),
+    "unineuron_number_words": Reads(ACTIVATIONS, WORDS, (POST,)),
+    "unineuron_universality": Reads(SEEDS, ITEM),
+    "unineuron_reference_universality": Reads(SEEDS, REFERENCE),
+    "unineuron_comparisons": Reads(SEEDS, ANY),
+    "unineuron_relabelled": Reads(LABELLED),
+    "unineuron_published": Reads(LABELLED, published=True),
+    "unineuron_lab": Reads(text=ANY),
+}
+"""Fixtures by name. Those that are not listed read weights alone, or nothing."""
+
+
+def reads_of(fixtures: Iterable[str]) -> list[Reads]:
+    """What an item reads that asks for these fixtures."""
+    return [FIXTURES[name] for name in fixtures if name in FIXTURES]
+
+
+def inputs_of(fixtures: Iterable[str]) -> set[str]:
+    """The inputs besides weights, as words of ``controls``."""
+    return {word for reads in reads_of(fixtures) for word in reads.inputs}
+
+
+def asks_for_published(fixtures: Iterable[str]) -> bool:
+    """Whether an item starts from the neurons that the paper published."""
+    return any(reads.published for reads in reads_of(fixtures))
+
+
+def reads_any_text(fixtures: Iterable[str]) -> bool:
+    """Whether an item may read a corpus that its fixtures do not name."""
+    return any(reads.text == ANY and not reads.inputs for reads in reads_of(fixtures))

@@ -1,0 +1,171 @@
+"""The fixtures that trials ask for. What each of them reads is declared in ``fixture_table``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_unineuron.errors import NotApplicable, TrialError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_unineuron.evidence.case import Case
+    from pytest_unineuron.evidence.recorder import Recorder
+    from pytest_unineuron.lab.arm import Arm
+    from pytest_unineuron.lab.lab import Lab
+    from pytest_unineuron.lab.neurons import Neurons, Units
+    from pytest_unineuron.lab.universality import Matched, Universality
+    from pytest_unineuron.lab.weights import Weights
+    from pytest_unineuron.lab.words import WordResponses
+    from pytest_unineuron.plugin.session import Session
+    from pytest_unineuron.statistics.extremes import Extremes
+
+
+def _session(request: pytest.FixtureRequest) -> Session:
+    from pytest_unineuron.plugin.session import session_of
+
+    return session_of(request.config)
+
+
+def _lab(request: pytest.FixtureRequest) -> Lab:
+    # Not by the fixture ``unineuron_lab``: asking for that one says that an item may read any text.
+    return _session(request).lab
+
+
+@pytest.fixture
+def unineuron_verified(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
+    return _lab(request).verified(request.param)
+
+
+@pytest.fixture
+def unineuron_case(request: pytest.FixtureRequest) -> Case:
+    """The place where this item measures: model, corpus, control, draw. Raises TrialError outside of a trial."""
+    if not hasattr(request, "param"):
+        raise TrialError(f"{request.node.name} asks for unineuron fixtures and is no trial; mark it gt1, gt2 or gt3")
+    case: Case = request.param.case
+    return case
+
+
+@pytest.fixture
+def unineuron_measure(unineuron_case: Case, request: pytest.FixtureRequest) -> Recorder:
+    """Records numbers, ``measure("share", x, above=0.01)``, and minima, ``measure.needs("tokens", n, at_least=9)``."""
+    return _session(request).protocol.recorder(request.node)
+
+
+@pytest.fixture(scope="session")
+def unineuron_lab(request: pytest.FixtureRequest) -> Lab:
+    """Models, corpora and results of this run, each made once."""
+    return _lab(request)
+
+
+@pytest.fixture
+def unineuron_arm(unineuron_case: Case) -> Arm:
+    """The version of the model that this item measures: the subject itself or a control."""
+    from pytest_unineuron.lab.arm import Arm
+
+    return Arm(unineuron_case.model, unineuron_case.control, unineuron_case.draw)
+
+
+@pytest.fixture
+def unineuron_corpus(unineuron_case: Case) -> str:
+    """The label of the corpus that this item measures on. Asking for it makes one item per corpus."""
+    return unineuron_case.corpus
+
+
+@pytest.fixture
+def unineuron_sweeps(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Callable[[str], Neurons]:
+    """A function from a corpus label to the neurons on it."""
+    return lambda corpus: _lab(request).neurons(unineuron_arm, corpus)
+
+
+@pytest.fixture
+def unineuron_neurons(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Neurons:
+    """Every MLP neuron of the arm, on the item's corpus."""
+    return _lab(request).neurons(unineuron_arm, unineuron_corpus)
+
+
+@pytest.fixture
+def unineuron_reference_neurons(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Neurons:
+    """The same neurons on the reference corpus."""
+    return _lab(request).neurons(unineuron_arm, _session(request).run.reference)
+
+
+@pytest.fixture
+def unineuron_up(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Units:
+    """The up projection of gated neurons, the factor that the gate multiplies, on the item's corpus."""
+    return _lab(request).neurons(unineuron_arm, unineuron_corpus).up
+
+
+@pytest.fixture
+def unineuron_extremes(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Extremes:
+    """The strongest post-activations of every neuron on the item's corpus, with their tokens, [rank, neuron]."""
+    extremes: Extremes = _lab(request).neurons(unineuron_arm, unineuron_corpus).extremes()
+    return extremes
+
+
+@pytest.fixture
+def unineuron_comparisons(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Callable[[str], Universality]:
+    """A function from a corpus label to the arm compared with further seeds on it."""
+    return lambda corpus: _lab(request).universality(unineuron_arm, corpus)
+
+
+@pytest.fixture
+def unineuron_universality(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Universality:
+    """The arm compared with further seeds of the model, on the item's corpus."""
+    return _lab(request).universality(unineuron_arm, unineuron_corpus)
+
+
+@pytest.fixture
+def unineuron_reference_universality(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Universality:
+    """The same comparison on the reference corpus."""
+    return _lab(request).universality(unineuron_arm, _session(request).run.reference)
+
+
+@pytest.fixture
+def unineuron_relabelled(unineuron_arm: Arm, request: pytest.FixtureRequest) -> NDArray[np.int64]:
+    """The neuron whose label every neuron gets, [neuron]. Asking for it adds the control that permutes labels."""
+    return _lab(request).relabelled(unineuron_arm)
+
+
+@pytest.fixture
+def unineuron_labelled(
+    unineuron_reference_universality: Universality, unineuron_relabelled: NDArray[np.int64]
+) -> Matched:
+    """The neurons as they are matched on the reference corpus, to label others by: ``labelled.universal``."""
+    return unineuron_reference_universality.neurons.permuted(unineuron_relabelled)
+
+
+@pytest.fixture
+def unineuron_published(
+    unineuron_case: Case, unineuron_relabelled: NDArray[np.int64], request: pytest.FixtureRequest
+) -> NDArray[np.bool_]:
+    """Whether the paper published each neuron of the model as universal, [neuron]. Raises NotApplicable."""
+    import numpy as np
+
+    from pytest_unineuron.models.published import universal
+
+    table = _session(request).run.published(unineuron_case.model)
+    if table is None:
+        raise NotApplicable(f"no universal neurons of {unineuron_case.model} were published")
+    sites = _lab(request).anatomy(unineuron_case.model).plan.sites
+    labels = np.zeros(len(unineuron_relabelled), dtype=bool)
+    labels[universal(table, [(site.layer, site.width) for site in sites])] = True
+    return labels[unineuron_relabelled]
+
+
+@pytest.fixture
+def unineuron_number_words(unineuron_arm: Arm, request: pytest.FixtureRequest) -> WordResponses:
+    """The responses of the arm's neurons to words for numbers, and to words like them."""
+    return _lab(request).number_words(unineuron_arm)
+
+
+@pytest.fixture
+def unineuron_weights(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Weights:
+    """Everything that the weights of the arm say, without any text."""
+    return _lab(request).weights(unineuron_arm)

@@ -1,0 +1,142 @@
+"""The journal: the results of a run outlive the process, and a report can be rebuilt from them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pytest_unineuron.baseline import journal
+from pytest_unineuron.cli.main import main
+from tests.plugin.inner import PREAMBLE
+
+ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained", "--unineuron-fail-on=never")
+CLAIMS = """
+import os
+
+@pytest.mark.gt2(source="x")
+def test_corpora(unineuron_case, unineuron_corpus, unineuron_measure):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_weights(unineuron_case, unineuron_arm):
+    if unineuron_case.control and os.path.exists("die"):
+        os.unlink("die")
+        os.kill(os.getpid(), 9)
+    measure('size', 0.1 if unineuron_case.control else 0.2, above=0.5)
+
+@pytest.mark.gt3(source="x")
+def test_last(unineuron_case):
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+KILLED = (-9, 9)
+"""Exit status of a killed process, here and on Windows."""
+
+
+@pytest.fixture(scope="module")
+def cut_short(tmp_path_factory):
+    """The folder of a run that was killed after seven of its ten items, in its eighth."""
+    folder = tmp_path_factory.mktemp("killed")
+    (folder / "test_trials.py").write_text(PREAMBLE + CLAIMS)
+    (folder / "die").touch()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ARGS]
+    assert subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL).returncode in KILLED
+    return folder
+
+
+@pytest.fixture
+def killed(trials, monkeypatch, cut_short):
+    """A copy of that folder for every test, as the working directory."""
+    monkeypatch.chdir(trials.path)
+    shutil.copytree(cut_short, trials.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return trials
+
+
+def journals(trials):
+    return sorted((trials.path / "evaluation" / "journal").glob("*.jsonl"))
+
+
+def rebuilt(trials):
+    """The report that is rebuilt from the only journal."""
+    (path,) = journals(trials)
+    assert main(["report", str(path), "--out", "rebuilt"]) == 0
+    return json.loads((trials.path / "rebuilt" / "generalization_eval_report.json").read_text())
+
+
+def test_a_killed_run_is_rebuilt_from_its_journal(killed, capsys):
+    """The report holds everything up to the item in which the run died, and says that it is incomplete."""
+    report = rebuilt(killed)
+    assert report["incomplete"] == ["the run did not come to its end; this is what its journal holds"]
+    outcomes = {trial["name"]: trial["subjects"]["neox-a"]["outcome"] for trial in report["trials"]}
+    assert outcomes == {
+        "corpora[news]": "PASS",
+        "corpora[code]": "PASS",
+        "corpora[multilingual]": "PASS",
+        "weights": "NA",
+        "last": "NOT_RUN",
+    }
+    assert main(["accept", "rebuilt/generalization_eval_report.json", "--baseline", "b.json"]) == 23
+    assert "results were lost" in capsys.readouterr().err
+
+
+def test_a_rerun_measures_everything(killed):
+    """Nothing is taken from the journal of an earlier attempt, whose file stays."""
+    found = killed.run(*ARGS)
+    assert found.ret == 0
+    assert found.outcome("last") == "PASS"
+    assert len(journals(killed)) == 2
+
+
+def test_a_damaged_line_is_left_out(killed):
+    """A line that was changed is reported, and the rest of the journal is used."""
+    (path,) = journals(killed)
+    lines = path.read_text().splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if '"value": 0.9' in line)
+    lines[at] = lines[at].replace('"value": 0.9', '"value": 0.8')
+    path.write_text("".join(lines[:-1]) + lines[-1][:20])
+    report = rebuilt(killed)
+    assert f"line {at + 1} of the journal is damaged" in report["incomplete"]
+    assert main(["report", str(path), "--form", "summary"]) == 0
+
+
+def test_a_journal_that_cannot_be_written_costs_no_result(trials):
+    """Where a file stands in place of its folder, a warning says so and everything else is there."""
+    (trials.path / "evaluation").mkdir()
+    (trials.path / "evaluation" / "journal").touch()
+    found = trials.write(CLAIMS).run(*ARGS)
+    assert found.ret == 0
+    assert found.outcome("last") == "PASS"
+    found.result.stdout.fnmatch_lines(["the journal could not be written (*): if this run dies, its results are lost"])
+
+
+def test_an_interrupted_run_keeps_its_results(trials):
+    """Ctrl-C writes the report of what was measured until then."""
+    trials.write(CLAIMS.replace("os.kill(os.getpid(), 9)", "raise KeyboardInterrupt"))
+    (trials.path / "die").touch()
+    found = trials.run(*ARGS, subprocess=True)
+    assert found.ret == 2
+    assert (found.outcome("corpora[news]"), found.outcome("last")) == ("PASS", "NOT_RUN")
+
+
+def test_old_journals_are_removed(trials):
+    """The newest ones stay."""
+    folder = trials.path / "evaluation" / "journal"
+    folder.mkdir(parents=True)
+    for i in range(30):
+        (folder / f"old{i}.jsonl").write_text("")
+        os.utime(folder / f"old{i}.jsonl", (i, i))
+    trials.write(CLAIMS).run(*ARGS)
+    assert len(journals(trials)) == journal.KEPT
+
+
+def test_a_journal_does_not_forget_a_lock(trials, monkeypatch):
+    """A report that is rebuilt from it is not held to the lock, so nothing passes."""
+    monkeypatch.chdir(trials.path)
+    trials.write(CLAIMS)
+    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0
+    trials.run(*ARGS, "--unineuron-lock=claim.lock")
+    report = rebuilt(trials)
+    assert "it was run under the lock claim.lock" in report["lock_violations"][0]
+    assert all(criterion["verdict"] != "PASS" for criterion in report["criteria"].values())
