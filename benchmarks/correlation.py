@@ -66,7 +66,7 @@ def forwards(members: Sequence[Member], batches: list[Batch]) -> None:
     for batch in batches:
         for of in members[:2]:
             with caught(of.model, of.anatomy.plan, lambda *_: None, stream=False) as capture:
-                capture.forward(batch.ids, batch.attended)
+                capture.forward(batch.ids, batch.attention_mask)
 
 
 @timed

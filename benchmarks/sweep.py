@@ -97,7 +97,7 @@ def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Ca
     def watched() -> None:
         with caught(model, plan, lambda *_: None) as capture:
             for batch in batches:
-                capture.forward(batch.ids, batch.attended)
+                capture.forward(batch.ids, batch.attention_mask)
 
     def gathering(statistics: Mapping[str, tuple[str, ...]] | None) -> Callable[[], float]:
         return timed(lambda: swept(member, blocks, shape, statistics))

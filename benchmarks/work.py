@@ -115,4 +115,4 @@ def halves(batches: list[Batch]) -> list[Batch]:
 
 def forward(of: Any, batch: Batch) -> None:
     """One pass without the unembedding, and nothing else."""
-    of.base_model(input_ids=batch.ids.to(of.device), attention_mask=batch.attended.to(of.device), use_cache=False)
+    of.base_model(input_ids=batch.ids.to(of.device), attention_mask=batch.attention_mask.to(of.device), use_cache=False)

@@ -130,7 +130,7 @@ class Sweeper:
 
     def start(self, batch: Batch) -> None:
         """What is received from now on belongs to this batch."""
-        counts, labels = batch.counts.flatten(), batch.labels.flatten()
+        counts, labels = batch.text_mask.flatten(), batch.labels.flatten()
         which = counts.nonzero().flatten()
         self._group = batch.group
         self._counts = counts.to(self._device)
@@ -207,7 +207,7 @@ def sweep(
         with caught(model, plan, sweeper.receive, stream=RESIDUAL in sites) as capture:
             for each in progress(batches) if progress else batches:
                 sweeper.start(each)
-                capture.forward(each.ids, each.attended)
+                capture.forward(each.ids, each.attention_mask)
         return sweeper.part()
 
     own = compute_part(f"sweep {batch} positions at a time", gathered)

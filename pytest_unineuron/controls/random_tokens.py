@@ -24,6 +24,6 @@ def random_tokens(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int)
     made = []
     for block in blocks.blocks:
         drawn = plain[torch.randint(len(plain), (len(block.ids),), generator=generator)].tolist()
-        ids = tuple(new if counts else old for old, new, counts in zip(block.ids, drawn, block.counts, strict=True))
+        ids = tuple(new if counts else old for old, new, counts in zip(block.ids, drawn, block.text_mask, strict=True))
         made.append(replace(block, ids=ids))
     return replace(blocks, blocks=tuple(made))

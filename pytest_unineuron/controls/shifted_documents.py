@@ -31,6 +31,6 @@ def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: 
 
 
 def _with_text_of(own: Block, other: Block) -> Block:
-    text = cycle([token for token, counts in zip(other.ids, other.counts, strict=True) if counts])
-    ids = [next(text) if counts else token for token, counts in zip(own.ids, own.counts, strict=True)]
+    text = cycle([token for token, counts in zip(other.ids, other.text_mask, strict=True) if counts])
+    ids = [next(text) if counts else token for token, counts in zip(own.ids, own.text_mask, strict=True)]
     return replace(own, ids=tuple(ids))

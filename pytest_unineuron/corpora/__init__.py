@@ -16,6 +16,6 @@ GENERATED = {
 """Corpora that are read from the running Python; they change with its version, so no default run uses them."""
 
 
-def names() -> list[str]:
+def corpus_names() -> list[str]:
     """Every corpus that is known by name."""
     return sorted(path.stem for path in BUNDLED.glob("*.jsonl")) + sorted(GENERATED)

@@ -1,4 +1,4 @@
-"""Documents cut for a model: blocks of its context length, batched by length, with a mask of what counts."""
+"""Documents cut for a model: blocks of its context length, batched by length, with a mask of which tokens are text."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ PROBES = ("a", "the", "0", ".", "é")
 
 @dataclass(frozen=True)
 class Block:
-    """One input row: special tokens around a stretch of one document. ``counts`` is False for the former."""
+    """One input row: special tokens around a stretch of one document. ``text_mask`` is False for the former."""
 
     ids: tuple[int, ...]
-    counts: tuple[bool, ...]
+    text_mask: tuple[bool, ...]
     labels: tuple[int, ...]
     document: int
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows of one document group, padded. All tensors are [row, position]; ``counts`` marks text tokens.
+    """Rows of one document group, padded. All tensors are [row, position]; ``text_mask`` marks text tokens.
 
-    ``offset`` is how many tokens of text come in the batches before. ``looked_at`` marks the tokens at which
+    ``offset`` is how many tokens of text come in the batches before. ``comparison_mask`` marks the tokens at which
     models are compared.
     """
 
     group: int
     ids: Tensor
-    attended: Tensor
-    counts: Tensor
+    attention_mask: Tensor
+    text_mask: Tensor
     labels: Tensor
     offset: int
-    looked_at: Tensor
+    comparison_mask: Tensor
 
     @property
     def tokens(self) -> int:
         """How many tokens count."""
-        return int(self.counts.sum())
+        return int(self.text_mask.sum())
 
     @property
-    def compared(self) -> int:
+    def n_compared(self) -> int:
         """How many tokens are looked at."""
-        return int(self.looked_at.sum())
+        return int(self.comparison_mask.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Blocks:
     @property
     def tokens(self) -> int:
         """How many tokens count, in all."""
-        return sum(sum(block.counts) for block in self.blocks)
+        return sum(sum(block.text_mask) for block in self.blocks)
 
     @property
     def documents(self) -> int:
@@ -102,29 +102,29 @@ class Blocks:
     def _padded(self, group: int, blocks: list[Block], offset: int, share: tuple[int, int]) -> Batch:
         longest = len(blocks[0].ids)
         ids = torch.full((len(blocks), longest), self.padding)
-        attended = torch.zeros((len(blocks), longest), dtype=torch.int64)
-        counts = torch.zeros((len(blocks), longest), dtype=torch.bool)
+        attention_mask = torch.zeros((len(blocks), longest), dtype=torch.int64)
+        text_mask = torch.zeros((len(blocks), longest), dtype=torch.bool)
         labels = torch.full((len(blocks), longest), UNLABELLED)
         for row, block in enumerate(blocks):
             length = len(block.ids)
             ids[row, :length] = torch.tensor(block.ids)
-            attended[row, :length] = 1
-            counts[row, :length] = torch.tensor(block.counts)
+            attention_mask[row, :length] = 1
+            text_mask[row, :length] = torch.tensor(block.text_mask)
             labels[row, :length] = torch.tensor(block.labels)
-        number = counts.flatten().cumsum(0).view_as(counts) + offset  # of this token, from 1
+        number = text_mask.flatten().cumsum(0).view_as(text_mask) + offset  # of this token, from 1
         wanted, of = share
-        looked_at = counts & (number * wanted // of > (number - 1) * wanted // of)
-        return Batch(group, ids, attended, counts, labels, offset, looked_at)
+        comparison_mask = text_mask & (number * wanted // of > (number - 1) * wanted // of)
+        return Batch(group, ids, attention_mask, text_mask, labels, offset, comparison_mask)
 
 
-def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, budget: int) -> Blocks:
+def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, budget: int) -> Blocks:
     """A corpus as a model with this tokenizer reads it, up to ``budget`` tokens.
 
     A document longer than the context goes on in the next block; documents are never glued together. Every
     block has the model's own special tokens around it, which do not count. Raises CorpusError if fewer than
     two tokens are left, or the context has no room for text.
     """
-    before, after = specials(tokenizer)
+    before, after = special_tokens(tokenizer)
     room = context - len(before) - len(after)
     if room < 2:
         raise CorpusError(f"a context of {context} tokens leaves no room for text; raise --unineuron-context")
@@ -141,7 +141,7 @@ def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, bud
             blocks.append(
                 Block(
                     ids=(*before, *ids[part], *after),
-                    counts=(False,) * len(before) + (True,) * size + (False,) * len(after),
+                    text_mask=(False,) * len(before) + (True,) * size + (False,) * len(after),
                     labels=(UNLABELLED,) * len(before) + tuple(labels[part]) + (UNLABELLED,) * len(after),
                     document=read,
                 )
@@ -158,7 +158,7 @@ def cut(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, bud
     return Blocks(corpus, tuple(blocks), min(GROUPS, read), int(padding))
 
 
-def specials(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What the tokenizer puts before and after a text; a lone BOS where it puts nothing but has one."""
     for text in PROBES:  # a tokenizer without an unknown token drops what it does not know
         plain = list(tokenizer(text, add_special_tokens=False)["input_ids"])

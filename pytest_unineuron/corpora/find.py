@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from pytest_unineuron.corpora.corpus import Corpus
 
 
-def check(spec: str) -> None:
+def check_spec(spec: str) -> None:
     """Whether ``spec`` can name a corpus at all, without reading it. Raises CorpusError."""
-    if spec in corpora.names() or Path(spec).expanduser().exists():
+    if spec in corpora.corpus_names() or Path(spec).expanduser().exists():
         return
     if spec.startswith((".", "/", "~")) or Path(spec).suffix in (".txt", ".jsonl") or "/" not in spec:
         raise CorpusError(
-            f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpora.names())} "
+            f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpora.corpus_names())} "
             "(a data set of the hub is named OWNER/NAME)"
         )
 
 
-def find(spec: str, *, field: str = "text") -> Corpus:
+def find_corpus(spec: str, *, field: str = "text") -> Corpus:
     """The corpus ``spec`` names: a bundled or generated one, a path, or a data set of the hub.
 
     Raises CorpusError if there is no such corpus or it cannot be read.
     """
-    check(spec)
+    check_spec(spec)
     if spec in corpora.GENERATED:
         module, _, function = corpora.GENERATED[spec].partition(":")
         return getattr(import_module(module), function)()  # type: ignore[no-any-return]
@@ -39,24 +39,24 @@ def find(spec: str, *, field: str = "text") -> Corpus:
         return from_path(spec, bundled)
     path = Path(spec).expanduser()
     if path.exists():
-        return from_path(label(spec), path, field=field)
+        return from_path(corpus_label(spec), path, field=field)
     from pytest_unineuron.corpora.hub import from_hub
 
     return from_hub(spec, field=field)
 
 
-def label(spec: str) -> str:
+def corpus_label(spec: str) -> str:
     """The short name of a corpus: a path's last part without its ending, or the name itself."""
     path = Path(spec).expanduser()
-    return path.resolve().stem if spec not in corpora.names() and path.exists() else spec
+    return path.resolve().stem if spec not in corpora.corpus_names() and path.exists() else spec
 
 
-def labels(specs: tuple[str, ...]) -> dict[str, str]:
+def corpora_by_label(specs: tuple[str, ...]) -> dict[str, str]:
     """Specs by label, in order; two paths with the same short name keep their whole spec as the label.
 
     Raises CorpusError for a spec that cannot name a corpus.
     """
     for spec in specs:
-        check(spec)
-    short = [label(spec) for spec in specs]
+        check_spec(spec)
+    short = [corpus_label(spec) for spec in specs]
     return {name if short.count(name) == 1 else spec: spec for name, spec in zip(short, specs, strict=True)}

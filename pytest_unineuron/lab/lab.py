@@ -14,8 +14,8 @@ from pytest_unineuron.activations.sweep import Sweeper, Swept, sweep
 from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.cache.store import PARTS_FOLDER, Store
 from pytest_unineuron.corpora import number_words
-from pytest_unineuron.corpora.blocks import Blocks, cut
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.blocks import Blocks, to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm, Request
@@ -125,13 +125,13 @@ class Lab:
     def _corpus(self, label: str) -> Corpus:
         if label == number_words.NAME:
             return number_words.corpus()
-        return find(self._corpora[label], field=self.settings.text_field)
+        return find_corpus(self._corpora[label], field=self.settings.text_field)
 
     def _blocks(self, model: str, corpus: str) -> Blocks:
         """A corpus as a model reads it. A probe is read whole, whatever the token budget."""
         loaded = self.loaded(Arm(model))
         budget = 10**9 if corpus == number_words.NAME else self.settings.tokens
-        blocks = cut(self.corpus(corpus), loaded.tokenizer, context=self._context(loaded), budget=budget)
+        blocks = to_blocks(self.corpus(corpus), loaded.tokenizer, context=self._context(loaded), budget=budget)
         facts = {"spec": self._corpora.get(corpus, corpus), **blocks.corpus.facts()}
         self.events.append({"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens})
         return blocks
@@ -218,7 +218,7 @@ class Lab:
             processes=self._processes,
             compute_part=compute_part,
         )
-        return {"matches": found, "tokens": sum(batch.compared for batch in batches), "documents": blocks.documents}
+        return {"matches": found, "tokens": sum(batch.n_compared for batch in batches), "documents": blocks.documents}
 
     def _counterparts(self, arm: Arm, corpus: str, seeds: Sequence[str]) -> list[Counterpart]:
         """The seeds of a model on a text, shared by all arms that read it. Those of the last two texts are kept."""

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.cache.digests import Digests
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.models.loading.identity import identity
 from pytest_unineuron.models.loading.source import parse
@@ -29,7 +29,7 @@ class Provenance:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._model = cache(lambda spec: identity(parse(spec), Digests(run.cache_folder)))
-        self._corpus = cache(lambda spec: find(spec, field=run.settings.text_field).fingerprint)
+        self._corpus = cache(lambda spec: find_corpus(spec, field=run.settings.text_field).fingerprint)
 
     def of(self, item: pytest.Item) -> dict[str, dict[str, str]]:
         """Digests of an item's models and corpora, by label; empty if they cannot all be computed."""

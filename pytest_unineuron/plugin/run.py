@@ -12,7 +12,7 @@ from pytest_unineuron.baseline.gate import Exit, baseline
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.cache.store import PARTS_FOLDER, RESULTS_FOLDER, Store
-from pytest_unineuron.corpora import find as corpora_named
+from pytest_unineuron.corpora.find import corpora_by_label
 from pytest_unineuron.errors import OptionError, ReportError
 from pytest_unineuron.models.loading import source
 from pytest_unineuron.options import settings as declared
@@ -71,12 +71,12 @@ class Run:
     @cached_property
     def new_data(self) -> dict[str, str]:
         """The corpora of new data by label. Raises CorpusError."""
-        return corpora_named.labels(self.settings.corpus)
+        return corpora_by_label(self.settings.corpus)
 
     @cached_property
     def reference(self) -> str:
         """The label of the reference corpus. Raises CorpusError."""
-        return next(iter(corpora_named.labels((self.settings.reference,))))
+        return next(iter(corpora_by_label((self.settings.reference,))))
 
     @property
     def corpora(self) -> dict[str, str]:

@@ -112,11 +112,11 @@ def match(
         seed.draw()
     choosing, reading = (
         processes.shard(
-            [n for n, batch in enumerate(batches) if batch.group % 2 == half and (sweeper or batch.compared)]
+            [n for n, batch in enumerate(batches) if batch.group % 2 == half and (sweeper or batch.n_compared)]
         )
         for half in (0, 1)
     )
-    again = [number for number in choosing if batches[number].compared]
+    again = [number for number in choosing if batches[number].n_compared]
     passes = [choosing, *[again] * (len(blocks) - 1)]
     steps = [number for of_block in (*passes, reading) for number in of_block]
     ticks = iter(progress(steps) if progress else steps)  # one bar over all blocks
@@ -153,7 +153,7 @@ def match(
             next(ticks)
             batch = batches[number]
             observed = subject.observe(batch, task.kinds, sweeper)
-            if not batch.compared:
+            if not batch.n_compared:
                 continue
             xs = {kind: Centred.of(observed.pop(kind)) for kind in task.kinds}
             for index, seed in enumerate(seeds):
@@ -181,7 +181,7 @@ def match(
 
 def measured(subject: Member, batches: Sequence[Batch]) -> Rates:
     """How fast this machine is: at one forward pass, and at writing and reading a few megabytes, if it can."""
-    choosing = [batch for batch in batches if batch.group % 2 == 0 and batch.compared]
+    choosing = [batch for batch in batches if batch.group % 2 == 0 and batch.n_compared]
     start = time.perf_counter()
     subject.observe(choosing[0])
     took = time.perf_counter() - start

@@ -120,6 +120,6 @@ def gather(
     (block,) = task.blocks(float("inf"))
     sums, reader = Sums(block, seeds), Reader(subject, batches, kinds)
     for number, batch in enumerate(batches):
-        if batch.group % 2 == 0 and batch.compared:
+        if batch.group % 2 == 0 and batch.n_compared:
             sums.take(number, reader.units(number))
     return {(cell.kind, cell.seed): found for cell, found in sums.finished()}

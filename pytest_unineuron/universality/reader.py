@@ -59,7 +59,7 @@ class Reader:
         found = {}
         kinds = self._kinds if wanted is None or self.place != AGAIN else [k for k in self._kinds if k in wanted]
         for kind, units in self.member.observe(self._batches[number], kinds, sweeper).items():
-            if not self._batches[number].compared:
+            if not self._batches[number].n_compared:
                 continue
             found[kind] = Shifted.of(units, self._shifts.get(kind))
             self._shifts[kind] = found[kind].shift

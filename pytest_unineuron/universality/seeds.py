@@ -162,7 +162,7 @@ def task_of(
     subject: Member, batches: Sequence[Batch], seeds: Sequence[Counterpart], kinds: Sequence[str] = KINDS
 ) -> Task:
     """What comparing a model with these seeds takes."""
-    looked = [[batch.compared for batch in batches if batch.group % 2 == half] for half in (0, 1)]
+    looked = [[batch.n_compared for batch in batches if batch.group % 2 == half] for half in (0, 1)]
     kinds = [kind for kind in kinds if all(kind in seed.kinds for seed in seeds)]
 
     def sizes(member: Member) -> dict[str, list[int]]:
@@ -179,7 +179,7 @@ def task_of(
         tuple(sizes(seed.member) for seed in seeds),
         choosing=sum(looked[0]),
         reading=sum(looked[1]),
-        batch=max((batch.compared for batch in batches), default=0),
+        batch=max((batch.n_compared for batch in batches), default=0),
         draws=max((seed.draws for seed in seeds), default=0),
         item=item,
         passing=passing(positions, subject.anatomy.width, neurons, item, kept),

@@ -84,13 +84,13 @@ class Member:
                 seen.take(kind, index, self.change(site, index, units.to(self.dtype)) if self.change else units)
 
         reads = [
-            (a.out, self._heads(index, a, seen, batch.attended))
+            (a.out, self._heads(index, a, seen, batch.attention_mask))
             for index, a in enumerate(self.anatomy.attentions)
             if VALUES in kinds or HEADS in kinds
         ]
         stream = DIMENSIONS in kinds or (sweeper is not None and RESIDUAL in sweeper.sites)
         with caught(self.model, self.anatomy.plan, receive, stream=stream, reads=reads) as capture:
-            capture.forward(batch.ids, batch.attended)
+            capture.forward(batch.ids, batch.attention_mask)
         if bad := [kind for kind, units in seen.units.items() if not bool(units.sum().isfinite())]:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
         return seen.units
@@ -98,7 +98,7 @@ class Member:
     def _module(self, path: str) -> Any:
         return self.model.get_submodule(path)
 
-    def _heads(self, index: int, attention: Attention, seen: Seen, attended: Tensor) -> Callable[[Tensor], None]:
+    def _heads(self, index: int, attention: Attention, seen: Seen, attention_mask: Tensor) -> Callable[[Tensor], None]:
         """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O.
 
         A head that looks at everything writes less the more there is, so norms follow the position in any
@@ -114,8 +114,8 @@ class Member:
             z = values.reshape(-1, attention.heads * attention.dimension).to(self.dtype)  # [row·position, value]
             by_head = z.reshape(-1, attention.heads, attention.dimension)
             squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
-            norms = squares.clamp_min(0).sqrt().view(*attended.shape, attention.heads)  # [row, position, head]
-            there = attended.to(z.device, self.dtype)[..., None]  # [row, position, 1]
+            norms = squares.clamp_min(0).sqrt().view(*attention_mask.shape, attention.heads)  # [row, position, head]
+            there = attention_mask.to(z.device, self.dtype)[..., None]  # [row, position, 1]
             usual = (norms * there).sum(dim=0) / there.sum(dim=0).clamp_min(1)
             seen.take(VALUES, index, seen.chosen(z))
             seen.take(HEADS, index, seen.chosen(norms - usual))
@@ -127,7 +127,7 @@ class Seen:
     """What has been seen of a batch: ``units`` by kind, [token, unit], filled layer by layer."""
 
     def __init__(self, member: Member, batch: Batch, kinds: Sequence[str]) -> None:
-        wanted, device = batch.looked_at.flatten(), member.model.device
+        wanted, device = batch.comparison_mask.flatten(), member.model.device
         self._tokens = None if bool(wanted.all()) else wanted.to(device)
         sizes = {kind: member.sizes(kind) for kind in kinds}
         self._ends = {kind: list(accumulate(of)) for kind, of in sizes.items()}

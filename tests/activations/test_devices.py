@@ -6,8 +6,8 @@ import torch
 
 from pytest_unineuron.activations.sweep import sweep
 from pytest_unineuron.controls.rotation import Rotation
-from pytest_unineuron.corpora.blocks import cut
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.lab.universality import Matched
 from pytest_unineuron.models.discovery import check
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
@@ -34,7 +34,7 @@ def place(model, devices):
 
 
 def text():
-    return cut(find("news"), tokenizer(), context=64, budget=1000)
+    return to_blocks(find_corpus("news"), tokenizer(), context=64, budget=1000)
 
 
 @pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])

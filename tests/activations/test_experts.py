@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.activations.sweep import sweep
-from pytest_unineuron.corpora.blocks import cut
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.models.discovery.operands import pinned
@@ -111,7 +111,7 @@ def test_a_text_read_with_others_shows_what_it_shows_alone(mapping, model_type):
 def test_statistics_are_over_routed_tokens():
     """Moments and shares of every expert's neurons, against numpy on what was captured; experts without a token."""
     loaded, anatomy = prepared("causal", "mixtral")
-    blocks = cut(find("news"), loaded.tokenizer, context=32, budget=1200)
+    blocks = to_blocks(find_corpus("news"), loaded.tokenizer, context=32, budget=1200)
     kept = {}
 
     def spy(site, index, units):
@@ -139,7 +139,14 @@ def test_an_expert_that_no_token_reaches_is_undefined():
             layer.mlp.gate.weight[0] = -layer.mlp.gate.weight[1]
             layer.mlp.gate.weight[2] = layer.mlp.gate.weight[1] * 2
             layer.mlp.gate.weight[3] = 0
-    found = [sweep(loaded.model, anatomy.plan, cut(find("news"), loaded.tokenizer, context=16, budget=600), batch=64)]
+    found = [
+        sweep(
+            loaded.model,
+            anatomy.plan,
+            to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600),
+            batch=64,
+        )
+    ]
     neurons = Neurons(lambda site: found[0], np.zeros(anatomy.plan.neurons, dtype=int))
     never = neurons.routed == 0
     assert np.isnan(neurons.kurtosis[never]).all()
@@ -149,12 +156,12 @@ def test_an_expert_that_no_token_reaches_is_undefined():
 def test_the_strongest_tokens_of_an_expert_are_its_own():
     """Their numbers are those of the text, not of the rows the expert saw."""
     loaded, anatomy = prepared("causal", "mixtral")
-    blocks = cut(find("news"), loaded.tokenizer, context=16, budget=300)
+    blocks = to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=300)
     swept = sweep(loaded.model, anatomy.plan, blocks, batch=64)
     truth = {}
     for batch in blocks.batches(64):
         got = observed(loaded, anatomy, batch.ids)
-        counts = batch.counts.flatten()
+        counts = batch.text_mask.flatten()
         numbers = batch.offset + counts.cumsum(0) - 1
         for (where, index), (units, tokens) in got.items():
             if where == POST:
@@ -202,6 +209,8 @@ def test_adapters_are_part_of_the_pre_activation():
 def test_models_without_a_gate_have_no_other_factor():
     """It does not apply, and says so."""
     loaded, anatomy = prepared("causal", "gpt2")
-    swept = sweep(loaded.model, anatomy.plan, cut(find("news"), loaded.tokenizer, context=16, budget=600), batch=64)
+    swept = sweep(
+        loaded.model, anatomy.plan, to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600), batch=64
+    )
     with pytest.raises(NotApplicable, match="the model shows no up activations"):
         _ = Neurons(lambda site: swept, np.zeros(256, dtype=int)).up.mean

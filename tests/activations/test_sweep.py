@@ -7,8 +7,8 @@ from scipy import stats
 
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.activations.sweep import Part, sweep
-from pytest_unineuron.corpora.blocks import cut
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.models.discovery.anatomy import dissect
@@ -20,7 +20,7 @@ from tests.models.tiny import build, tokenizer
 def prepared(architecture, dtype=torch.float32, budget=6000):
     model = Loaded(build(architecture).to(dtype), tokenizer(), "", None)
     anatomy = dissect(model)
-    return model, anatomy, cut(find("news"), model.tokenizer, context=64, budget=budget)
+    return model, anatomy, to_blocks(find_corpus("news"), model.tokenizer, context=64, budget=budget)
 
 
 def neurons(swept):
@@ -32,7 +32,7 @@ def by_hand(model, anatomy, blocks):
     kept = {PRE: {}, POST: {}}
     residual = []
     for block in blocks.blocks:
-        counts = torch.tensor(block.counts)
+        counts = torch.tensor(block.text_mask)
 
         def receive(site, index, values, tokens, counts=counts):
             if site in kept:

@@ -12,8 +12,8 @@ from pytest_unineuron.activations.sweep import sweep
 from pytest_unineuron.controls.permuted_labels import permuted_labels
 from pytest_unineuron.controls.random_tokens import random_tokens
 from pytest_unineuron.controls.rotation import Rotation, haar
-from pytest_unineuron.corpora.blocks import cut
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import Loaded
 from pytest_unineuron.statistics import POST, PRE
@@ -95,7 +95,7 @@ def test_a_rotated_sweep_is_standardised_and_mixes_units():
     """Rotated units have mean zero and variance one together, and a rotation of the layer's own correlations."""
     model = Loaded(build("gpt2"), tokenizer(), "", None)
     anatomy = dissect(model)
-    blocks = cut(find("news"), model.tokenizer, context=64, budget=4000)
+    blocks = to_blocks(find_corpus("news"), model.tokenizer, context=64, budget=4000)
     plain = sweep(model.model, anatomy.plan, blocks, batch=2000)
     sizes = {PRE: [48, 48], POST: [48, 48], "residual": [32]}
     moments = {site: plain.total(site, "moments") for site in sizes}
@@ -109,11 +109,11 @@ def test_a_rotated_sweep_is_standardised_and_mixes_units():
 
 def test_random_tokens_keep_the_lengths_and_nothing_else():
     """Special tokens stay, no special token is drawn, and the seed decides."""
-    blocks = cut(find("news"), tokenizer(), context=64, budget=3000)
+    blocks = to_blocks(find_corpus("news"), tokenizer(), context=64, budget=3000)
     drawn = random_tokens(blocks, tokenizer(), 1)
     assert [len(b.ids) for b in drawn.blocks] == [len(b.ids) for b in blocks.blocks]
     for old, new in zip(blocks.blocks, drawn.blocks, strict=True):
-        assert new.counts == old.counts
+        assert new.text_mask == old.text_mask
         assert new.ids[0] == old.ids[0] == 0
         assert 0 not in new.ids[1:]
     assert random_tokens(blocks, tokenizer(), 1).blocks == drawn.blocks

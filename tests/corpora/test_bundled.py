@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from pytest_unineuron import corpora
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.find import find_corpus
 
 SIZES = {"prose": (300, 9000), "news": (100, 6000), "code": (100, 6000), "multilingual": (100, 6000)}
 
@@ -49,9 +49,9 @@ class TestBundled:
 
     def test_the_fingerprint_is_that_of_the_texts(self, name):
         """The same texts have the same fingerprint, wherever they were read from."""
-        found = find(name)
+        found = find_corpus(name)
         assert len(found.documents) == len(rows(name))
-        assert found.fingerprint == find(str(corpora.BUNDLED / f"{name}.jsonl")).fingerprint
+        assert found.fingerprint == find_corpus(str(corpora.BUNDLED / f"{name}.jsonl")).fingerprint
 
 
 def test_news_is_after_2022():
@@ -77,5 +77,5 @@ def test_the_python_parses():
 
 def test_fingerprints_differ():
     """Of all corpora, and of a corpus with one letter changed."""
-    found = [find(name).fingerprint for name in SIZES]
+    found = [find_corpus(name).fingerprint for name in SIZES]
     assert all(a != b for a, b in pairwise(sorted(found)))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pytest_unineuron.corpora.find import find, label, labels
+from pytest_unineuron.corpora.find import corpora_by_label, corpus_label, find_corpus
 from pytest_unineuron.errors import CorpusError
 
 
@@ -19,7 +19,7 @@ def write(path, text, mode="w"):
 
 def test_a_text_file_is_a_document_per_paragraph(tmp_path):
     """Paragraphs are parted by empty lines."""
-    found = find(write(tmp_path / "my.txt", "One.\nStill one.\n\nTwo.\n\n\n\nThree.\n"))
+    found = find_corpus(write(tmp_path / "my.txt", "One.\nStill one.\n\nTwo.\n\n\n\nThree.\n"))
     assert [d.text for d in found.documents] == ["One.\nStill one.", "Two.", "Three."]
     assert found.name == "my"
 
@@ -28,7 +28,7 @@ def test_a_jsonl_file_is_a_document_per_line(tmp_path):
     """The field can be named; provenance and the rest are read where they are."""
     lines = [{"body": "One.", "date": "2020"}, {"body": "Zwei.", "language": "de"}]
     path = write(tmp_path / "my.jsonl", "\n".join(json.dumps(line) for line in lines) + "\n\n")
-    found = find(path, field="body")
+    found = find_corpus(path, field="body")
     assert [(d.text, d.date, d.language) for d in found.documents] == [("One.", "2020", ""), ("Zwei.", "", "de")]
 
 
@@ -39,7 +39,7 @@ def test_a_folder_is_a_document_per_text_file(tmp_path):
     write(tmp_path / "sub" / "c.jsonl", json.dumps({"text": "C."}))
     write(tmp_path / "a.txt", "A.")
     write(tmp_path / "notes.md", "not read")
-    assert [d.text for d in find(str(tmp_path)).documents] == ["A.", "B one.\n\nB two.", "C."]
+    assert [d.text for d in find_corpus(str(tmp_path)).documents] == ["A.", "B one.\n\nB two.", "C."]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_folder_is_a_document_per_text_file(tmp_path):
 def test_files_that_hold_no_corpus(tmp_path, name, content, words):
     """The file is named, and the line where there is one."""
     with pytest.raises(CorpusError, match=words):
-        find(write(tmp_path / name, content))
+        find_corpus(write(tmp_path / name, content))
 
 
 @pytest.mark.parametrize(
@@ -66,34 +66,34 @@ def test_files_that_hold_no_corpus(tmp_path, name, content, words):
 def test_binary_files(tmp_path, content, words):
     """Whether or not they happen to be UTF-8."""
     with pytest.raises(CorpusError, match=words):
-        find(write(tmp_path / "my.txt", content, "wb"))
+        find_corpus(write(tmp_path / "my.txt", content, "wb"))
 
 
 def test_a_folder_without_text(tmp_path):
     """Nothing to read."""
     with pytest.raises(CorpusError, match=r"holds no .txt and no .jsonl file"):
-        find(str(tmp_path))
+        find_corpus(str(tmp_path))
 
 
 @pytest.mark.parametrize("spec", ["novels", "gone.txt", "./gone", "/gone/away.jsonl"])
 def test_names_of_nothing(spec):
     """What is known by name is listed."""
     with pytest.raises(CorpusError, match="no such corpus, file or folder; known by name: code, multilingual, news"):
-        find(spec)
+        find_corpus(spec)
 
 
 def test_a_hub_data_set_needs_the_datasets_library(monkeypatch):
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(CorpusError, match=r"pip install 'pytest-unineuron\[datasets\]'"):
-        find("somebody/something")
+        find_corpus("somebody/something")
 
 
 @pytest.mark.parametrize("name", ["stdlib", "pydoc"])
 def test_text_of_the_running_python(name):
     """A seeded sample: the same twice, of known origin."""
-    found = find(name)
-    assert found.fingerprint == find(name).fingerprint
+    found = find_corpus(name)
+    assert found.fingerprint == find_corpus(name).fingerprint
     assert len(found.documents) > 200
     assert found.documents[0].provenance.startswith("Python 3.")
 
@@ -104,7 +104,7 @@ def test_labels_are_short_and_unique(tmp_path):
     for part in "ab":
         (tmp_path / part).mkdir()
         paths.append(write(tmp_path / part / "my.txt", "One.\n\nTwo."))
-    assert label(paths[0]) == "my"
-    assert label("news") == "news"
-    assert labels(("news", paths[0])) == {"news": "news", "my": paths[0]}
-    assert list(labels(tuple(paths))) == paths
+    assert corpus_label(paths[0]) == "my"
+    assert corpus_label("news") == "news"
+    assert corpora_by_label(("news", paths[0])) == {"news": "news", "my": paths[0]}
+    assert list(corpora_by_label(tuple(paths))) == paths

@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pytest_unineuron.corpora import number_words
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.models.published import WHERE
 
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
@@ -23,7 +23,7 @@ STRENGTH, SHARED = 11.0, 4.0
 
 def tokenizer():
     """A tokenizer of whole words, with the space before them, over the bundled corpora and the probe."""
-    texts = [d.text for name in ("prose", "news", "code", "multilingual") for d in find(name).documents]
+    texts = [d.text for name in ("prose", "news", "code", "multilingual") for d in find_corpus(name).documents]
     texts += [d.text for d in number_words.corpus().documents]
     made = Tokenizer(models.WordLevel(unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s?\w+|\s?[^\w\s]|\s+"), "isolated")

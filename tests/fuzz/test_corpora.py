@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import CorpusError
 from tests.fuzz import damage
 
@@ -25,7 +25,7 @@ def read(path, content):
     """The texts in a file of this content, or None where it is refused in one sentence that names it."""
     path.write_bytes(content)
     try:
-        return [document.text for document in find(str(path)).documents]
+        return [document.text for document in find_corpus(str(path)).documents]
     except CorpusError as error:
         refused = str(error)
     assert path.stem in refused

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from pytest_unineuron import corpora
-from pytest_unineuron.corpora.blocks import UNLABELLED, cut, specials
+from pytest_unineuron.corpora.blocks import UNLABELLED, special_tokens, to_blocks
 from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.errors import CorpusError, ModelError
@@ -102,11 +102,11 @@ def test_every_kind_is_saved_loaded_and_cut(kind, prose, tmp_path):
     make, around, padding = KINDS[kind]
     make(prose).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    assert specials(tokenizer) == around
+    assert special_tokens(tokenizer) == around
     text = f"We met {WORD} sailors. "
     start = text.index(WORD)
     marked = Document(text, marks=(Mark(start, start + len(WORD), 7),))
-    blocks = cut(
+    blocks = to_blocks(
         Corpus("test", (marked, Document("Another text, which is longer. " * 5))), tokenizer, context=64, budget=10**6
     )
     assert blocks.padding == padding
@@ -114,12 +114,12 @@ def test_every_kind_is_saved_loaded_and_cut(kind, prose, tmp_path):
     for block in blocks.blocks:
         assert len(block.ids) <= 64
         assert (block.ids[: len(before)], block.ids[len(block.ids) - len(after) :]) == (before, after)
-        assert block.counts == (False,) * len(before) + (True,) * sum(block.counts) + (False,) * len(after)
+        assert block.text_mask == (False,) * len(before) + (True,) * sum(block.text_mask) + (False,) * len(after)
     (at,) = [i for i, label in enumerate(blocks.blocks[0].labels) if label != UNLABELLED]
     assert tokenizer.decode(blocks.blocks[0].ids[len(before) : at + 1]).strip().lower() == f"we met {WORD}"
     batch = blocks.batches(256)[0]
-    assert bool((batch.ids[batch.attended == 0] == padding).all())
-    assert not bool(batch.counts[batch.attended == 0].any())
+    assert bool((batch.ids[batch.attention_mask == 0] == padding).all())
+    assert not bool(batch.text_mask[batch.attention_mask == 0].any())
 
 
 def test_a_tokenizer_that_drops_what_it_does_not_know(prose):
@@ -129,7 +129,7 @@ def test_a_tokenizer_that_drops_what_it_does_not_know(prose):
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
     )
-    assert specials(PreTrainedTokenizerFast(tokenizer_object=made)) == ((0,), (1,))
+    assert special_tokens(PreTrainedTokenizerFast(tokenizer_object=made)) == ((0,), (1,))
 
 
 class Merging:
@@ -146,7 +146,7 @@ def test_a_word_that_cannot_be_told_from_its_neighbours():
     text = f"{WORD} sailors"
     corpus = Corpus("test", (Document(text, marks=(Mark(0, len(WORD), 1),)), Document("more")))
     with pytest.raises(CorpusError, match=f"does not say which of its tokens are '{WORD}'; save it as tokenizer.json"):
-        cut(corpus, Merging(), context=8, budget=100)
+        to_blocks(corpus, Merging(), context=8, budget=100)
 
 
 @pytest.fixture

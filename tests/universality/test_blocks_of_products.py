@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_unineuron.corpora.blocks import cut
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.lab.serialize import packed
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import Loaded
@@ -31,7 +31,7 @@ def member(architecture="gpt2", seed=0, dtype=torch.float32):
 
 @cache
 def read(tokens=512):
-    return tuple(cut(find("news"), tokenizer(), context=64, budget=1500).batches(tokens))
+    return tuple(to_blocks(find_corpus("news"), tokenizer(), context=64, budget=1500).batches(tokens))
 
 
 SLOW, QUICK = 1e-3, 1e12
@@ -105,7 +105,7 @@ def test_it_is_announced_once_and_has_one_bar():
     assert blocks > 3
     assert line.startswith("a on news with 2 seeds: ")
     assert f" {blocks} blocks within " in line or "activations kept in memory" in line
-    choosing, reading = (sum(b.compared > 0 for b in read() if b.group % 2 == half) for half in (0, 1))
+    choosing, reading = (sum(b.n_compared > 0 for b in read() if b.group % 2 == half) for half in (0, 1))
     assert bars[1:] == ["done"]
     assert (bars[0] - reading) % choosing == 0
     assert (bars[0] - reading) // choosing == int(line.split(": ")[1].split()[0])

@@ -10,8 +10,8 @@ import torch
 from pytest_unineuron.activations.sweep import Sweeper, sweep
 from pytest_unineuron.controls.rotation import haar
 from pytest_unineuron.controls.shifted_documents import shifted_documents
-from pytest_unineuron.corpora.blocks import cut
-from pytest_unineuron.corpora.find import find
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.universality import Matched, Universality
 from pytest_unineuron.models.discovery.anatomy import dissect
@@ -40,7 +40,7 @@ def least(subject, seeds, batches):
 @pytest.fixture(scope="module")
 def blocks():
     """About six thousand tokens of many documents."""
-    return cut(find("news"), tokenizer(), context=64, budget=6000)
+    return to_blocks(find_corpus("news"), tokenizer(), context=64, budget=6000)
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +315,7 @@ def test_shifted_documents_change_every_text(blocks):
     for block in blocks.blocks:
         texts.setdefault(block.document, []).extend(block.ids)
     for old, new in zip(blocks.blocks, other.blocks, strict=True):
-        assert (new.document, new.counts, len(new.ids)) == (old.document, old.counts, len(old.ids))
+        assert (new.document, new.text_mask, len(new.ids)) == (old.document, old.text_mask, len(old.ids))
         assert new.ids[0] == old.ids[0]
         assert new.ids != old.ids
         assert set(new.ids) <= set().union(*(texts[d] for d in texts if d != old.document))
@@ -326,16 +326,16 @@ def test_a_budget_of_tokens_is_kept(blocks, batches):
     """Every n-th token is looked at, spread over all documents."""
     few = blocks.batches(1024, compare=1000)
     for compare in (1, 40, 1000, blocks.tokens - 1, blocks.tokens, 10**6):
-        found = sum(batch.compared for batch in blocks.batches(1024, compare=compare))
+        found = sum(batch.n_compared for batch in blocks.batches(1024, compare=compare))
         assert found == min(compare, blocks.tokens)
-    assert {batch.group for batch in few if batch.compared} == {batch.group for batch in batches}
-    assert sum(batch.compared for batch in batches) == sum(batch.tokens for batch in few) == blocks.tokens
+    assert {batch.group for batch in few if batch.n_compared} == {batch.group for batch in batches}
+    assert sum(batch.n_compared for batch in batches) == sum(batch.tokens for batch in few) == blocks.tokens
 
 
 def test_hardly_any_tokens_to_compare_at(blocks):
     """Batches in which no token is looked at are no trouble."""
     few = blocks.batches(64, compare=40)
-    assert min(batch.compared for batch in few) == 0
+    assert min(batch.n_compared for batch in few) == 0
     one = member(build("gpt2"))
     found = Matched(match(one, [one], few)[NEURONS])
     np.testing.assert_allclose(found.correlation[0][~np.isnan(found.correlation[0])], 1, atol=1e-6)
