@@ -17,7 +17,7 @@ from benchmarks.peers import environment
 from benchmarks.peers.serve import CORRELATION, SWEEP
 from benchmarks.peers.worker import Worker
 from benchmarks.timing import Spread, interleaved
-from pytest_unineuron.statistics.extremes import KEPT
+from pytest_unineuron.statistics.extremes import N_LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +57,7 @@ def answers(shape: work.Shape, batches: int, turns: int, threads: int, envs: Pat
     missing: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         _prepare(shape, batches, Path(folder))
-        given = {"folder": folder, "threads": threads, "largest": KEPT}
+        given = {"folder": folder, "threads": threads, "largest": N_LARGEST}
         try:
             for module, name in [("ours", ""), ("paper", ""), *((m, n) for n, m in MODULES.items() if others)]:
                 try:

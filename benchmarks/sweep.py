@@ -11,8 +11,8 @@ from benchmarks.answer import Answer
 from benchmarks.timing import interleaved, timed
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.activations.sweep import Swept, sweep
-from pytest_unineuron.statistics import ALL, POST, PRE
-from pytest_unineuron.statistics.extremes import KEPT
+from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE
+from pytest_unineuron.statistics.extremes import N_LARGEST
 from pytest_unineuron.statistics.gemm import fast_linear
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ COLUMNS = (
 ALONE = "the pass alone"
 FAST = "the pass alone, multiplied as ours are"
 FOUR = "four moments before and after the activation function, and density"
-LARGEST = f"the same, and the {KEPT} largest"
+LARGEST = f"the same, and the {N_LARGEST} largest"
 IN_HALF = ", bfloat16"
 TARGETS = {FOUR: 1.15, LARGEST: 1.25}
 
@@ -114,5 +114,5 @@ def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Ca
 
 def swept(member: Member, blocks: Blocks, shape: work.Shape, statistics: Mapping[str, tuple[str, ...]] | None) -> Swept:
     """What one sweep finds, of these statistics by site, or of all."""
-    sites = ALL if statistics is None else frozenset(statistics)
+    sites = DEFAULT_SITES if statistics is None else frozenset(statistics)
     return sweep(member.model, member.anatomy.plan, blocks, batch=shape.tokens, sites=sites, statistics=statistics)

@@ -193,10 +193,10 @@ def test_by_hand_and_by_the_plugin_the_numbers_are_the_same(shape):
     from benchmarks.peers import ours, sums
     from benchmarks.sweep import EXTREMES, swept
     from pytest_unineuron.activations.capture import caught
-    from pytest_unineuron.statistics.extremes import KEPT
+    from pytest_unineuron.statistics.extremes import N_LARGEST
 
     member, ids = work.member(work.model(shape, 0), shape), work.ids(shape, 2)
-    layers = sums.Layers(shape.layers, KEPT)
+    layers = sums.Layers(shape.layers, N_LARGEST)
     of_site = {"pre": layers.before, "post": layers.after}
 
     def receive(site, index, values, tokens):

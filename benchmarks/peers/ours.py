@@ -11,7 +11,7 @@ from benchmarks.peers.serve import CORRELATION, SWEEP, Tasks, Work, serve
 from benchmarks.peers.sums import PICKED
 from benchmarks.sweep import EXTREMES, swept
 from pytest_unineuron.statistics import POST, PRE
-from pytest_unineuron.statistics.correlation import Covariation
+from pytest_unineuron.statistics.correlation import CrossComoments
 from pytest_unineuron.universality.products import gather
 from pytest_unineuron.universality.reader import Reader
 from pytest_unineuron.universality.seeds import Counterpart
@@ -50,11 +50,11 @@ def build(given: Work) -> tuple[str, Tasks]:
 
     def plain() -> Callable[[], list[float]]:
         readers = [Reader(member, batches, (NEURONS,)) for member in members]
-        sums: Covariation | None = None
+        sums: CrossComoments | None = None
         for number in range(len(batches)):
             x, y = (reader.units(number)[NEURONS] for reader in readers)
-            sums = sums or Covariation(x.shift, y.shift)
-            sums.take(x, y)
+            sums = sums or CrossComoments(x.shift, y.shift)
+            sums.update(x, y)
         return lambda: _correlated(sums)
 
     def pair() -> Callable[[], list[float]]:

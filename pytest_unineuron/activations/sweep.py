@@ -13,8 +13,8 @@ import torch
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.errors import ModelError, NotApplicable
-from pytest_unineuron.statistics import ALL, RESIDUAL, Running, Sum, swept
-from pytest_unineuron.statistics.rows import Rows, gather
+from pytest_unineuron.statistics import DEFAULT_SITES, RESIDUAL, Accumulator, Statistic, statistics_at
+from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
 from pytest_unineuron.statistics.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Change = "Callable[[str, int, Tensor], Tensor]"
 """Makes other units of a layer's units: (site, layer number, [token, unit]) to [token, unit]."""
 
-State = dict[tuple[int, str, int], dict[str, Running[Any]]]
+State = dict[tuple[int, str, int], dict[str, Accumulator[Any]]]
 """What is known so far, by group, site and layer number, and there by statistic."""
 
 
@@ -96,7 +96,7 @@ class Sweeper:
     ``start`` announces a batch, ``receive`` takes its activations, of which nothing is kept and, on a GPU, nothing
     waited for. ``change`` turns the units of a layer into others before anything is gathered, as a rotation does,
     which can cost more than the pass itself: ``sites`` may leave some out. ``statistics`` names those wanted at each
-    site; without it they are all that ``SWEPT`` has there.
+    site; without it they are all that ``STATISTICS`` has there.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Sweeper:
         blocks: Blocks,
         device: Any,
         *,
-        sites: frozenset[str] = ALL,
+        sites: frozenset[str] = DEFAULT_SITES,
         change: Callable[[str, int, Tensor], Tensor] | None = None,
         statistics: Mapping[str, Collection[str]] | None = None,
     ) -> None:
@@ -150,25 +150,25 @@ class Sweeper:
             return
         if self._change is not None:
             units = values if rows.which is None else values[rows.which]
-            rows = Rows(self._change(site, index, units), rows.tokens, rows.labels)
+            rows = LayerBatch(self._change(site, index, units), rows.tokens, rows.labels)
         key = (self._group, site, index)
         if key not in self._state:
-            self._state[key] = {name: kind.running(values.shape[1], values.device) for name, kind in kinds.items()}
-        gather(rows, self._state[key].values(), self._scratch)
+            self._state[key] = {name: kind.accumulator(values.shape[1], values.device) for name, kind in kinds.items()}
+        accumulate(rows, self._state[key].values(), self._scratch)
 
-    def _rows(self, values: Tensor, tokens: Tensor | None) -> Rows:
+    def _rows(self, values: Tensor, tokens: Tensor | None) -> LayerBatch:
         if tokens is None:
-            return Rows(values, self._numbers, self._labels, self._which)
+            return LayerBatch(values, self._numbers, self._labels, self._which)
         tokens = tokens.to(self._device)  # an expert's
         which = self._counts[tokens].nonzero().flatten()
         tokens = tokens[which]
         numbers = self._numbers[0] + self._counts.cumsum(0)[tokens] - 1
-        return Rows(values, numbers, self._every_label[tokens], which)
+        return LayerBatch(values, numbers, self._every_label[tokens], which)
 
     def part(self) -> Part:
         """What was received so far."""
         sums = {
-            key: {name: _on_cpu(running.sum()) for name, running in of_layer.items()}
+            key: {name: _on_cpu(running.result()) for name, running in of_layer.items()}
             for key, of_layer in self._state.items()
         }
         return Part(sums, dict(self._widths), dict(self._tokens))
@@ -187,7 +187,7 @@ def sweep(
     blocks: Blocks,
     *,
     batch: int,
-    sites: frozenset[str] = ALL,
+    sites: frozenset[str] = DEFAULT_SITES,
     change: Callable[[str, int, Tensor], Tensor] | None = None,
     statistics: Mapping[str, Collection[str]] | None = None,
     progress: Callable[[Sequence[Batch]], Iterable[Batch]] | None = None,
@@ -214,12 +214,12 @@ def sweep(
     return sweeper.finished(reduce(add, processes.all_gather(own)))
 
 
-def _chosen(site: str, statistics: Mapping[str, Collection[str]] | None) -> dict[str, type[Sum]]:
-    found = swept(site)
+def _chosen(site: str, statistics: Mapping[str, Collection[str]] | None) -> dict[str, type[Statistic]]:
+    found = statistics_at(site)
     return found if statistics is None else {name: found[name] for name in statistics.get(site, ())}
 
 
-def _finished(part: Part, kinds: dict[str, dict[str, type[Sum]]], blocks: Blocks) -> Swept:
+def _finished(part: Part, kinds: dict[str, dict[str, type[Statistic]]], blocks: Blocks) -> Swept:
     groups = sorted(part.tokens)
     if (found := sum(part.tokens.values())) != blocks.tokens:
         raise ModelError(f"{found} of {blocks.tokens} tokens were swept; give all processes the same arguments")
@@ -232,8 +232,8 @@ def _finished(part: Part, kinds: dict[str, dict[str, type[Sum]]], blocks: Blocks
         for (site, index), width in sorted(part.widths.items()):
             for name, kind in kinds[site].items():
                 known = part.sums.get((group, site, index), {})
-                joined.setdefault((site, name), []).append(known.get(name) or kind.running(width, "cpu").sum())
-        sums.append({key: type(parts[0]).beside(parts) for key, parts in joined.items()})
+                joined.setdefault((site, name), []).append(known.get(name) or kind.accumulator(width, "cpu").result())
+        sums.append({key: type(parts[0]).concat_units(parts) for key, parts in joined.items()})
     for group_sums in sums:
         for (site, name), statistic in group_sums.items():
             if name == "moments" and not bool(torch.isfinite(statistic.mean).all()):

@@ -25,14 +25,14 @@ ACTIVATIONS, SEEDS, LABELLED = "activations", "seeds", "labelled neurons"
 class Control:
     """One row: where the control's code is, what it replaces, and what it keeps and destroys, in words."""
 
-    where: str
+    path: str
     replaces: str
-    keeps: str
+    description: str
     default: bool = True
 
-    def function(self) -> Any:
+    def load(self) -> Any:
         """The control itself; importing it imports torch."""
-        module, _, attribute = self.where.partition(":")
+        module, _, attribute = self.path.partition(":")
         return getattr(import_module(module), attribute)
 
 
@@ -76,14 +76,20 @@ CONTROLS = {
 }
 """N0, N1, N2, N5, N4 and N6 of the trials' catalogue, and a content control for claims about text."""
 
-NEEDS = {MODEL: set[str](), UNITS: {ACTIVATIONS}, TEXT: {ACTIVATIONS}, PAIRING: {SEEDS}, LABELS: {LABELLED}}
+REQUIRED_READS = {
+    MODEL: set[str](),
+    UNITS: {ACTIVATIONS},
+    TEXT: {ACTIVATIONS},
+    PAIRING: {SEEDS},
+    LABELS: {LABELLED},
+}
 
 
-def defined(reads: Set[str]) -> tuple[str, ...]:
+def applicable(reads: Set[str]) -> tuple[str, ...]:
     """The controls that can be made for a trial that reads this besides weights."""
-    return tuple(name for name, control in CONTROLS.items() if NEEDS[control.replaces] <= reads)
+    return tuple(name for name, control in CONTROLS.items() if REQUIRED_READS[control.replaces] <= reads)
 
 
-def default(reads: Set[str]) -> tuple[str, ...]:
+def defaults(reads: Set[str]) -> tuple[str, ...]:
     """The controls of an ordinary trial that reads this besides weights."""
-    return tuple(name for name in defined(reads) if CONTROLS[name].default)
+    return tuple(name for name in applicable(reads) if CONTROLS[name].default)

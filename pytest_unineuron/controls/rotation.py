@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=16)
-def haar(size: int, seed: int) -> Tensor:
+def haar_rotation(size: int, seed: int) -> Tensor:
     """A rotation drawn uniformly (Haar), [size, size] float32: QR of a Normal matrix with its signs put right.
 
     The last few are kept: to draw one takes longer than to use it.
@@ -56,5 +56,5 @@ class Rotation:
         key = (site == RESIDUAL, layer)
         if key not in self._rotations:
             seed = (self._seed * 1009 + layer) * 2 + key[0]
-            self._rotations[key] = haar(units.shape[1], seed).to(units.device)
+            self._rotations[key] = haar_rotation(units.shape[1], seed).to(units.device)
         return self._rotations[key]

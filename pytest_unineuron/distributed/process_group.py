@@ -92,7 +92,7 @@ class TorchProcessGroup(SingleProcess):
                 if SHIFT not in name:
                     tensors[name] = part.to(device).contiguous()
                     dist.all_reduce(tensors[name])
-        summed: Sums = kind.of_tensors(tensors)
+        summed: Sums = kind.from_tensors(tensors)
         return summed
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_unineuron.statistics.correlation import Covariation, Within
+    from pytest_unineuron.statistics.correlation import CrossComoments, LayerComoments
 
     ComputePart = Callable[[str, Callable[[], Any]], Any]
     """Computes this process's part of a result, or returns what an earlier attempt stored of it.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     """
 
 T = TypeVar("T")
-Sums = TypeVar("Sums", "Covariation", "Within")
+Sums = TypeVar("Sums", "CrossComoments", "LayerComoments")
 
 
 class SingleProcess:

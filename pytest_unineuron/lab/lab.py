@@ -28,7 +28,7 @@ from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.loading.source import parse
 from pytest_unineuron.models.registry import compared
 from pytest_unineuron.models.weights.view import View
-from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL, UP
+from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE, RESIDUAL, UP
 from pytest_unineuron.universality import cost
 from pytest_unineuron.universality.match import match
 from pytest_unineuron.universality.seeds import Counterpart
@@ -181,7 +181,7 @@ class Lab:
         layer = self.layer(arm.model)
         if not arm.replaces(controls.LABELS):
             return np.arange(len(layer))
-        order: NDArray[np.int64] = controls.CONTROLS[arm.control].function()(layer, arm.seed)
+        order: NDArray[np.int64] = controls.CONTROLS[arm.control].load()(layer, arm.seed)
         return order
 
     def seeds(self, model: str) -> tuple[str, ...]:
@@ -280,11 +280,11 @@ class Lab:
         made for the post-activations only when a trial asks for these. Where the arm is going to be compared
         with seeds on the same text, the same pass does that too.
         """
-        arm, sites = arm.read, ALL
+        arm, sites = arm.read, DEFAULT_SITES
         if site == UP:
             sites = frozenset({UP})
         elif arm.replaces(controls.UNITS):
-            sites = frozenset({POST}) if site == POST else ALL - {POST}
+            sites = frozenset({POST}) if site == POST else DEFAULT_SITES - {POST}
         key = (arm, corpus, sites)
         if key not in self._swept:
             self._swept[key] = self._results.get_or_compute(
@@ -345,7 +345,7 @@ class Lab:
         reads_other_text = arm.replaces(controls.TEXT) or arm.replaces(controls.PAIRING)
         return (arm, corpus) in self._comparing and (arm, corpus) not in self._matched and not reads_other_text
 
-    def _change(self, arm: Arm, corpus: str, sites: frozenset[str] = ALL) -> Rotation | None:
+    def _change(self, arm: Arm, corpus: str, sites: frozenset[str] = DEFAULT_SITES) -> Rotation | None:
         return self._rotation(arm, corpus, sites) if arm.replaces(controls.UNITS) else None
 
     def _text(self, arm: Arm, corpus: str, *replaced: str) -> Blocks:
@@ -353,7 +353,7 @@ class Lab:
         blocks = self.blocks(arm.model, corpus)
         if any(map(arm.replaces, replaced)):
             tokenizer = self.loaded(Arm(arm.model)).tokenizer
-            blocks = controls.CONTROLS[arm.control].function()(blocks, tokenizer, arm.seed)
+            blocks = controls.CONTROLS[arm.control].load()(blocks, tokenizer, arm.seed)
         return blocks
 
     @property
@@ -394,8 +394,8 @@ class Lab:
     def _rotation(self, arm: Arm, corpus: str, sites: frozenset[str]) -> Rotation:
         # A rotation of some sites has to be the same as one of all.
         plain = self.swept(Arm(arm.model), corpus, UP if sites == {UP} else PRE)
-        moments = {site: plain.total(site, "moments") for site in (sites if sites == {UP} else ALL)}
-        made: Rotation = controls.CONTROLS[arm.control].function()(moments, self._sizes(arm.model), arm.seed)
+        moments = {site: plain.total(site, "moments") for site in (sites if sites == {UP} else DEFAULT_SITES)}
+        made: Rotation = controls.CONTROLS[arm.control].load()(moments, self._sizes(arm.model), arm.seed)
         return made
 
     def _sizes(self, model: str) -> dict[str, list[int]]:

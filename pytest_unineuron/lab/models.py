@@ -92,7 +92,7 @@ class Models:
             return self._models[arm]
         if arm.control:
             subject = self.loaded(Arm(arm.model))
-            twin = controls.CONTROLS[arm.control].function()(subject.model, arm.seed)
+            twin = controls.CONTROLS[arm.control].load()(subject.model, arm.seed)
             made = replace(subject, model=twin, digest="")
         else:
             try:

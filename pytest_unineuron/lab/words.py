@@ -29,7 +29,7 @@ class WordResponses:
         self._sizes = sizes
         self.last_token = last_token
         self.number = np.arange(len(WORDS)) < len(NUMBERS)
-        by_label = swept.total(POST, "by_label").mean  # [sentence set × word, neuron]
+        by_label = swept.total(POST, "label_means").mean  # [sentence set × word, neuron]
         self.means: NDArray[np.float64] = by_label.reshape(2, len(WORDS), -1).numpy()
 
     def rotated(self, seed: int) -> NDArray[np.float64]:

@@ -125,7 +125,7 @@ class Collection:
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:
         """The controls of a trial: its own list or the default ones, from which the option may pick."""
-        own = trial.controls if trial.controls is not None else controls.default(inputs)
+        own = trial.controls if trial.controls is not None else controls.defaults(inputs)
         if unknown := set(own) - set(controls.CONTROLS):
             raise TrialError(
                 f"{trial.id}: no control {', '.join(sorted(unknown))}; there are {', '.join(controls.CONTROLS)}"
@@ -134,11 +134,11 @@ class Collection:
         if chosen == ("none",):
             return ()
         if "default" in chosen:
-            known = controls.defined(inputs)
+            known = controls.applicable(inputs)
             extra = tuple(name for name in chosen if name in known and name not in own)
             return own + (extra if trial.controls is None else ())
         # A control that a trial did not list is not defined for it, whatever the command line says.
-        allowed = own if trial.controls is not None else controls.defined(inputs)
+        allowed = own if trial.controls is not None else controls.applicable(inputs)
         return tuple(name for name in chosen if name in allowed)
 
     # -- what was collected ----------------------------------------------------------------------------------

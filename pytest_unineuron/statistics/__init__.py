@@ -1,6 +1,6 @@
 """Statistics: one of them, one file. What a sweep gathers is a sum: ``of`` a batch makes one, ``+`` joins two.
 
-While a sweep runs, every sum is kept as a Running one, which takes batch after batch in place. To add a statistic to
+While a sweep runs, every sum is held by an Accumulator, which adds batch after batch in place. To add a statistic to
 the sweep, write its file and add a row here, with the sites it is gathered at.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.layer_batch import LayerBatch
     from pytest_unineuron.statistics.scratch import Scratch
 
 T = TypeVar("T", covariant=True)
@@ -23,18 +23,18 @@ PRE, POST, RESIDUAL, UP = "pre", "post", "residual", "up"
 """Sites: what the activation function reads (of a gated neuron, the gate), what the output projection reads, the
 middle residual stream, and the factor that a gated neuron's gate multiplies."""
 
-ALL = frozenset({PRE, POST, RESIDUAL})
+DEFAULT_SITES = frozenset({PRE, POST, RESIDUAL})
 """What one sweep gathers; the other factor of gated neurons is swept when it is asked for."""
 
-SWEPT: dict[str, tuple[str, tuple[str, ...]]] = {
+STATISTICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL, UP)),
     "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL, UP)),
     "extremes": ("pytest_unineuron.statistics.extremes:Extremes", (POST,)),
-    "by_label": ("pytest_unineuron.statistics.by_label:ByLabel", (POST,)),
+    "label_means": ("pytest_unineuron.statistics.label_means:LabelMeans", (POST,)),
 }
 
 
-class Sum(Protocol):
+class Statistic(Protocol):
     """What every swept statistic is: made from a batch, added to another, joined side by side over layers."""
 
     @classmethod
@@ -47,39 +47,39 @@ class Sum(Protocol):
         ...
 
     @classmethod
-    def beside(cls, parts: Sequence[Self]) -> Self:
+    def concat_units(cls, parts: Sequence[Self]) -> Self:
         """The units of all parts, one after the other; experts' are over tokens of their own."""
         ...
 
     @classmethod
-    def running(cls, units: int, device: Any) -> Running[Self]:
+    def accumulator(cls, units: int, device: Any) -> Accumulator[Self]:
         """Nothing yet of so many units, to which batches can be added in place."""
         ...
 
 
-class Running(Protocol[T]):
+class Accumulator(Protocol[T]):
     """A sum under way. Batches taken one after the other make what ``of`` their tokens together makes, or ``+``.
 
     Nothing here reads a number off the device, so that a GPU is never waited for.
     """
 
-    def take(self, tile: Tensor, scratch: Scratch) -> None:
-        """The next rows of a batch, [token, unit], as ``Rows.tiles`` cuts them."""
+    def update(self, tile: Tensor, scratch: Scratch) -> None:
+        """The next rows of a batch, [token, unit], as ``LayerBatch.tiles`` cuts them."""
         ...
 
-    def look_back(self, rows: Rows) -> None:
+    def finish_batch(self, rows: LayerBatch) -> None:
         """The whole batch, once all of its tiles were taken; only now its tokens have numbers and labels."""
         ...
 
-    def sum(self) -> T:
+    def result(self) -> T:
         """What was taken so far."""
         ...
 
 
-def swept(site: str) -> dict[str, type[Sum]]:
+def statistics_at(site: str) -> dict[str, type[Statistic]]:
     """The statistics gathered at a site, by name."""
     found = {}
-    for name, (where, sites) in SWEPT.items():
+    for name, (where, sites) in STATISTICS.items():
         if site in sites:
             module, _, attribute = where.partition(":")
             found[name] = getattr(import_module(module), attribute)

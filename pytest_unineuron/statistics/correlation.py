@@ -32,7 +32,7 @@ def widened(units: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Shifted:
+class ShiftedUnits:
     """The units of one model in one batch, about a shift near their mean, so that float32 sums are exact enough.
 
     ``values`` is [token, unit], float32 or float64; ``shift`` is [unit]. What it costs to sum them is paid once,
@@ -52,11 +52,11 @@ class Shifted:
         shift = values.mean(dim=0) if shift is None else shift
         return cls(values.sub_(shift), shift)
 
-    def __getitem__(self, columns: slice) -> Shifted:
+    def __getitem__(self, columns: slice) -> ShiftedUnits:
         """Some of the units, with what is summed of them already."""
         if columns.indices(len(self.shift)) == (0, len(self.shift), 1):
             return self
-        found = Shifted(self.values[:, columns], self.shift[columns])
+        found = ShiftedUnits(self.values[:, columns], self.shift[columns])
         found.__dict__.update(
             {name: self.__dict__[name][columns] for name in ("sums", "squares") if name in self.__dict__}
         )
@@ -76,10 +76,10 @@ class Shifted:
         return torch.cat([units.square().sum(dim=0) for units in some]).double()
 
 
-class Covariation:
+class CrossComoments:
     """Co-moments of the units of two models over the same tokens, about a fixed shift.
 
-    ``take`` adds a batch, ``+`` joins two; the order and the cuts do not matter. The products are sums of centred
+    ``update`` adds a batch, ``+`` joins two; the order and the cuts do not matter. The products are sums of centred
     values in the precision of the shifts, float32 or float64; everything else is float64.
     """
 
@@ -97,13 +97,13 @@ class Covariation:
         return len(self._shift[0]), len(self._shift[1])
 
     @classmethod
-    def of(cls, x: Shifted, y: Shifted) -> Self:
+    def of(cls, x: ShiftedUnits, y: ShiftedUnits) -> Self:
         """The co-moments of one batch: the same tokens in two models."""
         made = cls(x.shift, y.shift)
-        made.take(x, y)
+        made.update(x, y)
         return made
 
-    def take(self, x: Shifted, y: Shifted) -> None:
+    def update(self, x: ShiftedUnits, y: ShiftedUnits) -> None:
         """Add a batch about the same shifts."""
         self.count += len(x.values)
         for index, part in enumerate((x, y)):
@@ -145,7 +145,7 @@ class Covariation:
         }
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """What ``as_tensors`` told; takes them over."""
         made = cls(tensors["shift_x"], tensors["shift_y"])
         made.count = int(tensors["count"])
@@ -164,10 +164,10 @@ class Covariation:
         found = self.covariance(columns, rows).div_(self.deviation(0)[rows, None])
         return found.div_(self.deviation(1)[columns])
 
-    def rotated(self, columns: slice, directions: Tensor, rows: slice = slice(None)) -> Tensor:
+    def direction_correlation(self, columns: slice, directions: Tensor, rows: slice = slice(None)) -> Tensor:
         """ρ of the first model's units with directions of one layer of the second, [unit of 1, direction].
 
-        ``columns`` are the units of that layer; ``directions`` [direction, unit] have deviation one, see Within.
+        ``columns`` are the units of that layer; ``directions`` [direction, unit] have deviation one.
         """
         found = self.covariance(columns, rows).div_(self.deviation(0)[rows, None])
         return product(found, directions)
@@ -177,7 +177,7 @@ class Covariation:
         return _deviation(self._squares[model] / self.count, self._sums[model] / self.count, self._shift[model])
 
 
-class Within:
+class LayerComoments:
     """Co-moments of the units of one layer with one another, about a fixed shift: half of a product. A sum."""
 
     def __init__(self, shift: Tensor) -> None:
@@ -187,13 +187,13 @@ class Within:
         self._cross = self._shift.new_zeros(len(shift), len(shift))  # the upper triangle, in tiles
 
     @classmethod
-    def of(cls, x: Shifted) -> Self:
+    def of(cls, x: ShiftedUnits) -> Self:
         """The co-moments of one batch."""
         made = cls(x.shift)
-        made.take(x)
+        made.update(x)
         return made
 
-    def take(self, x: Shifted) -> None:
+    def update(self, x: ShiftedUnits) -> None:
         """Add a batch about the same shift."""
         self.count += len(x.values)
         self._sums += x.sums
@@ -223,7 +223,7 @@ class Within:
         return {"count": torch.tensor(self.count), "shift": self._shift, "sums": self._sums, "cross": self._cross}
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """What ``as_tensors`` told; takes them over."""
         made = cls(tensors["shift"])
         made.count, made._sums, made._cross = int(tensors["count"]), tensors["sums"], tensors["cross"]
@@ -239,7 +239,7 @@ class Within:
         """The population deviation of the units, [unit]; nan for a constant."""
         return _deviation(self._cross.diagonal().double() / self.count, self._sums / self.count, self._shift)
 
-    def along(self, directions: Tensor) -> Tensor:
+    def deviation_along(self, directions: Tensor) -> Tensor:
         """The deviation along each of ``directions`` [direction, unit], [direction]; nan where nothing varied."""
         variance = (product(directions, self.covariance()) * directions).sum(dim=1)  # it is symmetric
         return torch.where(variance > 0, variance, torch.nan).sqrt()
@@ -256,7 +256,7 @@ def _moved(cross: Tensor, sums: Sequence[Tensor], moves: Sequence[Tensor], count
     return found
 
 
-def inverse(deviation: Tensor) -> Tensor:
+def inverse_deviation(deviation: Tensor) -> Tensor:
     """One over each deviation; 0 where there is none."""
     return torch.where(deviation > 0, 1 / deviation, 0.0)
 
@@ -269,7 +269,7 @@ def _deviation(square: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Best:
+class BestMatches:
     """For every unit of the first model: the best unit of the second, [unit], and ρ with it.
 
     ``sign`` is −1 where the best match is an opposite, which only counts if signs are arbitrary. A unit that
@@ -281,7 +281,7 @@ class Best:
     sign: Tensor
 
 
-class Search:
+class BestMatchSearch:
     """The best match so far of every unit of the first model, looked for block by block.
 
     ``absolute`` takes the strongest of either sign. What is found first stays where another is as good.
@@ -292,7 +292,7 @@ class Search:
         self._absolute = absolute
         self._found: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def look(self, block: Tensor, offset: int, rows: slice = slice(None)) -> None:
+    def update(self, block: Tensor, offset: int, rows: slice = slice(None)) -> None:
         """At correlations [unit of ``rows``, unit of the second model from ``offset`` on]."""
         scores = block.abs() if self._absolute else block
         value, partner = scores.max(dim=1)
@@ -307,32 +307,32 @@ class Search:
         for old, of_block in zip(self._found, new, strict=True):
             old[rows] = torch.where(better, of_block, old[rows])
 
-    def best(self) -> Best:
+    def best(self) -> BestMatches:
         """What was found. Raises ValueError if nothing was looked at."""
         if self._found is None:
-            raise ValueError("best_of needs a block of correlations; there was none")
+            raise ValueError("best_matches needs a block of correlations; there was none")
         value, partner, sign = self._found
         none = value == -torch.inf
         nan = torch.nan
-        return Best(torch.where(none, -1, partner), torch.where(none, nan, value), torch.where(none, nan, sign))
+        return BestMatches(torch.where(none, -1, partner), torch.where(none, nan, value), torch.where(none, nan, sign))
 
 
-def best_of(blocks: Iterable[Tensor], *, absolute: bool = False) -> Best:
+def best_matches(blocks: Iterable[Tensor], *, absolute: bool = False) -> BestMatches:
     """The best match of every row over the columns of all blocks; ``absolute``: the strongest of either sign.
 
     Blocks may be made one at a time, such as the layers of a model. Raises ValueError if there are none.
     """
-    offset, search = 0, Search(0, absolute=absolute)
+    offset, search = 0, BestMatchSearch(0, absolute=absolute)
     for block in blocks:
         if not offset:
-            search = Search(len(block), absolute=absolute)
-        search.look(block, offset)
+            search = BestMatchSearch(len(block), absolute=absolute)
+        search.update(block, offset)
         offset += block.shape[1]
     return search.best()
 
 
 @dataclass(frozen=True, eq=False)
-class Centred:
+class CentredUnits:
     """The units of one model in one batch, about their mean. ``mean`` and ``squares`` are [unit], float64.
 
     ``values`` [unit, token], float32 or float64, lies unit by unit, so that chosen units are read in one go.
@@ -353,14 +353,14 @@ class Centred:
         values -= rest
         return cls((mean.double() + rest.double())[:, 0], _dots(values, values), values)
 
-    def turned(self, rotations: Sequence[Tensor], scale: Tensor, layers: Sequence[slice]) -> Centred:
+    def rotated(self, rotations: Sequence[Tensor], scale: Tensor, layers: Sequence[slice]) -> CentredUnits:
         """The units of ``layers``, times ``scale`` [unit], each in a basis of its own, [direction, unit]."""
         values, mean = torch.empty_like(self.values), torch.empty_like(self.mean)
         for rotation, layer in zip(rotations, layers, strict=True):
             scaled = rotation * scale[layer]
             values[layer] = product(scaled, self.values[layer].T)
             mean[layer] = scaled.double() @ self.mean[layer]
-        return Centred(mean, _dots(values, values), values)
+        return CentredUnits(mean, _dots(values, values), values)
 
 
 def _dots(x: Tensor, y: Tensor, index: Tensor | None = None) -> Tensor:
@@ -375,7 +375,7 @@ def _dots(x: Tensor, y: Tensor, index: Tensor | None = None) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class PairComoments:
     """Correlation of chosen pairs of units, gathered without products: one number per pair.
 
     A sum: ``+`` joins two. ``mean_x`` and ``xx`` are [pair]; the others are [pair], or [comparison, pair] where
@@ -390,12 +390,12 @@ class Pairs:
     xy: Tensor
 
     @classmethod
-    def of(cls, x: Centred, *comparisons: tuple[Centred, Tensor]) -> Self:
+    def of(cls, x: CentredUnits, *comparisons: tuple[CentredUnits, Tensor]) -> Self:
         """The sums of one batch: every unit of ``x`` with a unit, given by index, of each other."""
         return cls.among(x, comparisons)
 
     @classmethod
-    def among(cls, x: Centred, comparisons: Iterable[tuple[Centred, Tensor]]) -> Self:
+    def among(cls, x: CentredUnits, comparisons: Iterable[tuple[CentredUnits, Tensor]]) -> Self:
         """The same; what is compared with may be made one after the other."""
         found = [(y.mean[index], y.squares[index], _dots(x.values, y.values, index)) for y, index in comparisons]
         mean_y, yy, xy = (torch.stack(of_all) for of_all in zip(*found, strict=True))

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
 
-from pytest_unineuron.statistics.rows import CHUNK, gathered
+from pytest_unineuron.statistics.layer_batch import CHUNK, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.layer_batch import LayerBatch
     from pytest_unineuron.statistics.scratch import Scratch
 
 E = TypeVar("E", bound="Extremes")
 
-KEPT = 10
+N_LARGEST = 10
 JOINED = 4
 """So many chunks make a larger one,"""
 FEW = 100
@@ -28,7 +28,7 @@ FEW = 100
 
 @dataclass(frozen=True, eq=False)
 class Extremes:
-    """The ``KEPT`` largest values of every unit and the tokens they came from, [rank, unit], largest first.
+    """The ``N_LARGEST`` largest values of every unit and the tokens they came from, [rank, unit], largest first.
 
     ``tokens`` are numbers of tokens in the sweep; a rank that was never filled has value −inf and token −1.
     """
@@ -39,26 +39,26 @@ class Extremes:
     @classmethod
     def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
         """The extremes of one batch: ``values`` [token, unit], ``tokens`` [token]."""
-        return gathered(cls.running(values.shape[1], values.device), values, tokens, labels)
+        return gathered(cls.accumulator(values.shape[1], values.device), values, tokens, labels)
 
     @classmethod
-    def running(cls, units: int, device: Any) -> RunningExtremes[Self]:
+    def accumulator(cls, units: int, device: Any) -> ExtremesAccumulator[Self]:
         """The extremes of nothing yet."""
-        return RunningExtremes(cls, units, device)
+        return ExtremesAccumulator(cls, units, device)
 
     def __add__(self, other: Self) -> Self:
         """The extremes of both batches together."""
         both = torch.cat([self.values, other.values.to(self.values)])
-        top, where = both.topk(KEPT, dim=0)
+        top, where = both.topk(N_LARGEST, dim=0)
         return type(self)(top, torch.cat([self.tokens, other.tokens]).gather(0, where))
 
     @classmethod
-    def beside(cls, parts: Sequence[Self]) -> Self:
+    def concat_units(cls, parts: Sequence[Self]) -> Self:
         """The units of all parts, one after the other."""
         return cls(torch.cat([p.values for p in parts], dim=1), torch.cat([p.tokens for p in parts], dim=1))
 
 
-class RunningExtremes(Generic[E]):
+class ExtremesAccumulator(Generic[E]):
     """Extremes under way, [unit, rank] in no order.
 
     To select among all tokens costs more than the rest of a sweep. So tokens are taken in chunks, and chunks in chunks
@@ -68,15 +68,15 @@ class RunningExtremes(Generic[E]):
 
     def __init__(self, kind: type[E], units: int, device: Any) -> None:
         self._kind = kind
-        self._values = torch.full((units, KEPT), float("-inf"), device=device)
-        self._tokens = torch.full((units, KEPT), -1, device=device)
+        self._values = torch.full((units, N_LARGEST), float("-inf"), device=device)
+        self._tokens = torch.full((units, N_LARGEST), -1, device=device)
         self._maxima: list[Tensor] = []
 
-    def take(self, tile: Tensor, scratch: Scratch) -> None:
+    def update(self, tile: Tensor, scratch: Scratch) -> None:
         """The maxima of its chunks are kept until the batch is complete."""
         self._maxima.append(_chunks(tile, CHUNK).amax(dim=1))
 
-    def look_back(self, rows: Rows) -> None:
+    def finish_batch(self, rows: LayerBatch) -> None:
         """The batch is searched, from the coarsest chunks to single tokens."""
         levels = [torch.cat(self._maxima)]  # each [chunk, unit]
         self._maxima.clear()
@@ -86,18 +86,18 @@ class RunningExtremes(Generic[E]):
         units = self._beaten(levels[-1])
         near = torch.arange(len(levels[-1]), device=units.device).expand(len(units), -1)  # [unit, candidate]
         for size, level in reversed(list(zip([CHUNK, *[JOINED] * (len(levels) - 1)], levels, strict=True))):
-            best = level[:, units].T.gather(1, near).topk(min(KEPT, near.shape[1]), dim=1, sorted=False).indices
+            best = level[:, units].T.gather(1, near).topk(min(N_LARGEST, near.shape[1]), dim=1, sorted=False).indices
             first = near.gather(1, best)[..., None] * size
             near = (first + torch.arange(size, device=units.device)).flatten(1)
         there, near = near < len(rows), near.clamp_max(len(rows) - 1)
         values = rows.values.take(rows.at(near) * len(self._values) + units[:, None])
         values = values.masked_fill(~there, float("-inf"))
         both = torch.cat([self._values[units].to(values), values], dim=1)
-        top, where = both.topk(KEPT, dim=1, sorted=False)
-        new = rows.tokens.take(near.gather(1, (where - KEPT).clamp_min(0)))
-        old = self._tokens[units].gather(1, where.clamp_max(KEPT - 1))
+        top, where = both.topk(N_LARGEST, dim=1, sorted=False)
+        new = rows.tokens.take(near.gather(1, (where - N_LARGEST).clamp_min(0)))
+        old = self._tokens[units].gather(1, where.clamp_max(N_LARGEST - 1))
         self._values = self._values.to(values).index_copy(0, units, top)
-        self._tokens = self._tokens.index_copy(0, units, torch.where(where < KEPT, old, new))
+        self._tokens = self._tokens.index_copy(0, units, torch.where(where < N_LARGEST, old, new))
 
     def _beaten(self, maxima: Tensor) -> Tensor:
         """The units that may have a new extreme; on a GPU all, where to ask would be to wait."""
@@ -106,7 +106,7 @@ class RunningExtremes(Generic[E]):
         beaten: Tensor = (maxima > self._values.amin(dim=1)).any(dim=0).nonzero().flatten()
         return beaten
 
-    def sum(self) -> E:
+    def result(self) -> E:
         """The extremes so far."""
         values, order = self._values.sort(dim=1, descending=True)
         tokens = self._tokens.gather(1, order).masked_fill(values == float("-inf"), -1)  # never filled
@@ -114,7 +114,7 @@ class RunningExtremes(Generic[E]):
 
 
 def _chunks(values: Tensor, size: int) -> Tensor:
-    """Rows in chunks, [chunk, row, unit]; the last is filled up with −inf."""
+    """LayerBatch in chunks, [chunk, row, unit]; the last is filled up with −inf."""
     if missing := -len(values) % size:
         values = torch.cat([values, values.new_full((missing, values.shape[1]), float("-inf"))])
     return values.reshape(-1, size, values.shape[1])

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
 
-from pytest_unineuron.statistics.rows import gathered
+from pytest_unineuron.statistics.layer_batch import gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.layer_batch import LayerBatch
     from pytest_unineuron.statistics.scratch import Scratch
 
 F = TypeVar("F", bound="Firing")
@@ -34,19 +34,19 @@ class Firing:
     @classmethod
     def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
         """The counts of one batch [token, unit]."""
-        return gathered(cls.running(values.shape[1], values.device), values, tokens, labels)
+        return gathered(cls.accumulator(values.shape[1], values.device), values, tokens, labels)
 
     @classmethod
-    def running(cls, units: int, device: Any) -> RunningFiring[Self]:
+    def accumulator(cls, units: int, device: Any) -> FiringAccumulator[Self]:
         """The counts of nothing yet."""
-        return RunningFiring(cls, units, device)
+        return FiringAccumulator(cls, units, device)
 
     def __add__(self, other: Self) -> Self:
         """The counts of both batches together."""
         return type(self)(self.count + other.count, self.positive + other.positive)
 
     @classmethod
-    def beside(cls, parts: Sequence[Self]) -> Self:
+    def concat_units(cls, parts: Sequence[Self]) -> Self:
         """The units of all parts, one after the other; ``count`` is [unit]."""
         counts = torch.cat([part.count.expand(len(part.positive)) for part in parts])
         return cls(counts, torch.cat([part.positive for part in parts]))
@@ -57,7 +57,7 @@ class Firing:
         return self.positive.double() / self.count.double()
 
 
-class RunningFiring(Generic[F]):
+class FiringAccumulator(Generic[F]):
     """Counts under way."""
 
     def __init__(self, kind: type[F], units: int, device: Any) -> None:
@@ -65,16 +65,16 @@ class RunningFiring(Generic[F]):
         self._count = 0
         self._positive = torch.zeros(units, dtype=torch.int64, device=device)
 
-    def take(self, tile: Tensor, scratch: Scratch) -> None:
+    def update(self, tile: Tensor, scratch: Scratch) -> None:
         """Ones and zeros are summed as floats, which is exact up to 2²⁴ rows and thrice as fast as summing bools."""
         on = torch.gt(tile, 0, out=scratch.like(tile, "y"))
         self._positive += on.sum(dim=0, dtype=torch.promote_types(on.dtype, torch.float32)).long()
         self._count += len(tile)
 
-    def look_back(self, rows: Rows) -> None:
+    def finish_batch(self, rows: LayerBatch) -> None:
         """Which tokens they were does not matter."""
 
-    def sum(self) -> F:
+    def result(self) -> F:
         """The counts so far."""
         count = torch.full((), self._count, dtype=torch.int64, device=self._positive.device)
         return self._kind(count, self._positive.clone())

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
 
-from pytest_unineuron.statistics.rows import gathered
+from pytest_unineuron.statistics.layer_batch import gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.layer_batch import LayerBatch
     from pytest_unineuron.statistics.scratch import Scratch
 
 M = TypeVar("M", bound="Moments")
@@ -42,12 +42,12 @@ class Moments:
     @classmethod
     def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
         """The moments of one batch [token, unit]; which tokens they are does not matter."""
-        return gathered(cls.running(values.shape[1], values.device), values, tokens, labels)
+        return gathered(cls.accumulator(values.shape[1], values.device), values, tokens, labels)
 
     @classmethod
-    def running(cls, units: int, device: Any) -> RunningMoments[Self]:
+    def accumulator(cls, units: int, device: Any) -> MomentsAccumulator[Self]:
         """The moments of nothing yet."""
-        return RunningMoments(cls, units, device)
+        return MomentsAccumulator(cls, units, device)
 
     def __add__(self, other: Self) -> Self:
         """The moments of both batches together."""
@@ -67,7 +67,7 @@ class Moments:
         return type(self)(na + nb, mean, m2, m3, m4)
 
     @classmethod
-    def beside(cls, parts: Sequence[Self]) -> Self:
+    def concat_units(cls, parts: Sequence[Self]) -> Self:
         """The units of all parts, one after the other; ``count`` is [unit]."""
         counts = torch.cat([part.count.expand(len(part.mean)) for part in parts])
         fields = ([getattr(part, name) for part in parts] for name in ("mean", "m2", "m3", "m4"))
@@ -107,7 +107,7 @@ class Moments:
         return torch.where(self._varied, value, torch.nan)
 
 
-class RunningMoments(Generic[M]):
+class MomentsAccumulator(Generic[M]):
     """Sums of the first four powers of what is left of a value after a shift, float64 [power, unit].
 
     The shift is the mean of the first tile, so that hardly anything cancels later. The powers, and their sums over
@@ -124,7 +124,7 @@ class RunningMoments(Generic[M]):
         self._shift: Tensor | None = None
         self._sums = torch.zeros(4, units, dtype=torch.float64, device=device)
 
-    def take(self, tile: Tensor, scratch: Scratch) -> None:
+    def update(self, tile: Tensor, scratch: Scratch) -> None:
         """The sums of a tile are added to those of the others."""
         if self._shift is None:
             self._shift = (tile if tile.dtype == torch.float64 else tile.float()).mean(dim=0)
@@ -134,10 +134,10 @@ class RunningMoments(Generic[M]):
         self._sums += torch.stack([y.sum(dim=0), y2.sum(dim=0), y.mul_(y2).sum(dim=0), y2.mul_(y2).sum(dim=0)])
         self._count += len(tile)
 
-    def look_back(self, rows: Rows) -> None:
+    def finish_batch(self, rows: LayerBatch) -> None:
         """Which tokens they were does not matter."""
 
-    def sum(self) -> M:
+    def result(self) -> M:
         """The moments about the mean."""
         n = torch.full((), self._count, dtype=torch.float64, device=self._sums.device)
         if self._shift is None:

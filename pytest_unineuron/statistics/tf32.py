@@ -8,7 +8,7 @@ worst case, that is, all roundings conspiring; independent ones leave 2⁻¹¹ /
 units mixes the roundings of all of them, in the worst case up to √m times as many.
 
 ρ of two units that have nothing in common has a deviation of 1/√T over T tokens, more where neighbouring tokens are
-alike. So up to TOKENS = 2²⁰ the bound is below the deviation that chance alone gives a ρ: the partner that TF32
+alike. So up to MAX_TOKENS = 2²⁰ the bound is below the deviation that chance alone gives a ρ: the partner that TF32
 chooses is one that another sample of text might have chosen as well. Beyond that, products are taken in float32.
 """
 
@@ -22,21 +22,21 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BITS = 10
+MANTISSA_BITS = 10
 """Explicit bits of a mantissa in TF32."""
-BOUND = 2.0**-BITS + 2.0 ** (-2 * BITS - 2)
+MAX_CHANGE = 2.0**-MANTISSA_BITS + 2.0 ** (-2 * MANTISSA_BITS - 2)
 """The most that ρ of two units can change."""
-TOKENS = 2 ** (2 * BITS)
+MAX_TOKENS = 2 ** (2 * MANTISSA_BITS)
 """Tokens up to which that is less than chance."""
 
 
-def allowed(tokens: int, device: str, dtype: torch.dtype) -> bool:
+def tf32_allowed(tokens: int, device: str, dtype: torch.dtype) -> bool:
     """Whether products over so many tokens may be taken in TF32: on a GPU that has it, never in float64."""
-    return device == "cuda" and dtype == torch.float32 and tokens <= TOKENS
+    return device == "cuda" and dtype == torch.float32 and tokens <= MAX_TOKENS
 
 
 @contextmanager
-def tf32(*, on: bool = True) -> Iterator[None]:
+def tf32_products(*, on: bool = True) -> Iterator[None]:
     """Products of float32 matrices on a GPU are taken in TF32 meanwhile; elsewhere nothing changes."""
     if not on:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.statistics.correlation import Best, Covariation, Search
+from pytest_unineuron.statistics.correlation import BestMatches, BestMatchSearch, CrossComoments
 from pytest_unineuron.universality import cost
 from pytest_unineuron.universality.cost import Cell
 
@@ -25,17 +25,17 @@ class Choice:
     of its standardised units, ``raw`` the best ρ in one basis of unstandardised ones, the paper's baseline.
     """
 
-    direct: Best
-    rotated: tuple[Best, ...]
+    direct: BestMatches
+    rotated: tuple[BestMatches, ...]
     raw: Tensor
 
     @property
-    def all(self) -> tuple[Best, ...]:
+    def all(self) -> tuple[BestMatches, ...]:
         """What is compared: the unit, then one direction per random basis."""
         return self.direct, *self.rotated
 
 
-def choose(sums: Covariation, seed: Counterpart, kind: str, *, absolute: bool) -> Choice:
+def choose(sums: CrossComoments, seed: Counterpart, kind: str, *, absolute: bool) -> Choice:
     """Partners by the sums of the choosing half, directly and in random bases."""
     search = Searching(seed, kind, sums.shape[0], absolute=absolute)
     search.look(sums, Cell(kind, 0, (0, sums.shape[0]), (0, len(seed.columns(kind))), within=False))
@@ -48,9 +48,11 @@ class Searching:
     def __init__(self, seed: Counterpart, kind: str, units: int, *, absolute: bool) -> None:
         self._seed = seed
         self._kind = kind
-        self._direct, self._raw, *self._rotated = (Search(units, absolute=absolute) for _ in range(2 + seed.draws))
+        self._direct, self._raw, *self._rotated = (
+            BestMatchSearch(units, absolute=absolute) for _ in range(2 + seed.draws)
+        )
 
-    def look(self, sums: Covariation, cell: Cell) -> None:
+    def look(self, sums: CrossComoments, cell: Cell) -> None:
         """At the correlations of a cell, with units and with the directions of random bases."""
         columns = self._seed.columns(self._kind)
         origin = columns[cell.layers[0]].start
@@ -58,14 +60,14 @@ class Searching:
             start, stop = columns[layer].start, columns[layer].stop
             here = slice(start - origin, stop - origin)
             for rows, of_cell in self._rows(cell, stop - start):
-                self._direct.look(sums.correlation(here, of_cell), start, rows)
+                self._direct.update(sums.correlation(here, of_cell), start, rows)
             for search, draw, standardised in (
                 *((search, draw, True) for draw, search in enumerate(self._rotated)),
                 (self._raw, 0, False),
             ):
                 directions = self._seed.directions(self._kind, layer, draw, standardised=standardised)
                 for rows, of_cell in self._rows(cell, stop - start):
-                    search.look(sums.rotated(here, directions, of_cell), start, rows)
+                    search.update(sums.direction_correlation(here, directions, of_cell), start, rows)
 
     def _rows(self, cell: Cell, width: int) -> Iterator[tuple[slice, slice]]:
         """The rows of a cell a few at a time: among all units, and within the cell."""

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
-from pytest_unineuron.statistics.correlation import Centred, Pairs
-from pytest_unineuron.statistics.tf32 import allowed
+from pytest_unineuron.statistics.correlation import CentredUnits, PairComoments
+from pytest_unineuron.statistics.tf32 import tf32_allowed
 from pytest_unineuron.system.process import returning_memory
 from pytest_unineuron.universality import spill
 from pytest_unineuron.universality.choice import Choice, Searching
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.universality.cost import Block
     from pytest_unineuron.universality.seeds import Counterpart
 
-    Read = dict[tuple[str, int], dict[int, Pairs]]
+    Read = dict[tuple[str, int], dict[int, PairComoments]]
     """What was read for the pairs of a kind and a seed, by document group."""
     Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
@@ -58,7 +58,7 @@ class Matches:
     choice: Choice
     layer: Tensor
     partner_layer: Tensor
-    pairs: tuple[Pairs, ...]
+    pairs: tuple[PairComoments, ...]
 
     @property
     def sign(self) -> Tensor:
@@ -125,7 +125,7 @@ def match(
         for index, seed in enumerate(seeds)
         for kind in task.kinds
     }
-    fast = allowed(task.choosing, subject.model.device.type, subject.dtype)
+    fast = tf32_allowed(task.choosing, subject.model.device.type, subject.dtype)
     with returning_memory(on=len(blocks) > 1), Reader(subject, batches, task.kinds, place) as reader:
         for block, numbers in zip(blocks, passes, strict=True):
             sums = Sums(block, seeds, fast=fast)
@@ -155,12 +155,12 @@ def match(
             observed = subject.observe(batch, task.kinds, sweeper)
             if not batch.n_compared:
                 continue
-            xs = {kind: Centred.of(observed.pop(kind)) for kind in task.kinds}
+            xs = {kind: CentredUnits.of(observed.pop(kind)) for kind in task.kinds}
             for index, seed in enumerate(seeds):
                 ys = seed.compared(number)
                 for kind in task.kinds:
                     partners = (best.partner.clamp_min(0) for best in choices[kind, index].all)
-                    new = Pairs.among(xs[kind], zip(ys.pop(kind), partners, strict=True))
+                    new = PairComoments.among(xs[kind], zip(ys.pop(kind), partners, strict=True))
                     before = pairs[kind, index].get(batch.group)
                     pairs[kind, index][batch.group] = new if before is None else before + new
         return pairs
@@ -215,7 +215,7 @@ def _signless(subject: Member, kind: str) -> bool:
     return kind != HEADS
 
 
-def _matches(subject: Member, member: Member, kind: str, choice: Choice, pairs: dict[int, Pairs]) -> Matches:
+def _matches(subject: Member, member: Member, kind: str, choice: Choice, pairs: dict[int, PairComoments]) -> Matches:
     layers = torch.tensor(member.layers(kind))
     partner = choice.direct.partner.cpu()
     return Matches(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.statistics.correlation import Covariation, Within
-from pytest_unineuron.statistics.tf32 import tf32
+from pytest_unineuron.statistics.correlation import CrossComoments, LayerComoments
+from pytest_unineuron.statistics.tf32 import tf32_products
 from pytest_unineuron.universality.reader import Reader
 from pytest_unineuron.universality.seeds import task_of
 from pytest_unineuron.universality.units import KINDS, Member
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.distributed.single_process import ProcessGroup
     from pytest_unineuron.distributed.single_process import Sums as Sums_
-    from pytest_unineuron.statistics.correlation import Shifted
+    from pytest_unineuron.statistics.correlation import ShiftedUnits
     from pytest_unineuron.universality.cost import Block, Cell
     from pytest_unineuron.universality.seeds import Counterpart
 
@@ -30,20 +30,20 @@ class Sums:
         self._block = block
         self._seeds = seeds
         self._fast = fast
-        self._cells: dict[Cell, Covariation] = {}
-        self._within: dict[tuple[int, str, int], Within] = {}
+        self._cells: dict[Cell, CrossComoments] = {}
+        self._within: dict[tuple[int, str, int], LayerComoments] = {}
         self.wanted = {
             kind: _spanning([slice(*cell.rows) for cell in block if cell.kind == kind])
             for kind in dict.fromkeys(cell.kind for cell in block)
         }
 
-    def take(self, number: int, x: dict[str, Shifted]) -> None:
+    def take(self, number: int, x: dict[str, ShiftedUnits]) -> None:
         """Add a batch, by its number, that the subject read as ``x``."""
         for index in dict.fromkeys(cell.seed for cell in self._block):
             cells = [cell for cell in self._block if cell.seed == index]
             self._take_seed(number, x, index, cells)
 
-    def _take_seed(self, number: int, x: dict[str, Shifted], index: int, cells: list[Cell]) -> None:
+    def _take_seed(self, number: int, x: dict[str, ShiftedUnits], index: int, cells: list[Cell]) -> None:
         seed = self._seeds[index]
         wanted = {
             kind: _spanning([self._columns(cell) for cell in cells if cell.kind == kind])
@@ -53,15 +53,15 @@ class Sums:
         for cell in cells:
             rows, columns = x[cell.kind][slice(*cell.rows)], y[cell.kind][self._columns(cell)]
             if cell not in self._cells:
-                self._cells[cell] = Covariation(rows.shift, columns.shift)
-            with tf32(on=self._fast):
-                self._cells[cell].take(rows, columns)
+                self._cells[cell] = CrossComoments(rows.shift, columns.shift)
+            with tf32_products(on=self._fast):
+                self._cells[cell].update(rows, columns)
             for layer in range(*cell.layers) if cell.within else ():
                 of_layer = y[cell.kind][seed.columns(cell.kind)[layer]]
                 key = index, cell.kind, layer
                 if key not in self._within:
-                    self._within[key] = Within(of_layer.shift)
-                self._within[key].take(of_layer)
+                    self._within[key] = LayerComoments(of_layer.shift)
+                self._within[key].update(of_layer)
 
     def _columns(self, cell: Cell) -> slice:
         return _spanning(self._seeds[cell.seed].columns(cell.kind)[slice(*cell.layers)])
@@ -76,9 +76,9 @@ class Sums:
         self._cells, self._within = {}, {}  # every part is let go of when the sum of it is made
         own.reverse()
         for cell in self._block:
-            self._cells[cell] = _total(Covariation, own.pop(), processes, device)
+            self._cells[cell] = _total(CrossComoments, own.pop(), processes, device)
         for layer in self._layers:
-            self._within[layer] = _total(Within, own.pop(), processes, device)
+            self._within[layer] = _total(LayerComoments, own.pop(), processes, device)
 
     @property
     def _layers(self) -> list[tuple[int, str, int]]:
@@ -89,7 +89,7 @@ class Sums:
             )
         )
 
-    def finished(self) -> Iterator[tuple[Cell, Covariation]]:
+    def finished(self) -> Iterator[tuple[Cell, CrossComoments]]:
         """The co-moments of every cell, each given away; what lies within layers goes to the seeds."""
         for (index, kind, layer), within in self._within.items():
             self._seeds[index].learn(kind, layer, within)
@@ -100,7 +100,7 @@ class Sums:
 
 
 def _total(kind: type[Sums_], own: dict[str, Tensor] | None, processes: ProcessGroup, device: Any) -> Sums_:
-    sums = None if own is None else kind.of_tensors({name: part.to(device) for name, part in own.items()})
+    sums = None if own is None else kind.from_tensors({name: part.to(device) for name, part in own.items()})
     return processes.all_reduce(sums, device)
 
 
@@ -111,7 +111,7 @@ def _spanning(parts: Sequence[slice]) -> slice:
 
 def gather(
     subject: Member, batches: Sequence[Batch], seeds: Sequence[Counterpart], *, kinds: Sequence[str] = KINDS
-) -> dict[tuple[str, int], Covariation]:
+) -> dict[tuple[str, int], CrossComoments]:
     """The co-moments of the subject's units with those of every seed on the choosing half, by kind and seed.
 
     All in one block, whatever memory it takes. What lies within the layers of the seeds is gathered as well.

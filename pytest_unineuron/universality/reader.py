@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from pytest_unineuron.statistics.correlation import Shifted
+from pytest_unineuron.statistics.correlation import ShiftedUnits
 from pytest_unineuron.universality.spill import Spill
 from pytest_unineuron.universality.ways import AGAIN, DISK, MEMORY
 
@@ -32,7 +32,7 @@ class Reader:
         self._batches = batches
         self._kinds = kinds
         self._shifts: dict[str, Tensor] = {}
-        self._kept: dict[int, dict[str, Shifted]] = {}
+        self._kept: dict[int, dict[str, ShiftedUnits]] = {}
         self._spill: Spill | None = None
         self._spilled: dict[int, dict[str, int]] = {}
 
@@ -45,7 +45,9 @@ class Reader:
         self._spill, self._spilled = None, {}
         self._kept = {}
 
-    def units(self, number: int, wanted: Wanted | None = None, sweeper: Sweeper | None = None) -> dict[str, Shifted]:
+    def units(
+        self, number: int, wanted: Wanted | None = None, sweeper: Sweeper | None = None
+    ) -> dict[str, ShiftedUnits]:
         """The units of a batch by kind, about a shift that all batches share.
 
         ``wanted`` are the kinds, and which of their units: what others there are may be anything. A ``sweeper``
@@ -61,7 +63,7 @@ class Reader:
         for kind, units in self.member.observe(self._batches[number], kinds, sweeper).items():
             if not self._batches[number].n_compared:
                 continue
-            found[kind] = Shifted.of(units, self._shifts.get(kind))
+            found[kind] = ShiftedUnits.of(units, self._shifts.get(kind))
             self._shifts[kind] = found[kind].shift
         if self.place == MEMORY:
             self._kept[number] = found
@@ -72,7 +74,7 @@ class Reader:
                 self.place = AGAIN
         return found
 
-    def _write(self, number: int, found: dict[str, Shifted]) -> None:
+    def _write(self, number: int, found: dict[str, ShiftedUnits]) -> None:
         if self._spill is None:
             self._spill = Spill()
         for kind, units in found.items():
@@ -80,7 +82,7 @@ class Reader:
                 self._spill.write((number, kind, layer), part.T)
         self._spilled[number] = {kind: len(units.values) for kind, units in found.items()}
 
-    def _read(self, number: int, wanted: Wanted | None) -> dict[str, Shifted]:
+    def _read(self, number: int, wanted: Wanted | None) -> dict[str, ShiftedUnits]:
         assert self._spill is not None
         found = {}
         for kind, tokens in self._spilled[number].items():
@@ -93,5 +95,5 @@ class Reader:
                 start, end = end, end + size
                 if end > first and start < last:
                     self._spill.read((number, kind, layer), values[start:end])
-            found[kind] = Shifted(values.T, shift)
+            found[kind] = ShiftedUnits(values.T, shift)
         return found

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.controls.rotation import haar
-from pytest_unineuron.statistics.correlation import Centred, Shifted, Within, inverse
+from pytest_unineuron.controls.rotation import haar_rotation
+from pytest_unineuron.statistics.correlation import CentredUnits, LayerComoments, ShiftedUnits, inverse_deviation
 from pytest_unineuron.universality import cost
 from pytest_unineuron.universality.cost import DRAWS, Task, passing
 from pytest_unineuron.universality.reader import Reader
@@ -46,11 +46,11 @@ class Counterpart:
         self.batches = batches
         self.kinds = kinds
         self.draws = draws
-        self._within: dict[tuple[str, int], Within] = {}
+        self._within: dict[tuple[str, int], LayerComoments] = {}
         self._deviation: dict[tuple[str, int], Tensor] = {}
         self._along: dict[tuple[str, int, int, bool], Tensor] = {}
         self._bases: dict[tuple[int, int], Tensor] = {}  # of one width and draw
-        self._read: dict[int, dict[str, list[Centred]]] = {}
+        self._read: dict[int, dict[str, list[CentredUnits]]] = {}
         task = task_of(member, batches, [self], kinds)
         choosing, reading = cost.held(task, task.subject, room)
         self.held = choosing + reading
@@ -71,7 +71,7 @@ class Counterpart:
         ends = accumulate(self.member.sizes(kind), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
-    def units(self, number: int, wanted: Wanted | None = None) -> dict[str, Shifted]:
+    def units(self, number: int, wanted: Wanted | None = None) -> dict[str, ShiftedUnits]:
         """The units of a batch of the choosing half, by kind; those that are ``wanted``, if that is said."""
         return self._reader.units(number, wanted)
 
@@ -81,7 +81,7 @@ class Counterpart:
         """Whether the covariances within a layer were gathered, by this comparison or an earlier one."""
         return (kind, layer) in self._within or (kind, layer) in self._deviation
 
-    def learn(self, kind: str, layer: int, within: Within) -> None:
+    def learn(self, kind: str, layer: int, within: LayerComoments) -> None:
         """The co-moments of the units of a layer with one another on the whole choosing half."""
         self._within[kind, layer] = within
 
@@ -94,7 +94,7 @@ class Counterpart:
         for draw in range(self.draws):
             for standardised in (True, False)[: 1 if draw else 2]:
                 basis = self._basis(kind, layer, draw, standardised=standardised)
-                self._along[kind, layer, draw, standardised] = within.along(basis)
+                self._along[kind, layer, draw, standardised] = within.deviation_along(basis)
 
     def _deviations(self, kind: str, layer: int) -> Tensor:
         self._finish(kind, layer)
@@ -116,7 +116,7 @@ class Counterpart:
 
     def _basis(self, kind: str, layer: int, draw: int, *, standardised: bool) -> Tensor:
         basis = self.basis(kind, layer, draw)
-        return basis * inverse(self._deviation[kind, layer]) if standardised else basis
+        return basis * inverse_deviation(self._deviation[kind, layer]) if standardised else basis
 
     def directions(self, kind: str, layer: int, draw: int, *, standardised: bool) -> Tensor:
         """A random basis of a layer's units, standardised or as they are, every direction scaled to deviation one.
@@ -130,7 +130,7 @@ class Counterpart:
 
     # -- what is compared where partners are read ----------------------------------------------------------
 
-    def compared(self, number: int) -> dict[str, Iterable[Centred]]:
+    def compared(self, number: int) -> dict[str, Iterable[CentredUnits]]:
         """What units are compared with in a batch of the reading half, by kind: units, then every random basis.
 
         Each is made when it is asked for, unless all of them are kept.
@@ -143,19 +143,19 @@ class Counterpart:
         self._read[number] = {kind: list(self._turned(kind, observed)) for kind in list(observed)}
         return dict(self._read[number])
 
-    def _turned(self, kind: str, observed: dict[str, Tensor]) -> Iterable[Centred]:
-        plain = Centred.of(observed.pop(kind))  # before the next is made
+    def _turned(self, kind: str, observed: dict[str, Tensor]) -> Iterable[CentredUnits]:
+        plain = CentredUnits.of(observed.pop(kind))  # before the next is made
         yield plain
         layers = range(len(self.columns(kind)))
-        scale = torch.cat([inverse(self._deviations(kind, layer)) for layer in layers])
+        scale = torch.cat([inverse_deviation(self._deviations(kind, layer)) for layer in layers])
         for draw in range(self.draws):
-            yield plain.turned([self.basis(kind, layer, draw) for layer in layers], scale, self.columns(kind))
+            yield plain.rotated([self.basis(kind, layer, draw) for layer in layers], scale, self.columns(kind))
 
 
 @lru_cache(maxsize=16)
 def _haar(size: int, draw: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """A random basis where it is needed, the same tensor for all seeds."""
-    return haar(size, draw).to(device, dtype)
+    return haar_rotation(size, draw).to(device, dtype)
 
 
 def task_of(

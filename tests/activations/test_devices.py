@@ -12,7 +12,7 @@ from pytest_unineuron.lab.universality import Matched
 from pytest_unineuron.models.discovery import check
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
 from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.statistics import ALL, POST, PRE, RESIDUAL, UP
+from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE, RESIDUAL, UP
 from pytest_unineuron.universality.cost import Task
 from pytest_unineuron.universality.match import match
 from pytest_unineuron.universality.seeds import Counterpart, task_of
@@ -43,10 +43,10 @@ def test_a_sweep_on_devices_is_one_on_the_cpu(architecture, devices, monkeypatch
     """Every statistic at every site, the largest values and their tokens too."""
     subject = member(architecture, 0)
     plan = subject.anatomy.plan.recorded
-    expected = sweep(subject.model, plan, text(), batch=256, sites=ALL | {UP})
+    expected = sweep(subject.model, plan, text(), batch=256, sites=DEFAULT_SITES | {UP})
     place(subject.model, devices)
     with simulated(monkeypatch):
-        found = sweep(subject.model, plan, text(), batch=256, sites=ALL | {UP})
+        found = sweep(subject.model, plan, text(), batch=256, sites=DEFAULT_SITES | {UP})
     assert expected.sums[0].keys() == found.sums[0].keys()
     for site, name in expected.sums[0]:
         one, two = found.total(site, name), expected.total(site, name)
@@ -97,7 +97,7 @@ def test_rotated_units_are_rotated_where_they_are(devices, monkeypatch):
     subject = member("gpt2", 0)
     plan = subject.anatomy.plan
     plain = sweep(subject.model, plan, text(), batch=256)
-    moments = {site: plain.total(site, "moments") for site in ALL}
+    moments = {site: plain.total(site, "moments") for site in DEFAULT_SITES}
     sizes = [site.width for site in plan.sites]
 
     def rotated():

@@ -11,7 +11,7 @@ from pytest_unineuron import controls
 from pytest_unineuron.activations.sweep import sweep
 from pytest_unineuron.controls.permuted_labels import permuted_labels
 from pytest_unineuron.controls.random_tokens import random_tokens
-from pytest_unineuron.controls.rotation import Rotation, haar
+from pytest_unineuron.controls.rotation import Rotation, haar_rotation
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.models.discovery.anatomy import dissect
@@ -32,7 +32,7 @@ def test_a_control_model_is_a_seeded_copy(name, architecture):
     """The subject is untouched, the same seed gives the same twin, ties stay tied."""
     model = build(architecture)
     before = weights(model)
-    make = controls.CONTROLS[name].function()
+    make = controls.CONTROLS[name].load()
     first, again, other = make(model, 1), make(model, 1), make(model, 2)
     for key, value in weights(model).items():
         assert torch.equal(value, before[key])
@@ -46,7 +46,7 @@ def test_a_control_model_is_a_seeded_copy(name, architecture):
 
 def test_untrained_forgets_everything():
     """Biases are zero again and norms one."""
-    twin = weights(controls.CONTROLS["untrained"].function()(build("gpt2"), 0))
+    twin = weights(controls.CONTROLS["untrained"].load()(build("gpt2"), 0))
     assert float(twin["transformer.h.0.mlp.c_fc.bias"].abs().max()) == 0
     assert float((twin["transformer.h.0.ln_2.weight"] - 1).abs().max()) == 0
 
@@ -56,7 +56,7 @@ def test_reinitialised_keeps_mean_and_deviation():
     model = build("gpt2", n_inner=4000)
     with torch.no_grad():
         model.transformer.h[0].mlp.c_fc.bias.exponential_()
-    twin = weights(controls.CONTROLS["reinitialised"].function()(model, 0))
+    twin = weights(controls.CONTROLS["reinitialised"].load()(model, 0))
     for name, value in weights(model).items():
         if value.numel() > 3000:
             assert twin[name].mean().item() == pytest.approx(
@@ -69,7 +69,7 @@ def test_reinitialised_keeps_mean_and_deviation():
 def test_shuffled_keeps_every_value():
     """Each tensor's values, in another order."""
     model = build("gpt2")
-    twin = weights(controls.CONTROLS["shuffled"].function()(model, 0))
+    twin = weights(controls.CONTROLS["shuffled"].load()(model, 0))
     for name, value in weights(model).items():
         torch.testing.assert_close(twin[name].flatten().sort().values, value.flatten().sort().values, rtol=0, atol=0)
         if value.numel() > 20:
@@ -79,15 +79,15 @@ def test_shuffled_keeps_every_value():
 @pytest.mark.parametrize("size", [1, 2, 33])
 def test_a_rotation_is_orthogonal_and_seeded(size):
     """P12: RRᵀ = I."""
-    rotation = haar(size, 0)
+    rotation = haar_rotation(size, 0)
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(size), rtol=0, atol=1e-5)
-    assert torch.equal(rotation, haar(size, 0))
-    assert size == 1 or not torch.equal(rotation, haar(size, 1))
+    assert torch.equal(rotation, haar_rotation(size, 0))
+    assert size == 1 or not torch.equal(rotation, haar_rotation(size, 1))
 
 
 def test_rotations_are_uniform():
     """Entries of Haar rotations have mean zero, also on the diagonal, where plain QR has not."""
-    diagonal = np.array([haar(4, seed).diagonal().numpy() for seed in range(800)])
+    diagonal = np.array([haar_rotation(4, seed).diagonal().numpy() for seed in range(800)])
     assert np.abs(diagonal.mean(axis=0)).max() < 0.08
 
 
@@ -123,8 +123,8 @@ def test_random_tokens_keep_the_lengths_and_nothing_else():
 def test_every_row_says_what_it_keeps():
     """And leads to something."""
     for row in controls.CONTROLS.values():
-        assert row.keeps
-        assert callable(row.function())
+        assert row.description
+        assert callable(row.load())
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(0, 99))

@@ -8,8 +8,8 @@ from safetensors.torch import load, save
 
 from pytest_unineuron.activations.sweep import Swept
 from pytest_unineuron.lab.serialize import known, packed, unpacked
-from pytest_unineuron.statistics import POST, PRE, swept
-from pytest_unineuron.statistics.correlation import Best, Centred, Pairs
+from pytest_unineuron.statistics import POST, PRE, statistics_at
+from pytest_unineuron.statistics.correlation import BestMatches, CentredUnits, PairComoments
 from pytest_unineuron.statistics.moments import Moments
 from pytest_unineuron.universality.choice import Choice
 from pytest_unineuron.universality.match import Matches
@@ -18,16 +18,18 @@ from pytest_unineuron.universality.match import Matches
 def statistics(site):
     values = torch.randn(20, 3)
     labels = torch.arange(20) % 4 - 1
-    return {(site, name): kind.of(values.clone(), torch.arange(20), labels) for name, kind in swept(site).items()}
+    return {
+        (site, name): kind.of(values.clone(), torch.arange(20), labels) for name, kind in statistics_at(site).items()
+    }
 
 
 def best():
-    return Best(torch.tensor([2, -1]), torch.tensor([0.5, torch.nan]), torch.ones(()).expand(2))
+    return BestMatches(torch.tensor([2, -1]), torch.tensor([0.5, torch.nan]), torch.ones(()).expand(2))
 
 
 def matches():
-    units = Centred.of(torch.randn(9, 2))
-    pairs = Pairs.of(units, (units, torch.tensor([1, 0])))
+    units = CentredUnits.of(torch.randn(9, 2))
+    pairs = PairComoments.of(units, (units, torch.tensor([1, 0])))
     return Matches(Choice(best(), (best(), best()), torch.zeros(2)), torch.zeros(2), torch.zeros(2), (pairs,))
 
 
@@ -59,7 +61,7 @@ def test_matches_come_back_as_they_were():
 
 def test_tensors_are_written_however_they_lie():
     """Shared, expanded, a view of another, or empty: once each, and apart."""
-    moments = Moments.running(4, "cpu").sum()  # of nothing: all moments are one tensor
+    moments = Moments.accumulator(4, "cpu").result()  # of nothing: all moments are one tensor
     kept = [moments, moments.mean, moments.mean[1:], moments.mean.expand(3, 4), torch.empty(0), torch.empty(0)]
     said, tensors = packed(kept)
     assert same(kept, unpacked(said, load(save(tensors))))
@@ -89,4 +91,4 @@ def test_a_description_that_was_not_written_here_is_refused(description):
 
 def test_every_statistic_of_the_sweep_is_known():
     """To add one takes no row here."""
-    assert {kind.__name__ for kind in swept(PRE).values()} <= set(known())
+    assert {kind.__name__ for kind in statistics_at(PRE).values()} <= set(known())

@@ -6,16 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_unineuron.controls.rotation import haar
+from pytest_unineuron.controls.rotation import haar_rotation
 from pytest_unineuron.statistics.correlation import (
-    Centred,
-    Covariation,
-    Pairs,
-    Search,
-    Shifted,
-    Within,
-    best_of,
-    inverse,
+    BestMatchSearch,
+    CentredUnits,
+    CrossComoments,
+    LayerComoments,
+    PairComoments,
+    ShiftedUnits,
+    best_matches,
+    inverse_deviation,
 )
 from tests.strategies import cut_batches
 
@@ -27,24 +27,26 @@ def sample(tokens, units, seed=0):
 
 
 def best(*blocks, absolute=False):
-    return best_of(blocks, absolute=absolute)
+    return best_matches(blocks, absolute=absolute)
 
 
 def shifted(units, shift=None):
-    return Shifted.of(torch.tensor(units), shift)
+    return ShiftedUnits.of(torch.tensor(units), shift)
 
 
 def gathered(x, y, cuts=()):
-    parts = [Covariation.of(shifted(a), shifted(b)) for a, b in zip(np.split(x, cuts), np.split(y, cuts), strict=True)]
+    parts = [
+        CrossComoments.of(shifted(a), shifted(b)) for a, b in zip(np.split(x, cuts), np.split(y, cuts), strict=True)
+    ]
     return sum(parts[1:], parts[0])
 
 
 def turned(x, y, rotation, columns=slice(None), *, standardised=False):
     """ρ with the directions of another basis, by the algebra."""
-    within = Within.of(shifted(y[:, columns]))
+    within = LayerComoments.of(shifted(y[:, columns]))
     if standardised:
-        rotation = rotation * inverse(within.deviation())
-    return gathered(x, y).rotated(columns, rotation / within.along(rotation)[:, None])
+        rotation = rotation * inverse_deviation(within.deviation())
+    return gathered(x, y).direction_correlation(columns, rotation / within.deviation_along(rotation)[:, None])
 
 
 def brute_force(x, y):
@@ -87,10 +89,10 @@ def test_taking_batches_is_adding_them():
     """About a fixed shift, as the engine does it, or each about its own mean."""
     x, y = sample(3000, 8), sample(3000, 6, seed=1)
     near_x, near_y = torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0)
-    taken = Covariation(near_x, near_y)
+    taken = CrossComoments(near_x, near_y)
     for part in range(0, 3000, 500):
         rows = slice(part, part + 500)
-        taken.take(shifted(x[rows], near_x), shifted(y[rows], near_y))
+        taken.update(shifted(x[rows], near_x), shifted(y[rows], near_y))
     np.testing.assert_allclose(taken.correlation().numpy(), brute_force(x, y), atol=1e-6)
 
 
@@ -188,9 +190,9 @@ def test_half_a_product_is_the_whole(units):
     x = sample(300, 700)[:, :units] + np.float32(5)
     x[:, 0] = 0.1
     shift = torch.as_tensor(x[:50]).mean(0)
-    found = Within(shift)
+    found = LayerComoments(shift)
     for rows in (slice(0, 50), slice(50, 300)):
-        found.take(shifted(x[rows], shift))
+        found.update(shifted(x[rows], shift))
     expected = np.cov(x.astype(np.float64), rowvar=False, bias=True).reshape(units, units)
     np.testing.assert_allclose(found.covariance().numpy(), expected, atol=1e-5 * np.abs(expected).max() + 1e-12)
     deviation = found.deviation().numpy()
@@ -205,7 +207,7 @@ def test_a_rotation_needs_no_rotated_activations(standardised):
     y[:, :6] += x[:, :6]
     start = 0
     for layer, size in enumerate(sizes):
-        rotation, columns = haar(size, layer), slice(start, start + size)
+        rotation, columns = haar_rotation(size, layer), slice(start, start + size)
         units = y[:, columns].astype(np.float64)
         expected = brute_force(x, (units / units.std(0) if standardised else units) @ rotation.double().numpy().T)
         found = turned(x, y, rotation, columns, standardised=standardised)
@@ -219,7 +221,7 @@ def test_isotropic_noise_has_no_excess():
     y = random.normal(size=(3000, 100)).astype(np.float32)
     x = (y @ random.normal(size=(100, 150)) + 5 * random.normal(size=(3000, 150))).astype(np.float32)
     found = gathered(x, y)
-    excess = best(found.correlation()).correlation - best(turned(x, y, haar(100, 0))).correlation
+    excess = best(found.correlation()).correlation - best(turned(x, y, haar_rotation(100, 0))).correlation
     assert abs(excess.mean()) < 3 * excess.std() / np.sqrt(150)
 
 
@@ -229,7 +231,7 @@ def test_rescaling_changes_the_baseline_only_unless_standardised():
     y[:, :15] += x[:, :15]
     scaled = y * np.where(np.arange(30) < 2, 30, 1).astype(np.float32)
     plain, moved = gathered(x, y), gathered(x, scaled)
-    rotation = haar(30, 0)
+    rotation = haar_rotation(30, 0)
 
     def baselines(units, *, standardised):
         return best(turned(x, units, rotation, standardised=standardised)).correlation.numpy()
@@ -242,11 +244,11 @@ def test_rescaling_changes_the_baseline_only_unless_standardised():
 
 
 def centred(units):
-    return Centred.of(torch.as_tensor(units))
+    return CentredUnits.of(torch.as_tensor(units))
 
 
 def paired(x, y):
-    return Pairs.of(centred(x), (centred(y), torch.arange(y.shape[1])))
+    return PairComoments.of(centred(x), (centred(y), torch.arange(y.shape[1])))
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
@@ -273,7 +275,7 @@ def test_several_comparisons_share_their_first_unit():
     """What is read at once is what would be read apart; units can be chosen in any order."""
     x, y = sample(400, 5), sample(400, 9, seed=1)
     order = torch.tensor([8, 0, 3, 3, 1])
-    both = Pairs.of(centred(x), (centred(y[:, :5]), torch.arange(5)), (centred(y), order)).correlation
+    both = PairComoments.of(centred(x), (centred(y[:, :5]), torch.arange(5)), (centred(y), order)).correlation
     for index, columns in enumerate((np.arange(5), order.numpy())):
         np.testing.assert_allclose(both[index].numpy(), brute_force(x, y[:, columns]).diagonal(), atol=1e-6)
 
@@ -283,8 +285,8 @@ def test_centred_units_can_be_turned(offset):
     """Layer by layer, against float64: values, and means that let batches be joined; the input is left as it was."""
     y, sizes = sample(500, 20) + np.float32(offset), [8, 12]
     before, scale = y.copy(), np.random.default_rng(0).uniform(0.5, 2, 20).astype(np.float32)
-    layers, rotations = [slice(0, 8), slice(8, 20)], [haar(size, size) for size in sizes]
-    found = centred(y).turned(rotations, torch.as_tensor(scale), layers)
+    layers, rotations = [slice(0, 8), slice(8, 20)], [haar_rotation(size, size) for size in sizes]
+    found = centred(y).rotated(rotations, torch.as_tensor(scale), layers)
     np.testing.assert_array_equal(y, before)
     for layer, rotation in zip(layers, rotations, strict=True):
         expected = (y[:, layer].astype(np.float64) * scale[layer]) @ rotation.double().numpy().T
@@ -307,13 +309,13 @@ def alike(found, expected, tolerance):
 
 
 KIND_OF_SUM = {
-    "covariation": lambda x, shifts: Covariation.of(shifted(x, shifts[0]), shifted(x[:, ::-1].copy(), shifts[1])),
-    "within": lambda x, shifts: Within.of(shifted(x, shifts[0])),
+    "covariation": lambda x, shifts: CrossComoments.of(shifted(x, shifts[0]), shifted(x[:, ::-1].copy(), shifts[1])),
+    "within": lambda x, shifts: LayerComoments.of(shifted(x, shifts[0])),
 }
 
 
 def moved(sums, *shifts):
-    return sums.about(*shifts) if isinstance(sums, Covariation) else sums.about(shifts[0])
+    return sums.about(*shifts) if isinstance(sums, CrossComoments) else sums.about(shifts[0])
 
 
 @pytest.mark.parametrize("kind", list(KIND_OF_SUM))
@@ -361,8 +363,8 @@ def test_float64_sums_add_up_to_the_whole(kind, case):
 def test_sums_can_be_taken_apart_and_put_together():
     """As tensors by name, to be saved or sent; nothing is lost."""
     x, y = sample(100, 6), sample(100, 4, seed=1)
-    for sums in (Covariation.of(shifted(x), shifted(y)), Within.of(shifted(x))):
-        again = type(sums).of_tensors(sums.as_tensors())
+    for sums in (CrossComoments.of(shifted(x), shifted(y)), LayerComoments.of(shifted(x))):
+        again = type(sums).from_tensors(sums.as_tensors())
         assert again.count == sums.count
         for name, value in sums.as_tensors().items():
             assert torch.equal(again.as_tensors()[name], value)
@@ -375,9 +377,9 @@ def test_precision_is_that_of_the_units():
     """Float64 stays float64 throughout; half precision is widened to float32, where it stays."""
     x = torch.as_tensor(sample(200, 6))
     for given_as, kept in ((torch.float64, torch.float64), (torch.float32, torch.float32), (torch.half, torch.float32)):
-        units = Shifted.of(x.to(given_as, copy=True))
-        found = Covariation.of(units, units)
-        directions = Within.of(units).along(torch.eye(6, dtype=kept))
+        units = ShiftedUnits.of(x.to(given_as, copy=True))
+        found = CrossComoments.of(units, units)
+        directions = LayerComoments.of(units).deviation_along(torch.eye(6, dtype=kept))
         made = (
             units.values,
             found.correlation(),
@@ -399,11 +401,11 @@ def test_rows_can_be_looked_at_in_turn(rows, columns, absolute):
     block = torch.as_tensor(np.random.default_rng(rows).integers(-2, 3, size=(rows, columns))).float() / 4
     block[rows // 2] = torch.nan
     whole = best(block, absolute=absolute)
-    search = Search(rows, absolute=absolute)
+    search = BestMatchSearch(rows, absolute=absolute)
     for part in (slice(0, rows // 2), slice(rows // 2, rows)):
         for start, stop in ((0, columns // 2), (columns // 2, columns)):
             if stop > start and part.stop > part.start:
-                search.look(block[part, start:stop], start, part)
+                search.update(block[part, start:stop], start, part)
     for name in ("partner", "correlation", "sign"):
         np.testing.assert_array_equal(getattr(search.best(), name), getattr(whole, name))
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_unineuron.statistics.extremes import KEPT, Extremes
-from pytest_unineuron.statistics.rows import Rows, gather
+from pytest_unineuron.statistics.extremes import N_LARGEST, Extremes
+from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
 from pytest_unineuron.statistics.scratch import Scratch
 from tests.strategies import cut_batches
 
@@ -19,8 +19,8 @@ def test_extremes_are_the_largest_values_with_their_tokens(case):
     pieces = zip(np.split(batch, cuts), np.split(tokens.numpy(), cuts), strict=True)
     parts = [Extremes.of(torch.from_numpy(v), torch.from_numpy(t), torch.from_numpy(t)) for v, t in pieces]
     found = sum(parts[1:], parts[0])
-    expected = -np.sort(-batch, axis=0)[:KEPT]
-    filled = min(KEPT, len(batch))
+    expected = -np.sort(-batch, axis=0)[:N_LARGEST]
+    filled = min(N_LARGEST, len(batch))
     np.testing.assert_array_equal(found.values[:filled].numpy(), expected)
     at = found.tokens[:filled].numpy() - 100
     np.testing.assert_array_equal(np.take_along_axis(batch, at, axis=0), expected)
@@ -35,10 +35,10 @@ def test_a_search_among_many_finds_them_too(first, second, seed):
     values = torch.randn(first + second, 3, generator=random)
     values[:, 1] = torch.linspace(0, 1, len(values))
     values[:, 2] = -values[:, 1]
-    running, tokens = Extremes.running(3, "cpu"), torch.arange(len(values)) + 7
+    running, tokens = Extremes.accumulator(3, "cpu"), torch.arange(len(values)) + 7
     for part in (slice(0, first), slice(first, None)):
-        gather(Rows(values[part], tokens[part], None), [running], Scratch())
-    found, kept = running.sum(), min(KEPT, len(values))
+        accumulate(LayerBatch(values[part], tokens[part], None), [running], Scratch())
+    found, kept = running.result(), min(N_LARGEST, len(values))
     assert torch.equal(found.values[:kept], values.topk(kept, dim=0).values)
     assert torch.equal(values.gather(0, found.tokens[:kept] - 7), found.values[:kept])
     assert bool((found.tokens[kept:] == -1).all())

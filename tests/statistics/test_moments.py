@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from scipy import stats
 
+from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
 from pytest_unineuron.statistics.moments import Moments
-from pytest_unineuron.statistics.rows import Rows, gather
 from pytest_unineuron.statistics.scratch import Scratch
 from tests.strategies import batches, cut_batches
 
@@ -18,7 +18,7 @@ def moments(array):
 
 
 def rows(array):
-    return Rows(torch.as_tensor(array), torch.arange(len(array)), None)
+    return LayerBatch(torch.as_tensor(array), torch.arange(len(array)), None)
 
 
 def sample(kind, n=200_000, seed=0):
@@ -136,11 +136,11 @@ def heavy(n=262_144):
 def test_sums_in_float32_are_safe(x):
     """The cases that raw powers fail: every moment to a millionth, in one batch, in many, and added up."""
     wide = x[:, 0].astype(np.float64)
-    running = Moments.running(1, "cpu")
+    running = Moments.accumulator(1, "cpu")
     for part in np.array_split(x, 100):
-        gather(rows(part), [running], Scratch())
+        accumulate(rows(part), [running], Scratch())
     parts = [moments(part) for part in np.array_split(x, 100)]
-    for found in (moments(x), running.sum(), sum(parts[1:], parts[0])):
+    for found in (moments(x), running.result(), sum(parts[1:], parts[0])):
         assert found.mean.item() == pytest.approx(wide.mean(), rel=1e-6, abs=1e-7)
         assert found.variance.item() == pytest.approx(wide.var(), rel=1e-6)
         assert found.skew.item() == pytest.approx(stats.skew(wide), rel=1e-6, abs=1e-6)
@@ -150,11 +150,11 @@ def test_sums_in_float32_are_safe(x):
 def test_a_text_that_changes_its_nature_halfway_is_safe():
     """The first tile's mean, from which all is measured, may lie several standard deviations off."""
     x = np.concatenate([placed(0, 2000), placed(30, 200_000)])
-    wide, running = x[:, 0].astype(np.float64), Moments.running(1, "cpu")
+    wide, running = x[:, 0].astype(np.float64), Moments.accumulator(1, "cpu")
     for part in np.array_split(x, 100):
-        gather(rows(part), [running], Scratch())
-    assert running.sum().variance.item() == pytest.approx(wide.var(), rel=1e-6)
-    assert running.sum().kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False), rel=1e-5)
+        accumulate(rows(part), [running], Scratch())
+    assert running.result().variance.item() == pytest.approx(wide.var(), rel=1e-6)
+    assert running.result().kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False), rel=1e-5)
 
 
 @given(cut_batches())
@@ -162,12 +162,12 @@ def test_in_float64_cuts_change_nothing(case):
     """What several machines gather is what one does: to 1e-9, whether in place or added up."""
     batch, cuts = case
     batch = batch.astype(np.float64)
-    running = Moments.running(batch.shape[1], "cpu")
+    running = Moments.accumulator(batch.shape[1], "cpu")
     parts = np.split(batch, cuts)
     for part in parts:
-        gather(rows(part), [running], Scratch())
+        accumulate(rows(part), [running], Scratch())
     added = [moments(part) for part in parts]
-    for found in (running.sum(), sum(added[1:], added[0])):
+    for found in (running.result(), sum(added[1:], added[0])):
         spread = batch.std(axis=0).max() + 1e-30
         for power, name in enumerate(("m2", "m3", "m4"), start=2):
             scale = len(batch) * max(spread, 1e-3) ** power

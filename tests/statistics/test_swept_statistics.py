@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron.statistics import SWEPT, rows, swept
-from pytest_unineuron.statistics.rows import Rows, gather
+from pytest_unineuron.statistics import STATISTICS, layer_batch, statistics_at
+from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
 from pytest_unineuron.statistics.scratch import Scratch
 
-KINDS = {name: kind for site in ("pre", "post", "residual") for name, kind in swept(site).items()}
+KINDS = {name: kind for site in ("pre", "post", "residual") for name, kind in statistics_at(site).items()}
 RANDOM = np.random.default_rng(0)
 VALUES = torch.from_numpy(RANDOM.standard_normal((60, 4)).astype(np.float32))
 TOKENS, LABELS = torch.arange(60), torch.from_numpy(RANDOM.integers(-1, 3, 60))
@@ -29,7 +29,7 @@ def of(kind, where=slice(None), values=VALUES):
 
 def test_every_row_is_tested():
     """The table and the sites agree."""
-    assert set(KINDS) == set(SWEPT)
+    assert set(KINDS) == set(STATISTICS)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -48,7 +48,7 @@ class TestContract:
 
     def test_units_side_by_side(self, kind):
         """Layers joined are the units of one layer joined."""
-        joined = kind.beside([of(kind, values=VALUES[:, :1]), of(kind, values=VALUES[:, 1:])])
+        joined = kind.concat_units([of(kind, values=VALUES[:, :1]), of(kind, values=VALUES[:, 1:])])
         same(joined, of(kind), rtol=1e-6, atol=1e-6)
 
     def test_half_precision_input(self, kind):
@@ -59,7 +59,7 @@ class TestContract:
     def test_a_constant_unit_breaks_nothing(self, kind):
         """A unit that never varies leaves the others as they are."""
         constant = torch.cat([VALUES, torch.ones(60, 1)], dim=1)
-        joined = kind.beside([of(kind), of(kind, values=torch.ones(60, 1))])
+        joined = kind.concat_units([of(kind), of(kind, values=torch.ones(60, 1))])
         same(of(kind, values=constant), joined, rtol=1e-5, atol=1e-5)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
@@ -68,32 +68,32 @@ class TestContract:
         values = VALUES.to(dtype)
         parts = [slice(0, 7), slice(7, 8), slice(8, 60)]
         added = [of(kind, part, values) for part in parts]
-        running, picking, which = kind.running(4, "cpu"), kind.running(4, "cpu"), torch.arange(60) * 2 + 1
+        running, picking, which = kind.accumulator(4, "cpu"), kind.accumulator(4, "cpu"), torch.arange(60) * 2 + 1
         spaced = torch.full((121, 4), float("nan"), dtype=dtype).index_copy(0, which, values)
         for part in parts:
-            gather(Rows(values[part], TOKENS[part], LABELS[part]), [running], Scratch())
-            gather(Rows(spaced, TOKENS[part], LABELS[part], which[part]), [picking], Scratch())
+            accumulate(LayerBatch(values[part], TOKENS[part], LABELS[part]), [running], Scratch())
+            accumulate(LayerBatch(spaced, TOKENS[part], LABELS[part], which[part]), [picking], Scratch())
         for found in (running, picking):
-            same(found.sum(), added[0] + added[1] + added[2], rtol=1e-5, atol=1e-5)
+            same(found.result(), added[0] + added[1] + added[2], rtol=1e-5, atol=1e-5)
 
     def test_tiles_change_nothing(self, kind, monkeypatch):
         """However many rows stay in the cache."""
         whole = of(kind)
-        monkeypatch.setitem(rows.TILE, "cpu", 8 * 4)
+        monkeypatch.setitem(layer_batch.TILE, "cpu", 8 * 4)
         same(of(kind), whole, rtol=1e-5, atol=1e-5)
 
     def test_nothing_is_a_sum_too(self, kind):
         """No token in a batch, as of an expert nobody was routed to, changes nothing."""
-        nothing, running = of(kind, slice(0, 0)), kind.running(4, "cpu")
-        same(running.sum(), nothing)
+        nothing, running = of(kind, slice(0, 0)), kind.accumulator(4, "cpu")
+        same(running.result(), nothing)
         same(of(kind) + nothing, of(kind), rtol=1e-12, atol=1e-12)
 
     def test_results_are_left_alone(self, kind):
         """What was said before does not change with what comes later, and no activation is changed."""
-        running, values = kind.running(4, "cpu"), VALUES.clone()
-        gather(Rows(values, TOKENS, LABELS), [running], Scratch())
-        found = running.sum()
+        running, values = kind.accumulator(4, "cpu"), VALUES.clone()
+        accumulate(LayerBatch(values, TOKENS, LABELS), [running], Scratch())
+        found = running.result()
         before = {name: value.clone() for name, value in fields(found).items()}
-        gather(Rows(values * 2, TOKENS, LABELS), [running], Scratch())
+        accumulate(LayerBatch(values * 2, TOKENS, LABELS), [running], Scratch())
         assert all(torch.equal(value, before[name]) for name, value in fields(found).items())
         assert torch.equal(values, VALUES)

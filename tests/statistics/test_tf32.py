@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pytest_unineuron.statistics.tf32 import BITS, BOUND, TOKENS, allowed, tf32
+from pytest_unineuron.statistics.tf32 import MANTISSA_BITS, MAX_CHANGE, MAX_TOKENS, tf32_allowed, tf32_products
 
 floats = st.floats(-100, 100, width=32).map(lambda x: 0.0 if abs(x) < 1e-20 else x)
 units = st.integers(2, 60).flatmap(lambda tokens: arrays.arrays(np.float32, (tokens, 2), elements=floats))
@@ -16,7 +16,7 @@ units = st.integers(2, 60).flatmap(lambda tokens: arrays.arrays(np.float32, (tok
 def rounded(values):
     """Float32 values as TF32 has them: to the nearest of 10 bits, ties to even."""
     bits = values.float().contiguous().view(torch.int32)
-    drop = 23 - BITS
+    drop = 23 - MANTISSA_BITS
     up = (1 << (drop - 1)) - 1 + ((bits >> drop) & 1)
     return ((bits + up) & ~((1 << drop) - 1)).view(torch.float32)
 
@@ -29,14 +29,14 @@ def test_the_bound_holds(case):
     near = rounded(x).double()
     x = x.double()
     error = (near[:, 0] @ near[:, 1] - x[:, 0] @ x[:, 1]).abs()
-    assert error <= BOUND * x[:, 0].norm() * x[:, 1].norm() * (1 + 1e-12)
+    assert error <= MAX_CHANGE * x[:, 0].norm() * x[:, 1].norm() * (1 + 1e-12)
 
 
 def test_the_bound_is_nearly_reached():
     """By units of which every value lies half way between two that TF32 has: a smaller bound would be wrong."""
     x = torch.full((10,), 1 + 2.0**-11 - 2.0**-23)
     error = 1 - (rounded(x) @ rounded(x)) / (x @ x)
-    assert 0.99 * BOUND < error < BOUND
+    assert 0.99 * MAX_CHANGE < error < MAX_CHANGE
 
 
 @settings(deadline=None)
@@ -46,18 +46,18 @@ def test_rounding_is_to_the_nearest_of_ten_bits(value):
     exact = torch.tensor([value], dtype=torch.float32)
     near = rounded(exact)
     mantissa, _ = np.frexp(near.item())
-    assert float(mantissa * 2 ** (BITS + 1)).is_integer()
-    assert abs(near.item() - exact.item()) <= 2.0 ** -(BITS + 1) * abs(exact.item())
+    assert float(mantissa * 2 ** (MANTISSA_BITS + 1)).is_integer()
+    assert abs(near.item() - exact.item()) <= 2.0 ** -(MANTISSA_BITS + 1) * abs(exact.item())
     assert torch.equal(rounded(near), near)
 
 
 def test_it_is_less_than_chance_up_to_a_million_tokens():
     """There 1/√T is as large as the bound, about; beyond, and in float64, and off a GPU, nothing is rounded."""
-    assert pytest.approx(BOUND, rel=1e-3) == TOKENS**-0.5
-    assert allowed(TOKENS, "cuda", torch.float32)
-    assert not allowed(TOKENS + 1, "cuda", torch.float32)
-    assert not allowed(10, "cuda", torch.float64)
-    assert not allowed(10, "cpu", torch.float32)
+    assert pytest.approx(MAX_CHANGE, rel=1e-3) == MAX_TOKENS**-0.5
+    assert tf32_allowed(MAX_TOKENS, "cuda", torch.float32)
+    assert not tf32_allowed(MAX_TOKENS + 1, "cuda", torch.float32)
+    assert not tf32_allowed(10, "cuda", torch.float64)
+    assert not tf32_allowed(10, "cpu", torch.float32)
 
 
 def test_the_switch_is_put_back():
@@ -68,7 +68,7 @@ def test_the_switch_is_put_back():
     before, older = switch.fp32_precision, switch.allow_tf32
 
     def breaks(on):
-        with tf32(on=on):
+        with tf32_products(on=on):
             assert switch.fp32_precision == ("tf32" if on else before)
             raise RuntimeError("broken")
 

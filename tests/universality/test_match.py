@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pytest_unineuron.activations.sweep import Sweeper, sweep
-from pytest_unineuron.controls.rotation import haar
+from pytest_unineuron.controls.rotation import haar_rotation
 from pytest_unineuron.controls.shifted_documents import shifted_documents
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
@@ -78,7 +78,7 @@ def turned(y, sizes, draw, deviation=None):
     """The units of each layer in one of the engine's random bases."""
     layers = np.split(y, np.cumsum(sizes)[:-1], axis=1)
     scales = np.split(np.ones(y.shape[1]) if deviation is None else deviation, np.cumsum(sizes)[:-1])
-    bases = [haar(size, draw).double().numpy() for size in sizes]
+    bases = [haar_rotation(size, draw).double().numpy() for size in sizes]
     rotated = [layer / scale @ basis.T for layer, scale, basis in zip(layers, scales, bases, strict=True)]
     return np.concatenate(rotated, axis=1)
 
@@ -165,7 +165,9 @@ def test_a_hidden_rotation_has_no_excess(batches):
     scale = units(two, batches, NEURONS).std(axis=0)
     width = two.sizes(NEURONS)[0]
     two.change = lambda site, layer, values: (
-        values / torch.as_tensor(scale[layer * width : (layer + 1) * width]).float() @ haar(width, 999 + layer).T
+        values
+        / torch.as_tensor(scale[layer * width : (layer + 1) * width]).float()
+        @ haar_rotation(width, 999 + layer).T
         if values.shape[1] == width
         else values
     )

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
 
-from pytest_unineuron.statistics.rows import gathered
+from pytest_unineuron.statistics.layer_batch import gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from pytest_unineuron.statistics.rows import Rows
+    from pytest_unineuron.statistics.layer_batch import LayerBatch
     from pytest_unineuron.statistics.scratch import Scratch
 
-B = TypeVar("B", bound="ByLabel")
+B = TypeVar("B", bound="LabelMeans")
 
 
 @dataclass(frozen=True, eq=False)
-class ByLabel:
+class LabelMeans:
     """Sums over the tokens of each label: ``total`` [label, unit] float64, ``count`` [label] or [label, unit].
 
     Labels are whole numbers from 0; a token with a negative label is left out. Two sums need not have seen
@@ -34,12 +34,12 @@ class ByLabel:
     @classmethod
     def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
         """The sums of one batch: ``values`` [token, unit], ``labels`` [token]."""
-        return gathered(cls.running(values.shape[1], values.device), values, tokens, labels)
+        return gathered(cls.accumulator(values.shape[1], values.device), values, tokens, labels)
 
     @classmethod
-    def running(cls, units: int, device: Any) -> RunningByLabel[Self]:
+    def accumulator(cls, units: int, device: Any) -> LabelMeansAccumulator[Self]:
         """The sums of nothing yet."""
-        return RunningByLabel(cls, units, device)
+        return LabelMeansAccumulator(cls, units, device)
 
     def __add__(self, other: Self) -> Self:
         """The sums of both batches together."""
@@ -55,7 +55,7 @@ class ByLabel:
         return type(self)(count, torch.cat([self.total, self.total.new_zeros(more, self.total.shape[1])]))
 
     @classmethod
-    def beside(cls, parts: Sequence[Self]) -> Self:
+    def concat_units(cls, parts: Sequence[Self]) -> Self:
         """The units of all parts, one after the other; ``count`` is [label, unit] if they saw different tokens."""
         size = max(len(part.count) for part in parts)
         parts = [part._grown(size) for part in parts]
@@ -71,17 +71,17 @@ class ByLabel:
         return self.total / (count if count.dim() == 2 else count[:, None])
 
 
-class RunningByLabel(Generic[B]):
+class LabelMeansAccumulator(Generic[B]):
     """Sums by label under way: the few tokens with a label are picked out of a batch once it is complete."""
 
     def __init__(self, kind: type[B], units: int, device: Any) -> None:
         none = torch.zeros(0, dtype=torch.int64, device=device)
         self._sum = kind(none, torch.zeros(0, units, dtype=torch.float64, device=device))
 
-    def take(self, tile: Tensor, scratch: Scratch) -> None:
+    def update(self, tile: Tensor, scratch: Scratch) -> None:
         """Most tokens have no label."""
 
-    def look_back(self, rows: Rows) -> None:
+    def finish_batch(self, rows: LayerBatch) -> None:
         """The tokens of this batch that have one. Only a text with labels makes a GPU wait here."""
         if rows.labels is None:
             return
@@ -94,7 +94,7 @@ class RunningByLabel(Generic[B]):
         total.index_add_(0, labels, rows.values[rows.at(labelled)].double())
         self._sum += type(self._sum)(count, total)
 
-    def sum(self) -> B:
+    def result(self) -> B:
         """The sums so far."""
         return self._sum
 

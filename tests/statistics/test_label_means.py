@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.statistics.by_label import ByLabel
+from pytest_unineuron.statistics.label_means import LabelMeans
 from tests.strategies import batches
 
 
@@ -13,7 +13,7 @@ from tests.strategies import batches
 def test_means_by_label_are_those_of_the_labelled_tokens(batch, random):
     """Unlabelled tokens do not count; a label that never came is nan."""
     labels = np.array([random.choice([-1, 0, 2]) for _ in batch])
-    found = ByLabel.of(torch.from_numpy(batch), torch.arange(len(batch)), torch.from_numpy(labels))
+    found = LabelMeans.of(torch.from_numpy(batch), torch.arange(len(batch)), torch.from_numpy(labels))
     for label in range(len(found.count)):
         chosen = batch[labels == label].astype(np.float64)
         if len(chosen):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_unineuron.statistics import Running
+    from pytest_unineuron.statistics import Accumulator
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ LARGE = 2**26
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class LayerBatch:
     """The units of one layer in one batch: ``values`` [row, unit] as the model made them, never copied as a whole.
 
     ``which`` are the numbers of the rows that count, in order; None where all do. ``tokens`` and ``labels`` are those
@@ -63,17 +63,17 @@ class Rows:
             yield torch.index_select(self.values, 0, part, out=room)
 
 
-def gather(rows: Rows, sums: Collection[Running[object]], scratch: Scratch) -> None:
+def accumulate(rows: LayerBatch, sums: Collection[Accumulator[object]], scratch: Scratch) -> None:
     """Adds the rows to every one of the sums, tile by tile, so that a tile is read from memory once for all of them."""
     for tile in rows.tiles(scratch):
-        for running in sums:
-            running.take(tile, scratch)
+        for accumulator in sums:
+            accumulator.update(tile, scratch)
     if len(rows):
-        for running in sums:
-            running.look_back(rows)
+        for accumulator in sums:
+            accumulator.finish_batch(rows)
 
 
-def gathered(running: Running[T], values: Tensor, tokens: Tensor, labels: Tensor) -> T:
+def gathered(running: Accumulator[T], values: Tensor, tokens: Tensor, labels: Tensor) -> T:
     """The sum of one batch, [token, unit], all of whose rows count."""
-    gather(Rows(values.detach(), tokens, labels), [running], Scratch())
-    return running.sum()
+    accumulate(LayerBatch(values.detach(), tokens, labels), [running], Scratch())
+    return running.result()
