@@ -13,8 +13,9 @@ import torch
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.errors import ModelError, NotApplicable
-from pytest_unineuron.statistics import DEFAULT_SITES, RESIDUAL, Accumulator, Statistic, statistics_at
-from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
+from pytest_unineuron.statistics import DEFAULT_SITES, RESIDUAL, statistics_at
+from pytest_unineuron.statistics.accumulator import Accumulator, Statistic, accumulate
+from pytest_unineuron.statistics.layer_batch import LayerBatch
 from pytest_unineuron.statistics.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Sweeper:
         if not len(rows):
             return
         if self._change is not None:
-            units = values if rows.which is None else values[rows.which]
+            units = values if rows.text_rows is None else values[rows.text_rows]
             rows = LayerBatch(self._change(site, index, units), rows.tokens, rows.labels)
         key = (self._group, site, index)
         if key not in self._state:
@@ -168,7 +169,7 @@ class Sweeper:
     def part(self) -> Part:
         """What was received so far."""
         sums = {
-            key: {name: _on_cpu(running.result()) for name, running in of_layer.items()}
+            key: {name: running.result().cpu() for name, running in of_layer.items()}
             for key, of_layer in self._state.items()
         }
         return Part(sums, dict(self._widths), dict(self._tokens))
@@ -239,7 +240,3 @@ def _finished(part: Part, kinds: dict[str, dict[str, type[Statistic]]], blocks: 
             if name == "moments" and not bool(torch.isfinite(statistic.mean).all()):
                 raise ModelError(f"activations at the {site} site are not finite; try --unineuron-dtype float32")
     return Swept(tuple(sums), tuple(part.tokens[g] for g in groups), tuple(documents[g] for g in groups))
-
-
-def _on_cpu(statistic: Any) -> Any:
-    return type(statistic)(*(getattr(statistic, name).cpu() for name in statistic.__dataclass_fields__))

@@ -59,7 +59,7 @@ class Units:
     @cached_property
     def pooled_kurtosis(self) -> float:
         """Pearson kurtosis of all units and tokens thrown together, as a flattened array has it."""
-        return float(self.total("moments").flattened().kurtosis)
+        return float(self.total("moments").pooled().kurtosis)
 
 
 class Neurons:

@@ -1,79 +1,63 @@
-"""The rows of a batch that count, cut into tiles that stay in the processor's cache."""
+"""The activations of one layer in one batch, and the tiles in which they are read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.statistics.scratch import Scratch
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from torch import Tensor
 
-    from pytest_unineuron.statistics import Accumulator
+    from pytest_unineuron.statistics.scratch import Scratch
 
-T = TypeVar("T")
-
-CHUNK = 8
-"""Every tile but the last has a multiple of this many rows."""
-TILE = {"cpu": 2**19}
-"""About how many numbers a tile has, two megabytes in float32; elsewhere, where it is calls that cost,"""
-LARGE = 2**26
+ROWS_PER_CHUNK = 8
+"""Every tile but the last of a batch has a multiple of this many rows."""
+CPU_TILE_SIZE = 2**19
+"""Numbers in a tile on a CPU: two megabytes in float32, which stay in the cache of the processor."""
+GPU_TILE_SIZE = 2**26
+"""Numbers in a tile elsewhere, where starting a computation costs more than its memory traffic."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerBatch:
-    """The units of one layer in one batch: ``values`` [row, unit] as the model made them, never copied as a whole.
+    """The activations of one layer in one batch, of which only the rows of text tokens enter a statistic.
 
-    ``which`` are the numbers of the rows that count, in order; None where all do. ``tokens`` and ``labels`` are those
-    of the rows that count, [token]; ``labels`` is None where no token has one.
+    ``values`` [row, unit] is the tensor that the model made; it is never copied as a whole. ``text_rows`` are the
+    numbers of the rows of text tokens in order, [token]; None means all rows. ``tokens`` are the numbers of these
+    tokens in the pass and ``labels`` their labels, both [token]; ``labels`` is None where no token has one.
     """
 
     values: Tensor
     tokens: Tensor
     labels: Tensor | None
-    which: Tensor | None = None
+    text_rows: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "labels", "which"):  # the layers of a large model may lie on several devices
+        for name in ("tokens", "labels", "text_rows"):  # the layers of a large model may lie on several devices
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, given.to(self.values.device))
 
     def __len__(self) -> int:
-        return len(self.values if self.which is None else self.which)
+        """The number of text tokens."""
+        return len(self.values if self.text_rows is None else self.text_rows)
 
-    def at(self, numbers: Tensor) -> Tensor:
-        """The number in ``values`` of the n-th row that counts."""
-        return numbers if self.which is None else self.which.take(numbers)
+    def rows_of(self, tokens: Tensor) -> Tensor:
+        """Return the rows in ``values`` of text tokens, given as indices from 0 within the batch."""
+        return tokens if self.text_rows is None else self.text_rows.take(tokens)
 
     def tiles(self, scratch: Scratch) -> Iterator[Tensor]:
-        """The rows that count, in order, [token, unit]."""
-        numbers = TILE.get(self.values.device.type, LARGE)
-        size = max(1, numbers // self.values.shape[1] // CHUNK) * CHUNK
-        for start in range(0, len(self), size):
-            if self.which is None:
-                yield self.values[start : start + size]
+        """Yield the rows of text tokens in order, a tile [token, unit] at a time. A tile may lie in ``scratch``."""
+        units = self.values.shape[1]
+        size = CPU_TILE_SIZE if self.values.device.type == "cpu" else GPU_TILE_SIZE
+        rows = max(1, size // units // ROWS_PER_CHUNK) * ROWS_PER_CHUNK
+        for start in range(0, len(self), rows):
+            if self.text_rows is None:
+                yield self.values[start : start + rows]
                 continue
-            part = self.which[start : start + size]
-            room = scratch.like(part[:, None].expand(-1, self.values.shape[1]), "tile", self.values.dtype)
-            yield torch.index_select(self.values, 0, part, out=room)
-
-
-def accumulate(rows: LayerBatch, sums: Collection[Accumulator[object]], scratch: Scratch) -> None:
-    """Adds the rows to every one of the sums, tile by tile, so that a tile is read from memory once for all of them."""
-    for tile in rows.tiles(scratch):
-        for accumulator in sums:
-            accumulator.update(tile, scratch)
-    if len(rows):
-        for accumulator in sums:
-            accumulator.finish_batch(rows)
-
-
-def gathered(running: Accumulator[T], values: Tensor, tokens: Tensor, labels: Tensor) -> T:
-    """The sum of one batch, [token, unit], all of whose rows count."""
-    accumulate(LayerBatch(values.detach(), tokens, labels), [running], Scratch())
-    return running.result()
+            part = self.text_rows[start : start + rows]
+            out = scratch.empty_like(part[:, None].expand(-1, units), "tile", self.values.dtype)
+            yield torch.index_select(self.values, 0, part, out=out)

@@ -1,37 +1,72 @@
-"""Mean, variance, skew and kurtosis of every unit in one pass, mergeable."""
+"""Mean, variance, skew and kurtosis of every unit in one pass."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.statistics.layer_batch import gathered
+from pytest_unineuron.statistics.accumulator import Accumulator, Statistic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
-    from pytest_unineuron.statistics.layer_batch import LayerBatch
     from pytest_unineuron.statistics.scratch import Scratch
 
-M = TypeVar("M", bound="Moments")
+
+class MomentsAccumulator(Accumulator["Moments"]):
+    """Sums of the first four powers of values about a shift, [power, unit] float64.
+
+    The shift is the mean of the first tile, so that hardly anything cancels later. Powers, and their sums over one
+    tile, are float32 (float64 for float64 values). If the true mean is d standard deviations from the shift, the
+    relative error of the variance is about 1e-8 · (1 + d²), and that of skew and kurtosis ten times as much; d is below
+    one unless the kind of text changes. Values in bfloat16 or float16 are widened first, so the model's own rounding
+    remains: a relative 2⁻⁹ or 2⁻¹² of each value, which adds about (m · 2⁻⁹)² / 3 to the variance of a unit whose mean
+    is m standard deviations.
+    """
+
+    def __init__(self, units: int, device: Any) -> None:
+        self._count = 0
+        self._shift: Tensor | None = None
+        self._sums = torch.zeros(4, units, dtype=torch.float64, device=device)
+
+    def update(self, tile: Tensor, scratch: Scratch) -> None:
+        """Add the sums of a tile [token, unit]."""
+        if self._shift is None:
+            self._shift = (tile if tile.dtype == torch.float64 else tile.float()).mean(dim=0)
+        wide = self._shift.dtype
+        y = torch.sub(tile, self._shift, out=scratch.empty_like(tile, "y", wide))
+        y2 = torch.mul(y, y, out=scratch.empty_like(tile, "y2", wide))
+        self._sums += torch.stack([y.sum(dim=0), y2.sum(dim=0), y.mul_(y2).sum(dim=0), y2.mul_(y2).sum(dim=0)])
+        self._count += len(tile)
+
+    def result(self) -> Moments:
+        """Return the moments so far, about the mean."""
+        n = torch.full((), self._count, dtype=torch.float64, device=self._sums.device)
+        if self._shift is None:
+            nothing = torch.zeros_like(self._sums[0])
+            return Moments(n, nothing, nothing, nothing, nothing)
+        d, s2, s3, s4 = self._sums / n  # d is the distance of the true mean from the shift
+        m2 = (s2 - d**2).clamp_min(0)
+        m3 = s3 - 3 * d * s2 + 2 * d**3
+        m4 = (s4 - 4 * d * s3 + 6 * d**2 * s2 - 3 * d**4).clamp_min(0)
+        return Moments(n, self._shift.double() + d, n * m2, n * m3, n * m4)
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
-    """Mean, variance, skew and (Pearson) kurtosis of every unit, gathered in one pass.
+class Moments(Statistic):
+    """Mean, variance, skew and (Pearson) kurtosis of every unit, from float64 sums of centred powers.
 
-    ``of`` takes [token, unit] in any float type; sums are float64 and centred; every result is [unit].
-    A Normal scores skew 0 and kurtosis 3. A unit that never varied has ``nan`` skew and kurtosis: undefined,
-    and said so. Merging follows Chan, Golub and LeVeque (1983), and Pébay (2008) for the third and fourth
-    moment.
+    ``count`` is [] or [unit], the others are [unit]. A Normal has skew 0 and kurtosis 3; both are undefined, nan, for a
+    unit that never varied. Sums are merged after Chan, Golub and LeVeque (1983), and Pébay (2008) for the third and
+    fourth power.
 
     >>> Moments.of(torch.tensor([[0.0], [0.0], [3.0]]), torch.arange(3), torch.arange(3)).variance.item()
     2.0
     """
+
+    accumulator = MomentsAccumulator
 
     count: Tensor
     mean: Tensor
@@ -39,18 +74,8 @@ class Moments:
     m3: Tensor
     m4: Tensor
 
-    @classmethod
-    def of(cls, values: Tensor, tokens: Tensor, labels: Tensor) -> Self:
-        """The moments of one batch [token, unit]; which tokens they are does not matter."""
-        return gathered(cls.accumulator(values.shape[1], values.device), values, tokens, labels)
-
-    @classmethod
-    def accumulator(cls, units: int, device: Any) -> MomentsAccumulator[Self]:
-        """The moments of nothing yet."""
-        return MomentsAccumulator(cls, units, device)
-
-    def __add__(self, other: Self) -> Self:
-        """The moments of both batches together."""
+    def __add__(self, other: Moments) -> Moments:
+        """Return the moments over the tokens of both."""
         na, nb = self.count, other.count
         n = (na + nb).clamp_min(1)  # an expert may have seen no token in either
         delta = other.mean - self.mean
@@ -64,25 +89,15 @@ class Moments:
             + 6 * delta**2 * (na**2 * other.m2 + nb**2 * self.m2) / n**2
             + 4 * delta * (na * other.m3 - nb * self.m3) / n
         )
-        return type(self)(na + nb, mean, m2, m3, m4)
+        return Moments(na + nb, mean, m2, m3, m4)
 
-    @classmethod
-    def concat_units(cls, parts: Sequence[Self]) -> Self:
-        """The units of all parts, one after the other; ``count`` is [unit]."""
-        counts = torch.cat([part.count.expand(len(part.mean)) for part in parts])
-        fields = ([getattr(part, name) for part in parts] for name in ("mean", "m2", "m3", "m4"))
-        return cls(counts, *(torch.cat(field) for field in fields))
-
-    def flattened(self) -> Self:
-        """All units pooled into one, [1]: a mixture, as the notebook's flattened arrays were."""
-        count = self.count.expand(len(self.mean))
-        single = [
-            type(self)(*(field[i : i + 1] for field in (count, self.mean, self.m2, self.m3, self.m4)))
-            for i in range(len(self.mean))
-        ]
-        while len(single) > 1:  # pairwise, so that equal counts meet
-            single = [single[i] + single[i + 1] if i + 1 < len(single) else single[i] for i in range(0, len(single), 2)]
-        return single[0]
+    def pooled(self) -> Moments:
+        """Return the moments of the values of all units together, [1]: those of the flattened array."""
+        whole = [self.count.expand(self.units), self.mean, self.m2, self.m3, self.m4]
+        parts = [Moments(*(field[unit : unit + 1] for field in whole)) for unit in range(self.units)]
+        while len(parts) > 1:  # merged in pairs, so that both sides have about equal counts
+            parts = [parts[i] + parts[i + 1] if i + 1 < len(parts) else parts[i] for i in range(0, len(parts), 2)]
+        return parts[0]
 
     @property
     def variance(self) -> Tensor:
@@ -91,7 +106,7 @@ class Moments:
 
     @property
     def _varied(self) -> Tensor:
-        # Below this the sum of squares is the rounding of a constant, not a spread.
+        # A smaller sum of squares is the rounding error of a constant.
         return self.m2 > self.count * (1e-7 * self.mean.abs().clamp_min(1e-30)) ** 2
 
     @property
@@ -105,46 +120,3 @@ class Moments:
         """Fourth standardised moment (Pearson: a Normal has 3), [unit]; nan for a constant unit."""
         value = (self.m4 / self.count) / self.variance**2
         return torch.where(self._varied, value, torch.nan)
-
-
-class MomentsAccumulator(Generic[M]):
-    """Sums of the first four powers of what is left of a value after a shift, float64 [power, unit].
-
-    The shift is the mean of the first tile, so that hardly anything cancels later. The powers, and their sums over
-    one tile, are in float32 (float64 of float64 values): the variance is off by about 1e-8 · (1 + d²) of itself for a
-    true mean d standard deviations from the shift, which is less than one unless the text changes its nature, and
-    skew and kurtosis by ten times that. Values in bfloat16 or float16 are widened first, so that what is lost there
-    was lost by the model: 2⁻⁹ or 2⁻¹² of each value, which for a unit whose mean is m standard deviations adds about
-    (m · 2⁻⁹)² / 3 to the variance.
-    """
-
-    def __init__(self, kind: type[M], units: int, device: Any) -> None:
-        self._kind = kind
-        self._count = 0
-        self._shift: Tensor | None = None
-        self._sums = torch.zeros(4, units, dtype=torch.float64, device=device)
-
-    def update(self, tile: Tensor, scratch: Scratch) -> None:
-        """The sums of a tile are added to those of the others."""
-        if self._shift is None:
-            self._shift = (tile if tile.dtype == torch.float64 else tile.float()).mean(dim=0)
-        wide = self._shift.dtype  # half precision is widened here
-        y = torch.sub(tile, self._shift, out=scratch.like(tile, "y", wide))
-        y2 = torch.mul(y, y, out=scratch.like(tile, "y2", wide))
-        self._sums += torch.stack([y.sum(dim=0), y2.sum(dim=0), y.mul_(y2).sum(dim=0), y2.mul_(y2).sum(dim=0)])
-        self._count += len(tile)
-
-    def finish_batch(self, rows: LayerBatch) -> None:
-        """Which tokens they were does not matter."""
-
-    def result(self) -> M:
-        """The moments about the mean."""
-        n = torch.full((), self._count, dtype=torch.float64, device=self._sums.device)
-        if self._shift is None:
-            nothing = torch.zeros_like(self._sums[0])
-            return self._kind(n, nothing, nothing, nothing, nothing)
-        d, s2, s3, s4 = self._sums / n  # d: the true mean lies this far from the shift
-        m2 = (s2 - d**2).clamp_min(0)
-        m3 = s3 - 3 * d * s2 + 2 * d**3
-        m4 = (s4 - 4 * d * s3 + 6 * d**2 * s2 - 3 * d**4).clamp_min(0)
-        return self._kind(n, self._shift.double() + d, n * m2, n * m3, n * m4)

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_unineuron.statistics.accumulator import accumulate
 from pytest_unineuron.statistics.extremes import N_LARGEST, Extremes
-from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
+from pytest_unineuron.statistics.layer_batch import LayerBatch
 from pytest_unineuron.statistics.scratch import Scratch
 from tests.strategies import cut_batches
 

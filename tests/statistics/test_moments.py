@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from scipy import stats
 
-from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
+from pytest_unineuron.statistics.accumulator import accumulate
+from pytest_unineuron.statistics.layer_batch import LayerBatch
 from pytest_unineuron.statistics.moments import Moments
 from pytest_unineuron.statistics.scratch import Scratch
 from tests.strategies import batches, cut_batches
@@ -196,10 +197,10 @@ def test_half_precision_input_is_widened():
     assert moments(x).variance.item() == pytest.approx(9e4)
 
 
-def test_flattened_pools_units_and_tokens():
+def test_pooled_moments_are_those_of_the_flattened_array():
     """Pooling all units is the kurtosis of the flattened array."""
     x = np.random.default_rng(0).standard_normal((500, 7)) * np.arange(1, 8)
-    pooled = moments(x).flattened()
+    pooled = moments(x).pooled()
     assert pooled.kurtosis.item() == pytest.approx(stats.kurtosis(x, axis=None, fisher=False), rel=1e-9)
 
 

@@ -1,11 +1,14 @@
 """Every statistic of the sweep goes through one contract; a new row is tested without a new test."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from pytest_unineuron.statistics import STATISTICS, layer_batch, statistics_at
-from pytest_unineuron.statistics.layer_batch import LayerBatch, accumulate
+from pytest_unineuron.statistics.accumulator import accumulate
+from pytest_unineuron.statistics.layer_batch import LayerBatch
 from pytest_unineuron.statistics.scratch import Scratch
 
 KINDS = {name: kind for site in ("pre", "post", "residual") for name, kind in statistics_at(site).items()}
@@ -15,7 +18,7 @@ TOKENS, LABELS = torch.arange(60), torch.from_numpy(RANDOM.integers(-1, 3, 60))
 
 
 def fields(statistic):
-    return {name: getattr(statistic, name) for name in statistic.__dataclass_fields__}
+    return {name: getattr(statistic, name) for name in (field.name for field in dataclasses.fields(statistic))}
 
 
 def same(a, b, **tolerance):
@@ -79,7 +82,7 @@ class TestContract:
     def test_tiles_change_nothing(self, kind, monkeypatch):
         """However many rows stay in the cache."""
         whole = of(kind)
-        monkeypatch.setitem(layer_batch.TILE, "cpu", 8 * 4)
+        monkeypatch.setattr(layer_batch, "CPU_TILE_SIZE", 8 * 4)
         same(of(kind), whole, rtol=1e-5, atol=1e-5)
 
     def test_nothing_is_a_sum_too(self, kind):
