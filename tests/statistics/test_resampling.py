@@ -4,9 +4,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_unineuron.statistics.resampling import against_draws, jackknife, over_splits, over_units
+from pytest_unineuron.statistics.moments import Moments
+from pytest_unineuron.statistics.resampling import (
+    against_draws,
+    jackknife,
+    leave_one_out_sums,
+    over_splits,
+    over_units,
+)
 
 
 @dataclass(eq=False)
@@ -119,3 +129,46 @@ def test_a_share_is_no_finer_than_one_unit():
     assert stuck.low < 0.002 < 0.004 < stuck.high
     moving = jackknife(lambda s: s.mean, groups())
     assert replace(jackknife(lambda s: s.mean, groups(), resolution=1e-9), resolution=0.0) == moving
+
+
+@given(st.lists(st.text(max_size=3), min_size=2, max_size=20))
+def test_leave_one_out_sums_are_the_sums_of_all_others_in_order(parts):
+    """Strings show the order of the parts, because their addition is not commutative."""
+    assert leave_one_out_sums(parts) == ["".join(parts[:i] + parts[i + 1 :]) for i in range(len(parts))]
+
+
+def test_leave_one_out_sums_of_a_statistic_are_those_of_the_remaining_tokens():
+    """The moments without a group are those of all other groups' tokens."""
+    groups = np.random.default_rng(0).exponential(size=(5, 30, 3))
+
+    def moments(tokens):
+        values = torch.from_numpy(tokens.reshape(-1, 3))
+        return Moments.of(values, torch.arange(len(values)), torch.arange(len(values)))
+
+    found = leave_one_out_sums([moments(group) for group in groups])
+    for group, without in enumerate(found):
+        expected = moments(np.delete(groups, group, axis=0))
+        np.testing.assert_allclose(without.kurtosis, expected.kurtosis, rtol=1e-9)
+        np.testing.assert_allclose(without.mean, expected.mean, rtol=1e-9)
+
+
+class Counted:
+    """An integer that counts how often it was added."""
+
+    additions = 0
+
+    def __add__(self, other):
+        Counted.additions += 1
+        return self
+
+
+def test_leave_one_out_sums_take_a_linear_number_of_additions():
+    """A hundred parts take fewer than three hundred additions, not nearly ten thousand."""
+    leave_one_out_sums([Counted()] * 100)
+    assert Counted.additions < 300
+
+
+def test_leave_one_out_sums_need_two_parts():
+    """The sum of no parts is undefined."""
+    with pytest.raises(ValueError, match="needs at least 2 parts, got 1"):
+        leave_one_out_sums(["a"])
