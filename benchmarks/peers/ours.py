@@ -53,7 +53,7 @@ def build(given: Work) -> tuple[str, Tasks]:
         sums: CrossComoments | None = None
         for number in range(len(batches)):
             x, y = (reader.units(number)[NEURONS] for reader in readers)
-            sums = sums or CrossComoments(x.shift, y.shift)
+            sums = sums or CrossComoments.zeros(x.shift, y.shift)
             sums.update(x, y)
         return lambda: _correlated(sums)
 

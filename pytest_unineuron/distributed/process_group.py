@@ -83,7 +83,7 @@ class TorchProcessGroup(SingleProcess):
         kind: Any  # the class of the sums: a process that had nothing to do does not know it
         kind, first = next(each for each in self.all_gather((type(own), shifts)) if each[1])
         common = [shift.to(device) for shift in first or ()]
-        here = kind(*common) if own is None else own
+        here = kind.zeros(*common) if own is None else own
         same = own is None or all(map(torch.equal, shifts or (), first or ()))
         tensors = (here if same else here.about(*common)).as_tensors()
         self._meet("the products of all ranks")

@@ -160,7 +160,7 @@ def match(
                 ys = seed.compared(number)
                 for kind in task.kinds:
                     partners = (best.partner.clamp_min(0) for best in choices[kind, index].all)
-                    new = PairComoments.among(xs[kind], zip(ys.pop(kind), partners, strict=True))
+                    new = PairComoments.of(xs[kind], zip(ys.pop(kind), partners, strict=True))
                     before = pairs[kind, index].get(batch.group)
                     pairs[kind, index][batch.group] = new if before is None else before + new
         return pairs

@@ -53,14 +53,14 @@ class Sums:
         for cell in cells:
             rows, columns = x[cell.kind][slice(*cell.rows)], y[cell.kind][self._columns(cell)]
             if cell not in self._cells:
-                self._cells[cell] = CrossComoments(rows.shift, columns.shift)
+                self._cells[cell] = CrossComoments.zeros(rows.shift, columns.shift)
             with tf32_products(on=self._fast):
                 self._cells[cell].update(rows, columns)
             for layer in range(*cell.layers) if cell.within else ():
                 of_layer = y[cell.kind][seed.columns(cell.kind)[layer]]
                 key = index, cell.kind, layer
                 if key not in self._within:
-                    self._within[key] = LayerComoments(of_layer.shift)
+                    self._within[key] = LayerComoments.zeros(of_layer.shift)
                 self._within[key].update(of_layer)
 
     def _columns(self, cell: Cell) -> slice:

@@ -50,7 +50,7 @@ def test_a_sweep_on_devices_is_one_on_the_cpu(architecture, devices, monkeypatch
     assert expected.sums[0].keys() == found.sums[0].keys()
     for site, name in expected.sums[0]:
         one, two = found.total(site, name), expected.total(site, name)
-        for field in two.__dataclass_fields__:
+        for field in vars(two):
             a, b = getattr(one, field), getattr(two, field)
             assert a.device.type == "cpu"
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, equal_nan=True)

@@ -29,7 +29,7 @@ def best():
 
 def matches():
     units = CentredUnits.of(torch.randn(9, 2))
-    pairs = PairComoments.of(units, (units, torch.tensor([1, 0])))
+    pairs = PairComoments.of(units, [(units, torch.tensor([1, 0]))])
     return Matches(Choice(best(), (best(), best()), torch.zeros(2)), torch.zeros(2), torch.zeros(2), (pairs,))
 
 

@@ -14,7 +14,6 @@ from pytest_unineuron.statistics.correlation import (
     LayerComoments,
     PairComoments,
     ShiftedUnits,
-    best_matches,
     inverse_deviation,
 )
 from tests.strategies import cut_batches
@@ -27,7 +26,12 @@ def sample(tokens, units, seed=0):
 
 
 def best(*blocks, absolute=False):
-    return best_matches(blocks, absolute=absolute)
+    """The best matches over the columns of all blocks, which lie side by side."""
+    search, offset = BestMatchSearch(len(blocks[0]), absolute=absolute), 0
+    for block in blocks:
+        search.update(block, offset)
+        offset += block.shape[1]
+    return search.best()
 
 
 def shifted(units, shift=None):
@@ -89,7 +93,7 @@ def test_taking_batches_is_adding_them():
     """About a fixed shift, as the engine does it, or each about its own mean."""
     x, y = sample(3000, 8), sample(3000, 6, seed=1)
     near_x, near_y = torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0)
-    taken = CrossComoments(near_x, near_y)
+    taken = CrossComoments.zeros(near_x, near_y)
     for part in range(0, 3000, 500):
         rows = slice(part, part + 500)
         taken.update(shifted(x[rows], near_x), shifted(y[rows], near_y))
@@ -190,7 +194,7 @@ def test_half_a_product_is_the_whole(units):
     x = sample(300, 700)[:, :units] + np.float32(5)
     x[:, 0] = 0.1
     shift = torch.as_tensor(x[:50]).mean(0)
-    found = LayerComoments(shift)
+    found = LayerComoments.zeros(shift)
     for rows in (slice(0, 50), slice(50, 300)):
         found.update(shifted(x[rows], shift))
     expected = np.cov(x.astype(np.float64), rowvar=False, bias=True).reshape(units, units)
@@ -248,7 +252,7 @@ def centred(units):
 
 
 def paired(x, y):
-    return PairComoments.of(centred(x), (centred(y), torch.arange(y.shape[1])))
+    return PairComoments.of(centred(x), [(centred(y), torch.arange(y.shape[1]))])
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
@@ -275,7 +279,7 @@ def test_several_comparisons_share_their_first_unit():
     """What is read at once is what would be read apart; units can be chosen in any order."""
     x, y = sample(400, 5), sample(400, 9, seed=1)
     order = torch.tensor([8, 0, 3, 3, 1])
-    both = PairComoments.of(centred(x), (centred(y[:, :5]), torch.arange(5)), (centred(y), order)).correlation
+    both = PairComoments.of(centred(x), [(centred(y[:, :5]), torch.arange(5)), (centred(y), order)]).correlation
     for index, columns in enumerate((np.arange(5), order.numpy())):
         np.testing.assert_allclose(both[index].numpy(), brute_force(x, y[:, columns]).diagonal(), atol=1e-6)
 
@@ -315,7 +319,7 @@ KIND_OF_SUM = {
 
 
 def moved(sums, *shifts):
-    return sums.about(*shifts) if isinstance(sums, CrossComoments) else sums.about(shifts[0])
+    return sums.about(*shifts[: len(sums.shifts)])
 
 
 @pytest.mark.parametrize("kind", list(KIND_OF_SUM))
@@ -331,17 +335,17 @@ def test_sums_can_be_told_about_other_shifts(kind, dtype, case, seed):
     first, second = gathers(x, one), gathers(x, two)
     if kind == "within":  # of a symmetric product only the upper triangle is there
         for sums in (first, second):
-            sums._cross.triu_()
+            sums.cross.triu_()
         about = lambda sums, *shifts: _upper(moved(sums, *shifts))  # noqa: E731
     else:
         about = moved
     alike(about(first, *two), second, tolerance)
-    alike(about(moved(first, *second._shift if kind == "covariation" else [second._shift]), *one), first, tolerance)
+    alike(about(moved(first, *second.shifts), *one), first, tolerance)
     alike(about(about(first, *two), *two), about(first, *two), 0)
 
 
 def _upper(sums):
-    sums._cross.triu_()
+    sums.cross.triu_()
     return sums
 
 
@@ -383,7 +387,7 @@ def test_precision_is_that_of_the_units():
         made = (
             units.values,
             found.correlation(),
-            found.deviation(0),
+            found.deviation_x,
             directions,
             centred(x.to(given_as)).values,
             best(found.correlation()).correlation,

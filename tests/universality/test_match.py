@@ -355,7 +355,7 @@ def test_a_sweep_of_the_same_pass_is_the_sweep(blocks):
     for ours, theirs in zip(together.sums, alone.sums, strict=True):
         assert ours.keys() == theirs.keys()
         for key, statistic in ours.items():
-            for name in statistic.__dataclass_fields__:
+            for name in vars(statistic):
                 assert torch.equal(getattr(statistic, name), getattr(theirs[key], name)), (key, name)
     excess = Matched(match(one, [two], few)[NEURONS]).excess
     np.testing.assert_allclose(Matched(found[NEURONS]).excess, excess, atol=1e-6)
