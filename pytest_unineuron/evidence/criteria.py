@@ -1,4 +1,4 @@
-"""The three criteria, in words and under the keys that others already read."""
+"""The three criteria: the only list of them, from which markers, summary and reports are derived."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ class Criterion:
     key: str
     title: str
     question: str
+
+    @property
+    def marker(self) -> str:
+        """The pytest marker of trials that test this criterion: ``gt1``."""
+        return self.id.lower()
 
 
 GT1 = Criterion("GT1", "GT1_ModelGeneralization", "new model", "Does the finding hold in a model nobody studied?")

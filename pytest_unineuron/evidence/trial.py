@@ -10,9 +10,6 @@ from pytest_unineuron.errors import TrialError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CRITERIA = ("GT1", "GT2", "GT3")
-"""The criteria a trial can speak to: a new model, new data, another component."""
-
 DECLARATIONS = ("trial", "primary", "controls", "source", "claim")
 """What a marker may say: ``@pytest.mark.gt2(trial="heavy_tails", source="…", controls=["untrained"])``."""
 

@@ -13,8 +13,9 @@ from pytest_unineuron.cache.source_code import code_digest, of_project
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
+from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
 from pytest_unineuron.evidence.records import Planned
-from pytest_unineuron.evidence.trial import CRITERIA, Trial
+from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.models import studied
 from pytest_unineuron.plugin.fixture_table import (
@@ -90,7 +91,7 @@ class Collection:
 
     def _declared(self, metafunc: pytest.Metafunc) -> Trial:
         function = metafunc.function.__name__
-        marks = [(c, m) for c in CRITERIA for m in metafunc.definition.iter_markers(c.lower())]
+        marks = [(c.id, m) for c in CRITERIA.values() for m in metafunc.definition.iter_markers(c.marker)]
         criterion, mark = marks[0]
         if any(other != criterion for other, _ in marks):
             raise TrialError(f"{function}: a trial speaks to one criterion, this one is marked for several")
@@ -107,7 +108,7 @@ class Collection:
         arms = self._arms(trial, inputs_of(fixtures))
         corpora = [""]
         if CORPUS in fixtures:
-            corpora = list(run.new_data) if trial.criterion == "GT2" else [run.reference]
+            corpora = list(run.new_data) if trial.criterion == GT2.id else [run.reference]
         made = []
         for model in run.models:
             reason = self._not_applicable(trial, model, fixtures)
@@ -121,7 +122,7 @@ class Collection:
         """Why a trial asks a question that has no answer for a model; empty if it has one."""
         if asks_for_published(fixtures) and self._run.published(model) is None:
             return "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
-        return studied.reason(self._run.models[model].spec) if trial.criterion == "GT1" else ""
+        return studied.reason(self._run.models[model].spec) if trial.criterion == GT1.id else ""
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:
         """The controls of a trial: its own list or the default ones, from which the option may pick."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.options import sources
 from pytest_unineuron.options.settings import Settings
 
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.plugin.session import Session
 
 pytest_plugins = ["pytest_unineuron.plugin.fixtures"]
-MARKERS = {
-    "gt1": "does the finding hold in a new model?",
-    "gt2": "does it hold on new data?",
-    "gt3": "does the method tell signal from null on another component?",
-}
-
-
 VERIFIED = "unineuron_verified"
 
 
@@ -35,7 +29,7 @@ def session_of(config: pytest.Config) -> Session:
 
 
 def _is_trial(node: Any) -> bool:
-    return any(node.get_closest_marker(name) for name in MARKERS)
+    return any(node.get_closest_marker(criterion.marker) for criterion in CRITERIA.values())
 
 
 # -- start and collection ------------------------------------------------------------------------------------
@@ -48,9 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and look at what was asked for if anything was."""
-    for name, question in MARKERS.items():
-        words = "source, trial=<function>, primary=False, controls=<default>, claim=<docstring>"
-        config.addinivalue_line("markers", f"{name}({words}): a trial: {question}")
+    for criterion in CRITERIA.values():
+        arguments = "source, trial=<function>, primary=False, controls=<default>, claim=<docstring>"
+        config.addinivalue_line("markers", f"{criterion.marker}({arguments}): a trial: {criterion.question}")
     try:
         settings = sources.read(config.getoption, config.getini)
         if settings != Settings() and not hasattr(config, "workerinput"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.baseline.comparison import State
+from pytest_unineuron.evidence.criteria import GT2
 from pytest_unineuron.evidence.outcome import EXPECTED, Outcome
 from pytest_unineuron.options import settings as declared
 
@@ -93,7 +94,7 @@ def command(evidence: Evidence, record: TrialRecord, subject: SubjectRecord, cas
         items = [_function(arms[0].nodeid)]
         asked = evidence.asked.get("models", ())
         settings["model"] = [_typed(subject.model, asked, settings.get("model", ()), evidence.models)]
-        if record.corpus and record.trial.criterion == "GT2":
+        if record.corpus and record.trial.criterion == GT2.id:
             asked = evidence.asked.get("corpora", ())[1:]  # the first is the reference
             settings["corpus"] = [_typed(record.corpus, asked, settings.get("corpus", ()), evidence.corpora)]
     root = str(evidence.asked.get("root", ""))
