@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.evidence.measurement import Standing
+from pytest_unineuron.evidence.measurement import BoundStatus
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.options.settings import Affects, settings_affecting
 
@@ -105,7 +105,7 @@ def undefined(old: Side, new: Side) -> str:
 
 def _ended_early(arm: ArmResult) -> bool:
     """Whether a body stopped before it had claimed all that it claims."""
-    needs = any(m.needed and m.standing is not Standing.HOLDS for m in arm.measurements)
+    needs = any(m.needed and m.bound_status is not BoundStatus.HOLDS for m in arm.measurements)
     return needs or not judged(arm.measurements) or arm.reason.startswith("asserted: ")
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.change import change
 from pytest_unineuron.baseline.comparable import Side, dropped, incomparable, judged, left_out, undefined
-from pytest_unineuron.evidence.holm import LEVEL, adjusted
-from pytest_unineuron.evidence.measurement import number
+from pytest_unineuron.evidence.holm import SIGNIFICANCE_LEVEL, holm_adjust
+from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 
 if TYPE_CHECKING:
@@ -178,10 +178,10 @@ def _moved(entries: list[Entry], before: Mapping[Key, Side], after: Mapping[Key,
     """
     moves = list(_moves(entries, before, after))
     changes = [change(move.before, move.after) for move in moves]
-    corrected = adjusted({str(i): p for i, (_, p) in enumerate(changes)})
+    corrected = holm_adjust({str(i): p for i, (_, p) in enumerate(changes)})
     told: dict[int, list[tuple[bool, str]]] = {}
     for i, (move, (worse, _)) in enumerate(zip(moves, changes, strict=True)):
-        if corrected[str(i)] <= LEVEL:
+        if corrected[str(i)] <= SIGNIFICANCE_LEVEL:
             told.setdefault(move.at, []).append((worse <= 0, str(move)))
     found = list(entries)
     for at, reasons in told.items():
@@ -204,8 +204,8 @@ def _moves(entries: list[Entry], before: Mapping[Key, Side], after: Mapping[Key,
 
 
 def _estimate(m: Measurement) -> str:
-    ends = f" [{number(m.low)}, {number(m.high)}]" if m.low is not None and m.high is not None else ""
-    return number(m.value) + ends
+    ends = f" [{format_number(m.low)}, {format_number(m.high)}]" if m.low is not None and m.high is not None else ""
+    return format_number(m.value) + ends
 
 
 def _today(old: Evidence, new: Evidence, today: date | None) -> date:

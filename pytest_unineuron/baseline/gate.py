@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.baseline.comparison import State, compare
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.evidence.outcome import EXPECTED, Outcome
-from pytest_unineuron.evidence.saved import read
+from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, Outcome
+from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Exit(IntEnum):
 def baseline(path: Path) -> Evidence | ReportError:
     """The evidence in a baseline, or why it cannot be used."""
     try:
-        return read(path, "baseline")
+        return read_report(path, "baseline")
     except ReportError as error:
         return error
 
@@ -100,7 +100,7 @@ class Gate:
     def own(self, evidence: Evidence) -> int:
         """What pytest itself ends with for such a run: 1 where an item broke, or failed because it is told to."""
         broken = any(arm.outcome is Outcome.ERROR for arm in evidence.arms)
-        missed = any(arm.outcome is Outcome.FAIL and EXPECTED not in arm.notes for arm in evidence.subject_arms)
+        missed = any(arm.outcome is Outcome.FAIL and EXPECTED_TO_FAIL not in arm.notes for arm in evidence.subject_arms)
         return FAILED if broken or (missed and self.fail_on == "trial") else PASSED
 
     def status(self, status: int, evidence: Evidence) -> tuple[int, str]:

@@ -46,7 +46,7 @@ class Journal:
         if self._file is None:
             return
         try:
-            self._file.write(strict_json.as_line({"event": event, "sum": strict_json.digest(event)[:16]}))
+            self._file.write(strict_json.to_json_line({"event": event, "sum": strict_json.json_digest(event)[:16]}))
             self._file.flush()
         except (OSError, ValueError, TypeError) as error:
             self._fail(error)
@@ -111,9 +111,9 @@ def read(path: Path) -> Record:
 def _event(line: bytes) -> dict[str, Any] | None:
     """The event on a line, or None if the line is damaged."""
     try:
-        data = strict_json.parse(line.decode("utf-8"))
+        data = strict_json.parse_json(line.decode("utf-8"))
         event: dict[str, Any] = data["event"]
-        whole = isinstance(event["kind"], str) and strict_json.digest(event)[:16] == data["sum"]
+        whole = isinstance(event["kind"], str) and strict_json.json_digest(event)[:16] == data["sum"]
     except (ValueError, KeyError, TypeError):
         return None
     return event if whole else None

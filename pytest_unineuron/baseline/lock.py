@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.errors import OptionError, ReportError
 from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.case import SUBJECT
-from pytest_unineuron.evidence.measurement import number
+from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.records import SOURCE
 from pytest_unineuron.evidence.trial import Trial
@@ -70,13 +70,13 @@ class Lock:
     @classmethod
     def read(cls, path: Path) -> Lock:
         """The lock in a file. Raises ReportError for one that is not there, not whole, or of another version."""
-        data = strict_json.opened(path, "lock", AGAIN)
+        data = strict_json.read_json(path, "lock", AGAIN)
         if data.get("lock_version") != VERSION:
             raise ReportError(
                 f"lock {path}: is of version {data.get('lock_version')}, this one reads {VERSION}; use the version of "
                 "pytest-unineuron that locked the claim"
             )
-        content = strict_json.unsealed(data, f"lock {path}", "lock the claim anew, before it is tested")
+        content = strict_json.verify_digest(data, f"lock {path}", "lock the claim anew, before it is tested")
         import fastjsonschema
 
         try:
@@ -227,4 +227,6 @@ def _moved(locked: Mapping[str, Any], record: TrialRecord, case: CaseRecord) -> 
 
 def _said(bounds: Mapping[str, Any]) -> str:
     words = {"above": ">", "below": "<", "null": "controls"}
-    return " and ".join(f"{word} {number(bounds[name])}" for name, word in words.items() if bounds[name] is not None)
+    return " and ".join(
+        f"{word} {format_number(bounds[name])}" for name, word in words.items() if bounds[name] is not None
+    )

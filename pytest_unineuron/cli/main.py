@@ -16,7 +16,7 @@ from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.cli import plan
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
 from pytest_unineuron.evidence import saved, strict_json
-from pytest_unineuron.evidence.summary import report, summary
+from pytest_unineuron.evidence.summary import report_data, summary_data
 from pytest_unineuron.options.settings import OPTIONS, Settings
 from pytest_unineuron.options.sources import read as read_options
 from pytest_unineuron.reports import github, markdown, terminal, write
@@ -34,7 +34,7 @@ DEFAULT = Path("evaluation") / write.REPORT
 FORMS: dict[str, Callable[[Evidence], str]] = {
     "markdown": markdown.render,
     "github": lambda evidence: github.summary(evidence, gate.Gate(evidence.settings["fail_on"])),
-    "summary": lambda evidence: strict_json.as_json(summary(evidence)),
+    "summary": lambda evidence: strict_json.to_json(summary_data(evidence)),
 }
 """What `report` can print besides what a terminal shows."""
 
@@ -131,14 +131,14 @@ def _settings(said: argparse.Namespace) -> Settings:
 
 def _compare(said: argparse.Namespace) -> int:
     said.unineuron_baseline = str(said.before)
-    after = saved.read(said.after)
+    after = saved.read_report(said.after)
     found = gate.Gate.of(after, _settings(said), gate.baseline(said.before))
     _show(terminal.gate(found))
     return gate.Exit.BASELINE if found.unusable else 0
 
 
 def _gate(said: argparse.Namespace) -> int:
-    evidence, settings = saved.read(said.report), _settings(said)
+    evidence, settings = saved.read_report(said.report), _settings(said)
     if settings.lock:
         moved = Lock.read(resolve_path(settings.lock)).violations(evidence)
         evidence = replace(evidence, violations=tuple(dict.fromkeys([*evidence.violations, *moved])))
@@ -157,8 +157,8 @@ def _gate(said: argparse.Namespace) -> int:
 
 
 def _accept(said: argparse.Namespace) -> int:
-    data = strict_json.opened(said.report, "report", saved.AGAIN)
-    evidence = saved.evidence_of(data, f"report {said.report}")
+    data = strict_json.read_json(said.report, "report", saved.REPORT_HINT)
+    evidence = saved.evidence_from_report(data, f"report {said.report}")
     accept.check(evidence, partial=said.partial)
     before = gate.baseline(said.baseline)
     if not isinstance(before, ReportError):
@@ -166,7 +166,7 @@ def _accept(said: argparse.Namespace) -> int:
             print(f"no longer in the baseline: {entry}")
     elif said.baseline.exists():
         print(f"replacing what could not be read: {before}")
-    _write(said.baseline, strict_json.as_json(data))
+    _write(said.baseline, strict_json.to_json(data))
     print(f"Accepted: {said.baseline}. To compare with it: pytest evals/ --unineuron-baseline={said.baseline}")
     return 0
 
@@ -204,14 +204,14 @@ def _report(said: argparse.Namespace) -> int:
 def _evidence(path: Path) -> Evidence:
     """What a report holds, or the journal of a run."""
     if path.suffix != ".jsonl":
-        return saved.read(path)
+        return saved.read_report(path)
     from pytest_unineuron.evidence.collector import replayed
 
     record = journal.read(path)
     where = f"journal {path}"
     try:
-        found = report(replayed(record).evidence())
-        evidence = saved.evidence_of(strict_json.sealed(found), where)
+        found = report_data(replayed(record).evidence())
+        evidence = saved.evidence_from_report(strict_json.add_digest(found), where)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{where}: cannot be understood ({type(error).__name__}: {error}); run it again") from None
     if lock := evidence.settings.get("lock"):
@@ -224,7 +224,7 @@ def _evidence(path: Path) -> Evidence:
 
 
 def _schema(_: argparse.Namespace) -> int:
-    print(json.dumps(saved.schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(saved.report_schema(), indent=2, ensure_ascii=False))
     return 0
 
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.cache.source_code import own_digest
 from pytest_unineuron.evidence.events import CRASHED, ENDED, FINISHED, PLAN, TOOK
 from pytest_unineuron.evidence.outcome import WORST_FIRST, ArmResult, Outcome
-from pytest_unineuron.evidence.records import SOURCE, Evidence, Planned, gather
+from pytest_unineuron.evidence.records import SOURCE, Evidence, PlannedItem, build_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_unineuron.baseline.journal import Journal, Record
 
-ENVELOPE = 3
+ENVELOPE_VERSION = 3
 """Version of what travels from a worker to the controller with each test report."""
 PACKAGES = (
     "pytest-unineuron",
@@ -50,7 +50,7 @@ class Collector:
         self._run = cache(run)
         self._open = journal
         self._early: list[Mapping[str, Any]] = []
-        self._planned: dict[str, Planned] = {}
+        self._planned: dict[str, PlannedItem] = {}
         self._models: dict[str, Any] = {}
         self._corpora: dict[str, Any] = {}
         self._passes = 0
@@ -101,7 +101,7 @@ class Collector:
     def _plan(self, items: list[Mapping[str, Any]]) -> None:
         """Take note of what was collected. Every worker collects the same, so later lists change nothing."""
         for data in items:
-            self._planned.setdefault(data["nodeid"], Planned.of_dict(data))
+            self._planned.setdefault(data["nodeid"], PlannedItem.of_dict(data))
 
     def _take(self, nodeid: str, envelope: Mapping[str, Any]) -> None:
         """One phase of one item. A later phase or a rerun replaces what it overrules."""
@@ -171,7 +171,7 @@ class Collector:
         """Everything so far, judged."""
         run = self._run()
         settings = run["settings"]
-        return gather(
+        return build_evidence(
             self._planned.values(),
             self.results,
             policy=settings["policy"],

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LEVEL = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 
 
-def adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm_adjust(p_values: Mapping[str, float]) -> dict[str, float]:
     """The p-values after Holm's step-down correction (Holm 1979), under the same names.
 
     Below ``LEVEL`` all of them hold together: the chance that any was a false alarm is below it.

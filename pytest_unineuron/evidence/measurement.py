@@ -8,18 +8,18 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_unineuron.errors import TrialError
-from pytest_unineuron.evidence.spread import Spread
-from pytest_unineuron.evidence.text import clean
+from pytest_unineuron.evidence.standard_error import StandardError
+from pytest_unineuron.evidence.text import escape_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NOISE = 1e-6
+BOUND_TOLERANCE = 1e-6
 """A float this close to its bound, relatively, is at the bound: which side it fell on is rounding."""
 
 
 @runtime_checkable
-class Estimated(Protocol):
+class HasInterval(Protocol):
     """Anything that carries a value and a 95 % interval, such as what a jackknife returns."""
 
     value: float
@@ -28,7 +28,7 @@ class Estimated(Protocol):
     method: str
 
 
-class Standing(StrEnum):
+class BoundStatus(StrEnum):
     """How one measurement stands to its bound."""
 
     HOLDS = "holds"
@@ -61,33 +61,33 @@ class Measurement:
     needed: bool = False
     note: str = ""
     p: float | None = None
-    spread: Spread | None = None
+    spread: StandardError | None = None
 
     @property
-    def standing(self) -> Standing:
+    def bound_status(self) -> BoundStatus:
         """Where the number stands. An interval must lie on the right side of the bound as a whole to hold."""
         if self.above is None and self.below is None:
-            return Standing.REPORTED
+            return BoundStatus.REPORTED
         if self.value is None:
-            return Standing.UNDEFINED
+            return BoundStatus.UNDEFINED
         if self.needed:
-            return Standing.HOLDS if self.above is None or self.value >= self.above else Standing.MISSES
+            return BoundStatus.HOLDS if self.above is None or self.value >= self.above else BoundStatus.MISSES
         if self.method and self.low is None:
-            return Standing.UNCLEAR  # an interval was wanted and could not be made
+            return BoundStatus.UNCLEAR  # an interval was wanted and could not be made
         sides = [
             _side(sign * self.value, sign * bound, *sorted(sign * end for end in self.ends))
             for sign, bound in ((1, self.above), (-1, self.below))
             if bound is not None
         ]
-        for standing in (Standing.MISSES, Standing.UNCLEAR):
+        for standing in (BoundStatus.MISSES, BoundStatus.UNCLEAR):
             if standing in sides:
                 return standing
-        return Standing.HOLDS
+        return BoundStatus.HOLDS
 
     @property
     def claimed(self) -> bool:
         """Whether it carries the claim: it has a bound, and is no minimum."""
-        return not self.needed and self.standing is not Standing.REPORTED
+        return not self.needed and self.bound_status is not BoundStatus.REPORTED
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -97,7 +97,7 @@ class Measurement:
         return min(value, *given, value), max(value, *given, value)
 
     @property
-    def breaks_null(self) -> bool:
+    def exceeds_control_limit(self) -> bool:
         """Whether a control measured this beyond the limit that controls must keep to."""
         if self.null is None or self.value is None:
             return False
@@ -110,39 +110,39 @@ class Measurement:
 
     def __str__(self) -> str:
         """One line: ``share heavy on both = 0.0431 [0.0391, 0.0471], claimed > 0.01``."""
-        text = f"{self.name} = {number(self.value)}{' ' + self.unit if self.unit else ''}"
+        text = f"{self.name} = {format_number(self.value)}{' ' + self.unit if self.unit else ''}"
         if self.low is not None and self.high is not None:
-            text += f" [{number(self.low)}, {number(self.high)}]"
+            text += f" [{format_number(self.low)}, {format_number(self.high)}]"
         word = "needed" if self.needed else "claimed"
-        bounds = [f"{sign} {number(b)}" for sign, b in ((">", self.above), ("<", self.below)) if b is not None]
+        bounds = [f"{sign} {format_number(b)}" for sign, b in ((">", self.above), ("<", self.below)) if b is not None]
         if self.needed:
-            bounds = [f"at least {number(self.above)}"]
+            bounds = [f"at least {format_number(self.above)}"]
         return text + (f", {word} {' and '.join(bounds)}" if bounds else "") + (f" ({self.note})" if self.note else "")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, with the standing spelled out."""
         spread = self.spread.as_dict() if self.spread else None
-        return {**asdict(self), "spread": spread, "standing": str(self.standing)}
+        return {**asdict(self), "spread": spread, "standing": str(self.bound_status)}
 
     @classmethod
     def of_dict(cls, data: Mapping[str, Any]) -> Measurement:
         """The measurement that ``as_dict`` wrote."""
-        spread = Spread.of_dict(data["spread"]) if data["spread"] else None
+        spread = StandardError.of_dict(data["spread"]) if data["spread"] else None
         return cls(**{**{key: value for key, value in data.items() if key != "standing"}, "spread": spread})
 
 
-def _side(value: float, bound: float, low: float, high: float) -> Standing:
+def _side(value: float, bound: float, low: float, high: float) -> BoundStatus:
     """Where ``value`` in [low, high] stands to the claim ``value > bound``."""
     exact = float(value).is_integer() and float(bound).is_integer()
-    noise = 0.0 if exact else NOISE * max(abs(value), abs(bound))
+    noise = 0.0 if exact else BOUND_TOLERANCE * max(abs(value), abs(bound))
     if low > bound + noise:
-        return Standing.HOLDS
+        return BoundStatus.HOLDS
     if high < bound - noise or (exact and high <= bound):
-        return Standing.MISSES
-    return Standing.UNCLEAR
+        return BoundStatus.MISSES
+    return BoundStatus.UNCLEAR
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Three significant digits, so that rounding in the last bits never shows.
 
     >>> number(0.0431234), number(1211), number(None), number(12.0)
@@ -153,7 +153,7 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.3g}"
 
 
-def measured(
+def make_measurement(
     name: str,
     value: object,
     *,
@@ -172,13 +172,13 @@ def measured(
         raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
     above, below, null = _bound(name, "above", above), _bound(name, "below", below), _bound(name, "null", null)
     ends = None if interval is None else _ends(name, interval)
-    method, p, spread = "", None, Spread.of(value)
-    if isinstance(value, Estimated):
+    method, p, spread = "", None, StandardError.of(value)
+    if isinstance(value, HasInterval):
         sides = [(bound, side) for bound, side in ((above, True), (below, False)) if bound is not None]
         if p_value := getattr(value, "p_value", None):
             p = max((_plain(name, p_value(bound, above=side)) for bound, side in sides), default=None)
-        method, ends, value = clean(value.method), _ends(name, (value.low, value.high)), value.value
-    plain, notes = _plain(name, value), [clean(note)] if note else []
+        method, ends, value = escape_surrogates(value.method), _ends(name, (value.low, value.high)), value.value
+    plain, notes = _plain(name, value), [escape_surrogates(note)] if note else []
     low, high = ends or (None, None)
     if not math.isfinite(plain):
         notes.append("nan: nothing to measure" if math.isnan(plain) else str(plain))
@@ -206,7 +206,7 @@ def measured(
 
 def _line(text: object) -> str:
     """A name as it is shown: on one line."""
-    return " ".join(clean(text).split())
+    return " ".join(escape_surrogates(text).split())
 
 
 def _bound(name: str, word: str, value: object) -> float | None:

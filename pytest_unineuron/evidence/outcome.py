@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.evidence.measurement import Measurement, Standing, number
+from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
     NOT_RUN = "NOT_RUN"
 
 
-class Control(StrEnum):
+class ControlStatus(StrEnum):
     """What a control arm did with the claim: it should miss."""
 
     MISSED = "missed"
@@ -50,37 +50,37 @@ class ArmResult:
     nodeid: str = ""
 
     @property
-    def as_control(self) -> Control:
+    def control_status(self) -> ControlStatus:
         """How a control with this result stands: it held if it passed, and is near if it broke a limit for controls.
 
         A control that measured something and could not pass has missed, also where what the trial needs was
         not there: an effect that cannot even be counted is not shown.
         """
         if self.outcome is Outcome.PASS:
-            return Control.HELD
-        if any(m.breaks_null for m in self.measurements):
-            return Control.NEAR
+            return ControlStatus.HELD
+        if any(m.exceeds_control_limit for m in self.measurements):
+            return ControlStatus.NEAR
         finished = self.outcome is Outcome.FAIL or (self.outcome is Outcome.NA and bool(self.measurements))
-        return Control.MISSED if finished else Control.UNFINISHED
+        return ControlStatus.MISSED if finished else ControlStatus.UNFINISHED
 
     @property
     def p(self) -> float | None:
         """The p-value of the claim as a whole, the largest of its parts'; None if no part has one."""
         return max((m.p for m in self.measurements if m.p is not None), default=None)
 
-    def does_as_well(self, claimed: Sequence[Measurement]) -> bool:
+    def at_least_as_extreme(self, claimed: Sequence[Measurement]) -> bool:
         """Whether this arm measured all of these, and each at least as far beyond its bound."""
         own = {m.name: m.value for m in self.measurements}
         found = [(own.get(m.name), m) for m in claimed]
         return bool(found) and all(value is not None and m.reached_by(value) for value, m in found)
 
     @property
-    def broken_limits(self) -> str:
+    def exceeded_limits(self) -> str:
         """What a control measured beyond the limits set for controls."""
         return "; ".join(
-            f"{m.name} = {number(m.value)}, beyond the {number(m.null)} allowed for controls"
+            f"{m.name} = {format_number(m.value)}, beyond the {format_number(m.null)} allowed for controls"
             for m in self.measurements
-            if m.breaks_null
+            if m.exceeds_control_limit
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -111,13 +111,13 @@ class ArmResult:
         )
 
 
-ENOUGH = 19
+MIN_DRAWS = 19
 """Draws of a control from which a permutation p-value can reach 0.05."""
 
-EXPECTED = "expected to fail"
+EXPECTED_TO_FAIL = "expected to fail"
 """The note of an arm that is marked xfail and does fail."""
 
-NOT_RUN = ArmResult(Outcome.NOT_RUN, "never reached")
+NEVER_REACHED = ArmResult(Outcome.NOT_RUN, "never reached")
 DESELECTED = ArmResult(Outcome.NOT_RUN, "deselected")
 
 
@@ -126,13 +126,13 @@ def judge(measurements: Sequence[Measurement]) -> tuple[Outcome, str]:
     judged = [m for m in measurements if m.claimed]
     if not judged:
         return Outcome.ERROR, "nothing was judged: call measure(name, value, above=… or below=…)"
-    misses = [str(m) for m in judged if m.standing is Standing.MISSES]
+    misses = [str(m) for m in judged if m.bound_status is BoundStatus.MISSES]
     if misses:
         return Outcome.FAIL, "missed: " + "; ".join(misses)
-    undefined = [str(m) for m in judged if m.standing is Standing.UNDEFINED]
+    undefined = [str(m) for m in judged if m.bound_status is BoundStatus.UNDEFINED]
     if undefined:
         return Outcome.NA, "undefined: " + "; ".join(undefined)
-    unclear = [str(m) for m in judged if m.standing is Standing.UNCLEAR]
+    unclear = [str(m) for m in judged if m.bound_status is BoundStatus.UNCLEAR]
     if unclear:
         return Outcome.NA, "too close to call: " + "; ".join(unclear)
     return Outcome.PASS, "; ".join(str(m) for m in judged)
@@ -143,25 +143,25 @@ class CaseResult:
     """One case with all its arms, and what they come to together."""
 
     arms: Mapping[str, ArmResult]
-    subject: ArmResult = field(default=NOT_RUN)
+    subject: ArmResult = field(default=NEVER_REACHED)
 
     @property
     def held(self) -> tuple[str, ...]:
         """The controls on which the claim holds too."""
-        return self._controls(Control.HELD)
+        return self._controls(ControlStatus.HELD)
 
     @property
     def near(self) -> tuple[str, ...]:
         """The controls that miss the claim, but not by the margin it asks for."""
-        return self._controls(Control.NEAR)
+        return self._controls(ControlStatus.NEAR)
 
     @property
     def unfinished(self) -> tuple[str, ...]:
         """The controls that were planned and say nothing."""
-        return self._controls(Control.UNFINISHED)
+        return self._controls(ControlStatus.UNFINISHED)
 
     @property
-    def p_against(self) -> dict[str, float]:
+    def permutation_p_values(self) -> dict[str, float]:
         """For each control, the permutation p-value of the claim: how often a draw of it does as well as the subject.
 
         As well means as far out in every measurement that is claimed. (1 + such draws) / (1 + finished draws), so
@@ -170,10 +170,10 @@ class CaseResult:
         claimed = [m for m in self.subject.measurements if m.value is not None and m.claimed]
         finished: dict[str, list[ArmResult]] = {}
         for name, arm in self.arms.items():
-            if arm.as_control is not Control.UNFINISHED:
+            if arm.control_status is not ControlStatus.UNFINISHED:
                 finished.setdefault(name.partition(".")[0], []).append(arm)
         return {
-            name: (1 + sum(arm.does_as_well(claimed) for arm in draws)) / (1 + len(draws))
+            name: (1 + sum(arm.at_least_as_extreme(claimed) for arm in draws)) / (1 + len(draws))
             for name, draws in finished.items()
             if claimed
         }
@@ -182,7 +182,7 @@ class CaseResult:
     def p(self) -> float | None:
         """The p-value of the case: that of its intervals, and that against controls drawn often enough to tell."""
         draws = [arm.partition(".")[0] for arm in self.arms]
-        told = [p for name, p in self.p_against.items() if draws.count(name) >= ENOUGH]
+        told = [p for name, p in self.permutation_p_values.items() if draws.count(name) >= MIN_DRAWS]
         return max((p for p in (self.subject.p, *told) if p is not None), default=None)
 
     def outcome(self, *, accept_vacuous: bool = False) -> tuple[Outcome, str]:
@@ -200,7 +200,7 @@ class CaseResult:
             also = f" (and {', '.join(others)})" if others else ""
             return Outcome.VACUOUS, f"{first} shows it too{also}: {self.arms[first].reason}"
         if own is Outcome.PASS and self.near and not accept_vacuous:
-            return Outcome.VACUOUS, f"{self.near[0]} comes too near: {self.arms[self.near[0]].broken_limits}"
+            return Outcome.VACUOUS, f"{self.near[0]} comes too near: {self.arms[self.near[0]].exceeded_limits}"
         if own is Outcome.NA:
             return own, self.subject.reason
         if len(self.unfinished) == len(self.arms):
@@ -209,14 +209,14 @@ class CaseResult:
             return Outcome.NA, f"uncontrolled: {', '.join(self.unfinished)} did not finish; {self.subject.reason}"
         return own, self.subject.reason
 
-    def _controls(self, standing: Control) -> tuple[str, ...]:
-        return tuple(name for name, arm in self.arms.items() if arm.as_control is standing)
+    def _controls(self, standing: ControlStatus) -> tuple[str, ...]:
+        return tuple(name for name, arm in self.arms.items() if arm.control_status is standing)
 
 
 WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS, Outcome.NOT_RUN, Outcome.NA, Outcome.PASS)
 
 
-def together(outcomes: Iterable[Outcome]) -> Outcome:
+def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """A trial on one subject passes when every case of it does; otherwise it is the worst that came.
 
     >>> together([Outcome.PASS, Outcome.NA])

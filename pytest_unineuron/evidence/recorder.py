@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import TrialError
-from pytest_unineuron.evidence.measurement import Measurement, Standing, measured, number
+from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number, make_measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,9 @@ class Recorder:
         keep to. All misses of a trial are reported together, so nothing here raises for a missed bound.
         Raises TrialError for a value that is not one number.
         """
-        taken = measured(name, value, unit=unit, above=above, below=below, null=null, interval=interval, note=note)
+        taken = make_measurement(
+            name, value, unit=unit, above=above, below=below, null=null, interval=interval, note=note
+        )
         self.measurements.append(taken)
         return taken
 
@@ -51,10 +53,12 @@ class Recorder:
 
         Raises Inconclusive, which the plugin turns into NA: "underpowered: 900 tokens, needs 4000".
         """
-        minimum = replace(measured(name, value, above=at_least), needed=True)
+        minimum = replace(make_measurement(name, value, above=at_least), needed=True)
         self.measurements.append(minimum)
-        if minimum.standing is not Standing.HOLDS:
-            raise Inconclusive(f"underpowered: {number(minimum.value)} {name}, needs {number(minimum.above)}")
+        if minimum.bound_status is not BoundStatus.HOLDS:
+            raise Inconclusive(
+                f"underpowered: {format_number(minimum.value)} {name}, needs {format_number(minimum.above)}"
+            )
 
     def __call__(self, name: str, value: object, **said: Any) -> Measurement:
         """``measure(...)`` for short."""
@@ -65,7 +69,7 @@ _current: ContextVar[Recorder | None] = ContextVar("unineuron_recorder", default
 
 
 @contextmanager
-def recording(recorder: Recorder) -> Iterator[Recorder]:
+def bind_recorder(recorder: Recorder) -> Iterator[Recorder]:
     """Bind ``recorder`` to the running item, so that the module-level ``measure`` finds it."""
     token = _current.set(recorder)
     try:

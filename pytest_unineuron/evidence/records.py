@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.case import SUBJECT, Case
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.evidence.holm import LEVEL, adjusted
-from pytest_unineuron.evidence.measurement import number
-from pytest_unineuron.evidence.outcome import DESELECTED, NOT_RUN, ArmResult, CaseResult, Outcome, together
+from pytest_unineuron.evidence.holm import SIGNIFICANCE_LEVEL, holm_adjust
+from pytest_unineuron.evidence.measurement import format_number
+from pytest_unineuron.evidence.outcome import DESELECTED, NEVER_REACHED, ArmResult, CaseResult, Outcome, worst_outcome
 from pytest_unineuron.evidence.trial import Trial
-from pytest_unineuron.evidence.verdict import Verdict, overall, verdict
+from pytest_unineuron.evidence.verdict import Verdict, criterion_verdict, overall_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ SOURCE = "pytest-unineuron source"
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedItem:
     """One item that was collected: which trial, where, and whether it was selected to run.
 
     ``line`` is where its function begins, from 1; ``code`` is a digest of all source it is made of.
@@ -48,7 +48,7 @@ class Planned:
         }
 
     @classmethod
-    def of_dict(cls, data: Mapping[str, Any]) -> Planned:
+    def of_dict(cls, data: Mapping[str, Any]) -> PlannedItem:
         """What ``as_dict`` wrote."""
         controls = data["trial"]["controls"]
         trial = Trial(**{**data["trial"], "controls": None if controls is None else tuple(controls)})
@@ -75,7 +75,7 @@ class SubjectRecord:
     @property
     def outcome(self) -> Outcome:
         """What the trial comes to on this model."""
-        return together(case.outcome for case in self.cases)
+        return worst_outcome(case.outcome for case in self.cases)
 
     @property
     def p(self) -> float | None:
@@ -119,7 +119,7 @@ class CriterionRecord:
     @property
     def verdict(self) -> Verdict:
         """PASS when every subject that could be evaluated passes."""
-        return overall(self.verdicts.values())
+        return overall_verdict(self.verdicts.values())
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Evidence:
     def verdict_on(self, criterion: str, model: str) -> Verdict:
         """The verdict on one criterion for one model, under the run's policy."""
         on_model = [(record.trial, record.on(model)) for record in self.of_criterion(criterion)]
-        found = verdict([(s.outcome, trial.primary) for trial, s in on_model if s is not None], self.policy)
+        found = criterion_verdict([(s.outcome, trial.primary) for trial, s in on_model if s is not None], self.policy)
         return Verdict.NA if self.violations and found is Verdict.PASS else found
 
     @property
@@ -191,8 +191,8 @@ class Evidence:
         return sum(subject.outcome is outcome for record in self.trials for subject in record.subjects)
 
 
-def gather(
-    planned: Iterable[Planned],
+def build_evidence(
+    planned: Iterable[PlannedItem],
     results: Mapping[str, ArmResult],
     *,
     policy: str,
@@ -206,10 +206,10 @@ def gather(
     that trials pass after Holm's correction over all trials of their criterion on the same model.
     """
     arms: dict[tuple[Trial, str], dict[tuple[str, str], dict[str, ArmResult]]] = defaultdict(dict)
-    first: dict[tuple[Trial, str], Planned] = {}
+    first: dict[tuple[Trial, str], PlannedItem] = {}
     for item in planned:
         case = item.case
-        result = results.get(item.nodeid) or (NOT_RUN if item.selected else DESELECTED)
+        result = results.get(item.nodeid) or (NEVER_REACHED if item.selected else DESELECTED)
         result = replace(result, nodeid=item.nodeid)
         arms[item.trial, case.corpus].setdefault((case.model, case.variant), {})[case.arm] = result
         first.setdefault((item.trial, case.corpus), item)
@@ -218,7 +218,7 @@ def gather(
         subjects: dict[str, list[CaseRecord]] = defaultdict(list)
         for (model, variant), results_of in cases.items():
             controls = {arm: result for arm, result in results_of.items() if arm != SUBJECT}
-            together_ = CaseResult(controls, results_of.get(SUBJECT, NOT_RUN))
+            together_ = CaseResult(controls, results_of.get(SUBJECT, NEVER_REACHED))
             subjects[model].append(CaseRecord(variant, together_, *together_.outcome(accept_vacuous=accept_vacuous)))
         on = tuple(SubjectRecord(model, tuple(found)) for model, found in subjects.items())
         item = first[trial, corpus]
@@ -238,14 +238,14 @@ def _corrected(records: list[TrialRecord]) -> list[TrialRecord]:
         for subject in record.subjects:
             if subject.p is not None:
                 families[record.trial.criterion, subject.model][record.name] = subject.p
-    corrected = {family: adjusted(p_values) for family, p_values in families.items()}
+    corrected = {family: holm_adjust(p_values) for family, p_values in families.items()}
 
     def again(record: TrialRecord, subject: SubjectRecord) -> SubjectRecord:
         family = corrected.get((record.trial.criterion, subject.model), {})
         p = family.get(record.name, 0.0)
-        if subject.outcome is not Outcome.PASS or p <= LEVEL:
+        if subject.outcome is not Outcome.PASS or p <= SIGNIFICANCE_LEVEL:
             return subject
-        reason = f"p = {number(p)} after Holm's correction over {len(family)} trials; {subject.reason}"
+        reason = f"p = {format_number(p)} after Holm's correction over {len(family)} trials; {subject.reason}"
         return replace(subject, cases=tuple(replace(c, outcome=Outcome.NA, reason=reason) for c in subject.cases))
 
     return [replace(record, subjects=tuple(again(record, s) for s in record.subjects)) for record in records]

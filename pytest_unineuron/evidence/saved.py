@@ -18,18 +18,18 @@ from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.case import SUBJECT, Case
 from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
-from pytest_unineuron.evidence.records import SCHEMA_VERSION, Evidence, Planned, gather
-from pytest_unineuron.evidence.summary import report
+from pytest_unineuron.evidence.records import SCHEMA_VERSION, Evidence, PlannedItem, build_evidence
+from pytest_unineuron.evidence.summary import report_data
 from pytest_unineuron.evidence.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA = Path(__file__).parent / "schema.json"
-AGAIN = "make one: pytest evals/, then pytest-unineuron accept"
+REPORT_HINT = "make one: pytest evals/, then pytest-unineuron accept"
 
 
-def schema() -> dict[str, Any]:
+def report_schema() -> dict[str, Any]:
     """The JSON Schema (draft 7) of the full report."""
     found: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
     return found
@@ -39,45 +39,47 @@ def schema() -> dict[str, Any]:
 def _validator() -> Any:
     import fastjsonschema
 
-    return fastjsonschema.compile(schema(), use_default=False)
+    return fastjsonschema.compile(report_schema(), use_default=False)
 
 
-def read(path: Path, what: str = "report") -> Evidence:
+def read_report(path: Path, what: str = "report") -> Evidence:
     """The evidence in a report or baseline.
 
     Raises ReportError for a file that is not there, not whole, of another version, not as the schema says, or
     in which an outcome is not what its measurements come to.
     """
-    return evidence_of(strict_json.opened(path, what, AGAIN), f"{what} {path}")
+    return evidence_from_report(strict_json.read_json(path, what, REPORT_HINT), f"{what} {path}")
 
 
-def evidence_of(data: dict[str, Any], where: str) -> Evidence:
+def evidence_from_report(data: dict[str, Any], where: str) -> Evidence:
     """The evidence in the data of a report; ``where`` is what an error calls it. Raises ReportError."""
     version = data.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):
-        raise ReportError(f"{where}: has no schema_version, so it is not a report of pytest-unineuron; {AGAIN}")
+        raise ReportError(f"{where}: has no schema_version, so it is not a report of pytest-unineuron; {REPORT_HINT}")
     if version > SCHEMA_VERSION:
         raise ReportError(
             f"{where}: was written by a newer pytest-unineuron (schema {version}, this one reads {SCHEMA_VERSION}); "
             "pip install --upgrade pytest-unineuron"
         )
     if version < SCHEMA_VERSION:
-        raise ReportError(f"{where}: is of schema {version}, this version reads {SCHEMA_VERSION}; {AGAIN}")
-    content = strict_json.unsealed(data, where, AGAIN)
+        raise ReportError(f"{where}: is of schema {version}, this version reads {SCHEMA_VERSION}; {REPORT_HINT}")
+    content = strict_json.verify_digest(data, where, REPORT_HINT)
     import fastjsonschema
 
     try:
         _validator()(data)
     except fastjsonschema.JsonSchemaValueException as error:
-        raise ReportError(f"{where}: {error.message.removeprefix('data.')}; {AGAIN}") from None
+        raise ReportError(f"{where}: {error.message.removeprefix('data.')}; {REPORT_HINT}") from None
     try:
         date.fromisoformat(content["created"][:10])
     except ValueError:
-        raise ReportError(f"{where}: was created on no day that there is ({content['created']}); {AGAIN}") from None
+        raise ReportError(
+            f"{where}: was created on no day that there is ({content['created']}); {REPORT_HINT}"
+        ) from None
     pairs = list(_arms(content, where))
     if len({planned.nodeid for planned, _ in pairs}) != len(pairs):
-        raise ReportError(f"{where}: an item is there twice; {AGAIN}")
-    evidence = gather(
+        raise ReportError(f"{where}: an item is there twice; {REPORT_HINT}")
+    evidence = build_evidence(
         [planned for planned, _ in pairs],
         {planned.nodeid: result for planned, result in pairs},
         policy=content["policy"],
@@ -96,11 +98,11 @@ def evidence_of(data: dict[str, Any], where: str) -> Evidence:
         asked=content["asked"],
         created=content["created"],
     )
-    _check(content, report(evidence), where)
+    _check(content, report_data(evidence), where)
     return evidence
 
 
-def _arms(data: dict[str, Any], where: str) -> Iterator[tuple[Planned, ArmResult]]:
+def _arms(data: dict[str, Any], where: str) -> Iterator[tuple[PlannedItem, ArmResult]]:
     for entry in data["trials"]:
         declared = {key: entry[key] for key in Trial.__dataclass_fields__}
         controls = declared["controls"]
@@ -110,26 +112,30 @@ def _arms(data: dict[str, Any], where: str) -> Iterator[tuple[Planned, ArmResult
                 for arm, result in {SUBJECT: case["subject"], **case["controls"]}.items():
                     control, _, draw = arm.partition(".") if arm != SUBJECT else ("", "", "")
                     if draw and not draw.isdecimal():
-                        raise ReportError(f"{where}: {arm!r} is no control arm; {AGAIN}")
+                        raise ReportError(f"{where}: {arm!r} is no control arm; {REPORT_HINT}")
                     at = Case(model, entry["corpus"], control, int(draw or 1), case["variant"])
                     found = ArmResult.of_dict(result)
                     selected = found.outcome is not Outcome.NOT_RUN or found.reason != DESELECTED.reason
-                    yield Planned(found.nodeid, trial, at, selected, entry["line"], entry["code"]), found
+                    yield PlannedItem(found.nodeid, trial, at, selected, entry["line"], entry["code"]), found
 
 
 def _check(said: dict[str, Any], judged: dict[str, Any], where: str) -> None:
     """Raises ReportError for an outcome or verdict that is not what the measurements come to."""
     for arm in _passing(said):
         if judge([Measurement.of_dict(m) for m in arm["measurements"]])[0] is not Outcome.PASS:
-            raise ReportError(f"{where}: says PASS for {arm['nodeid']}, which its measurements do not show; {AGAIN}")
+            raise ReportError(
+                f"{where}: says PASS for {arm['nodeid']}, which its measurements do not show; {REPORT_HINT}"
+            )
     for own, found in zip_longest(_outcomes(said), _outcomes(judged)):
         if own is None or found is None or own[:-1] != found[:-1]:
-            raise ReportError(f"{where}: its trials are not in one order, each once; {AGAIN}")
+            raise ReportError(f"{where}: its trials are not in one order, each once; {REPORT_HINT}")
         if own != found:
             what = " on ".join(own[:-1])
-            raise ReportError(f"{where}: says {own[-1]} for {what}, its measurements come to {found[-1]}; {AGAIN}")
+            raise ReportError(
+                f"{where}: says {own[-1]} for {what}, its measurements come to {found[-1]}; {REPORT_HINT}"
+            )
     if _without_words(said) != _without_words(judged):
-        raise ReportError(f"{where}: standings, p-values or names are not what its measurements come to; {AGAIN}")
+        raise ReportError(f"{where}: standings, p-values or names are not what its measurements come to; {REPORT_HINT}")
 
 
 def _passing(said: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,32 +13,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SEAL = "digest"
+DIGEST_KEY = "digest"
 """The key under which a file carries the digest of everything else in it."""
 
 
-def as_json(data: Mapping[str, Any]) -> str:
+def to_json(data: Mapping[str, Any]) -> str:
     """Strict JSON: a NaN that slipped through is an error here, not a null for somebody else to trip over."""
     return dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def as_line(data: Mapping[str, Any]) -> str:
+def to_json_line(data: Mapping[str, Any]) -> str:
     """The same on one line."""
     return dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def digest(data: object) -> str:
+def json_digest(data: object) -> str:
     """SHA-256 of plain data, whatever the order of its keys."""
     text = dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
+def add_digest(data: Mapping[str, Any]) -> dict[str, Any]:
     """The same data with its digest, by which a file that was changed or damaged is told."""
-    return {**data, SEAL: digest(data)}
+    return {**data, DIGEST_KEY: json_digest(data)}
 
 
-def parse(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The data of a JSON text. Raises ValueError for what JSON does not have: NaN, infinity, a key given twice."""
     try:
         return loads(text, parse_constant=_refused, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
@@ -46,13 +46,13 @@ def parse(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def opened(path: Path, what: str, hint: str) -> dict[str, Any]:
+def read_json(path: Path, what: str, hint: str) -> dict[str, Any]:
     """The object in a sealed file, without its seal; what is wrong with the file is said in one sentence.
 
     ``what`` is what it should be, such as "report"; ``hint`` is what to type for a good one. Raises ReportError.
     """
     try:
-        data = parse(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ReportError(f"{what} {path}: there is no such file; {hint}") from None
     except OSError as error:
@@ -66,13 +66,13 @@ def opened(path: Path, what: str, hint: str) -> dict[str, Any]:
     return data
 
 
-def unsealed(data: dict[str, Any], where: str, hint: str) -> dict[str, Any]:
+def verify_digest(data: dict[str, Any], where: str, hint: str) -> dict[str, Any]:
     """The data without its seal. Raises ReportError if the seal is missing, or is that of other content."""
-    content = {key: value for key, value in data.items() if key != SEAL}
-    if SEAL not in data:
-        raise ReportError(f"{where}: has no {SEAL}, so it cannot be told whether it is whole; {hint}")
-    if digest(content) != data[SEAL]:
-        raise ReportError(f"{where}: was changed or damaged after it was written (other {SEAL}); {hint}")
+    content = {key: value for key, value in data.items() if key != DIGEST_KEY}
+    if DIGEST_KEY not in data:
+        raise ReportError(f"{where}: has no {DIGEST_KEY}, so it cannot be told whether it is whole; {hint}")
+    if json_digest(content) != data[DIGEST_KEY]:
+        raise ReportError(f"{where}: was changed or damaged after it was written (other {DIGEST_KEY}); {hint}")
     return content
 
 

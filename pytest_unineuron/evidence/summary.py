@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import Evidence, TrialRecord
 
 
-def summary(evidence: Evidence) -> dict[str, dict[str, str]]:
+def summary_data(evidence: Evidence) -> dict[str, dict[str, str]]:
     """``Checklist`` and ``Rationale``, each over the three criteria; verdicts are PASS, FAIL or NA."""
     return {
         "Checklist": {CRITERIA[line.id].key: str(line.verdict) for line in evidence.criteria},
-        "Rationale": {CRITERIA[line.id].key: explain(evidence, line.id) for line in evidence.criteria},
+        "Rationale": {CRITERIA[line.id].key: explain_criterion(evidence, line.id) for line in evidence.criteria},
     }
 
 
-def explain(evidence: Evidence, criterion: str) -> str:
+def explain_criterion(evidence: Evidence, criterion: str) -> str:
     """The rationale of one criterion over all subjects."""
     paragraphs = []
     for model in evidence.subjects:
@@ -33,7 +33,7 @@ def explain(evidence: Evidence, criterion: str) -> str:
     return " ".join(paragraphs) or f"No trial of {criterion} was collected; that is neither support nor refutation."
 
 
-def report(evidence: Evidence) -> dict[str, Any]:
+def report_data(evidence: Evidence) -> dict[str, Any]:
     """The full report: every trial, case and arm with its measurements, and what they were made from."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -80,9 +80,9 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
                         "outcome": str(case.outcome),
                         "reason": case.reason,
                         "subject": case.result.subject.as_dict(),
-                        "p_against_controls": case.result.p_against,
+                        "p_against_controls": case.result.permutation_p_values,
                         "controls": {
-                            name: {"standing": str(arm.as_control), **arm.as_dict()}
+                            name: {"standing": str(arm.control_status), **arm.as_dict()}
                             for name, arm in case.result.arms.items()
                         },
                     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def clean(text: object) -> str:
+def escape_surrogates(text: object) -> str:
     r"""The text with what cannot be encoded spelled out; everything else as it is.
 
     >>> clean("share of \ud800")

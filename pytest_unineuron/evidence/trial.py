@@ -10,7 +10,7 @@ from pytest_unineuron.errors import TrialError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DECLARATIONS = ("trial", "primary", "controls", "source", "claim")
+MARKER_ARGUMENTS = ("trial", "primary", "controls", "source", "claim")
 """What a marker may say: ``@pytest.mark.gt2(trial="heavy_tails", source="…", controls=["untrained"])``."""
 
 
@@ -36,10 +36,10 @@ class Trial:
         Raises TrialError for a word the marker does not know, for a control list that is not a list of names,
         and for a trial without a source: a number nobody can trace is not evidence.
         """
-        if unknown := set(said) - set(DECLARATIONS):
+        if unknown := set(said) - set(MARKER_ARGUMENTS):
             raise TrialError(
                 f"{function}: marker {criterion.lower()} does not know {', '.join(sorted(unknown))}; "
-                f"it takes {', '.join(DECLARATIONS)}"
+                f"it takes {', '.join(MARKER_ARGUMENTS)}"
             )
         controls = said.get("controls")
         if isinstance(controls, str) or not all(isinstance(c, str) for c in controls or ()):

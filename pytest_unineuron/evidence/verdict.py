@@ -22,7 +22,7 @@ class Verdict(StrEnum):
     NA = "NA"
 
 
-def verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Verdict:
+def criterion_verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Verdict:
     """The verdict on one criterion for one subject, from (outcome, is it primary) of each trial.
 
     ``primary``: PASS when every primary trial passes, FAIL when one fails, else NA; ``all`` if none is primary.
@@ -35,7 +35,7 @@ def verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Verdict:
     """
     pairs = list(trials)
     primary = [outcome for outcome, is_primary in pairs if is_primary]
-    policy = in_force(policy, bool(primary))
+    policy = effective_policy(policy, bool(primary))
     if policy == "primary":
         if Outcome.FAIL in primary:
             return Verdict.FAIL
@@ -48,7 +48,7 @@ def verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Verdict:
     return Verdict.PASS if supported else Verdict.FAIL
 
 
-def in_force(policy: str, has_primary: bool) -> str:
+def effective_policy(policy: str, has_primary: bool) -> str:
     """The policy that decides: ``primary`` needs a primary trial and is ``all`` without one.
 
     Raises ValueError for a policy that does not exist.
@@ -58,7 +58,7 @@ def in_force(policy: str, has_primary: bool) -> str:
     return "all" if policy == "primary" and not has_primary else policy
 
 
-def overall(verdicts: Iterable[Verdict]) -> Verdict:
+def overall_verdict(verdicts: Iterable[Verdict]) -> Verdict:
     """The verdict over subjects: PASS when it does for every subject it was evaluated on; NA is not evaluated.
 
     >>> overall([Verdict.PASS, Verdict.NA]), overall([Verdict.PASS, Verdict.FAIL]), overall([])

@@ -14,7 +14,7 @@ from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
-from pytest_unineuron.evidence.records import Planned
+from pytest_unineuron.evidence.records import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.models import studied
@@ -40,7 +40,7 @@ CASE = "unineuron_case"
 """The fixture that carries an item's assignment."""
 VERIFIED = "unineuron_verified"
 """The fixture of a test that is no trial, and is run for every model under test."""
-PLANNED = pytest.StashKey[Planned]()
+PLANNED = pytest.StashKey[PlannedItem]()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Collection:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._deselected: dict[str, Planned] = {}
+        self._deselected: dict[str, PlannedItem] = {}
         self._functions: dict[str, str] = {}
         self._code = cache(lambda path: code_digest(path, run.config.rootpath, self._plugins))
         self.plan: list[dict[str, Any]] = []
@@ -155,7 +155,7 @@ class Collection:
             variant = callspec.id.removeprefix(assignment.case.id).removeprefix(escaped).removeprefix("-")
             case = replace(assignment.case, variant=variant)
             line, code = (item.location[1] or 0) + 1, self._code(item.path)
-            item.stash[PLANNED] = Planned(item.nodeid, assignment.trial, case, line=line, code=code)
+            item.stash[PLANNED] = PlannedItem(item.nodeid, assignment.trial, case, line=line, code=code)
             if case.control:
                 # The subject may be expected to fail; that says nothing about its controls.
                 item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]

@@ -11,7 +11,7 @@ import pytest
 from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.evidence.events import CRASHED, ENDED, PLAN, TOOK
-from pytest_unineuron.evidence.strict_json import as_json, sealed
+from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.reports import github, terminal, write
 from pytest_unineuron.reports.step import Step
@@ -128,7 +128,7 @@ class Finisher:
         if unfit or status != pytest.ExitCode.OK:
             return [f"the lock was not written: {unfit or f'the run ended with status {status}'}"]
         try:
-            write.write_text(self._run.write_lock, as_json(sealed(Lock.of(evidence).as_dict())), exclusive=True)
+            write.write_text(self._run.write_lock, to_json(add_digest(Lock.of(evidence).as_dict())), exclusive=True)
         except OSError as error:
             return [f"the lock was not written: {error}"]
         return []

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
-from pytest_unineuron.evidence.collector import ENVELOPE
-from pytest_unineuron.evidence.outcome import EXPECTED, ArmResult, Control, Outcome, judge, together
-from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, recording
-from pytest_unineuron.evidence.text import clean
+from pytest_unineuron.evidence.collector import ENVELOPE_VERSION
+from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, ArmResult, ControlStatus, Outcome, judge, worst_outcome
+from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, bind_recorder
+from pytest_unineuron.evidence.text import escape_surrogates
 from pytest_unineuron.plugin.collection import PLANNED, assignment_of
 from pytest_unineuron.reports import junit
 
@@ -82,7 +82,7 @@ class Protocol:
         """While open, the item's body runs, and the module-level ``measure`` records for it."""
         item.stash[RUNNING] = True
         try:
-            with recording(item.stash[RECORDER]):
+            with bind_recorder(item.stash[RECORDER]):
                 yield
         finally:
             item.stash[RUNNING] = False
@@ -95,7 +95,7 @@ class Protocol:
         recorder, control = item.stash[RECORDER], bool(item.stash[PLANNED].case.control)
         if error is None:
             ends = [*item.stash[SUBTESTS], judge(recorder.measurements)]
-            outcome = together(outcome for outcome, _ in ends)
+            outcome = worst_outcome(outcome for outcome, _ in ends)
             reason = "; ".join(why for own, why in ends if own is outcome)
         elif isinstance(error, Inconclusive | NotApplicable):
             outcome, reason = Outcome.NA, str(error)
@@ -129,7 +129,7 @@ class Protocol:
         self.sent += 1
         first_of_worker = bool(self._run.worker) and self.sent == 1
         envelope: dict[str, Any] = {
-            "version": ENVELOPE,
+            "version": ENVELOPE_VERSION,
             "worker": self._run.worker,
             "when": report.when,
             "result": result.as_dict() if result else None,
@@ -160,7 +160,7 @@ class Protocol:
         if item.stash[PLANNED].case.control:
             measurements = tuple(replace(m, spread=None) for m in measurements)
         made_from = self._made_from(item)
-        return replace(result, reason=clean(result.reason), measurements=measurements, made_from=made_from)
+        return replace(result, reason=escape_surrogates(result.reason), measurements=measurements, made_from=made_from)
 
     def _result(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> ArmResult | None:
         """What a phase says about the arm, or None if it says nothing new.
@@ -172,7 +172,7 @@ class Protocol:
         measurements = tuple(recorder.measurements)
         notes = []
         if hasattr(report, "wasxfail"):
-            notes.append(EXPECTED if report.skipped else "expected to fail, and did not")
+            notes.append(EXPECTED_TO_FAIL if report.skipped else "expected to fail, and did not")
         if report.when != "call":
             if report.passed:
                 return None
@@ -200,11 +200,11 @@ def _word(control: bool, result: ArmResult | None) -> str:
     if not control:
         return "PASSED (recorded: claim missed)" if result.outcome is Outcome.FAIL else ""
     words = {
-        Control.HELD: "PASSED (recorded: CONTROL HOLDS, vacuous)",
-        Control.NEAR: "PASSED (recorded: control comes too near)",
-        Control.MISSED: "PASSED (control misses)",
+        ControlStatus.HELD: "PASSED (recorded: CONTROL HOLDS, vacuous)",
+        ControlStatus.NEAR: "PASSED (recorded: control comes too near)",
+        ControlStatus.MISSED: "PASSED (control misses)",
     }
-    return words.get(result.as_control, "")
+    return words.get(result.control_status, "")
 
 
 def _raised(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

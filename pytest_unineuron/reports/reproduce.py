@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.baseline.comparison import State
 from pytest_unineuron.evidence.criteria import GT2
-from pytest_unineuron.evidence.outcome import EXPECTED, Outcome
+from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, Outcome
 from pytest_unineuron.options import settings as declared
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def _failed(case: CaseRecord, *, strict: bool) -> tuple[str, str, ArmResult]:
     if broken and case.outcome is not Outcome.ERROR:
         name, arm = next(iter(broken.items()))
         return str(Outcome.ERROR), f"control {name} broke: {arm.reason}", arm
-    if case.outcome is Outcome.ERROR or (case.outcome is Outcome.FAIL and EXPECTED not in own.notes):
+    if case.outcome is Outcome.ERROR or (case.outcome is Outcome.FAIL and EXPECTED_TO_FAIL not in own.notes):
         return str(case.outcome), case.reason, own
-    if strict and own.outcome is Outcome.FAIL and EXPECTED not in own.notes:
+    if strict and own.outcome is Outcome.FAIL and EXPECTED_TO_FAIL not in own.notes:
         return str(own.outcome), f"{own.reason}; {case.outcome}: {case.reason}", own
     return "", "", own
 

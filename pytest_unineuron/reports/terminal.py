@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.comparison import State
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.evidence.measurement import number
+from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.verdict import Verdict
 from pytest_unineuron.reports.reproduce import failing
@@ -96,18 +96,18 @@ def _rows(record: TrialRecord, subject: SubjectRecord) -> Iterator[tuple[tuple[s
 
 
 def _value(measurement: Measurement) -> str:
-    text = number(measurement.value)
+    text = format_number(measurement.value)
     if measurement.low is not None and measurement.high is not None:
-        text += f" [{number(measurement.low)}, {number(measurement.high)}]"
+        text += f" [{format_number(measurement.low)}, {format_number(measurement.high)}]"
     return text
 
 
 def _claim(measurement: Measurement) -> str:
     bounds = (("> ", measurement.above), ("< ", measurement.below))
-    text = " and ".join(sign + number(bound) for sign, bound in bounds if bound is not None)
+    text = " and ".join(sign + format_number(bound) for sign, bound in bounds if bound is not None)
     if measurement.null is None:
         return text
-    return f"{text} (controls {'<' if measurement.above is not None else '>'} {number(measurement.null)})"
+    return f"{text} (controls {'<' if measurement.above is not None else '>'} {format_number(measurement.null)})"
 
 
 Values = dict[str, list[tuple[float, str]]]
@@ -129,7 +129,7 @@ def _worst(measurement: Measurement, controls: Values) -> str:
     if not values:
         return "none measured"
     value, arm = (max if measurement.above is not None else min)(values)
-    return f"{number(value)} ({arm})"
+    return f"{format_number(value)} ({arm})"
 
 
 def notes(evidence: Evidence) -> Iterator[Line]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.evidence.strict_json import as_json, sealed
-from pytest_unineuron.evidence.summary import report, summary
+from pytest_unineuron.evidence.strict_json import add_digest, to_json
+from pytest_unineuron.evidence.summary import report_data, summary_data
 from pytest_unineuron.reports import markdown
 from pytest_unineuron.system.paths import write_atomically
 
@@ -21,8 +21,8 @@ REPORT = "generalization_eval_report.json"
 MARKDOWN = "generalization_eval_report.md"
 
 FORMS: dict[str, Callable[[Evidence], str]] = {
-    SUMMARY: lambda evidence: as_json(summary(evidence)),
-    REPORT: lambda evidence: as_json(sealed(report(evidence))),
+    SUMMARY: lambda evidence: to_json(summary_data(evidence)),
+    REPORT: lambda evidence: to_json(add_digest(report_data(evidence))),
     MARKDOWN: markdown.render,
 }
 """What is written of a run, by file name."""

@@ -10,8 +10,8 @@ from scipy import stats
 
 from pytest_unineuron import jackknife
 from pytest_unineuron.baseline.change import change, two_sided
-from pytest_unineuron.evidence.measurement import Measurement, measured
-from pytest_unineuron.evidence.spread import Spread
+from pytest_unineuron.evidence.measurement import Measurement, make_measurement
+from pytest_unineuron.evidence.standard_error import StandardError
 
 
 @given(st.floats(0, 60), st.integers(1, 200))
@@ -36,7 +36,7 @@ class Groups:
 
 
 def estimate(values, **said):
-    return measured("mean", jackknife(lambda s: s.mean, Groups(values), **said), above=0.0)
+    return make_measurement("mean", jackknife(lambda s: s.mean, Groups(values), **said), above=0.0)
 
 
 def alarms(make, runs=600):
@@ -50,7 +50,7 @@ def test_two_runs_of_the_same_alarm_as_often_as_they_may():
 
     def pair(rng):
         one, other = (estimate(rng.normal(5, 1, (16, 8))) for _ in range(2))
-        return one, Measurement(**{**vars(other), "spread": Spread(other.spread.error, 15)})
+        return one, Measurement(**{**vars(other), "spread": StandardError(other.spread.error, 15)})
 
     assert alarms(pair) < 0.08
 
@@ -65,7 +65,7 @@ def test_what_two_runs_have_in_common_cancels():
 
     def unpaired(rng):
         one, other = pair(rng)
-        return one, Measurement(**{**vars(other), "spread": Spread(other.spread.error, 15)})
+        return one, Measurement(**{**vars(other), "spread": StandardError(other.spread.error, 15)})
 
     assert alarms(pair, 100) > 0.95
     assert alarms(unpaired, 100) < 0.05
@@ -100,13 +100,13 @@ def test_a_share_moves_in_steps():
 
 def test_counts_without_an_error_change_when_they_differ():
     """Beyond the last bits of a float32."""
-    assert change(measured("n", 0.75, above=0), measured("n", 0.75 + 1e-6, above=0))[1] == 1
-    assert change(measured("n", 12, above=0), measured("n", 11, above=0)) == (1.0, 0.0)
+    assert change(make_measurement("n", 0.75, above=0), make_measurement("n", 0.75 + 1e-6, above=0))[1] == 1
+    assert change(make_measurement("n", 12, above=0), make_measurement("n", 11, above=0)) == (1.0, 0.0)
 
 
 def test_intervals_given_by_hand_count_too():
     """Taken for Normal ones of 95 %."""
-    one, other = (measured("n", v, interval=(v - 0.1, v + 0.1), above=0) for v in (1.0, 0.8))
+    one, other = (make_measurement("n", v, interval=(v - 0.1, v + 0.1), above=0) for v in (1.0, 0.8))
     expected = 2 * stats.norm.sf(0.2 / (math.hypot(0.1, 0.1) / 1.96))
     assert change(one, other)[1] == pytest.approx(expected, rel=0.02)
 
@@ -116,7 +116,7 @@ def test_a_change_is_the_same_backwards(a, b, error):
     """What got worse by so much got better by so much the other way, with the same p."""
 
     def one(value):
-        return Measurement("x", value, above=0.3, method="made", low=value, high=value, spread=Spread(error, 15))
+        return Measurement("x", value, above=0.3, method="made", low=value, high=value, spread=StandardError(error, 15))
 
     forth, back = change(one(a), one(b)), change(one(b), one(a))
     assert forth == pytest.approx((-back[0], back[1]))

@@ -98,7 +98,7 @@ def test_report_shows_what_the_run_showed(reports, capsys):
 def test_schema_is_the_schema_that_ships(capsys):
     """Printed as JSON."""
     assert main(["schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == saved.schema()
+    assert json.loads(capsys.readouterr().out) == saved.report_schema()
 
 
 def test_validate_says_of_each_file_what_it_is(reports, capsys):
@@ -141,7 +141,7 @@ def test_accept_takes_a_part_when_told_to_and_says_what_is_gone(folder, capsys):
     assert main(["accept", whole, "--baseline", "base.json"]) == 0
     assert main(["accept", part, "--baseline", "base.json", "--partial"]) == 0
     assert "no longer in the baseline: not run: dense on m" in capsys.readouterr().out
-    assert saved.read(saved.Path("base.json")).trials[0].name == "heavy[news]"
+    assert saved.read_report(saved.Path("base.json")).trials[0].name == "heavy[news]"
 
 
 def test_accept_says_where_it_cannot_write(reports, capsys):

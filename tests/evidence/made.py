@@ -1,10 +1,10 @@
 """Evidence made by hand: a few trials with the outcomes and numbers a test asks for."""
 
 from pytest_unineuron.evidence.case import Case
-from pytest_unineuron.evidence.measurement import Measurement, measured
+from pytest_unineuron.evidence.measurement import Measurement, make_measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
-from pytest_unineuron.evidence.records import SOURCE, Planned, gather
-from pytest_unineuron.evidence.spread import Spread
+from pytest_unineuron.evidence.records import SOURCE, PlannedItem, build_evidence
+from pytest_unineuron.evidence.standard_error import StandardError
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.options.settings import Settings
 
@@ -14,9 +14,9 @@ FILE = "evals/test_made.py"
 def share(value, *, above=0.5, error=None, parts=(), name="share", **said):
     """One claimed measurement; with ``error`` it has an interval and a spread of 15 degrees of freedom."""
     if error is None:
-        return measured(name, value, above=above, **said)
+        return make_measurement(name, value, above=above, **said)
     reach = 2.131 * error
-    spread = Spread(error, 15, 0.0, tuple(map(tuple, parts)))
+    spread = StandardError(error, 15, 0.0, tuple(map(tuple, parts)))
     return Measurement(name, value, above=above, low=value - reach, high=value + reach, method="made", spread=spread)
 
 
@@ -50,12 +50,12 @@ def evidence(
         for draw in ("", "untrained"):
             case = Case(model, corpus, draw)
             nodeid = f"{file}::test_{trial_id}[{case.id}]"
-            planned.append(Planned(nodeid, trial, case, result is not None, line=7, code=code))
+            planned.append(PlannedItem(nodeid, trial, case, result is not None, line=7, code=code))
             if result is None:
                 results[nodeid] = DESELECTED
             else:
                 results[nodeid] = (arm(share(control)) if isinstance(control, float) else control) if draw else result
-    return gather(
+    return build_evidence(
         planned,
         results,
         policy=said["policy"],

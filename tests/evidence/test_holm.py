@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.evidence.holm import LEVEL, adjusted
+from pytest_unineuron.evidence.holm import SIGNIFICANCE_LEVEL, holm_adjust
 
 families = st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8)
 
@@ -13,18 +13,18 @@ families = st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8)
 @given(families)
 def test_it_agrees_with_the_definition(p_values):
     """A claim holds if it and all smaller ones hold at the level over the number of claims left."""
-    found = adjusted(p_values)
+    found = holm_adjust(p_values)
     ordered = sorted(p_values, key=p_values.get)
     holds = True
     for place, name in enumerate(ordered):
-        holds = holds and p_values[name] * (len(ordered) - place) <= LEVEL
-        assert (found[name] <= LEVEL) == holds
+        holds = holds and p_values[name] * (len(ordered) - place) <= SIGNIFICANCE_LEVEL
+        assert (found[name] <= SIGNIFICANCE_LEVEL) == holds
 
 
 @given(families)
 def test_it_corrects_upwards_and_keeps_the_order(p_values):
     """No p-value falls, none is beyond one, none beyond Bonferroni's, and the order stays."""
-    found = adjusted(p_values)
+    found = holm_adjust(p_values)
     assert found.keys() == p_values.keys()
     for name, p in p_values.items():
         assert p <= found[name] <= min(1, p * len(p_values))
@@ -35,5 +35,5 @@ def test_it_corrects_upwards_and_keeps_the_order(p_values):
 def test_false_alarms_are_held_to_the_level():
     """Over many families without any effect, the share in which something holds is at most five percent."""
     random = np.random.default_rng(0)
-    alarms = [min(adjusted(dict(enumerate(random.random(6)))).values()) <= LEVEL for _ in range(4000)]
-    assert np.mean(alarms) == pytest.approx(LEVEL, abs=0.012)
+    alarms = [min(holm_adjust(dict(enumerate(random.random(6)))).values()) <= SIGNIFICANCE_LEVEL for _ in range(4000)]
+    assert np.mean(alarms) == pytest.approx(SIGNIFICANCE_LEVEL, abs=0.012)

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import saved, strict_json
-from pytest_unineuron.evidence.summary import report, summary
+from pytest_unineuron.evidence.summary import report_data, summary_data
 from tests.evidence.made import arm, evidence, share
 
 RUN = evidence(
@@ -25,8 +25,8 @@ def written(tmp_path):
 
     def write(data, seal=True):
         path = tmp_path / "report.json"
-        content = {key: value for key, value in data.items() if key != strict_json.SEAL}
-        path.write_text(strict_json.as_json(strict_json.sealed(content) if seal else data), encoding="utf-8")
+        content = {key: value for key, value in data.items() if key != strict_json.DIGEST_KEY}
+        path.write_text(strict_json.to_json(strict_json.add_digest(content) if seal else data), encoding="utf-8")
         return path
 
     return write
@@ -34,18 +34,18 @@ def written(tmp_path):
 
 def test_what_is_read_is_what_was_written(written):
     """Evidence, report and summary, to the last digit."""
-    again = saved.read(written(report(RUN)))
+    again = saved.read_report(written(report_data(RUN)))
     assert again == RUN
-    assert report(again) == report(RUN)
-    assert summary(again) == summary(RUN)
+    assert report_data(again) == report_data(RUN)
+    assert summary_data(again) == summary_data(RUN)
 
 
 def test_the_schema_is_a_schema_and_fits():
     """Draft 7, and without any key of the report left to chance."""
-    schema = saved.schema()
-    fastjsonschema.compile(schema)(strict_json.sealed(report(RUN)))
+    schema = saved.report_schema()
+    fastjsonschema.compile(schema)(strict_json.add_digest(report_data(RUN)))
     assert schema["additionalProperties"] is False
-    assert set(schema["required"]) == set(schema["properties"]) == {*report(RUN), "digest"}
+    assert set(schema["required"]) == set(schema["properties"]) == {*report_data(RUN), "digest"}
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_the_schema_is_a_schema_and_fits():
 )
 def test_what_is_no_report_is_refused_in_one_sentence(written, change, said):
     """Naming the file, what was found and what to type."""
-    path = written(change(report(RUN)))
+    path = written(change(report_data(RUN)))
     with pytest.raises(ReportError) as caught:
-        saved.read(path, "baseline")
+        saved.read_report(path, "baseline")
     assert said in str(caught.value)
     assert str(caught.value).startswith(f"baseline {path}: ")
     assert "\n" not in str(caught.value)
@@ -76,26 +76,26 @@ def test_what_is_no_report_is_refused_in_one_sentence(written, change, said):
 
 def test_an_outcome_that_the_numbers_do_not_bear_is_refused(written):
     """Even where the digest was made to fit."""
-    data = json.loads(json.dumps(report(RUN)))
+    data = json.loads(json.dumps(report_data(RUN)))
     case = data["trials"][0]["subjects"]["m"]["cases"][0]
     case["outcome"] = "FAIL"
     with pytest.raises(ReportError, match=r"says FAIL for heavy\[news\] on m, its measurements come to PASS"):
-        saved.read(written(data))
+        saved.read_report(written(data))
     case["outcome"] = "PASS"
     case["subject"]["measurements"][0]["low"] = 0.4
     with pytest.raises(ReportError, match=r"says PASS for .*test_heavy\[m-news\], which its measurements do not show"):
-        saved.read(written(data))
+        saved.read_report(written(data))
 
 
 def test_a_changed_number_is_noticed(written):
     """The digest is of the content, not of the layout."""
-    data = strict_json.sealed(report(RUN))
+    data = strict_json.add_digest(report_data(RUN))
     path = written(data, seal=False)
     path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
-    assert saved.read(path) == RUN
+    assert saved.read_report(path) == RUN
     path.write_text(path.read_text().replace('"value": 0.9', '"value": 0.8'))
     with pytest.raises(ReportError, match="was changed or damaged after it was written"):
-        saved.read(path)
+        saved.read_report(path)
 
 
 @pytest.mark.parametrize(
@@ -117,12 +117,12 @@ def test_what_is_no_json_is_refused(tmp_path, content, said):
     path = tmp_path / "report.json"
     path.write_bytes(content)
     with pytest.raises(ReportError, match=said):
-        saved.read(path)
+        saved.read_report(path)
 
 
 def test_what_is_not_there_is_said_to_be_not_there(tmp_path):
     """And so is a folder."""
     with pytest.raises(ReportError, match=r"there is no such file; make one: pytest evals/"):
-        saved.read(tmp_path / "none.json")
+        saved.read_report(tmp_path / "none.json")
     with pytest.raises(ReportError, match="cannot be read"):
-        saved.read(tmp_path)
+        saved.read_report(tmp_path)

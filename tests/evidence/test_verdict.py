@@ -5,7 +5,7 @@ from itertools import combinations_with_replacement, product
 import pytest
 
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.evidence.verdict import POLICIES, Verdict, overall, verdict
+from pytest_unineuron.evidence.verdict import POLICIES, Verdict, criterion_verdict, overall_verdict
 
 TRIALS = list(product(Outcome, (False, True)))
 SETS = [list(s) for size in range(4) for s in combinations_with_replacement(TRIALS, size)]
@@ -18,7 +18,7 @@ def test_only_pass_and_fail_count(policy):
         decided = [pair for pair in trials if pair[0] in (Outcome.PASS, Outcome.FAIL)]
         undecided_primary = any(primary for outcome, primary in trials if (outcome, primary) not in decided)
         if not (policy == "primary" and undecided_primary):
-            assert verdict(trials, policy) is verdict(decided, policy)
+            assert criterion_verdict(trials, policy) is criterion_verdict(decided, policy)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -26,7 +26,7 @@ def test_a_pass_needs_a_passing_trial_and_a_fail_a_failing_one(policy):
     """Nothing is made of silence."""
     for trials in SETS:
         outcomes = {outcome for outcome, _ in trials}
-        found = verdict(trials, policy)
+        found = criterion_verdict(trials, policy)
         assert found is not Verdict.PASS or Outcome.PASS in outcomes
         assert found is not Verdict.FAIL or Outcome.FAIL in outcomes
 
@@ -35,14 +35,14 @@ def test_all_passes_when_none_fails():
     """The strictest of the policies without primaries."""
     for trials in SETS:
         outcomes = [outcome for outcome, _ in trials]
-        if verdict(trials, "all") is Verdict.PASS:
+        if criterion_verdict(trials, "all") is Verdict.PASS:
             assert Outcome.FAIL not in outcomes
 
 
 def test_any_is_implied_by_majority_and_majority_by_all():
     """A policy that asks more never passes where one that asks less does not."""
     for trials in SETS:
-        passes = [verdict(trials, policy) is Verdict.PASS for policy in ("all", "majority", "any")]
+        passes = [criterion_verdict(trials, policy) is Verdict.PASS for policy in ("all", "majority", "any")]
         assert passes == sorted(passes)
 
 
@@ -51,19 +51,19 @@ def test_primary_trials_decide_alone():
     for trials in SETS:
         primary = [pair for pair in trials if pair[1]]
         if primary:
-            assert verdict(trials, "primary") is verdict(primary, "primary")
+            assert criterion_verdict(trials, "primary") is criterion_verdict(primary, "primary")
         else:
-            assert verdict(trials, "primary") is verdict(trials, "all")
+            assert criterion_verdict(trials, "primary") is criterion_verdict(trials, "all")
 
 
 def test_an_unknown_policy_is_refused():
     """Rather than taken for one of the others."""
     with pytest.raises(ValueError, match="policy 'most' is not one of primary, all, majority, any"):
-        verdict([], "most")
+        criterion_verdict([], "most")
 
 
 def test_overall_is_over_the_subjects_that_were_evaluated():
     """NA subjects are not counted; one FAIL is a FAIL."""
     for verdicts in product(Verdict, repeat=3):
         expected = next((v for v in (Verdict.FAIL, Verdict.PASS) if v in verdicts), Verdict.NA)
-        assert overall(verdicts) is expected
+        assert overall_verdict(verdicts) is expected

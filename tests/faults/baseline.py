@@ -31,12 +31,12 @@ def baseline(ground):
 
 def edited(path, change):
     """Change a sealed file as somebody who seals it again."""
-    from pytest_unineuron.evidence.strict_json import SEAL, as_json, sealed
+    from pytest_unineuron.evidence.strict_json import DIGEST_KEY, add_digest, to_json
 
     data = json.loads(path.read_text("utf-8"))
-    data.pop(SEAL)
+    data.pop(DIGEST_KEY)
     change(data)
-    path.write_text(as_json(sealed(data)), encoding="utf-8")
+    path.write_text(to_json(add_digest(data)), encoding="utf-8")
 
 
 def held(ground, *arguments, **rest):

@@ -56,11 +56,11 @@ def journal_without_plan(ground):
 @fault("a journal is of another format", "`report` says so and ends with 23; the next run measures all anew")
 def journal_of_another_format(ground):
     _, path = _killed(ground)
-    from pytest_unineuron.evidence.strict_json import digest
+    from pytest_unineuron.evidence.strict_json import json_digest
 
     first, *rest = path.read_text().splitlines(keepends=True)
     event = {**json.loads(first)["event"], "format": 99}
-    path.write_text(json.dumps({"event": event, "sum": digest(event)[:16]}) + "\n" + "".join(rest))
+    path.write_text(json.dumps({"event": event, "sum": json_digest(event)[:16]}) + "\n" + "".join(rest))
     said = ground.cli("report", path)
     ground.expect(said.status == 23, f"report ends with {said.status}")
     ground.expect("is of format 99" in said.text, "the format is not named")

@@ -190,9 +190,9 @@ def _places(data):
 
 def written(data):
     """Data as a file, sealed again where that can be: a damage that its digest does not tell."""
-    from pytest_unineuron.evidence.strict_json import sealed
+    from pytest_unineuron.evidence.strict_json import add_digest
 
     try:
-        return json.dumps(sealed(data)).encode("utf-8")
+        return json.dumps(add_digest(data)).encode("utf-8")
     except (ValueError, TypeError, RecursionError):
         return json.dumps(data, default=str).encode("utf-8")

@@ -84,7 +84,7 @@ def forged(whole, which, plan):
     lines = []
     for event in events:
         try:
-            lines.append(json.dumps({"event": event, "sum": strict_json.digest(event)[:16]}))
+            lines.append(json.dumps({"event": event, "sum": strict_json.json_digest(event)[:16]}))
         except (ValueError, TypeError):
             lines.append(json.dumps({"event": event, "sum": ""}))
     return "".join(line + "\n" for line in lines).encode("utf-8")

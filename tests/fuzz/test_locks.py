@@ -33,7 +33,7 @@ def read(file, content):
 
 def test_the_real_lock_is_read(real, file):
     """And written again it is the same."""
-    assert strict_json.sealed(read(file, real.lock).as_dict()) == json.loads(real.lock)
+    assert strict_json.add_digest(read(file, real.lock).as_dict()) == json.loads(real.lock)
 
 
 @damage.quickly(100)
@@ -42,7 +42,7 @@ def test_a_damaged_lock_is_refused(real, file, first, then):
     """Only the very same data, written otherwise, is read."""
     content = damage.bytes_after(damage.lines_after(real.lock, first), then)
     if read(file, content) is not None:
-        assert strict_json.parse(content.decode("utf-8")) == json.loads(real.lock)
+        assert strict_json.parse_json(content.decode("utf-8")) == json.loads(real.lock)
 
 
 @damage.quickly(60)
@@ -58,7 +58,7 @@ def test_a_forged_lock_is_held_to_or_refused(real, file, plan):
     except UnineuronError:
         return
     assert {name: bound.as_dict()[name] for name in lock.settings} == dict(lock.settings)
-    moved = lock.violations(saved.evidence_of(json.loads(real.report), "the real one"))
+    moved = lock.violations(saved.evidence_from_report(json.loads(real.report), "the real one"))
     for word, name in (("settings", "--unineuron-"), ("package", "the source of pytest-unineuron")):
         if damaged[word] != real.locked[word]:
             assert any(name in what for what in moved)

@@ -10,7 +10,7 @@ from pytest_unineuron.baseline.gate import FAILED, PASSED, Gate, baseline
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.evidence.summary import report
+from pytest_unineuron.evidence.summary import report_data
 from pytest_unineuron.options.sources import read as read_options
 from tests.fuzz import damage
 
@@ -27,7 +27,7 @@ def read(file, content):
     """The evidence in a file of this content; None where it is refused, in one sentence that says what to type."""
     file.write_bytes(content)
     try:
-        return saved.read(file, "baseline")
+        return saved.read_report(file, "baseline")
     except ReportError as error:
         text = str(error)
         assert str(file) in text
@@ -80,7 +80,7 @@ def unworded(data):
 def test_the_real_report_is_read(real, file):
     """The guard can let something through, and what it lets through is what was written."""
     evidence = read(file, real.report)
-    assert {**report(evidence), "digest": ""} == {**json.loads(real.report), "digest": ""}
+    assert {**report_data(evidence), "digest": ""} == {**json.loads(real.report), "digest": ""}
     check(evidence)
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_refused(real, file, plan):
     content = damage.bytes_after(real.report, plan)
     evidence = read(file, content)
     if evidence is not None:
-        assert strict_json.parse(content.decode("utf-8")) == json.loads(real.report)
+        assert strict_json.parse_json(content.decode("utf-8")) == json.loads(real.report)
 
 
 @damage.quickly(300)
@@ -110,7 +110,7 @@ def test_what_is_derived_is_derived_again(real, file, plan):
     damaged = damage.data_after(real.data, plan)
     evidence = read(file, damage.written(damaged))
     if evidence is not None:
-        assert unworded(report(evidence)) == unworded(damaged)
+        assert unworded(report_data(evidence)) == unworded(damaged)
 
 
 def test_a_pass_that_its_measurements_do_not_show_is_refused(real, file):
@@ -136,7 +136,7 @@ def test_a_damaged_report_can_be_held_against_the_real_one(real, file, plan):
     evidence = read(file, damage.written(damage.data_after(real.data, plan)))
     if evidence is None:
         return
-    whole = saved.evidence_of(json.loads(real.report), "the real one")
+    whole = saved.evidence_from_report(json.loads(real.report), "the real one")
     cases = [{key(r, s, c) for r in e.trials for s in r.subjects for c in s.cases} for e in (whole, evidence)]
     for one, other in ((whole, evidence), (evidence, whole)):
         found = compare(one, other)
@@ -157,12 +157,12 @@ def test_a_damaged_baseline_lets_nothing_pass(real, file, plan):
     """A baseline whose bytes or lines were damaged is unusable, exit 23, or is the very same data."""
     damaged = damage.lines_after(real.report, plan)
     file.write_bytes(damaged)
-    whole = saved.evidence_of(json.loads(real.report), "the real one")
+    whole = saved.evidence_from_report(json.loads(real.report), "the real one")
     found, status = gated(whole, file)
     if found.unusable:
         assert status == 23
     else:
-        assert strict_json.parse(damaged.decode("utf-8")) == json.loads(real.report)
+        assert strict_json.parse_json(damaged.decode("utf-8")) == json.loads(real.report)
 
 
 @pytest.mark.parametrize(

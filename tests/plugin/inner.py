@@ -85,7 +85,7 @@ class Inner:
         """The summary and the report that a run has left behind, parsed."""
         out = self.path / "evaluation"
         if (report := out / "generalization_eval_report.json").is_file():
-            saved.read(report)  # whatever wrote it, a report is what its schema says
+            saved.read_report(report)  # whatever wrote it, a report is what its schema says
         return [_parsed(out / f"generalization_eval_{part}.json") for part in ("summary", "report")]
 
 

@@ -1,9 +1,9 @@
 """What the terminal shows, from evidence made by hand."""
 
 from pytest_unineuron.evidence.case import Case
-from pytest_unineuron.evidence.measurement import measured
+from pytest_unineuron.evidence.measurement import make_measurement
 from pytest_unineuron.evidence.outcome import ArmResult, Outcome
-from pytest_unineuron.evidence.records import Planned, gather
+from pytest_unineuron.evidence.records import PlannedItem, build_evidence
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.reports.terminal import lines
 
@@ -16,13 +16,13 @@ def evidence(*trials, **more):
     for name, model, value, null in trials:
         trial = Trial(name, "GT1", "A claim.", "test")
         for control, number in (("", value), ("untrained", null)):
-            item = Planned(f"{name}[{model}~{control}]", trial, Case(model, control=control))
+            item = PlannedItem(f"{name}[{model}~{control}]", trial, Case(model, control=control))
             planned.append(item)
             if number is not None:
-                taken = measured("size", number, **CLAIM)
+                taken = make_measurement("size", number, **CLAIM)
                 outcome = Outcome.PASS if number > 0.5 else Outcome.FAIL
                 results[item.nodeid] = ArmResult(outcome, str(taken), (taken,))
-    return gather(planned, results, policy="all", accept_vacuous=False, **more)
+    return build_evidence(planned, results, policy="all", accept_vacuous=False, **more)
 
 
 def text(*trials, width=None, **more):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Spread:
+class StandardError:
     """The standard error of an estimate with its degrees of freedom.
 
     ``resolution`` is the finest step the value moves in. ``parts`` has, for each independent sample, the value
@@ -24,7 +24,7 @@ class Spread:
     parts: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
-    def of(cls, estimate: object) -> Spread | None:
+    def of(cls, estimate: object) -> StandardError | None:
         """The spread that an estimate carries; None if it has none that is finite."""
         error = getattr(estimate, "error", None)
         degrees = int(getattr(estimate, "degrees", 1))
@@ -40,6 +40,6 @@ class Spread:
         return {**asdict(self), "parts": [list(sample) for sample in self.parts]}
 
     @classmethod
-    def of_dict(cls, data: Mapping[str, Any]) -> Spread:
+    def of_dict(cls, data: Mapping[str, Any]) -> StandardError:
         """What ``as_dict`` wrote."""
         return cls(**{**data, "parts": tuple(tuple(sample) for sample in data["parts"])})
