@@ -1,1 +1,1 @@
-"""What trials declare, measure and come to, and the verdicts. Plain Python: no torch, no numpy, no pytest."""
+"""What trials declare and measure, their outcomes, and the verdicts. Plain Python: no torch, numpy or pytest."""

@@ -1,4 +1,4 @@
-"""One trial on one model, one corpus and one arm: the unit that runs."""
+"""One trial on one model, one corpus and one arm: the unit that pytest runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SUBJECT = "subject"
 class Case:
     """Where a trial is measured. ``corpus`` is empty for a trial that reads weights only.
 
-    ``control`` is empty on the subject's own arm; ``draw`` counts the draws of one control from 1;
-    ``variant`` is whatever else the test function was parametrized with.
+    ``control`` is empty for the model under test itself; ``draw`` numbers the draws of a control from 1; ``variant``
+    identifies the other parameters of a parametrized test function.
     """
 
     model: str
@@ -32,14 +32,14 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The id in brackets behind the test's name: ``neox-a-news~untrained``."""
+        """The id in brackets after the name of the test: ``neox-a-news~untrained``."""
         place = "-".join(part for part in (self.model, self.corpus) if part)
         return place if self.arm == SUBJECT else f"{place}~{self.arm}"
 
     def arms(self, controls: tuple[str, ...], draws: int) -> list[Case]:
-        """This case and its control arms, in the order in which they run."""
+        """This case and ``draws`` draws of each control, in the order in which they run."""
         return [self, *(replace(self, control=c, draw=d) for c in controls for d in range(1, draws + 1))]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for the report and for the way from a worker to the controller."""
+        """The case as plain data, for the report and for the channel from a worker to the controller."""
         return asdict(self)

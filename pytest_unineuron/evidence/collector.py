@@ -13,9 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.cache.source_code import own_digest
+from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.events import CRASHED, ENDED, FINISHED, PLAN, TOOK
 from pytest_unineuron.evidence.outcome import WORST_FIRST, ArmResult, Outcome
-from pytest_unineuron.evidence.records import SOURCE, Evidence, PlannedItem, build_evidence
+from pytest_unineuron.evidence.planned import PlannedItem
+from pytest_unineuron.evidence.records import SOURCE, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,8 +183,8 @@ class Collector:
             models=dict(sorted(self._models.items())),
             corpora=dict(sorted(self._corpora.items())),
             forward_passes=self._passes,
-            kept=tuple(map(dict, sorted(self._kept))),
-            told=tuple(dict.fromkeys(self._told)),
+            cache_hits=tuple(map(dict, sorted(self._kept))),
+            cache_notes=tuple(dict.fromkeys(self._told)),
             versions=run["versions"],
             incomplete=self.incomplete,
             findings=self.findings,

@@ -1,4 +1,4 @@
-"""Several trials of one criterion: the more there are, the likelier one passes by chance."""
+"""Holm's correction for several tests: without it, the more there are, the likelier one is significant by chance."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ SIGNIFICANCE_LEVEL = 0.05
 def holm_adjust(p_values: Mapping[str, float]) -> dict[str, float]:
     """The p-values after Holm's step-down correction (Holm 1979), under the same names.
 
-    Below ``LEVEL`` all of them hold together: the chance that any was a false alarm is below it.
+    Tests whose adjusted p-value is at most ``SIGNIFICANCE_LEVEL`` are significant together: the probability of any
+    false alarm among them is at most that level.
 
-    >>> adjusted({"a": 0.01, "b": 0.04, "c": 0.03})
+    >>> holm_adjust({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'c': 0.06, 'b': 0.06}
     """
-    found: dict[str, float] = {}
+    adjusted: dict[str, float] = {}
     largest = 0.0
-    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p))
-        found[name] = largest
-    return found
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+        adjusted[name] = largest
+    return adjusted

@@ -1,4 +1,4 @@
-"""One number with its unit, its interval and the bound it must keep."""
+"""A measured number with its unit, its interval and the bound that a trial claims for it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BOUND_TOLERANCE = 1e-6
-"""A float this close to its bound, relatively, is at the bound: which side it fell on is rounding."""
+"""A float within this relative distance of its bound counts as at the bound: rounding decides on which side it is."""
 
 
 @runtime_checkable
 class HasInterval(Protocol):
-    """Anything that carries a value and a 95 % interval, such as what a jackknife returns."""
+    """A value with a 95 % interval, such as the estimate that a jackknife returns."""
 
     value: float
     low: float
@@ -29,7 +29,7 @@ class HasInterval(Protocol):
 
 
 class BoundStatus(StrEnum):
-    """How one measurement stands to its bound."""
+    """How a measurement compares with its bound."""
 
     HOLDS = "holds"
     MISSES = "misses"
@@ -42,11 +42,11 @@ class BoundStatus(StrEnum):
 class Measurement:
     """One measured number.
 
-    ``above`` and ``below`` are the bounds of the claim; ``null`` is the limit that a control must keep to
-    on the other side of ``above`` (or of ``below``): a margin. ``low`` and ``high`` are the ends of a 95 %
-    interval made by ``method``; ``p`` is the one-sided p-value of the claim from the same error, and ``spread``
-    what a later run needs to tell a change from noise. ``needed`` marks a minimum (tokens, heads, words) without
-    which nothing can be said. A value of None was undefined (nan) or infinite, and ``note`` says so.
+    ``above`` and ``below`` are the bounds of the claim. ``null`` is the limit for controls: they must stay below it
+    where the claim has a bound ``above``, and above it otherwise. ``low`` and ``high`` are the ends of a 95 % interval,
+    made by ``method``. ``p`` is the one-sided p-value of the claim, and ``spread`` the standard error by which a later
+    run tells a change from noise. ``needed`` marks a minimum (of tokens, heads, words) below which nothing can be
+    concluded. ``value`` is None if the number was nan or infinite; ``note`` then says which.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Measurement:
 
     @property
     def bound_status(self) -> BoundStatus:
-        """Where the number stands. An interval must lie on the right side of the bound as a whole to hold."""
+        """How the number compares with its bound; it holds only if the whole interval is on the claimed side."""
         if self.above is None and self.below is None:
             return BoundStatus.REPORTED
         if self.value is None:
@@ -73,79 +73,90 @@ class Measurement:
         if self.needed:
             return BoundStatus.HOLDS if self.above is None or self.value >= self.above else BoundStatus.MISSES
         if self.method and self.low is None:
-            return BoundStatus.UNCLEAR  # an interval was wanted and could not be made
+            return BoundStatus.UNCLEAR  # an interval was asked for and could not be made
         sides = [
-            _side(sign * self.value, sign * bound, *sorted(sign * end for end in self.ends))
+            _one_sided_status(sign * self.value, sign * bound, *sorted(sign * end for end in self._ends))
             for sign, bound in ((1, self.above), (-1, self.below))
             if bound is not None
         ]
-        for standing in (BoundStatus.MISSES, BoundStatus.UNCLEAR):
-            if standing in sides:
-                return standing
+        for status in (BoundStatus.MISSES, BoundStatus.UNCLEAR):
+            if status in sides:
+                return status
         return BoundStatus.HOLDS
 
     @property
     def claimed(self) -> bool:
-        """Whether it carries the claim: it has a bound, and is no minimum."""
+        """Whether the number is part of the claim: it has a bound and is not a minimum."""
         return not self.needed and self.bound_status is not BoundStatus.REPORTED
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The interval, or the value twice where there is none. A value outside of its interval widens it."""
+    def _ends(self) -> tuple[float, float]:
+        """The interval, widened to contain the value; the value twice if there is no interval."""
         value = math.nan if self.value is None else self.value
         given = [end for end in (self.low, self.high) if end is not None]
         return min(value, *given, value), max(value, *given, value)
 
     @property
     def exceeds_control_limit(self) -> bool:
-        """Whether a control measured this beyond the limit that controls must keep to."""
+        """Whether the number, measured on a control, is beyond the limit for controls."""
         if self.null is None or self.value is None:
             return False
         return self.value > self.null if self.above is not None else self.value < self.null
 
     def reached_by(self, value: float) -> bool:
-        """Whether another arm's value is at least as far on the claimed side as this one."""
+        """Whether ``value``, measured on another arm, is at least as far on the claimed side as this number."""
         own = math.nan if self.value is None else self.value
         return (self.above is None or value >= own) and (self.below is None or value <= own)
 
+    @property
+    def interval_text(self) -> str:
+        """The interval as a suffix of the value, `` [0.0391, 0.0471]``; empty if there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f" [{format_number(self.low)}, {format_number(self.high)}]"
+
+    @property
+    def bounds_text(self) -> str:
+        """The bounds of the claim, ``> 0.01 and < 0.5``; empty if there are none."""
+        bounds = ((">", self.above), ("<", self.below))
+        return " and ".join(f"{sign} {format_number(bound)}" for sign, bound in bounds if bound is not None)
+
     def __str__(self) -> str:
         """One line: ``share heavy on both = 0.0431 [0.0391, 0.0471], claimed > 0.01``."""
-        text = f"{self.name} = {format_number(self.value)}{' ' + self.unit if self.unit else ''}"
-        if self.low is not None and self.high is not None:
-            text += f" [{format_number(self.low)}, {format_number(self.high)}]"
-        word = "needed" if self.needed else "claimed"
-        bounds = [f"{sign} {format_number(b)}" for sign, b in ((">", self.above), ("<", self.below)) if b is not None]
+        unit = f" {self.unit}" if self.unit else ""
+        bounds = f", claimed {self.bounds_text}" if self.bounds_text else ""
         if self.needed:
-            bounds = [f"at least {format_number(self.above)}"]
-        return text + (f", {word} {' and '.join(bounds)}" if bounds else "") + (f" ({self.note})" if self.note else "")
+            bounds = f", needed at least {format_number(self.above)}"
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.name} = {format_number(self.value)}{unit}{self.interval_text}{bounds}{note}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON data, with the standing spelled out."""
+        """The measurement as plain JSON data, with its status under the key ``standing``."""
         spread = self.spread.as_dict() if self.spread else None
         return {**asdict(self), "spread": spread, "standing": str(self.bound_status)}
 
     @classmethod
     def of_dict(cls, data: Mapping[str, Any]) -> Measurement:
-        """The measurement that ``as_dict`` wrote."""
-        spread = StandardError.of_dict(data["spread"]) if data["spread"] else None
-        return cls(**{**{key: value for key, value in data.items() if key != "standing"}, "spread": spread})
+        """The measurement from the data that ``as_dict`` returned."""
+        fields = {key: value for key, value in data.items() if key != "standing"}
+        return cls(**{**fields, "spread": StandardError.of_dict(data["spread"]) if data["spread"] else None})
 
 
-def _side(value: float, bound: float, low: float, high: float) -> BoundStatus:
-    """Where ``value`` in [low, high] stands to the claim ``value > bound``."""
+def _one_sided_status(value: float, bound: float, low: float, high: float) -> BoundStatus:
+    """The status of the claim ``value > bound``, given the interval [low, high] of the value."""
     exact = float(value).is_integer() and float(bound).is_integer()
-    noise = 0.0 if exact else BOUND_TOLERANCE * max(abs(value), abs(bound))
-    if low > bound + noise:
+    tolerance = 0.0 if exact else BOUND_TOLERANCE * max(abs(value), abs(bound))
+    if low > bound + tolerance:
         return BoundStatus.HOLDS
-    if high < bound - noise or (exact and high <= bound):
+    if high < bound - tolerance or (exact and high <= bound):
         return BoundStatus.MISSES
     return BoundStatus.UNCLEAR
 
 
 def format_number(value: float | None) -> str:
-    """Three significant digits, so that rounding in the last bits never shows.
+    """The number with three significant digits, so that differences in the last bits do not show.
 
-    >>> number(0.0431234), number(1211), number(None), number(12.0)
+    >>> format_number(0.0431234), format_number(1211), format_number(None), format_number(12.0)
     ('0.0431', '1211', 'undefined', '12')
     """
     if value is None:
@@ -164,74 +175,70 @@ def make_measurement(
     interval: tuple[float, float] | None = None,
     note: str = "",
 ) -> Measurement:
-    """A measurement from whatever a trial hands over: a number, a numpy scalar, or an estimate with an interval.
+    """A measurement of a Python number, a numpy or torch scalar, or an estimate with an interval.
 
-    Raises TrialError when ``value`` is none of these, and when ``null`` stands without a bound.
+    Raises TrialError if ``value`` is none of these, if a bound is not finite, if ``interval`` is not a pair of numbers,
+    or if ``null`` is given without ``above`` or ``below``.
     """
     if null is not None and above is None and below is None:
         raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
-    above, below, null = _bound(name, "above", above), _bound(name, "below", below), _bound(name, "null", null)
-    ends = None if interval is None else _ends(name, interval)
-    method, p, spread = "", None, StandardError.of(value)
-    if isinstance(value, HasInterval):
-        sides = [(bound, side) for bound, side in ((above, True), (below, False)) if bound is not None]
-        if p_value := getattr(value, "p_value", None):
-            p = max((_plain(name, p_value(bound, above=side)) for bound, side in sides), default=None)
-        method, ends, value = escape_surrogates(value.method), _ends(name, (value.low, value.high)), value.value
-    plain, notes = _plain(name, value), [escape_surrogates(note)] if note else []
-    low, high = ends or (None, None)
-    if not math.isfinite(plain):
-        notes.append("nan: nothing to measure" if math.isnan(plain) else str(plain))
-        return Measurement(_line(name), None, _line(unit), above, below, null, method=method, note="; ".join(notes))
-    if low is not None and not (math.isfinite(low) and high is not None and math.isfinite(high)):
+    bounds = {"above": above, "below": below, "null": null}
+    bounds = {word: None if bound is None else _finite_bound(name, word, bound) for word, bound in bounds.items()}
+    estimate = value if isinstance(value, HasInterval) else None
+    low, high = _interval(name, (estimate.low, estimate.high) if estimate else interval)
+    method = escape_surrogates(estimate.method) if estimate else ""
+    p = _p_value(name, estimate, bounds["above"], bounds["below"]) if estimate else None
+    number = _as_float(name, estimate.value if estimate else value)
+    notes = [escape_surrogates(note)] if note else []
+    fields: dict[str, Any] = {"name": _on_one_line(name), "unit": _on_one_line(unit), **bounds}
+    if not math.isfinite(number):
+        notes.append("nan: nothing to measure" if math.isnan(number) else str(number))
+        return Measurement(value=None, method=method, note="; ".join(notes), **fields)
+    if not math.isfinite(low or 0.0) or not math.isfinite(high or 0.0):
         low = high = None
         method = method or "an interval"
         notes.append("no interval" if notes else "no interval could be made")
-    p = p if p is not None and math.isfinite(p) else None
-    return Measurement(
-        _line(name),
-        plain,
-        _line(unit),
-        above,
-        below,
-        null,
-        low,
-        high,
-        method,
-        note="; ".join(notes),
-        p=p,
-        spread=spread,
-    )
+    fields |= {"low": low, "high": high, "method": method, "note": "; ".join(notes)}
+    return Measurement(value=number, p=p, spread=StandardError.of(value), **fields)
 
 
-def _line(text: object) -> str:
-    """A name as it is shown: on one line."""
-    return " ".join(escape_surrogates(text).split())
+def _finite_bound(name: str, word: str, bound: object) -> float:
+    number = _as_float(name, bound)
+    if not math.isfinite(number):
+        raise TrialError(f"measure({name!r}, {word}={number}): a bound has to be a finite number")
+    return number
 
 
-def _bound(name: str, word: str, value: object) -> float | None:
-    if value is None:
-        return None
-    bound = _plain(name, value)
-    if not math.isfinite(bound):
-        raise TrialError(f"measure({name!r}, {word}={bound}): a bound has to be a finite number")
-    return bound
-
-
-def _ends(name: str, interval: tuple[float, float]) -> tuple[float, float]:
+def _interval(name: str, interval: tuple[float, float] | None) -> tuple[float, float] | tuple[None, None]:
+    if interval is None:
+        return None, None
     try:
         low, high = interval
     except (TypeError, ValueError):
         raise TrialError(f"measure({name!r}, interval={interval!r}): an interval is a pair, (low, high)") from None
-    return _plain(name, low), _plain(name, high)
+    return _as_float(name, low), _as_float(name, high)
 
 
-def _plain(name: str, value: object) -> float:
-    """A Python float of anything that is one number."""
+def _p_value(name: str, estimate: HasInterval, above: float | None, below: float | None) -> float | None:
+    """The one-sided p-value of the claim, the larger one of two bounds; None if the estimate cannot tell."""
+    p_value = getattr(estimate, "p_value", None)
+    if p_value is None:
+        return None
+    sides = [(bound, is_above) for bound, is_above in ((above, True), (below, False)) if bound is not None]
+    p = max((_as_float(name, p_value(bound, above=is_above)) for bound, is_above in sides), default=math.nan)
+    return p if math.isfinite(p) else None
+
+
+def _on_one_line(text: object) -> str:
+    return " ".join(escape_surrogates(text).split())
+
+
+def _as_float(name: str, value: object) -> float:
+    """The value as a Python float. Raises TrialError if it is not one number."""
     item = getattr(value, "item", None)
     try:
         if isinstance(value, str | bytes | bytearray):
-            raise TypeError  # what looks like a number was not measured as one
+            raise TypeError  # text that looks like a number was not measured as one
         return float(item() if callable(item) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):
         raise TrialError(

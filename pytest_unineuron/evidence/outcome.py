@@ -1,4 +1,4 @@
-"""From what was measured to what it means: per arm, per case with its controls, per trial on one subject."""
+"""From measurements to outcomes: of an arm, of a case with its controls, of a trial on one model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """What can come of a trial. Only PASS supports a criterion and only FAIL counts against it."""
+    """The result of a trial. Only PASS supports a criterion and only FAIL counts against it."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 
 class ControlStatus(StrEnum):
-    """What a control arm did with the claim: it should miss."""
+    """How the claim fared on a control arm, where it should miss its bound."""
 
     MISSED = "missed"
     NEAR = "near"
@@ -34,10 +34,10 @@ class ControlStatus(StrEnum):
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One arm of one case, run to its end or not: its outcome, why, and everything it measured.
+    """The result of one arm of a case: its outcome with the reason, and everything it measured.
 
-    ``made_from`` names the models and corpora it rests on, with a digest each. ``resumed`` says that an earlier
-    attempt measured it. ``nodeid`` is pytest's name of the item, by which it can be run again.
+    ``made_from`` holds digests of the models and corpora that were read, by label. ``resumed`` marks a result that an
+    earlier attempt at the run measured. ``nodeid`` is pytest's name of the item, by which it can be run again.
     """
 
     outcome: Outcome
@@ -51,10 +51,9 @@ class ArmResult:
 
     @property
     def control_status(self) -> ControlStatus:
-        """How a control with this result stands: it held if it passed, and is near if it broke a limit for controls.
+        """How the claim fared, if this is a control: it held if it passed, and is near if it broke a control limit.
 
-        A control that measured something and could not pass has missed, also where what the trial needs was
-        not there: an effect that cannot even be counted is not shown.
+        A control that measured something and is NA has missed as well: an effect too rare to be counted is not shown.
         """
         if self.outcome is Outcome.PASS:
             return ControlStatus.HELD
@@ -64,19 +63,19 @@ class ArmResult:
         return ControlStatus.MISSED if finished else ControlStatus.UNFINISHED
 
     @property
-    def p(self) -> float | None:
-        """The p-value of the claim as a whole, the largest of its parts'; None if no part has one."""
+    def p_value(self) -> float | None:
+        """The p-value of the whole claim, the largest of its measurements; None if no measurement has one."""
         return max((m.p for m in self.measurements if m.p is not None), default=None)
 
     def at_least_as_extreme(self, claimed: Sequence[Measurement]) -> bool:
-        """Whether this arm measured all of these, and each at least as far beyond its bound."""
+        """Whether this arm measured all of ``claimed``, and each at least as far on the claimed side."""
         own = {m.name: m.value for m in self.measurements}
-        found = [(own.get(m.name), m) for m in claimed]
-        return bool(found) and all(value is not None and m.reached_by(value) for value, m in found)
+        pairs = [(own.get(m.name), m) for m in claimed]
+        return bool(pairs) and all(value is not None and m.reached_by(value) for value, m in pairs)
 
     @property
     def exceeded_limits(self) -> str:
-        """What a control measured beyond the limits set for controls."""
+        """The measurements beyond the limit for controls, with the limit."""
         return "; ".join(
             f"{m.name} = {format_number(m.value)}, beyond the {format_number(m.null)} allowed for controls"
             for m in self.measurements
@@ -84,7 +83,7 @@ class ArmResult:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """The result as plain JSON data."""
         return {
             "outcome": str(self.outcome),
             "reason": self.reason,
@@ -98,7 +97,7 @@ class ArmResult:
 
     @classmethod
     def of_dict(cls, data: Mapping[str, Any]) -> ArmResult:
-        """The result that ``as_dict`` wrote."""
+        """The result from the data that ``as_dict`` returned."""
         return cls(
             outcome=Outcome(data["outcome"]),
             reason=data["reason"],
@@ -112,115 +111,114 @@ class ArmResult:
 
 
 MIN_DRAWS = 19
-"""Draws of a control from which a permutation p-value can reach 0.05."""
+"""The number of draws of a control from which a permutation p-value can be as small as 0.05."""
 
 EXPECTED_TO_FAIL = "expected to fail"
-"""The note of an arm that is marked xfail and does fail."""
+"""The note of an arm that is marked xfail and fails."""
 
 NEVER_REACHED = ArmResult(Outcome.NOT_RUN, "never reached")
 DESELECTED = ArmResult(Outcome.NOT_RUN, "deselected")
 
+JUDGMENTS = (
+    (BoundStatus.MISSES, Outcome.FAIL, "missed"),
+    (BoundStatus.UNDEFINED, Outcome.NA, "undefined"),
+    (BoundStatus.UNCLEAR, Outcome.NA, "too close to call"),
+)
+"""The outcome of an arm with a claimed measurement of a status, and the word for it; the first that applies counts."""
+
 
 def judge(measurements: Sequence[Measurement]) -> tuple[Outcome, str]:
-    """The outcome of an arm whose body ran to its end, and why: every miss is named, not only the first."""
-    judged = [m for m in measurements if m.claimed]
-    if not judged:
+    """The outcome of an arm whose body ran to its end, and a reason that names every measurement behind it."""
+    claimed = [m for m in measurements if m.claimed]
+    if not claimed:
         return Outcome.ERROR, "nothing was judged: call measure(name, value, above=… or below=…)"
-    misses = [str(m) for m in judged if m.bound_status is BoundStatus.MISSES]
-    if misses:
-        return Outcome.FAIL, "missed: " + "; ".join(misses)
-    undefined = [str(m) for m in judged if m.bound_status is BoundStatus.UNDEFINED]
-    if undefined:
-        return Outcome.NA, "undefined: " + "; ".join(undefined)
-    unclear = [str(m) for m in judged if m.bound_status is BoundStatus.UNCLEAR]
-    if unclear:
-        return Outcome.NA, "too close to call: " + "; ".join(unclear)
-    return Outcome.PASS, "; ".join(str(m) for m in judged)
+    for status, outcome, word in JUDGMENTS:
+        if found := [str(m) for m in claimed if m.bound_status is status]:
+            return outcome, f"{word}: {'; '.join(found)}"
+    return Outcome.PASS, "; ".join(map(str, claimed))
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case with all its arms, and what they come to together."""
+    """The results of all arms of one case: the controls by name, and the subject."""
 
     arms: Mapping[str, ArmResult]
     subject: ArmResult = field(default=NEVER_REACHED)
 
-    @property
-    def held(self) -> tuple[str, ...]:
-        """The controls on which the claim holds too."""
-        return self._controls(ControlStatus.HELD)
-
-    @property
-    def near(self) -> tuple[str, ...]:
-        """The controls that miss the claim, but not by the margin it asks for."""
-        return self._controls(ControlStatus.NEAR)
-
-    @property
-    def unfinished(self) -> tuple[str, ...]:
-        """The controls that were planned and say nothing."""
-        return self._controls(ControlStatus.UNFINISHED)
+    def controls(self, status: ControlStatus) -> tuple[str, ...]:
+        """The names of the control arms with this status."""
+        return tuple(name for name, arm in self.arms.items() if arm.control_status is status)
 
     @property
     def permutation_p_values(self) -> dict[str, float]:
-        """For each control, the permutation p-value of the claim: how often a draw of it does as well as the subject.
+        """For each control, the permutation p-value of the claim: (1 + k) / (1 + n).
 
-        As well means as far out in every measurement that is claimed. (1 + such draws) / (1 + finished draws), so
-        it cannot be below what the number of draws allows: one draw says little, nineteen can say 0.05.
+        n is the number of finished draws of the control, k that of draws at least as extreme as the subject in every
+        claimed measurement (Phipson and Smyth 2010). The smallest possible value is 1 / (1 + n): 0.05 for 19 draws.
         """
         claimed = [m for m in self.subject.measurements if m.value is not None and m.claimed]
         finished: dict[str, list[ArmResult]] = {}
         for name, arm in self.arms.items():
             if arm.control_status is not ControlStatus.UNFINISHED:
-                finished.setdefault(name.partition(".")[0], []).append(arm)
+                finished.setdefault(_control_of(name), []).append(arm)
         return {
-            name: (1 + sum(arm.at_least_as_extreme(claimed) for arm in draws)) / (1 + len(draws))
-            for name, draws in finished.items()
+            control: (1 + sum(arm.at_least_as_extreme(claimed) for arm in draws)) / (1 + len(draws))
+            for control, draws in finished.items()
             if claimed
         }
 
     @property
-    def p(self) -> float | None:
-        """The p-value of the case: that of its intervals, and that against controls drawn often enough to tell."""
-        draws = [arm.partition(".")[0] for arm in self.arms]
-        told = [p for name, p in self.permutation_p_values.items() if draws.count(name) >= MIN_DRAWS]
-        return max((p for p in (self.subject.p, *told) if p is not None), default=None)
+    def p_value(self) -> float | None:
+        """The largest of the subject's p-value and the permutation p-values of controls with enough draws."""
+        draws = [_control_of(arm) for arm in self.arms]
+        permuted = [p for control, p in self.permutation_p_values.items() if draws.count(control) >= MIN_DRAWS]
+        return max((p for p in (self.subject.p_value, *permuted) if p is not None), default=None)
 
     def outcome(self, *, accept_vacuous: bool = False) -> tuple[Outcome, str]:
         """The outcome of the case and its reason.
 
-        A claim that a control shows too is VACUOUS whatever the subject measured, and so is one that passes
-        while a control comes nearer than the claim allows; a claim without a finished control, or with a
-        planned control that did not finish, cannot PASS.
+        A claim that also holds on a control is VACUOUS whatever the subject measured, and so is one that passes while
+        a control is nearer than its limit allows. Without a finished control, or with an unfinished one, a claim
+        cannot PASS.
         """
-        own = self.subject.outcome
+        own, reason = self.subject.outcome, self.subject.reason
         if own in (Outcome.ERROR, Outcome.NOT_RUN):
-            return own, self.subject.reason
-        if self.held and not accept_vacuous:
-            first, *others = self.held
-            also = f" (and {', '.join(others)})" if others else ""
-            return Outcome.VACUOUS, f"{first} shows it too{also}: {self.arms[first].reason}"
-        if own is Outcome.PASS and self.near and not accept_vacuous:
-            return Outcome.VACUOUS, f"{self.near[0]} comes too near: {self.arms[self.near[0]].exceeded_limits}"
+            return own, reason
+        if not accept_vacuous and (vacuous := self._vacuous):
+            return Outcome.VACUOUS, vacuous
+        unfinished = self.controls(ControlStatus.UNFINISHED)
         if own is Outcome.NA:
-            return own, self.subject.reason
-        if len(self.unfinished) == len(self.arms):
-            return Outcome.NA, f"uncontrolled: no control finished; {self.subject.reason}"
-        if own is Outcome.PASS and self.unfinished:
-            return Outcome.NA, f"uncontrolled: {', '.join(self.unfinished)} did not finish; {self.subject.reason}"
-        return own, self.subject.reason
+            return own, reason
+        if len(unfinished) == len(self.arms):
+            return Outcome.NA, f"uncontrolled: no control finished; {reason}"
+        if own is Outcome.PASS and unfinished:
+            return Outcome.NA, f"uncontrolled: {', '.join(unfinished)} did not finish; {reason}"
+        return own, reason
 
-    def _controls(self, standing: ControlStatus) -> tuple[str, ...]:
-        return tuple(name for name, arm in self.arms.items() if arm.control_status is standing)
+    @property
+    def _vacuous(self) -> str:
+        """The reason why the claim is vacuous; empty if it is not."""
+        if held := self.controls(ControlStatus.HELD):
+            also = f" (and {', '.join(held[1:])})" if held[1:] else ""
+            return f"{held[0]} shows it too{also}: {self.arms[held[0]].reason}"
+        near = self.controls(ControlStatus.NEAR)
+        if near and self.subject.outcome is Outcome.PASS:
+            return f"{near[0]} comes too near: {self.arms[near[0]].exceeded_limits}"
+        return ""
+
+
+def _control_of(arm: str) -> str:
+    """The control of an arm, without the number of its draw."""
+    return arm.partition(".")[0]
 
 
 WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS, Outcome.NOT_RUN, Outcome.NA, Outcome.PASS)
 
 
 def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
-    """A trial on one subject passes when every case of it does; otherwise it is the worst that came.
+    """The worst of the outcomes, so that a trial passes only if all its cases do; NOT_RUN if there are none.
 
-    >>> together([Outcome.PASS, Outcome.NA])
+    >>> worst_outcome([Outcome.PASS, Outcome.NA])
     <Outcome.NA: 'NA'>
     """
-    seen = set(outcomes)
-    return next((outcome for outcome in WORST_FIRST if outcome in seen), Outcome.NOT_RUN)
+    return min(outcomes, key=WORST_FIRST.index, default=Outcome.NOT_RUN)

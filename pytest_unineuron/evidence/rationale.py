@@ -1,4 +1,4 @@
-"""Why a verdict is what it is, written from the recorded numbers, counter-evidence included."""
+"""The reasons for a verdict in words, written from the recorded numbers, counter-evidence included."""
 
 from __future__ import annotations
 
@@ -20,24 +20,21 @@ OUTCOME_WORDS = {
 }
 
 
-def rationale(subject: str, verdict: str, policy: str, trials: Sequence[tuple[str, bool, Outcome, str]]) -> str:
-    """One paragraph on one criterion for one subject.
+def rationale(model: str, verdict: str, policy: str, trials: Sequence[tuple[str, bool, Outcome, str]]) -> str:
+    """One paragraph on one criterion for one model.
 
-    ``trials`` holds (name, is it primary, outcome, reason). Every trial is named, whatever the verdict, so a
-    reader of a PASS also reads what failed, what was vacuous and what never ran.
+    ``trials`` holds (name, is it primary, outcome, reason). Every trial is named, so that the reader of a PASS also
+    reads which trials failed, were vacuous or did not run.
     """
     if not trials:
-        return f"{subject}: {verdict}; no trial was collected."
-    counts = ", ".join(
-        f"{sum(o is outcome for _, _, o, _ in trials)} {word}"
-        for outcome, word in OUTCOME_WORDS.items()
-        if any(o is outcome for _, _, o, _ in trials)
-    )
-    rule = effective_policy(policy, any(primary for _, primary, _, _ in trials))
-    rule = f"'{rule}'" if rule == policy else f"'{rule}' (no trial is primary)"
-    parts = [f"{subject}: {verdict} under policy {rule}: {counts}."]
-    for outcome, word in OUTCOME_WORDS.items():
-        named = [f"{name}{'*' if primary else ''}: {reason}" for name, primary, o, reason in trials if o is outcome]
-        if named:
-            parts.append(f"{word.capitalize()}: " + " | ".join(named) + ".")
-    return " ".join(parts)
+        return f"{model}: {verdict}; no trial was collected."
+    by_outcome = {outcome: [trial for trial in trials if trial[2] is outcome] for outcome in OUTCOME_WORDS}
+    counts = ", ".join(f"{len(found)} {OUTCOME_WORDS[outcome]}" for outcome, found in by_outcome.items() if found)
+    effective = effective_policy(policy, any(primary for _, primary, _, _ in trials))
+    rule = f"'{effective}'" if effective == policy else f"'{effective}' (no trial is primary)"
+    paragraph = [f"{model}: {verdict} under policy {rule}: {counts}."]
+    for outcome, found in by_outcome.items():
+        if found:
+            named = " | ".join(f"{name}{'*' if primary else ''}: {reason}" for name, primary, _, reason in found)
+            paragraph.append(f"{OUTCOME_WORDS[outcome].capitalize()}: {named}.")
+    return " ".join(paragraph)

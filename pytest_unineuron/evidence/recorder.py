@@ -1,4 +1,4 @@
-"""What a running trial hands its measurements to."""
+"""Records the measurements of the running trial: the ``unineuron_measure`` fixture and the function ``measure``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Inconclusive(Exception):  # noqa: N818 - not an error: an answer that cannot be given
-    """A trial's minimum is not met: it is NA, with the reason."""
+class Inconclusive(Exception):  # noqa: N818 - not an error: the trial has no answer
+    """Raised if a minimum of a trial is not met: the trial is NA, with the message as its reason."""
 
 
 class Recorder:
-    """Collects the measurements of one item, in the order in which they were taken."""
+    """The measurements of one item, in the order in which they were made."""
 
     def __init__(self) -> None:
         self.measurements: list[Measurement] = []
@@ -38,31 +38,30 @@ class Recorder:
     ) -> Measurement:
         """Record a number; with ``above`` or ``below`` it is judged when the trial ends.
 
-        ``value`` is a number or an estimate that carries its interval. ``null`` is the limit a control must
-        keep to. All misses of a trial are reported together, so nothing here raises for a missed bound.
-        Raises TrialError for a value that is not one number.
+        ``value`` is a number or an estimate with an interval. ``null`` is the limit for controls. A missed bound raises
+        nothing, so that all misses of a trial are reported together. Raises TrialError for a value that is not one
+        number.
         """
-        taken = make_measurement(
+        measurement = make_measurement(
             name, value, unit=unit, above=above, below=below, null=null, interval=interval, note=note
         )
-        self.measurements.append(taken)
-        return taken
+        self.measurements.append(measurement)
+        return measurement
 
     def needs(self, name: str, value: float, *, at_least: float) -> None:
-        """Record a minimum without which nothing can be said, and end the trial as NA if it is not met.
+        """Record a minimum below which nothing can be concluded.
 
-        Raises Inconclusive, which the plugin turns into NA: "underpowered: 900 tokens, needs 4000".
+        Raises Inconclusive if it is not met; the plugin turns that into NA: "underpowered: 900 tokens, needs 4000".
         """
         minimum = replace(make_measurement(name, value, above=at_least), needed=True)
         self.measurements.append(minimum)
         if minimum.bound_status is not BoundStatus.HOLDS:
-            raise Inconclusive(
-                f"underpowered: {format_number(minimum.value)} {name}, needs {format_number(minimum.above)}"
-            )
+            found, needed = format_number(minimum.value), format_number(minimum.above)
+            raise Inconclusive(f"underpowered: {found} {name}, needs {needed}")
 
-    def __call__(self, name: str, value: object, **said: Any) -> Measurement:
-        """``measure(...)`` for short."""
-        return self.measure(name, value, **said)
+    def __call__(self, name: str, value: object, **options: Any) -> Measurement:
+        """Record a number: short for ``measure``."""
+        return self.measure(name, value, **options)
 
 
 _current: ContextVar[Recorder | None] = ContextVar("unineuron_recorder", default=None)
@@ -70,7 +69,7 @@ _current: ContextVar[Recorder | None] = ContextVar("unineuron_recorder", default
 
 @contextmanager
 def bind_recorder(recorder: Recorder) -> Iterator[Recorder]:
-    """Bind ``recorder`` to the running item, so that the module-level ``measure`` finds it."""
+    """Make ``recorder`` the one that the function ``measure`` uses, while the context is open."""
     token = _current.set(recorder)
     try:
         yield recorder
@@ -78,12 +77,12 @@ def bind_recorder(recorder: Recorder) -> Iterator[Recorder]:
         _current.reset(token)
 
 
-def measure(name: str, value: object, **said: Any) -> Measurement:
-    """Record a number for the trial that is running. For helpers, and for tests under ``@given``.
+def measure(name: str, value: object, **options: Any) -> Measurement:
+    """Record a number for the running trial; for helper functions, and for tests with ``@given``.
 
-    The same as the ``unineuron_measure`` fixture. Raises TrialError outside a running trial.
+    Does the same as the ``unineuron_measure`` fixture. Raises TrialError if no trial is running.
     """
     recorder = _current.get()
     if recorder is None:
         raise TrialError(f"measure({name!r}, …) was called while no trial was running; mark the test gt1, gt2 or gt3")
-    return recorder.measure(name, value, **said)
+    return recorder.measure(name, value, **options)

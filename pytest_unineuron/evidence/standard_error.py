@@ -1,4 +1,4 @@
-"""How an estimate varies: what two runs need of it to tell a change from noise."""
+"""The standard error of an estimate, by which two runs tell a change from noise."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StandardError:
-    """The standard error of an estimate with its degrees of freedom.
+    """A standard error with its degrees of freedom.
 
-    ``resolution`` is the finest step the value moves in. ``parts`` has, for each independent sample, the value
-    with each of its groups of documents left out; two runs over the same documents are paired by them.
+    ``resolution`` is the smallest step by which the value can change. ``parts`` holds, for each independent sample,
+    the value with each of its groups of documents left out [group]: runs over the same documents are paired by these.
     """
 
     error: float
@@ -25,7 +25,7 @@ class StandardError:
 
     @classmethod
     def of(cls, estimate: object) -> StandardError | None:
-        """The spread that an estimate carries; None if it has none that is finite."""
+        """The standard error that an estimate carries; None if it has none, or one that is not finite."""
         error = getattr(estimate, "error", None)
         degrees = int(getattr(estimate, "degrees", 1))
         if not isinstance(error, float | int) or not math.isfinite(error) or error < 0 or degrees < 1:
@@ -36,10 +36,10 @@ class StandardError:
         return cls(float(error), degrees, float(getattr(estimate, "resolution", 0.0)), parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """The standard error as plain JSON data."""
         return {**asdict(self), "parts": [list(sample) for sample in self.parts]}
 
     @classmethod
     def of_dict(cls, data: Mapping[str, Any]) -> StandardError:
-        """What ``as_dict`` wrote."""
+        """The standard error from the data that ``as_dict`` returned."""
         return cls(**{**data, "parts": tuple(tuple(sample) for sample in data["parts"])})

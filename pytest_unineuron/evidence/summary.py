@@ -1,4 +1,4 @@
-"""The two-key summary that others already read, and the full report beside it: both as plain data."""
+"""The two-key summary, whose form others already read, and the full report: both as plain JSON data."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pytest_unineuron.evidence.rationale import rationale
 from pytest_unineuron.evidence.records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from pytest_unineuron.evidence.records import Evidence, TrialRecord
+    from pytest_unineuron.evidence.records import CaseRecord, Evidence, TrialRecord
 
 
 def summary_data(evidence: Evidence) -> dict[str, dict[str, str]]:
     """``Checklist`` and ``Rationale``, each over the three criteria; verdicts are PASS, FAIL or NA."""
     return {
         "Checklist": {CRITERIA[line.id].key: str(line.verdict) for line in evidence.criteria},
-        "Rationale": {CRITERIA[line.id].key: explain_criterion(evidence, line.id) for line in evidence.criteria},
+        "Rationale": {CRITERIA[line.id].key: _rationale(evidence, line.id) for line in evidence.criteria},
     }
 
 
-def explain_criterion(evidence: Evidence, criterion: str) -> str:
-    """The rationale of one criterion over all subjects."""
+def _rationale(evidence: Evidence, criterion: str) -> str:
+    """The rationale of one criterion over all models."""
     paragraphs = []
     for model in evidence.subjects:
         on_model = [(record, record.on(model)) for record in evidence.of_criterion(criterion)]
@@ -34,7 +34,7 @@ def explain_criterion(evidence: Evidence, criterion: str) -> str:
 
 
 def report_data(evidence: Evidence) -> dict[str, Any]:
-    """The full report: every trial, case and arm with its measurements, and what they were made from."""
+    """The full report: every trial, case and arm with its measurements, and everything they were made from."""
     return {
         "schema_version": SCHEMA_VERSION,
         "created": evidence.created,
@@ -49,11 +49,11 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
             }
             for line in evidence.criteria
         },
-        "trials": [_trial(record) for record in evidence.trials],
+        "trials": [_trial_data(record) for record in evidence.trials],
         "models": dict(evidence.models),
         "corpora": dict(evidence.corpora),
         "forward_passes": evidence.forward_passes,
-        "cache": {"taken_over": [dict(result) for result in evidence.kept], "told": list(evidence.told)},
+        "cache": {"taken_over": [dict(hit) for hit in evidence.cache_hits], "told": list(evidence.cache_notes)},
         "incomplete": list(evidence.incomplete),
         "lock_violations": list(evidence.violations),
         "original_findings": evidence.findings,
@@ -62,7 +62,7 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _trial(record: TrialRecord) -> dict[str, Any]:
+def _trial_data(record: TrialRecord) -> dict[str, Any]:
     return {
         "name": record.name,
         **record.trial.as_dict(),
@@ -74,21 +74,21 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
             subject.model: {
                 "outcome": str(subject.outcome),
                 "reason": subject.reason,
-                "cases": [
-                    {
-                        "variant": case.variant,
-                        "outcome": str(case.outcome),
-                        "reason": case.reason,
-                        "subject": case.result.subject.as_dict(),
-                        "p_against_controls": case.result.permutation_p_values,
-                        "controls": {
-                            name: {"standing": str(arm.control_status), **arm.as_dict()}
-                            for name, arm in case.result.arms.items()
-                        },
-                    }
-                    for case in subject.cases
-                ],
+                "cases": [_case_data(case) for case in subject.cases],
             }
             for subject in record.subjects
+        },
+    }
+
+
+def _case_data(case: CaseRecord) -> dict[str, Any]:
+    return {
+        "variant": case.variant,
+        "outcome": str(case.outcome),
+        "reason": case.reason,
+        "subject": case.result.subject.as_dict(),
+        "p_against_controls": case.result.permutation_p_values,
+        "controls": {
+            name: {"standing": str(arm.control_status), **arm.as_dict()} for name, arm in case.result.arms.items()
         },
     }

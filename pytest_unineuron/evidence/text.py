@@ -1,12 +1,12 @@
-"""Text from outside, made fit for JSON, for a worker's channel and for a log."""
+"""Text from outside, made fit for JSON, for the channel between worker and controller, and for logs."""
 
 from __future__ import annotations
 
 
 def escape_surrogates(text: object) -> str:
-    r"""The text with what cannot be encoded spelled out; everything else as it is.
+    r"""The text with lone surrogates, which UTF-8 cannot encode, written as escapes.
 
-    >>> clean("share of \ud800")
+    >>> escape_surrogates("share of \ud800")
     'share of \\ud800'
     """
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")

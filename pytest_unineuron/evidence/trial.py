@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MARKER_ARGUMENTS = ("trial", "primary", "controls", "source", "claim")
-"""What a marker may say: ``@pytest.mark.gt2(trial="heavy_tails", source="…", controls=["untrained"])``."""
+"""The arguments of a marker: ``@pytest.mark.gt2(trial="heavy_tails", source="…", controls=["untrained"])``."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One claim that can come out false.
+    """A claim that can turn out false.
 
-    ``id`` is stable and is what baselines know it by. ``primary`` means that its criterion stands or falls
-    with it. ``controls`` names the arms on which the claim must not hold; None leaves them to the run.
+    ``id`` is the stable name by which baselines know the trial. A ``primary`` trial decides its criterion under the
+    policy "primary". ``controls`` names the arms on which the claim must not hold; None means the default controls.
     """
 
     id: str
@@ -30,35 +30,41 @@ class Trial:
     controls: tuple[str, ...] | None = None
 
     @classmethod
-    def declared(cls, criterion: str, function: str, docstring: str | None, said: Mapping[str, Any]) -> Trial:
-        """The trial that the marker of ``criterion`` declares on a function.
+    def declared(cls, criterion: str, function: str, docstring: str | None, arguments: Mapping[str, Any]) -> Trial:
+        """The trial that the marker of ``criterion``, with these arguments, declares on a function.
 
-        Raises TrialError for a word the marker does not know, for a control list that is not a list of names,
-        and for a trial without a source: a number nobody can trace is not evidence.
+        Raises TrialError for an unknown argument, for controls that are not a list of names, and for a trial without a
+        source: a claim that cannot be traced is not evidence.
         """
-        if unknown := set(said) - set(MARKER_ARGUMENTS):
+        marker = criterion.lower()
+        if unknown := set(arguments) - set(MARKER_ARGUMENTS):
             raise TrialError(
-                f"{function}: marker {criterion.lower()} does not know {', '.join(sorted(unknown))}; "
+                f"{function}: marker {marker} does not know {', '.join(sorted(unknown))}; "
                 f"it takes {', '.join(MARKER_ARGUMENTS)}"
             )
-        controls = said.get("controls")
+        controls = arguments.get("controls")
         if isinstance(controls, str) or not all(isinstance(c, str) for c in controls or ()):
             raise TrialError(f"{function}: controls={controls!r} should be a list of names, such as ['untrained']")
-        source = said.get("source", "")
-        if not source:
-            raise TrialError(f"{function}: say where the claim comes from: {criterion.lower()}(source='…')")
+        if not arguments.get("source"):
+            raise TrialError(f"{function}: say where the claim comes from: {marker}(source='…')")
         return cls(
-            id=said.get("trial", function.removeprefix("test_")),
+            id=arguments.get("trial", function.removeprefix("test_")),
             criterion=criterion,
-            claim=said.get("claim") or _first_line(docstring) or function,
-            source=source,
-            primary=bool(said.get("primary", False)),
+            claim=arguments.get("claim") or _first_line(docstring) or function,
+            source=arguments["source"],
+            primary=bool(arguments.get("primary", False)),
             controls=None if controls is None else tuple(controls),
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The declaration as it is stored beside the results."""
+        """The declaration as plain JSON data, as it is stored with the results."""
         return {**asdict(self), "controls": None if self.controls is None else list(self.controls)}
+
+    @classmethod
+    def of_dict(cls, data: Mapping[str, Any]) -> Trial:
+        """The trial from data that holds, among others, what ``as_dict`` returned."""
+        fields = {name: data[name] for name in cls.__dataclass_fields__}
+        return cls(**{**fields, "controls": None if data["controls"] is None else tuple(data["controls"])})
 
 
 def _first_line(docstring: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Outcomes and a policy make a verdict. A pure function, small enough to be tested exhaustively."""
+"""The verdict on a criterion, from the outcomes of its trials and a policy: pure functions, tested exhaustively."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 POLICIES = ("primary", "all", "majority", "any")
-"""How trials make a criterion. ``primary`` is the default; the others count every discriminating trial alike."""
+"""The rules by which outcomes decide a criterion; all but ``primary``, the default, count every trial alike."""
 
 
 class Verdict(StrEnum):
-    """What a checklist line says."""
+    """The verdict on a criterion."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -23,14 +23,14 @@ class Verdict(StrEnum):
 
 
 def criterion_verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Verdict:
-    """The verdict on one criterion for one subject, from (outcome, is it primary) of each trial.
+    """The verdict on one criterion for one model, from (outcome, is it primary) of each trial.
 
-    ``primary``: PASS when every primary trial passes, FAIL when one fails, else NA; ``all`` if none is primary.
-    ``all``: FAIL when one fails, PASS when one passes and none fails. ``majority``: PASS when more pass than
-    fail. ``any``: PASS when one passes. Only PASS and FAIL count: with neither, the verdict is NA.
-    Raises ValueError for another policy.
+    Under ``primary``, the verdict is PASS if every primary trial passes, FAIL if one fails, and NA otherwise; if no
+    trial is primary, ``all`` applies. Under ``all``, it is FAIL if a trial fails and PASS if one passes and none fails;
+    under ``majority``, PASS if more trials pass than fail; under ``any``, PASS if one passes. Only PASS and FAIL count:
+    without either, the verdict is NA. Raises ValueError for an unknown policy.
 
-    >>> verdict([(Outcome.PASS, False), (Outcome.VACUOUS, False)], "all")
+    >>> criterion_verdict([(Outcome.PASS, False), (Outcome.VACUOUS, False)], "all")
     <Verdict.PASS: 'PASS'>
     """
     pairs = list(trials)
@@ -49,9 +49,9 @@ def criterion_verdict(trials: Iterable[tuple[Outcome, bool]], policy: str) -> Ve
 
 
 def effective_policy(policy: str, has_primary: bool) -> str:
-    """The policy that decides: ``primary`` needs a primary trial and is ``all`` without one.
+    """The policy that applies: ``primary`` needs a primary trial, and ``all`` applies where there is none.
 
-    Raises ValueError for a policy that does not exist.
+    Raises ValueError for an unknown policy.
     """
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
@@ -59,10 +59,10 @@ def effective_policy(policy: str, has_primary: bool) -> str:
 
 
 def overall_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict over subjects: PASS when it does for every subject it was evaluated on; NA is not evaluated.
+    """The verdict over models: FAIL if any is FAIL, else PASS if any is PASS; NA models were not evaluated.
 
-    >>> overall([Verdict.PASS, Verdict.NA]), overall([Verdict.PASS, Verdict.FAIL]), overall([])
-    (<Verdict.PASS: 'PASS'>, <Verdict.FAIL: 'FAIL'>, <Verdict.NA: 'NA'>)
+    >>> [overall_verdict(v) for v in ([Verdict.PASS, Verdict.NA], [Verdict.PASS, Verdict.FAIL], [])]
+    [<Verdict.PASS: 'PASS'>, <Verdict.FAIL: 'FAIL'>, <Verdict.NA: 'NA'>]
     """
     seen = set(verdicts)
     return next((v for v in (Verdict.FAIL, Verdict.PASS) if v in seen), Verdict.NA)

@@ -14,7 +14,7 @@ from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
-from pytest_unineuron.evidence.records import PlannedItem
+from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.models import studied

@@ -114,10 +114,10 @@ def made_from(evidence: Evidence) -> list[str]:
         ]
     if resumed := sum(arm.resumed for arm in evidence.arms):
         out += ["", f"{resumed} results were measured by an attempt that was cut short."]
-    if evidence.kept:
-        results = "; ".join(map(_kept, evidence.kept))
-        out += ["", f"{len(evidence.kept)} results were taken from the cache, not measured: {results}."]
-    out += [line for what in evidence.told for line in ("", escape(what))]
+    if evidence.cache_hits:
+        results = "; ".join(map(_kept, evidence.cache_hits))
+        out += ["", f"{len(evidence.cache_hits)} results were taken from the cache, not measured: {results}."]
+    out += [line for what in evidence.cache_notes for line in ("", escape(what))]
     if evidence.violations:
         out += ["", "## Lock violated", "", *(f"- {escape(what)}" for what in evidence.violations)]
     if evidence.incomplete:

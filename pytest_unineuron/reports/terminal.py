@@ -150,7 +150,7 @@ def notes(evidence: Evidence) -> Iterator[Line]:
         yield f"{outcome}: {trials} on {model}: {reason}", COLOURS[outcome]
     if resumed := sum(arm.resumed for arm in evidence.arms):
         yield f"RESUMED: {resumed} results were measured by an attempt that was cut short", "cyan"
-    for what in evidence.told:
+    for what in evidence.cache_notes:
         yield f"CACHE: {what}", "yellow"
     for what in evidence.incomplete:
         yield f"INCOMPLETE: {what}", "red"
@@ -189,7 +189,7 @@ def assessment(evidence: Evidence) -> str:
         if by_verdict[v]
     ]
     counts = ", ".join(f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o))
-    kept = f" ({len(evidence.kept)} results are from the cache)" if evidence.kept else ""
+    kept = f" ({len(evidence.cache_hits)} results are from the cache)" if evidence.cache_hits else ""
     passes = f"Forward passes: {evidence.forward_passes}{kept}."
     return f"Overall: {'; '.join(parts)}. Trials: {counts or 'none'}. {passes}"
 

@@ -1,9 +1,11 @@
 """Evidence made by hand: a few trials with the outcomes and numbers a test asks for."""
 
+from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.measurement import Measurement, make_measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
-from pytest_unineuron.evidence.records import SOURCE, PlannedItem, build_evidence
+from pytest_unineuron.evidence.planned import PlannedItem
+from pytest_unineuron.evidence.records import SOURCE
 from pytest_unineuron.evidence.standard_error import StandardError
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.options.settings import Settings

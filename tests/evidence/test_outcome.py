@@ -47,7 +47,7 @@ def test_a_claim_that_a_control_shows_is_vacuous(subject):
     """Whatever the subject measured."""
     result = case(subject, untrained=control(Outcome.PASS, HIGH), shuffled=control(Outcome.FAIL))
     assert result.outcome()[0] is Outcome.VACUOUS
-    assert result.held == ("untrained",)
+    assert result.controls(ControlStatus.HELD) == ("untrained",)
 
 
 def test_accepting_vacuous_trials_takes_the_subject_at_its_word():
@@ -146,5 +146,5 @@ def test_a_control_has_to_do_as_well_in_everything_claimed():
 def test_few_draws_do_not_enter_the_p_value_of_a_case():
     """They could not be small."""
     subject = ArmResult(Outcome.PASS, "", (HIGH,))
-    assert CaseResult(drawn([0.1] * 18), subject).p is None
-    assert CaseResult(drawn([0.1] * 19), subject).p == 0.05
+    assert CaseResult(drawn([0.1] * 18), subject).p_value is None
+    assert CaseResult(drawn([0.1] * 19), subject).p_value == 0.05

@@ -1,9 +1,10 @@
 """What the terminal shows, from evidence made by hand."""
 
+from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.measurement import make_measurement
 from pytest_unineuron.evidence.outcome import ArmResult, Outcome
-from pytest_unineuron.evidence.records import PlannedItem, build_evidence
+from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.reports.terminal import lines
 
