@@ -1,1 +1,1 @@
-"""What a run is compared with or held to: an accepted report, waivers, a lock; and the journal of a run."""
+"""The references for a run: an accepted report, waivers and a lock; and the journal of a run."""

@@ -1,4 +1,4 @@
-"""Making a report the baseline: what is accepted has to be whole, measured in one piece, and the same elsewhere."""
+"""Whether a report can become a baseline: it has to be complete, measured in one run, and reproducible elsewhere."""
 
 from __future__ import annotations
 
@@ -11,48 +11,55 @@ from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import Evidence
 
-CHANGING = ("stdlib", "pydoc")
-"""Corpora that are another text on another Python."""
+PYTHON_DEPENDENT = ("stdlib", "pydoc")
+"""Corpora whose text depends on the version of Python."""
 
 
-def check(evidence: Evidence, *, partial: bool = False) -> None:
+def check_acceptable(evidence: Evidence, *, partial: bool = False) -> None:
     """Raises ReportError, with every reason, for a report that must not become a baseline.
 
-    ``partial`` accepts a run of which trials were deselected on purpose; what was lost is never accepted.
+    ``partial`` accepts a run in which trials were deselected; lost results are never accepted.
     """
-    if reasons := list(_reasons(evidence, partial=partial)):
+    reasons = [*_reasons_of_run(evidence, partial=partial), *_reasons_of_arms(list(evidence.arms), partial=partial)]
+    reasons += _reasons_of_corpora(evidence)
+    if reasons:
         raise ReportError("this report cannot be accepted: " + "; ".join(reasons))
 
 
-def _reasons(evidence: Evidence, *, partial: bool) -> Iterator[str]:
-    arms = list(evidence.arms)
-    if not arms:
+def _reasons_of_run(evidence: Evidence, *, partial: bool) -> Iterator[str]:
+    if not evidence.trials:
         yield "there is no trial in it; run pytest evals/"
     if evidence.violations:
-        yield f"it was locked, and things moved since ({evidence.violations[0]})"
+        yield f"it was locked, and something changed since ({evidence.violations[0]})"
     if evidence.incomplete:
         yield f"results were lost ({evidence.incomplete[0]}); run it again"
-    broken = [arm for arm in arms if arm.outcome is Outcome.ERROR]
-    if broken:
-        yield f"{len(broken)} items broke ({broken[0].nodeid}: {broken[0].reason}); mend them and run again"
-    unreached = [arm for arm in arms if arm.outcome is Outcome.NOT_RUN and arm.reason != DESELECTED.reason]
-    if unreached:
-        yield f"{len(unreached)} items were never reached ({unreached[0].nodeid}); run it to its end"
-    deselected = [arm for arm in arms if arm.outcome is Outcome.NOT_RUN and arm.reason == DESELECTED.reason]
-    if deselected and not partial:
-        yield f"{len(deselected)} items were deselected ({deselected[0].nodeid}); run all of them, or say --partial"
     if (part := evidence.asked.get("part")) and not partial:
         yield f"{', '.join(part)} left items out; run all of them, or say --partial"
+
+
+def _reasons_of_arms(arms: list[ArmResult], *, partial: bool) -> Iterator[str]:
+    if broken := [arm for arm in arms if arm.outcome is Outcome.ERROR]:
+        yield f"{len(broken)} items broke ({broken[0].nodeid}: {broken[0].reason}); fix them and run again"
+    not_run = [arm for arm in arms if arm.outcome is Outcome.NOT_RUN]
+    if unreached := [arm for arm in not_run if arm.reason != DESELECTED.reason]:
+        yield f"{len(unreached)} items were never reached ({unreached[0].nodeid}); run it to its end"
+    deselected = [arm for arm in not_run if arm.reason == DESELECTED.reason]
+    if deselected and not partial:
+        yield f"{len(deselected)} items were deselected ({deselected[0].nodeid}); run all of them, or say --partial"
     if resumed := sum(arm.resumed for arm in arms):
         yield f"{resumed} results are those of an earlier attempt; run it in one piece (--unineuron-resume=never)"
-    changing = [name for name, facts in evidence.corpora.items() if facts.get("spec") in CHANGING]
-    changing += [spec for spec in evidence.settings.get("corpus", ()) if spec in CHANGING and spec not in changing]
-    if changing:
+
+
+def _reasons_of_corpora(evidence: Evidence) -> Iterator[str]:
+    specs = {name: facts.get("spec") for name, facts in evidence.corpora.items()}
+    specs |= {spec: spec for spec in evidence.settings.get("corpus", ())}
+    if changing := [name for name, spec in specs.items() if spec in PYTHON_DEPENDENT]:
         yield f"{', '.join(changing)} depends on the version of Python; leave it out (--unineuron-corpus)"
 
 
-def dropped(before: Evidence, after: Evidence) -> list[str]:
-    """The trials × cases that the old baseline holds and the new one would not."""
+def lost_cases(before: Evidence, after: Evidence) -> list[str]:
+    """The cases that the old baseline holds and the new one would not."""
     return [str(entry) for entry in compare(before, after).entries if entry.after in (None, Outcome.NOT_RUN)]

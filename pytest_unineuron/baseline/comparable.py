@@ -1,9 +1,8 @@
-"""Whether two runs asked the same of a case: what was left out on purpose, and what is another question."""
+"""Whether two runs asked the same question of a case: what was left out on purpose, and what makes it another one."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.evidence.measurement import BoundStatus
@@ -11,29 +10,24 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.options.settings import Affects, settings_affecting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.outcome import ArmResult
-    from pytest_unineuron.evidence.records import CaseRecord, Evidence, TrialRecord
+    from pytest_unineuron.evidence.records import Evidence, RecordedCase
 
 WEIGHTS, CORPUS = "weights", "corpus"
-"""What may be said to differ and be compared nevertheless."""
+"""The values of --unineuron-across: what may differ between two runs that are compared."""
 
-Key = tuple[str, str, str, str]
-"""Trial id, corpus, model, variant: what a case is known by, whatever file it stands in."""
+CaseKey = tuple[str, str, str, str]
+"""Trial id, corpus, model and variant: what identifies a case, whatever file its function is in."""
 
-
-@dataclass(frozen=True)
-class Side:
-    """One case in one of the two runs."""
-
-    record: TrialRecord
-    case: CaseRecord
+MeasurementKey = tuple[str, int]
+"""The name of a measurement, and the number of measurements of that name before it."""
 
 
-def left_out(key: Key, nodeid: str, now: Evidence) -> str:
-    """Why a case of the baseline was not asked for; empty if it was."""
+def reason_left_out(key: CaseKey, nodeid: str, now: Evidence) -> str:
+    """The reason why a case of the baseline was not asked for; empty if it was."""
     _, corpus, model, _ = key
     asked = now.asked
     if model not in asked.get("models", (model,)):
@@ -48,34 +42,18 @@ def left_out(key: Key, nodeid: str, now: Evidence) -> str:
     return ""
 
 
-def incomparable(old: Side, new: Side, was: Evidence, now: Evidence, across: frozenset[str]) -> str:
-    """What is not the same in both runs and has to be; empty if nothing."""
+def reason_incomparable(
+    old: RecordedCase, new: RecordedCase, was: Evidence, now: Evidence, across: frozenset[str]
+) -> str:
+    """The first difference that makes a case of the run ``now`` another question than in ``was``; empty if none does.
+
+    ``across`` names what may differ: the weights of models, the text of corpora.
+    """
     for name in _shared_settings():
         if (one := was.settings.get(name)) != (other := now.settings.get(name)):
-            return f"{name.replace('_', '-')} was {_said(one)} and is {_said(other)}"
-    if set(old.case.result.arms) != set(new.case.result.arms):
-        return f"its controls were {_names(old.case.result.arms)} and are {_names(new.case.result.arms)}"
-    if (was_primary := old.record.trial.primary) != new.record.trial.primary:
-        return "it was primary and is not" if was_primary else "it was not primary and is"
-    if old.record.trial.criterion != new.record.trial.criterion:
-        return f"it spoke to {old.record.trial.criterion} and speaks to {new.record.trial.criterion}"
-    one, other = old.case.result.subject, new.case.result.subject
-    for kind, word, what in (("models", "weights or configuration", WEIGHTS), ("corpora", "text", CORPUS)):
-        mine, theirs = one.made_from.get(kind), other.made_from.get(kind)
-        if mine == theirs or Outcome.ERROR in (old.case.outcome, new.case.outcome):
-            continue  # what broke may not have come to know what it rests on
-        if not mine or not theirs:
-            return f"it is not known which {kind} it rests on"
-        if mine.keys() != theirs.keys():
-            return f"{kind} were {_names(mine)} and are {_names(theirs)}"
-        if what not in across:
-            changed = ", ".join(label for label in mine if mine[label] != theirs[label])
-            return f"other {word}: {changed} (--unineuron-across={what} compares nevertheless)"
-    before, after = _numbered(one.measurements), _numbered(other.measurements)
-    for claim in before:
-        if claim in after and _bound(before[claim]) != _bound(after[claim]):
-            return f"{claim[0]} was claimed {_bound(before[claim])} and is claimed {_bound(after[claim])}"
-    return ""
+            return f"{name.replace('_', '-')} was {_format_setting(one)} and is {_format_setting(other)}"
+    differences = (*_other_declaration(old, new), *_other_inputs(old, new, across), *_other_bounds(old, new))
+    return next(iter(differences), "")
 
 
 def _shared_settings() -> list[str]:
@@ -84,38 +62,70 @@ def _shared_settings() -> list[str]:
     return [name for name in names if name != "controls"]
 
 
-def dropped(old: Side, new: Side) -> str:
-    """What is claimed or needed no more, or newly; empty if nothing is. A body that ended early claims less."""
-    one, other = old.case.result.subject, new.case.result.subject
+def _other_declaration(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
+    """Differences in the controls, in whether the trial is primary, and in its criterion."""
+    controls, other_controls = old.case.result.arms, new.case.result.arms
+    if set(controls) != set(other_controls):
+        yield f"its controls were {_names(controls)} and are {_names(other_controls)}"
+    trial, other = old.record.trial, new.record.trial
+    if trial.primary != other.primary:
+        yield "it was primary and is not" if trial.primary else "it was not primary and is"
+    if trial.criterion != other.criterion:
+        yield f"it spoke to {trial.criterion} and speaks to {other.criterion}"
+
+
+def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) -> Iterator[str]:
+    """Differences in the models and texts that were read, by content."""
+    if Outcome.ERROR in (old.case.outcome, new.case.outcome):
+        return  # a case that broke may not know all of its inputs
+    for kind, word, option in (("models", "weights or configuration", WEIGHTS), ("corpora", "text", CORPUS)):
+        before, after = (each.case.result.subject.made_from.get(kind) for each in (old, new))
+        if before == after:
+            continue
+        if not before or not after:
+            yield f"it is not known which {kind} it rests on"
+        elif before.keys() != after.keys():
+            yield f"{kind} were {_names(before)} and are {_names(after)}"
+        elif option not in across:
+            changed = ", ".join(label for label in before if before[label] != after[label])
+            yield f"other {word}: {changed} (--unineuron-across={option} compares nevertheless)"
+
+
+def _other_bounds(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
+    before, after = (_by_key(each.case.result.subject.measurements) for each in (old, new))
+    for key in before:
+        if key in after and _bound(before[key]) != _bound(after[key]):
+            yield f"{key[0]} was claimed {_bound(before[key])} and is claimed {_bound(after[key])}"
+
+
+def changed_claims(old: RecordedCase, new: RecordedCase) -> str:
+    """The claims and minima that are gone or new; empty if there are none. A body that ended early claims less."""
     before, after = (
-        {n: m for n, m in _numbered(arm.measurements).items() if m.needed or m.claimed} for arm in (one, other)
+        {key: m for key, m in _by_key(each.case.result.subject.measurements).items() if m.needed or m.claimed}
+        for each in (old, new)
     )
-    gone = [name[0] for name in before if name not in after]
-    added = [] if _ended_early(one) else [name[0] for name in after if name not in before]
+    gone = [key[0] for key in before if key not in after]
+    added = [] if _ended_early(old.case.result.subject) else [key[0] for key in after if key not in before]
     parts = (("no longer claims", gone), ("now claims", added))
-    return "; ".join(f"{word} {', '.join(dict.fromkeys(names))}" for word, names in parts if names)
+    return "; ".join(f"{words} {', '.join(dict.fromkeys(names))}" for words, names in parts if names)
 
 
-def undefined(old: Side, new: Side) -> str:
-    """A claimed measurement that had a value and has none now; empty if there is none."""
-    before, after = (judged(side.case.result.subject.measurements) for side in (old, new))
-    lost = [n for n, m in before.items() if m.value is not None and n in after and after[n].value is None]
+def newly_undefined(old: RecordedCase, new: RecordedCase) -> str:
+    """The first claimed measurement that had a value and has none now; empty if there is none."""
+    before, after = (claims_by_key(each.case.result.subject.measurements) for each in (old, new))
+    lost = [key for key, m in before.items() if m.value is not None and key in after and after[key].value is None]
     return lost[0][0] if lost else ""
 
 
 def _ended_early(arm: ArmResult) -> bool:
-    """Whether a body stopped before it had claimed all that it claims."""
-    needs = any(m.needed and m.bound_status is not BoundStatus.HOLDS for m in arm.measurements)
-    return needs or not judged(arm.measurements) or arm.reason.startswith("asserted: ")
+    """Whether the body of a trial stopped before it had made all its claims."""
+    too_little = any(m.needed and m.bound_status is not BoundStatus.HOLDS for m in arm.measurements)
+    return too_little or not claims_by_key(arm.measurements) or arm.reason.startswith("asserted: ")
 
 
-Name = tuple[str, int]
-"""A measurement's name, and how many of that name came before it."""
-
-
-def _numbered(measurements: Iterable[Measurement]) -> dict[Name, Measurement]:
-    """The measurements by name; one name can be used again and again."""
-    found: dict[Name, Measurement] = {}
+def _by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
+    """The measurements by name and number, since a trial can use a name several times."""
+    found: dict[MeasurementKey, Measurement] = {}
     count: Counter[str] = Counter()
     for m in measurements:
         found[m.name, count[m.name]] = m
@@ -123,20 +133,21 @@ def _numbered(measurements: Iterable[Measurement]) -> dict[Name, Measurement]:
     return found
 
 
-def judged(measurements: Iterable[Measurement]) -> dict[Name, Measurement]:
-    """The measurements that carry the claim."""
-    return {n: m for n, m in _numbered(measurements).items() if m.claimed}
+def claims_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
+    """The measurements that are part of the claim, by name and number."""
+    return {key: m for key, m in _by_key(measurements).items() if m.claimed}
 
 
 def _bound(m: Measurement) -> str:
+    """The bounds in full precision, since a small change of a bound changes the claim."""
     bounds = [f"{sign} {bound!r}" for sign, bound in ((">", m.above), ("<", m.below)) if bound is not None]
     limit = f", controls {m.null!r}" if m.null is not None else ""
     return ("at least " if m.needed else "") + (" and ".join(bounds) or "nothing") + limit
 
 
-def _said(value: object) -> str:
+def _format_setting(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) or "nothing"
 
 
-def _names(found: Mapping[str, object]) -> str:
+def _names(found: Iterable[str]) -> str:
     return ", ".join(found) or "none"

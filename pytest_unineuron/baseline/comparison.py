@@ -1,4 +1,4 @@
-"""A run beside an accepted one: every trial × case of either ends in exactly one state."""
+"""A run compared with an accepted one: every case of either run is in exactly one state."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.baseline.change import change
-from pytest_unineuron.baseline.comparable import Side, dropped, incomparable, judged, left_out, undefined
+from pytest_unineuron.baseline.change import measure_change
+from pytest_unineuron.baseline.comparable import (
+    changed_claims,
+    claims_by_key,
+    newly_undefined,
+    reason_incomparable,
+    reason_left_out,
+)
 from pytest_unineuron.evidence.holm import SIGNIFICANCE_LEVEL, holm_adjust
 from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
+from pytest_unineuron.evidence.records import RecordedCase, case_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_unineuron.baseline.comparable import Key
+    from pytest_unineuron.baseline.comparable import CaseKey
     from pytest_unineuron.baseline.waiver import Waiver
     from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.records import Evidence
 
 
-class State(StrEnum):
-    """What became of one trial × case since the baseline."""
+class CaseState(StrEnum):
+    """The state of a case, compared with the baseline."""
 
     REGRESSED = "regressed"
     MISSING = "missing"
@@ -36,61 +43,70 @@ class State(StrEnum):
     SAME = "same"
 
 
-COMPARED = (State.REGRESSED, State.IMPROVED, State.SAME)
-"""States of cases that have a result on both sides, and were held against each other."""
-RANK = (Outcome.PASS, Outcome.NA, Outcome.FAIL, Outcome.VACUOUS, Outcome.ERROR)
-"""From the best to the worst: support, nothing said, counter-evidence, a test that proves nothing, a broken one."""
+COMPARED_STATES = (CaseState.REGRESSED, CaseState.IMPROVED, CaseState.SAME)
+"""The states of cases that have a result in both runs, and whose results were compared."""
+WAIVABLE_STATES = (CaseState.REGRESSED, CaseState.MISSING, CaseState.INCOMPARABLE)
+BEST_FIRST = (Outcome.PASS, Outcome.NA, Outcome.FAIL, Outcome.VACUOUS, Outcome.ERROR)
+"""Outcomes from the best to the worst: support, no answer, counter-evidence, no evidence, a broken trial."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One trial × case: its state and why. An outcome is None on the side where there is none.
+class ComparedCase:
+    """One case: its state and the reason. An outcome is None in a run without the case.
 
-    ``waived`` is the state it would be in without its waiver.
+    ``waived`` is the state that the case would be in without its waiver.
     """
 
     name: str
     variant: str
     model: str
-    state: State
+    state: CaseState
     reason: str = ""
     before: Outcome | None = None
     after: Outcome | None = None
     nodeid: str = ""
-    waived: State | None = None
+    waived: CaseState | None = None
+
+    @property
+    def case(self) -> str:
+        """The name of the case: ``heavy_tails[news] on neox-a``."""
+        return case_name(self.name, self.variant, self.model)
 
     def __str__(self) -> str:
-        """``regressed: heavy_tails[news] on neox-a: PASS before, FAIL now``."""
-        variant = f" {self.variant}" if self.variant else ""
-        return f"{self.state}: {self.name}{variant} on {self.model}" + (f": {self.reason}" if self.reason else "")
+        """One line: ``regressed: heavy_tails[news] on neox-a: PASS before, FAIL now``."""
+        return f"{self.state}: {self.case}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All entries, in the order of the baseline, then what is new. ``remarks`` are for whoever keeps the waivers."""
+    """All cases, in the order of the baseline, then the new ones. ``remarks`` name waivers that are not needed."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparedCase, ...]
     remarks: tuple[str, ...] = ()
 
-    def of(self, *states: State) -> list[Entry]:
-        """The entries in these states."""
+    def of(self, *states: CaseState) -> list[ComparedCase]:
+        """The cases in these states."""
         return [entry for entry in self.entries if entry.state in states]
 
     @property
     def compared(self) -> int:
-        """How many cases were held against each other."""
-        return sum((entry.waived or entry.state) in COMPARED for entry in self.entries)
+        """The number of cases whose results were compared."""
+        return sum((entry.waived or entry.state) in COMPARED_STATES for entry in self.entries)
 
     @property
-    def counts(self) -> dict[State, int]:
-        """How many entries are in each state, zeros included; they add up to all entries."""
+    def counts(self) -> dict[CaseState, int]:
+        """The number of cases in each state, zeros included."""
         found = Counter(entry.state for entry in self.entries)
-        return {state: found[state] for state in State}
+        return {state: found[state] for state in CaseState}
 
     def __str__(self) -> str:
-        """One line whose numbers add up."""
+        """One line with the number of cases, in total and by state."""
         parts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
         return f"{len(self.entries)} trials × cases: {parts or 'none'}"
+
+
+Pairs = dict["CaseKey", tuple["RecordedCase | None", "RecordedCase | None"]]
+"""The cases of two runs, in the order of the first, then the new ones; None in the run without the case."""
 
 
 def compare(
@@ -101,135 +117,136 @@ def compare(
     across: Iterable[str] = (),
     today: date | None = None,
 ) -> Comparison:
-    """Hold a run against an accepted one.
+    """Compare the run ``new`` with the accepted run ``old``.
 
-    ``across`` names what may differ and still be compared: ``weights`` of the models, the ``corpus``. ``today``
-    decides which waivers are over; a clock that runs behind the baseline is not believed.
+    ``across`` names what may differ: ``weights`` of the models, the text of a ``corpus``. ``today`` decides which
+    waivers have expired; if the clock is earlier than the date of either run, that date counts.
     """
-    before, after = _cases(old), _cases(new)
-    if any(before[key].record.path != after[key].record.path for key in before.keys() & after.keys()):
-        # Another root folder, or files that moved: what was asked for by path cannot be told from what was not.
+    before, after = _by_key(old), _by_key(new)
+    pairs: Pairs = {key: (before.get(key), after.get(key)) for key in dict.fromkeys([*before, *after])}
+    if any(one and other and one.record.path != other.record.path for one, other in pairs.values()):
+        # With another root folder, or files that moved, the paths asked for do not show what was left out.
         new = replace(new, asked={**new.asked, "paths": ["."]})
-    found = [
-        _entry(key, before.get(key), after.get(key), old, new, frozenset(across))
-        for key in dict.fromkeys([*before, *after])
-    ]
-    return _waived(_moved(found, before, after), waivers, _today(old, new, today))
+    entries = [_entry(key, *pair, old, new, frozenset(across)) for key, pair in pairs.items()]
+    return _waived(_with_value_changes(entries, pairs), waivers, _date_of_waivers(old, new, today))
 
 
-def _cases(evidence: Evidence) -> dict[Key, Side]:
+def _by_key(evidence: Evidence) -> dict[CaseKey, RecordedCase]:
     return {
-        (record.trial.id, record.corpus, subject.model, case.variant): Side(record, case)
-        for record in evidence.trials
-        for subject in record.subjects
-        for case in subject.cases
+        (each.record.trial.id, each.record.corpus, each.subject.model, each.case.variant): each
+        for each in evidence.cases
     }
 
 
-def _entry(key: Key, old: Side | None, new: Side | None, was: Evidence, now: Evidence, across: frozenset[str]) -> Entry:
-    side = new or old
-    assert side is not None
-    before = old.case.outcome if old else None
-    after = new.case.outcome if new else None
-    nodeid = side.case.result.subject.nodeid
-    entry = Entry(side.record.name, key[3], key[2], State.SAME, "", before, after, nodeid)
+def _entry(
+    key: CaseKey,
+    old: RecordedCase | None,
+    new: RecordedCase | None,
+    was: Evidence,
+    now: Evidence,
+    across: frozenset[str],
+) -> ComparedCase:
+    """The state of a case by its outcomes; changes of its values are judged later, all together."""
+    either = new or old
+    assert either is not None
+    before, after = old.case.outcome if old else None, new.case.outcome if new else None
     if old is None or before is Outcome.NOT_RUN:
         ran = after is not None and after is not Outcome.NOT_RUN
-        return replace(entry, state=State.NEW if ran else State.NOT_RUN, reason=f"{after}" if ran else "")
-    if new is None:
-        why = left_out(key, nodeid, now)
-        state = State.NOT_RUN if why else State.MISSING
-        return replace(entry, state=state, reason=why or f"it was {before} and is not there any more")
-    if after is Outcome.NOT_RUN:
-        on_purpose = new.case.reason == DESELECTED.reason
-        return replace(entry, state=State.NOT_RUN if on_purpose else State.MISSING, reason=new.case.reason)
-    if reason := incomparable(old, new, was, now, across):
-        return replace(entry, state=State.INCOMPARABLE, reason=reason)
-    assert before is not None
-    assert after is not None
-    reason = f"{before} before, {after} now: {new.case.reason}"
-    if RANK.index(after) > RANK.index(before):
-        return replace(entry, state=State.REGRESSED, reason=reason)
-    if why := dropped(old, new):
-        return replace(entry, state=State.INCOMPARABLE, reason=why)
-    if gone := undefined(old, new):
-        return replace(
-            entry, state=State.REGRESSED, reason=f"{after} as before, but {gone} cannot be measured any more"
-        )
-    return entry if before is after else replace(entry, state=State.IMPROVED, reason=reason)
+        state, reason = (CaseState.NEW, str(after)) if ran else (CaseState.NOT_RUN, "")
+    elif new is None:
+        left_out = reason_left_out(key, either.nodeid, now)
+        state = CaseState.NOT_RUN if left_out else CaseState.MISSING
+        reason = left_out or f"it was {before} and is not there any more"
+    elif after is Outcome.NOT_RUN:
+        reason = new.case.reason
+        state = CaseState.NOT_RUN if reason == DESELECTED.reason else CaseState.MISSING
+    else:
+        state, reason = _state_of_pair(old, new, reason_incomparable(old, new, was, now, across))
+    variant, model = either.case.variant, either.subject.model
+    return ComparedCase(either.record.name, variant, model, state, reason, before, after, either.nodeid)
+
+
+def _state_of_pair(old: RecordedCase, new: RecordedCase, incomparable: str) -> tuple[CaseState, str]:
+    """The state of a case that has a result in both runs, and the reason."""
+    before, after = old.case.outcome, new.case.outcome
+    change = f"{before} before, {after} now: {new.case.reason}"
+    if incomparable:
+        return CaseState.INCOMPARABLE, incomparable
+    if BEST_FIRST.index(after) > BEST_FIRST.index(before):
+        return CaseState.REGRESSED, change
+    if reason := changed_claims(old, new):
+        return CaseState.INCOMPARABLE, reason
+    if name := newly_undefined(old, new):
+        return CaseState.REGRESSED, f"{after} as before, but {name} cannot be measured any more"
+    return (CaseState.SAME, "") if before is after else (CaseState.IMPROVED, change)
 
 
 @dataclass(frozen=True)
-class _Move:
-    """One claimed measurement of a case (number ``at``) that came out the same, before and after."""
+class _ValuePair:
+    """One claimed measurement of the case ``at`` this index, in both runs."""
 
     at: int
     before: Measurement
     after: Measurement
 
     def __str__(self) -> str:
-        return f"{self.before.name} went from {_estimate(self.before)} to {_estimate(self.after)}"
+        values = [format_number(m.value) + m.interval_text for m in (self.before, self.after)]
+        return f"{self.before.name} went from {values[0]} to {values[1]}"
 
 
-def _moved(entries: list[Entry], before: Mapping[Key, Side], after: Mapping[Key, Side]) -> list[Entry]:
-    """The entries, of which some with the same outcome have measurements that moved more than noise allows.
+def _with_value_changes(entries: list[ComparedCase], pairs: Pairs) -> list[ComparedCase]:
+    """The entries, where a case of the same outcome is regressed or improved if a value changed significantly.
 
-    All measurements of the comparison are one family (Holm 1979): among a hundred, some move by chance.
+    The claimed measurements of all these cases are one family for Holm's correction (Holm 1979): among a hundred,
+    some change by chance. A case with changes in both directions is regressed.
     """
-    moves = list(_moves(entries, before, after))
-    changes = [change(move.before, move.after) for move in moves]
-    corrected = holm_adjust({str(i): p for i, (_, p) in enumerate(changes)})
-    told: dict[int, list[tuple[bool, str]]] = {}
-    for i, (move, (worse, _)) in enumerate(zip(moves, changes, strict=True)):
-        if corrected[str(i)] <= SIGNIFICANCE_LEVEL:
-            told.setdefault(move.at, []).append((worse <= 0, str(move)))
+    values = list(_value_pairs(entries, pairs))
+    changes = [measure_change(each.before, each.after) for each in values]
+    adjusted = holm_adjust({str(i): p for i, (_, p) in enumerate(changes)})
+    significant: dict[int, list[tuple[bool, str]]] = {}
+    for i, (each, (worse, _)) in enumerate(zip(values, changes, strict=True)):
+        if adjusted[str(i)] <= SIGNIFICANCE_LEVEL:
+            significant.setdefault(each.at, []).append((worse <= 0, str(each)))
     found = list(entries)
-    for at, reasons in told.items():
-        reasons.sort()  # what got worse comes first, and decides
-        state = State.IMPROVED if reasons[0][0] else State.REGRESSED
+    for at, reasons in significant.items():
+        reasons.sort()  # values that got worse come first
+        state = CaseState.IMPROVED if reasons[0][0] else CaseState.REGRESSED
         reason = f"{entries[at].after} as before, but " + "; ".join(text for _, text in reasons)
         found[at] = replace(entries[at], state=state, reason=reason)
     return found
 
 
-def _moves(entries: list[Entry], before: Mapping[Key, Side], after: Mapping[Key, Side]) -> Iterator[_Move]:
-    """The claimed measurements of cases that came out the same; those that nulls show too say nothing anyway."""
-    for at, (entry, key) in enumerate(zip(entries, dict.fromkeys([*before, *after]), strict=True)):
-        if entry.state is State.SAME and entry.after is not Outcome.VACUOUS:
-            one = judged(before[key].case.result.subject.measurements)
-            other = judged(after[key].case.result.subject.measurements)
-            for name in one:
-                if name in other and one[name].value is not None and other[name].value is not None:
-                    yield _Move(at, one[name], other[name])
+def _value_pairs(entries: list[ComparedCase], pairs: Pairs) -> Iterator[_ValuePair]:
+    """The claimed measurements of cases with the same outcome in both runs, without vacuous cases."""
+    for at, (entry, (old, new)) in enumerate(zip(entries, pairs.values(), strict=True)):
+        if entry.state is CaseState.SAME and entry.after is not Outcome.VACUOUS and old and new:
+            before = claims_by_key(old.case.result.subject.measurements)
+            after = claims_by_key(new.case.result.subject.measurements)
+            for key in before:
+                if key in after and before[key].value is not None and after[key].value is not None:
+                    yield _ValuePair(at, before[key], after[key])
 
 
-def _estimate(m: Measurement) -> str:
-    ends = f" [{format_number(m.low)}, {format_number(m.high)}]" if m.low is not None and m.high is not None else ""
-    return format_number(m.value) + ends
+def _date_of_waivers(old: Evidence, new: Evidence, today: date | None) -> date:
+    """The date that decides which waivers have expired: never earlier than that of either run."""
+    created = [date.fromisoformat(e.created[:10]) for e in (old, new) if e.created]
+    return max([today or date.today(), *created])
 
 
-def _today(old: Evidence, new: Evidence, today: date | None) -> date:
-    """The date by which waivers end: never one before either run was made."""
-    stamps = [date.fromisoformat(e.created[:10]) for e in (old, new) if e.created]
-    return max([today or date.today(), *stamps])
-
-
-WAIVABLE = (State.REGRESSED, State.MISSING, State.INCOMPARABLE)
-
-
-def _waived(entries: list[Entry], waivers: Sequence[Waiver], today: date) -> Comparison:
+def _waived(entries: list[ComparedCase], waivers: Sequence[Waiver], today: date) -> Comparison:
+    """The comparison, where cases with a valid waiver are waived."""
     found, used, remarks = [], set(), []
     for entry in entries:
-        about = [w for w in waivers if w.covers(entry.name, entry.variant, entry.model)]
-        valid = next((w for w in about if w.until >= today), None)
-        if entry.state in WAIVABLE and valid is not None:
+        covering = [w for w in waivers if w.covers(entry.name, entry.variant, entry.model)]
+        valid = next((w for w in covering if w.until >= today), None)
+        if entry.state in WAIVABLE_STATES and valid is not None:
             used.add(valid)
             reason = f"until {valid.until}, for {valid.reason} (it is {entry.state}: {entry.reason})"
-            entry = replace(entry, state=State.WAIVED, reason=reason, waived=entry.state)
+            entry = replace(entry, state=CaseState.WAIVED, reason=reason, waived=entry.state)
         found.append(entry)
     for waiver in waivers:
         if waiver.until < today:
-            remarks.append(f"the waiver of {waiver} is over; renew it with a new date, or mend what it waits for")
+            remarks.append(f"the waiver of {waiver} has expired; renew it with a new date, or fix what it waits for")
         elif waiver not in used:
             remarks.append(f"the waiver of {waiver} waives nothing; leave it out")
     return Comparison(tuple(found), tuple(remarks))

@@ -1,4 +1,4 @@
-"""A regression that somebody accepted: which trial, until when, and why."""
+"""A waiver: a regression that is accepted for a trial, until a date, for a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLE = "say 'TRIAL[CORPUS] on MODEL until 2027-01-31: REASON' (without 'on MO
 
 @dataclass(frozen=True)
 class Waiver:
-    """Lets one trial regress, on one model or (``model`` empty) on all, to the end of the day ``until``."""
+    """Lets one trial regress to the end of the day ``until``, on one model or, if ``model`` is empty, on all."""
 
     name: str
     model: str
@@ -25,7 +25,7 @@ class Waiver:
 
     @classmethod
     def parse(cls, text: str) -> Waiver:
-        """What was typed. Raises OptionError for a waiver without an end or a reason."""
+        """The waiver in the text of an option. Raises OptionError for one without an end or a reason."""
         found = _FORM.fullmatch(text.strip())
         try:
             if found is None:
@@ -36,9 +36,9 @@ class Waiver:
         return cls(found["name"], found["model"] or "", until, found["reason"])
 
     def covers(self, name: str, variant: str, model: str) -> bool:
-        """Whether it is about this case: the trial by its whole name, or one variant of it by ``NAME VARIANT``."""
+        """Whether it covers this case: it names the trial, or one variant of it as ``NAME VARIANT``."""
         return self.name in (name, f"{name} {variant}") and self.model in ("", model)
 
     def __str__(self) -> str:
-        """As it would be typed."""
+        """The text of the option."""
         return f"{self.name}{f' on {self.model}' if self.model else ''} until {self.until}: {self.reason}"

@@ -20,7 +20,7 @@ from pytest_unineuron.evidence.summary import report_data, summary_data
 from pytest_unineuron.options.settings import OPTIONS, Settings
 from pytest_unineuron.options.sources import read as read_options
 from pytest_unineuron.reports import github, markdown, terminal, write
-from pytest_unineuron.reports.step import Step
+from pytest_unineuron.reports.step import GitHubStep
 from pytest_unineuron.system.paths import resolve_path
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ USAGE = 4
 """What pytest ends with where it was not told what it needs."""
 DEFAULT = Path("evaluation") / write.REPORT
 FORMS: dict[str, Callable[[Evidence], str]] = {
-    "markdown": markdown.render,
-    "github": lambda evidence: github.summary(evidence, gate.Gate(evidence.settings["fail_on"])),
+    "markdown": markdown.render_markdown,
+    "github": lambda evidence: github.job_summary(evidence, gate.Gate(evidence.settings["fail_on"])),
     "summary": lambda evidence: strict_json.to_json(summary_data(evidence)),
 }
 """What `report` can print besides what a terminal shows."""
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     except UnineuronError as error:
         print(error, file=sys.stderr)
-        return gate.Exit.BASELINE if not isinstance(error, OptionError) else USAGE
+        return gate.ExitStatus.BASELINE if not isinstance(error, OptionError) else USAGE
     except BrokenPipeError:  # whoever read it has read enough; Python is not to complain at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(getattr(said, "status", 0))
@@ -132,9 +132,9 @@ def _settings(said: argparse.Namespace) -> Settings:
 def _compare(said: argparse.Namespace) -> int:
     said.unineuron_baseline = str(said.before)
     after = saved.read_report(said.after)
-    found = gate.Gate.of(after, _settings(said), gate.baseline(said.before))
-    _show(terminal.gate(found))
-    return gate.Exit.BASELINE if found.unusable else 0
+    found = gate.Gate.of(after, _settings(said), gate.read_baseline(said.before))
+    _show(terminal.gate_lines(found))
+    return gate.ExitStatus.BASELINE if found.unusable else 0
 
 
 def _gate(said: argparse.Namespace) -> int:
@@ -142,27 +142,27 @@ def _gate(said: argparse.Namespace) -> int:
     if settings.lock:
         moved = Lock.read(resolve_path(settings.lock)).violations(evidence)
         evidence = replace(evidence, violations=tuple(dict.fromkeys([*evidence.violations, *moved])))
-    accepted = gate.baseline(resolve_path(settings.baseline)) if settings.baseline else None
+    accepted = gate.read_baseline(resolve_path(settings.baseline)) if settings.baseline else None
     found = gate.Gate.of(evidence, settings, accepted)
-    own = found.own(evidence)
+    own = found.pytest_status(evidence)
     status, reason = found.status(own, evidence)
     reason = reason or ("an item broke or failed" if own else "nothing to object to")
     said.status = status  # stands even if nobody reads to the end
     _show((f"LOCK: {what}", "red") for what in evidence.violations)
-    _show(terminal.gate(found))
+    _show(terminal.gate_lines(found))
     print(f"Exit status {int(status)}: {reason}.")
-    if step := Step.of():
-        step.say(github.annotate(evidence, found, ""))
+    if step := GitHubStep.of():
+        step.print_commands(github.make_annotations(evidence, found, ""))
     return status
 
 
 def _accept(said: argparse.Namespace) -> int:
     data = strict_json.read_json(said.report, "report", saved.REPORT_HINT)
     evidence = saved.evidence_from_report(data, f"report {said.report}")
-    accept.check(evidence, partial=said.partial)
-    before = gate.baseline(said.baseline)
+    accept.check_acceptable(evidence, partial=said.partial)
+    before = gate.read_baseline(said.baseline)
     if not isinstance(before, ReportError):
-        for entry in accept.dropped(before, evidence):
+        for entry in accept.lost_cases(before, evidence):
             print(f"no longer in the baseline: {entry}")
     elif said.baseline.exists():
         print(f"replacing what could not be read: {before}")
@@ -189,13 +189,13 @@ def _lock(said: argparse.Namespace) -> int:
 def _report(said: argparse.Namespace) -> int:
     evidence = _evidence(said.file)
     if said.out is not None:
-        problems = write.write_all(evidence, said.out)
+        problems = write.write_reports(evidence, said.out)
         for problem in problems:
             print(problem, file=sys.stderr)
         print(f"Written: {said.out}" if not problems else "")
-        return gate.Exit.INCOMPLETE if problems else 0
+        return gate.ExitStatus.INCOMPLETE if problems else 0
     if said.form == "terminal":
-        _show(terminal.lines(evidence))
+        _show(terminal.report_lines(evidence))
     else:
         sys.stdout.write(FORMS[said.form](evidence))
     return 0
@@ -236,13 +236,13 @@ def _validate(said: argparse.Namespace) -> int:
             print(f"{path}: whole; {terminal.assessment(evidence)}")
         except UnineuronError as error:
             print(error, file=sys.stderr)
-            status = gate.Exit.BASELINE
+            status = gate.ExitStatus.BASELINE
     return status
 
 
 def _show(lines: object) -> None:
     for text, _ in lines:  # type: ignore[attr-defined]
-        print(terminal.inert(text))
+        print(terminal.escape_commands(text))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,35 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class RecordedCase:
+    """One case, with the trial and the model that it belongs to."""
+
+    record: TrialRecord
+    subject: SubjectRecord
+    case: CaseRecord
+
+    @property
+    def name(self) -> str:
+        """The name for people: ``heavy_tails[news] on neox-a``."""
+        return case_name(self.record.name, self.case.variant, self.subject.model)
+
+    @property
+    def nodeid(self) -> str:
+        """The node id of the subject arm."""
+        return self.case.result.subject.nodeid
+
+    @property
+    def arms(self) -> list[ArmResult]:
+        """The results of all arms, the subject first."""
+        return [self.case.result.subject, *self.case.result.arms.values()]
+
+
+def case_name(trial: str, variant: str, model: str) -> str:
+    """The name of a case for people: trial, variant of its parameters if it has any, and model."""
+    return f"{trial}{' ' + variant if variant else ''} on {model}"
+
+
+@dataclass(frozen=True)
 class CriterionRecord:
     """One line of the checklist: the verdict on every model, and over all of them."""
 
@@ -135,20 +164,22 @@ class Evidence:
         return Verdict.NA if self.violations and found is Verdict.PASS else found
 
     @property
-    def cases(self) -> Iterator[CaseRecord]:
+    def cases(self) -> Iterator[RecordedCase]:
         """Every case of every trial on every model."""
-        yield from (case for record in self.trials for subject in record.subjects for case in subject.cases)
+        for record in self.trials:
+            for subject in record.subjects:
+                yield from (RecordedCase(record, subject, case) for case in subject.cases)
 
     @property
     def subject_arms(self) -> Iterator[ArmResult]:
         """The subject arm of every case."""
-        yield from (case.result.subject for case in self.cases)
+        yield from (each.case.result.subject for each in self.cases)
 
     @property
     def arms(self) -> Iterator[ArmResult]:
         """Every arm of every case."""
-        for case in self.cases:
-            yield from (case.result.subject, *case.result.arms.values())
+        for each in self.cases:
+            yield from each.arms
 
     def count(self, outcome: Outcome) -> int:
         """The number of trials with this outcome, where a trial counts once per model."""

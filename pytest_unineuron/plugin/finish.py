@@ -14,7 +14,7 @@ from pytest_unineuron.evidence.events import CRASHED, ENDED, PLAN, TOOK
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.reports import github, terminal, write
-from pytest_unineuron.reports.step import Step
+from pytest_unineuron.reports.step import GitHubStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Finisher:
         self._gate = Gate(run.settings.fail_on)
         self._ready: set[str] = set()
         self._collected: dict[str, None] = {}
-        self._step = Step.of()
+        self._step = GitHubStep.of()
         self._unsummarized = ""
 
     # -- what comes in ---------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Finisher:
         self._gate = Gate.of(self._evidence, self._run.settings, self._run.accepted, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
         if self._step is not None and not self._run.settings.write_lock:
-            self._unsummarized = self._step.append(partial(github.summary, self._evidence, self._gate))
+            self._unsummarized = self._step.append_summary(partial(github.job_summary, self._evidence, self._gate))
 
     @property
     def _concerned(self) -> bool:
@@ -123,7 +123,7 @@ class Finisher:
     def _written(self, evidence: Evidence, status: int) -> list[str]:
         """Write what there is to write, and return what could not be."""
         if not self._run.settings.write_lock:
-            return write.write_all(evidence, self._run.out)
+            return write.write_reports(evidence, self._run.out)
         unfit = "results were lost" if not self._collector.finished else Lock.unfit(evidence)
         if unfit or status != pytest.ExitCode.OK:
             return [f"the lock was not written: {unfit or f'the run ended with status {status}'}"]
@@ -140,7 +140,7 @@ class Finisher:
         terminalreporter.section("universal neurons: do they generalize?")
         width = config.get_terminal_writer().fullwidth if terminalreporter.isatty else None
         for text, colour in self._lines(self._evidence, width):
-            terminalreporter.write_line(terminal.inert(text), **({colour: True} if colour else {}))
+            terminalreporter.write_line(terminal.escape_commands(text), **({colour: True} if colour else {}))
         status, reason = self._gate.status(int(exitstatus), self._evidence)
         if reason:
             terminalreporter.write_line(f"Exit status {status}: {reason}.", red=True)
@@ -153,10 +153,10 @@ class Finisher:
                 how = f"--unineuron-lock={run.settings.write_lock}"
                 lines.append((f"Locked: {run.write_lock}. To test the claim, add {how}", ""))
         elif self._collector.active:
-            lines += terminal.lines(evidence, width)
-        lines += terminal.gate(self._gate)
+            lines += terminal.report_lines(evidence, width)
+        lines += terminal.gate_lines(self._gate)
         if not run.settings.write_lock:
-            lines += terminal.reproduce(evidence, self._gate)
+            lines += terminal.reproduce_lines(evidence, self._gate)
         lines += [(text, "yellow") for text in filter(None, (*run.overruled, self._unsummarized))]
         if journal is not None and journal.problem:
             lines.append((journal.problem, "yellow"))
@@ -167,4 +167,6 @@ class Finisher:
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """On GitHub, annotate: when all else is said, so that every command has its line, whatever is shown."""
         if self._step is not None and self._evidence is not None:
-            self._step.say(github.annotate(self._evidence, self._gate, self._step.folder(config.rootpath)))
+            self._step.print_commands(
+                github.make_annotations(self._evidence, self._gate, self._step.folder(config.rootpath))
+            )

@@ -141,7 +141,7 @@ class Protocol:
         if result is not None:
             # On the item, whose later reports repeat them: junit.xml is written from the last of an attempt.
             others = [each for each in item.user_properties if not each[0].startswith(junit.PREFIX)]
-            item.user_properties[:] = [*others, *junit.properties(item.stash[PLANNED].trial.id, result)]
+            item.user_properties[:] = [*others, *junit.junit_properties(item.stash[PLANNED].trial.id, result)]
             report.user_properties = list(item.user_properties)
 
     def _subtest(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
-from pytest_unineuron.baseline.gate import Exit, baseline
+from pytest_unineuron.baseline.gate import ExitStatus, read_baseline
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.cache.store import PARTS_FOLDER, RESULTS_FOLDER, Store
@@ -16,7 +16,7 @@ from pytest_unineuron.corpora.find import corpora_by_label
 from pytest_unineuron.errors import OptionError, ReportError
 from pytest_unineuron.models.loading import source
 from pytest_unineuron.options import settings as declared
-from pytest_unineuron.reports.write import REPORT, obstacle
+from pytest_unineuron.reports.write import REPORT, reason_unwritable
 from pytest_unineuron.system.paths import resolve_path
 
 if TYPE_CHECKING:
@@ -143,14 +143,14 @@ class Run:
     @cached_property
     def accepted(self) -> Evidence | ReportError | None:
         """The baseline, or why it cannot be used; None if none was named. Read once, before anything is measured."""
-        return baseline(self.path(self.settings.baseline)) if self.settings.baseline else None
+        return read_baseline(self.path(self.settings.baseline)) if self.settings.baseline else None
 
     @property
     def unusable_baseline(self) -> str:
         """A warning if the baseline that was named for this very run cannot be compared with; else empty."""
         if not (self.gated and isinstance(self.accepted, ReportError)):
             return ""
-        return f"{self.accepted}. The run goes on, and ends with status {Exit.BASELINE}."
+        return f"{self.accepted}. The run goes on, and ends with status {ExitStatus.BASELINE}."
 
     # -- what was asked --------------------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class Run:
             Waiver.parse(text)
         for name in ("models", "seeds", "new_data", "reference", "findings"):
             getattr(self, name)
-        if self.settings.out != declared.Settings().out and (reason := obstacle(self.out)):
+        if self.settings.out != declared.Settings().out and (reason := reason_unwritable(self.out)):
             raise OptionError(f"--unineuron-out={self.settings.out}: cannot be written to: {reason}")
 
     def _check_controls(self) -> None:

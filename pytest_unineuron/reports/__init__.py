@@ -1,1 +1,1 @@
-"""The evidence of a run as text: terminal, Markdown, GitHub, JUnit, and files."""
+"""The evidence of a run as text: terminal, Markdown, GitHub, JUnit and files."""

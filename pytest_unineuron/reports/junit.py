@@ -1,4 +1,4 @@
-"""What a dashboard shows of one item: flat properties, each once."""
+"""The properties of one item in JUnit XML, which dashboards show: flat pairs of unique names and values."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 PREFIX = "unineuron "
 UNDEFINED = "undefined"
-_UNFIT = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What cannot stand in an attribute of XML and come out as it went in."""
+_NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""The characters that an attribute of XML cannot contain unchanged."""
 
 
-def properties(trial: str, result: ArmResult) -> list[tuple[str, float | str]]:
+def junit_properties(trial: str, result: ArmResult) -> list[tuple[str, float | str]]:
     """The trial's id, the outcome of this arm, and every measurement with the ends of its interval.
 
-    pytest cleans the values it writes and not the names. A name that is taken gets a number.
+    Names are escaped here, since pytest escapes only values. A name that is already taken gets a number.
     """
     found: dict[str, float | str] = {}
     count: Counter[str] = Counter()
-    for name, value in _said(trial, result):
-        plain = unique = PREFIX + _UNFIT.sub(lambda bad: f"#x{ord(bad[0]):02X}", name)
+    for name, value in _pairs(trial, result):
+        plain = unique = PREFIX + _NOT_IN_XML.sub(lambda match: f"#x{ord(match[0]):02X}", name)
         count[plain] += 1
         while unique in found:
             count[plain] += 1
@@ -34,11 +34,10 @@ def properties(trial: str, result: ArmResult) -> list[tuple[str, float | str]]:
     return list(found.items())
 
 
-def _said(trial: str, result: ArmResult) -> Iterator[tuple[str, float | str]]:
+def _pairs(trial: str, result: ArmResult) -> Iterator[tuple[str, float | str]]:
     yield "trial", trial
     yield "outcome", str(result.outcome)
     for m in result.measurements:
         yield m.name, UNDEFINED if m.value is None else m.value
-        yield from (
-            (f"{m.name} {end}", value) for end, value in (("low", m.low), ("high", m.high)) if value is not None
-        )
+        ends = ((f"{m.name} low", m.low), (f"{m.name} high", m.high))
+        yield from ((name, end) for name, end in ends if end is not None)

@@ -1,4 +1,4 @@
-"""The exact command that runs a trial again: one case of it on one model, with its control arms."""
+"""The cases that failed, and for each the command that runs it again with its control arms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.baseline.comparison import State
+from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.criteria import GT2
 from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, Outcome
 from pytest_unineuron.options import settings as declared
@@ -17,69 +17,70 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.baseline.comparison import Comparison
     from pytest_unineuron.evidence.outcome import ArmResult
-    from pytest_unineuron.evidence.records import CaseRecord, Evidence, SubjectRecord, TrialRecord
+    from pytest_unineuron.evidence.records import CaseRecord, Evidence, RecordedCase
 
 
 @dataclass(frozen=True)
-class Failing:
-    """One case to be run again. ``kind`` is ``regressed``, ERROR or FAIL; ``nodeid`` is the item to blame."""
+class FailedCase:
+    """One case to be run again. ``kind`` is ``regressed``, ERROR or FAIL; ``nodeid`` is the item that failed."""
 
-    record: TrialRecord
-    subject: SubjectRecord
-    case: CaseRecord
+    recorded: RecordedCase
     kind: str
     reason: str
     nodeid: str
 
     @property
     def name(self) -> str:
-        """``heavy_tails[news] on neox-a``."""
-        variant = f" {self.case.variant}" if self.case.variant else ""
-        return f"{self.record.name}{variant} on {self.subject.model}"
+        """The name of the case: ``heavy_tails[news] on neox-a``."""
+        return self.recorded.name
+
+    @property
+    def nodeid_of_case(self) -> str:
+        """The node id of the subject arm, also if a control failed."""
+        return self.recorded.nodeid
 
     def command(self, evidence: Evidence) -> str:
-        """What to type."""
-        return command(evidence, self.record, self.subject, self.case)
+        """The command that runs the case again."""
+        return reproduce_command(evidence, self.recorded)
 
 
-def failing(evidence: Evidence, comparison: Comparison | None = None) -> list[Failing]:
-    """Every case that regressed, then those that broke or whose control did, then those that miss their bound.
+def failed_cases(evidence: Evidence, comparison: Comparison | None = None) -> list[FailedCase]:
+    """Every case that regressed, then those that broke or whose control did, then those that missed their bound.
 
-    A case is there once. What is expected to fail is left out; what fails its test is not, even where a control makes
-    it VACUOUS.
+    Each case is listed once. Cases that are expected to fail are left out. Cases whose test failed are listed even if a
+    control makes them VACUOUS.
     """
     strict = evidence.settings.get("fail_on") == "trial"
     regressed = {
         (entry.name, entry.model, entry.variant): entry.reason
-        for entry in (comparison.of(State.REGRESSED) if comparison else ())
+        for entry in (comparison.of(CaseState.REGRESSED) if comparison else ())
     }
-    found: dict[str, list[Failing]] = {str(State.REGRESSED): [], str(Outcome.ERROR): [], str(Outcome.FAIL): []}
-    for record in evidence.trials:
-        for subject in record.subjects:
-            for case in subject.cases:
-                kind, reason, arm = _failed(case, strict=strict)
-                if why := regressed.get((record.name, subject.model, case.variant)):
-                    kind, reason = str(State.REGRESSED), why
-                if kind:
-                    found[kind].append(Failing(record, subject, case, kind, reason, arm.nodeid))
-    return [each for kind in found.values() for each in kind]
+    by_kind: dict[str, list[FailedCase]] = {str(CaseState.REGRESSED): [], str(Outcome.ERROR): [], str(Outcome.FAIL): []}
+    for each in evidence.cases:
+        kind, reason, arm = _failure(each.case, strict=strict)
+        if why := regressed.get((each.record.name, each.subject.model, each.case.variant)):
+            kind, reason = str(CaseState.REGRESSED), why
+        if kind:
+            by_kind[kind].append(FailedCase(each, kind, reason, arm.nodeid))
+    return [failed for kind in by_kind.values() for failed in kind]
 
 
-def _failed(case: CaseRecord, *, strict: bool) -> tuple[str, str, ArmResult]:
-    """How a case failed, why, and the arm to blame; an empty word if it did not."""
+def _failure(case: CaseRecord, *, strict: bool) -> tuple[str, str, ArmResult]:
+    """The kind of the failure, its reason and the arm that failed; the kind is empty if the case did not fail."""
     own = case.result.subject
     broken = {name: arm for name, arm in case.result.arms.items() if arm.outcome is Outcome.ERROR}
     if broken and case.outcome is not Outcome.ERROR:
         name, arm = next(iter(broken.items()))
         return str(Outcome.ERROR), f"control {name} broke: {arm.reason}", arm
-    if case.outcome is Outcome.ERROR or (case.outcome is Outcome.FAIL and EXPECTED_TO_FAIL not in own.notes):
+    expected = EXPECTED_TO_FAIL in own.notes
+    if case.outcome is Outcome.ERROR or (case.outcome is Outcome.FAIL and not expected):
         return str(case.outcome), case.reason, own
-    if strict and own.outcome is Outcome.FAIL and EXPECTED_TO_FAIL not in own.notes:
+    if strict and own.outcome is Outcome.FAIL and not expected:
         return str(own.outcome), f"{own.reason}; {case.outcome}: {case.reason}", own
     return "", "", own
 
 
-def command(evidence: Evidence, record: TrialRecord, subject: SubjectRecord, case: CaseRecord) -> str:
+def reproduce_command(evidence: Evidence, recorded: RecordedCase) -> str:
     """One line for a POSIX shell, or PowerShell, in the folder where pytest was started.
 
     A case of a parametrized trial is named by the node ids of all its arms; any other by its function, its model
@@ -87,19 +88,24 @@ def command(evidence: Evidence, record: TrialRecord, subject: SubjectRecord, cas
     where it came from the environment or an ini file.
     """
     settings = dict(evidence.settings)
-    arms = [case.result.subject, *case.result.arms.values()]
-    if case.variant:
-        items = [arm.nodeid for arm in arms]
-    else:
-        items = [_function(arms[0].nodeid)]
-        asked = evidence.asked.get("models", ())
-        settings["model"] = [_typed(subject.model, asked, settings.get("model", ()), evidence.models)]
-        if record.corpus and record.trial.criterion == GT2.id:
-            asked = evidence.asked.get("corpora", ())[1:]  # the first is the reference
-            settings["corpus"] = [_typed(record.corpus, asked, settings.get("corpus", ()), evidence.corpora)]
+    nodeids = [arm.nodeid for arm in recorded.arms]
+    if not recorded.case.variant:
+        nodeids = [_function(nodeids[0])]
+        settings |= _chosen(evidence, recorded)
     root = str(evidence.asked.get("root", ""))
-    typed = [*(_below(root, item) for item in items), *_options(settings)]
-    return " ".join(["pytest", *map(shlex.quote, typed)])
+    arguments = [*(_from_start_folder(root, nodeid) for nodeid in nodeids), *_options(settings)]
+    return " ".join(["pytest", *map(shlex.quote, arguments)])
+
+
+def _chosen(evidence: Evidence, recorded: RecordedCase) -> dict[str, list[str]]:
+    """The settings that choose the model of the case and, if it is on new data, its corpus."""
+    asked, settings, corpus = evidence.asked, evidence.settings, recorded.record.corpus
+    model, models = recorded.subject.model, asked.get("models", ())
+    chosen = {"model": [_as_typed(model, models, settings.get("model", ()), evidence.models)]}
+    if corpus and recorded.record.trial.criterion == GT2.id:
+        corpora = asked.get("corpora", ())[1:]  # the first is the reference
+        chosen["corpus"] = [_as_typed(corpus, corpora, settings.get("corpus", ()), evidence.corpora)]
+    return chosen
 
 
 def _function(nodeid: str) -> str:
@@ -107,16 +113,16 @@ def _function(nodeid: str) -> str:
     return path + colons + names.partition("[")[0]
 
 
-def _below(root: str, nodeid: str) -> str:
-    """A node id, whose path begins in pytest's root folder, as it is typed where pytest was started."""
+def _from_start_folder(root: str, nodeid: str) -> str:
+    """The node id, whose path is relative to pytest's root folder, relative to where pytest was started."""
     path, colons, names = nodeid.partition("::")
     return posixpath.normpath(posixpath.join(root, path)) + colons + names
 
 
-def _typed(label: str, labels: Sequence[str], specs: Sequence[str], facts: Mapping[str, Any]) -> str:
-    """What was typed for a model or corpus: labels were made of specs one by one, else the report may know."""
-    made = dict(zip(labels, specs, strict=True)) if len(labels) == len(specs) else {}
-    return str(made.get(label) or facts.get(label, {}).get("spec") or label)
+def _as_typed(label: str, labels: Sequence[str], specs: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """The text that was typed for a model or corpus: labels and specs pair one by one; else the report may know it."""
+    spec_of = dict(zip(labels, specs, strict=True)) if len(labels) == len(specs) else {}
+    return str(spec_of.get(label) or facts.get(label, {}).get("spec") or label)
 
 
 def _options(settings: dict[str, object]) -> Iterator[str]:

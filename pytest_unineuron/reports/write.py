@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes the report files of a run, each as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ SUMMARY = "generalization_eval_summary.json"
 REPORT = "generalization_eval_report.json"
 MARKDOWN = "generalization_eval_report.md"
 
-FORMS: dict[str, Callable[[Evidence], str]] = {
+REPORT_FILES: dict[str, Callable[[Evidence], str]] = {
     SUMMARY: lambda evidence: to_json(summary_data(evidence)),
     REPORT: lambda evidence: to_json(add_digest(report_data(evidence))),
-    MARKDOWN: markdown.render,
+    MARKDOWN: markdown.render_markdown,
 }
-"""What is written of a run, by file name."""
+"""The function that makes each report file, by file name."""
 
 
-def write_all(evidence: Evidence, folder: Path) -> list[str]:
-    """Write every form, each on its own, so that one that fails does not take the others along. Returns what failed."""
+def write_reports(evidence: Evidence, folder: Path) -> list[str]:
+    """Write every report file into ``folder``. Returns a sentence for each that could not be written."""
     problems = []
-    for name, form in FORMS.items():
+    for name, render in REPORT_FILES.items():
         try:
-            write_text(folder / name, form(evidence))
-        except Exception as error:  # a report that fails must not hide the others
+            write_text(folder / name, render(evidence))
+        except Exception as error:  # an error in one report must not prevent the others
             problems.append(f"{name} was not written: {type(error).__name__}: {error}")
     return problems
 
 
 def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
-    """Write ``text`` to a file, whole or not at all; ``exclusive`` fails if the file exists. Raises OSError.
+    """Write ``text`` to a file atomically, or fail with OSError; with ``exclusive`` also if the file exists.
 
-    Characters that UTF-8 cannot hold (half a surrogate pair from a file's name) are escaped.
+    Lone surrogates, such as from the name of a file, are escaped, since UTF-8 cannot encode them.
     """
     write_atomically(path, text.encode("utf-8", "backslashreplace"), durable=True, exclusive=exclusive)
 
 
-def obstacle(folder: Path) -> str | None:
-    """Why nothing can be written below ``folder``, or None. Creates nothing."""
+def reason_unwritable(folder: Path) -> str | None:
+    """The reason why nothing can be written below ``folder``, or None. Creates nothing."""
     try:
         nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    except OSError as error:  # a name longer than any file system takes
+    except OSError as error:  # the name is too long for any file system
         return error.strerror
     if not nearest.is_dir():
         return f"{nearest} is not a folder"

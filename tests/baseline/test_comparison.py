@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from pytest_unineuron.baseline.comparison import State, compare
+from pytest_unineuron.baseline.comparison import CaseState, compare
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.evidence.outcome import Outcome
@@ -87,7 +87,7 @@ def test_what_vanished_is_missing():
 def test_what_was_left_out_on_purpose_did_not_run(asked, reason):
     """Another folder, node id, model or corpus: sharded away, and not missing."""
     entry = state(only(GOOD), evidence({}, asked=asked))
-    assert entry.state is State.NOT_RUN
+    assert entry.state is CaseState.NOT_RUN
     assert reason in entry.reason
 
 
@@ -95,20 +95,20 @@ def test_what_was_left_out_on_purpose_did_not_run(asked, reason):
 def test_what_was_asked_for_and_is_not_there_is_missing(path):
     """However it was asked for."""
     asked = {"paths": [path], "models": ["m"], "corpora": ["news"]}
-    assert state(only(GOOD), evidence({}, asked=asked)).state is State.MISSING
+    assert state(only(GOOD), evidence({}, asked=asked)).state is CaseState.MISSING
 
 
 def test_what_was_never_reached_is_missing():
     """A run that ended early has not held what it did not come to."""
     entry = state(only(GOOD), only(arm(outcome=Outcome.NOT_RUN, reason="never reached")))
-    assert (entry.state, entry.reason) == (State.MISSING, "never reached")
+    assert (entry.state, entry.reason) == (CaseState.MISSING, "never reached")
 
 
 def test_deselected_is_not_run_and_what_was_never_accepted_is_new():
     """A baseline without a result has nothing to say."""
-    assert state(only(GOOD), only(None)).state is State.NOT_RUN
-    assert state(only(None), only(GOOD)).state is State.NEW
-    assert state(evidence({}), only(BAD)).state is State.NEW
+    assert state(only(GOOD), only(None)).state is CaseState.NOT_RUN
+    assert state(only(None), only(GOOD)).state is CaseState.NEW
+    assert state(evidence({}), only(BAD)).state is CaseState.NEW
 
 
 @pytest.mark.parametrize(
@@ -122,20 +122,20 @@ def test_deselected_is_not_run_and_what_was_never_accepted_is_new():
 def test_another_setting_is_another_question(change, reason):
     """Policy, precision, amount of text: nothing can be said."""
     entry = state(only(GOOD), only(BAD, **change))
-    assert (entry.state, entry.reason) == (State.INCOMPARABLE, reason)
+    assert (entry.state, entry.reason) == (CaseState.INCOMPARABLE, reason)
 
 
 def test_another_bound_is_another_claim():
     """An edited threshold does not make a failing trial the same, nor better."""
     entry = state(only(arm(share(0.4))), only(arm(share(0.4, above=0.3))))
-    assert entry.state is State.INCOMPARABLE
+    assert entry.state is CaseState.INCOMPARABLE
     assert entry.reason == "share was claimed > 0.5 and is claimed > 0.3"
 
 
 def test_a_claim_that_was_dropped_is_not_the_same():
     """Measuring less is no way to pass."""
     entry = state(only(arm(share(0.9), share(0.8, name="again"))), only(arm(share(0.9))))
-    assert (entry.state, entry.reason) == (State.INCOMPARABLE, "no longer claims again")
+    assert (entry.state, entry.reason) == (CaseState.INCOMPARABLE, "no longer claims again")
 
 
 @pytest.mark.parametrize(("kind", "what", "word"), [("models", "weights", "weights"), ("corpora", "corpus", "text")])
@@ -144,10 +144,10 @@ def test_other_weights_or_texts_are_compared_only_when_asked(kind, what, word):
     label = {"models": "m", "corpora": "news"}[kind]
     before, after = only(GOOD), only(arm(share(0.1), **{kind: {label: "9" * 64}}))
     entry = state(before, after)
-    assert entry.state is State.INCOMPARABLE
+    assert entry.state is CaseState.INCOMPARABLE
     assert entry.reason.startswith(f"other {word}")
     assert f"--unineuron-across={what}" in entry.reason
-    assert state(before, after, across=[what]).state is State.REGRESSED
+    assert state(before, after, across=[what]).state is CaseState.REGRESSED
 
 
 def test_other_seeds_are_never_compared():
@@ -155,17 +155,17 @@ def test_other_seeds_are_never_compared():
     before = only(arm(share(0.9), models={"m": "1", "seed-1": "3"}))
     after = only(arm(share(0.9), models={"m": "1", "seed-2": "3"}))
     entry = state(before, after, across=["weights"])
-    assert (entry.state, entry.reason) == (State.INCOMPARABLE, "models were m, seed-1 and are m, seed-2")
+    assert (entry.state, entry.reason) == (CaseState.INCOMPARABLE, "models were m, seed-1 and are m, seed-2")
 
 
 def test_a_move_beyond_the_intervals_is_a_regression_although_it_still_passes():
     """Down from 0.9 to 0.7 with errors of 0.02; up is better, and within noise is the same."""
     before = only(arm(share(0.9, error=0.02)))
     entry = state(before, only(arm(share(0.7, error=0.02))))
-    assert entry.state is State.REGRESSED
+    assert entry.state is CaseState.REGRESSED
     assert entry.reason == "PASS as before, but share went from 0.9 [0.857, 0.943] to 0.7 [0.657, 0.743]"
-    assert state(before, only(arm(share(0.88, error=0.02)))).state is State.SAME
-    assert state(only(arm(share(0.7, error=0.02))), before).state is State.IMPROVED
+    assert state(before, only(arm(share(0.88, error=0.02)))).state is CaseState.SAME
+    assert state(only(arm(share(0.7, error=0.02))), before).state is CaseState.IMPROVED
 
 
 def test_towards_the_bound_is_worse_on_either_side():
@@ -174,15 +174,15 @@ def test_towards_the_bound_is_worse_on_either_side():
     def low(value):
         return only(arm(share(value, above=None, below=0.5, error=None)))
 
-    assert state(low(0.1), low(0.2)).state is State.REGRESSED
-    assert state(low(0.2), low(0.1)).state is State.IMPROVED
+    assert state(low(0.1), low(0.2)).state is CaseState.REGRESSED
+    assert state(low(0.2), low(0.1)).state is CaseState.IMPROVED
 
 
 def test_what_a_null_shows_too_cannot_get_worse():
     """A vacuous trial stays one, however far its numbers move."""
     runs = [only(arm(share(value, error=0.001)), control=0.95) for value in (0.9, 0.6)]
     assert [run.trials[0].subjects[0].outcome for run in runs] == [Outcome.VACUOUS] * 2
-    assert state(*runs).state is State.SAME
+    assert state(*runs).state is CaseState.SAME
 
 
 def test_one_of_many_measurements_moves_by_chance():
@@ -201,25 +201,25 @@ WAIVER = Waiver.parse("heavy[news] on m until 2026-12-31: the new tokenizer, see
 def test_a_waiver_names_the_trial_the_end_and_the_reason():
     """It covers what regressed, until its day is over."""
     entry = state(only(GOOD), only(BAD), waivers=[WAIVER], today=date(2026, 12, 31))
-    assert entry.state is State.WAIVED
+    assert entry.state is CaseState.WAIVED
     assert entry.reason.startswith(
         "until 2026-12-31, for the new tokenizer, see issue 12 (it is regressed: PASS before"
     )
     over = compare(only(GOOD), only(BAD), waivers=[WAIVER], today=date(2027, 1, 1))
-    assert over.entries[0].state is State.REGRESSED
-    assert over.remarks == (f"the waiver of {WAIVER} is over; renew it with a new date, or mend what it waits for",)
+    assert over.entries[0].state is CaseState.REGRESSED
+    assert over.remarks == (f"the waiver of {WAIVER} has expired; renew it with a new date, or fix what it waits for",)
 
 
 def test_a_clock_that_runs_behind_does_not_revive_a_waiver():
     """It is at least as late as the run itself, and the baseline, say."""
     after = only(BAD, created="2027-01-02T00:00:00+00:00")
-    assert state(only(GOOD), after, waivers=[WAIVER], today=date(2020, 1, 1)).state is State.REGRESSED
+    assert state(only(GOOD), after, waivers=[WAIVER], today=date(2020, 1, 1)).state is CaseState.REGRESSED
 
 
 def test_a_waiver_that_waives_nothing_is_told():
     """What is the same is the same."""
     found = compare(only(GOOD), only(GOOD), waivers=[WAIVER], today=date(2026, 11, 2))
-    assert found.entries[0].state is State.SAME
+    assert found.entries[0].state is CaseState.SAME
     assert found.remarks == (f"the waiver of {WAIVER} waives nothing; leave it out",)
 
 
@@ -270,12 +270,12 @@ def test_waived_away_is_not_compared():
 def test_a_name_can_be_used_again_and_again():
     """Each measurement is compared with the one in its place."""
     before = only(arm(share(0.95), share(0.8)))
-    assert state(before, only(arm(share(0.95), share(0.8)))).state is State.SAME
+    assert state(before, only(arm(share(0.95), share(0.8)))).state is CaseState.SAME
     entry = state(before, only(arm(share(0.55), share(0.8))))
-    assert (entry.state, entry.reason) == (State.REGRESSED, "PASS as before, but share went from 0.95 to 0.55")
+    assert (entry.state, entry.reason) == (CaseState.REGRESSED, "PASS as before, but share went from 0.95 to 0.55")
     assert state(before, only(arm(share(0.95)))).reason == "no longer claims share"
     two_bounds = only(arm(share(0.95), share(0.8, above=0.3)))
-    assert state(two_bounds, two_bounds).state is State.SAME
+    assert state(two_bounds, two_bounds).state is CaseState.SAME
 
 
 def test_to_claim_less_is_no_improvement():
@@ -285,29 +285,29 @@ def test_to_claim_less_is_no_improvement():
     needing = only(arm(replace(share(9000.0, name="tokens"), needed=True), share(0.9)))
     assert state(needing, only(arm(share(0.9)))).reason == "no longer claims tokens"
     skipped = state(only(BAD), only(arm(outcome=Outcome.NA, reason="no such thing")))
-    assert (skipped.state, skipped.reason) == (State.INCOMPARABLE, "no longer claims share")
+    assert (skipped.state, skipped.reason) == (CaseState.INCOMPARABLE, "no longer claims share")
 
 
 def test_a_trial_that_had_too_little_and_now_has_enough_improves():
     """It claims more than it came to before."""
     before = only(arm(replace(share(10.0, above=30.0, name="neurons"), needed=True), outcome=Outcome.NA, reason="few"))
     after = only(arm(replace(share(50.0, above=30.0, name="neurons"), needed=True), share(0.9)))
-    assert state(before, after).state is State.IMPROVED
-    assert state(after, before).state is State.REGRESSED
+    assert state(before, after).state is CaseState.IMPROVED
+    assert state(after, before).state is CaseState.REGRESSED
 
 
 def test_what_cannot_be_measured_any_more_is_worse():
     """Also in a trial that fails as it did."""
     before = only(arm(share(0.9), share(0.1, name="again")))
     entry = state(before, only(arm(share(float("nan")), share(0.1, name="again"))))
-    assert (entry.state, entry.reason) == (State.REGRESSED, "FAIL as before, but share cannot be measured any more")
+    assert (entry.state, entry.reason) == (CaseState.REGRESSED, "FAIL as before, but share cannot be measured any more")
 
 
 def test_a_trial_that_is_not_primary_any_more_is_another():
     """Its criterion stood or fell with it."""
     demoted = only(GOOD, primary=False)
     entry = state(only(GOOD, primary=True), demoted)
-    assert (entry.state, entry.reason) == (State.INCOMPARABLE, "it was primary and is not")
+    assert (entry.state, entry.reason) == (CaseState.INCOMPARABLE, "it was primary and is not")
 
 
 def test_under_another_root_folder_nothing_was_left_out_by_path():
@@ -315,11 +315,11 @@ def test_under_another_root_folder_nothing_was_left_out_by_path():
     keys = [KEY, ("dense", "", "m")]
     asked = {"paths": ["elsewhere"], "models": ["m"], "corpora": ["prose", "news"]}
     after = evidence({KEY: GOOD}, asked=asked, file="elsewhere/test_made.py")
-    assert compare(evidence(dict.fromkeys(keys, GOOD)), after).counts[State.MISSING] == 1
+    assert compare(evidence(dict.fromkeys(keys, GOOD)), after).counts[CaseState.MISSING] == 1
 
 
 def test_what_last_failed_left_out_did_not_run():
     """--lf does not collect what passed."""
     asked = {"paths": ["."], "models": ["m"], "corpora": ["news"], "part": ["--lf"]}
     entry = state(only(GOOD), evidence({}, asked=asked))
-    assert (entry.state, entry.reason) == (State.NOT_RUN, "--lf left it out")
+    assert (entry.state, entry.reason) == (CaseState.NOT_RUN, "--lf left it out")

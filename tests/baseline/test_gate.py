@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_unineuron.baseline.comparison import compare
-from pytest_unineuron.baseline.gate import Exit, Gate
+from pytest_unineuron.baseline.gate import ExitStatus, Gate
 from tests.evidence.made import arm, evidence, share
 
 KEY = ("heavy", "news", "m")
@@ -63,9 +63,9 @@ def test_failed_tests_are_replaced_by_what_is_worse_only():
     """1 stays for a regression or a criterion; lost results, a lock and a damaged baseline say more."""
     assert gate(PASSES, FAILS).status(1, FAILS)[0] == 1
     assert Gate("criterion").status(1, FAILS)[0] == 1
-    assert Gate("never", unusable="damaged").status(1, FAILS)[0] == Exit.BASELINE
-    assert Gate("never").status(1, LOST)[0] == Exit.INCOMPLETE
-    assert Gate("never").status(1, MOVED)[0] == Exit.LOCK
+    assert Gate("never", unusable="damaged").status(1, FAILS)[0] == ExitStatus.BASELINE
+    assert Gate("never").status(1, LOST)[0] == ExitStatus.INCOMPLETE
+    assert Gate("never").status(1, MOVED)[0] == ExitStatus.LOCK
 
 
 def test_nothing_collected_is_replaced_by_a_gate():

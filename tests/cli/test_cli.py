@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
 
 def put(folder, name, run):
     """Write a run's files, and return its report."""
-    assert write.write_all(run, folder / name) == []
+    assert write.write_reports(run, folder / name) == []
     return str(folder / name / write.REPORT)
 
 
@@ -91,7 +91,7 @@ def test_report_shows_what_the_run_showed(reports, capsys):
     assert main(["report", reports["bad"], "--form=summary"]) == 0
     assert json.loads(capsys.readouterr().out)["Checklist"]["GT2_DataGeneralization"] == "FAIL"
     assert main(["report", reports["bad"], "--out=again"]) == 0
-    for name in write.FORMS:
+    for name in write.REPORT_FILES:
         assert (saved.Path("again") / name).read_text() == (saved.Path("bad") / name).read_text()
 
 
@@ -117,7 +117,7 @@ def test_validate_says_of_each_file_what_it_is(reports, capsys):
     [
         (evidence({KEY: BROKEN}), "1 items broke"),
         (evidence({KEY: GOOD}, incomplete=("worker gw0 vanished",)), "results were lost (worker gw0 vanished)"),
-        (evidence({KEY: GOOD}, violations=("x moved",)), "it was locked, and things moved since (x moved)"),
+        (evidence({KEY: GOOD}, violations=("x moved",)), "it was locked, and something changed since (x moved)"),
         (evidence({KEY: arm(share(0.9), resumed=True)}), "1 results are those of an earlier attempt"),
         (evidence({KEY: arm(outcome=Outcome.NOT_RUN, reason="never reached")}), "1 items were never reached"),
         (evidence({KEY: GOOD, ("dense", "", "m"): None}), "2 items were deselected"),

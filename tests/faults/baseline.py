@@ -200,7 +200,7 @@ WAIVER = "--unineuron-waive=here on neox-a until {}: a known fault"
 def waiver_over(ground):
     baseline(ground)
     ground.trials("measure('size', 0.1, above=0.5)")
-    held(ground, WAIVER.format("2020-01-31")).ends_with(21).says("is over; renew it")
+    held(ground, WAIVER.format("2020-01-31")).ends_with(21).says("has expired; renew it")
 
 
 CLOCK = '''
@@ -240,7 +240,7 @@ def waiver_revived_by_the_clock(ground):
     ground.trials("measure('size', 0.1, above=0.5)")
     run = held(ground, WAIVER.format("2026-01-31"), environment=clock_moved_back(ground))
     ground.expect(run.report["created"] < "2020", "the clock was not moved")
-    run.ends_with(21).says("is over; renew it")
+    run.ends_with(21).says("has expired; renew it")
 
 
 @fault(

@@ -5,7 +5,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.baseline.comparison import WAIVABLE, State, compare
+from pytest_unineuron.baseline.comparison import WAIVABLE_STATES, CaseState, compare
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.evidence.outcome import Outcome
 from tests.evidence.made import arm, evidence, share
@@ -61,7 +61,7 @@ def test_every_case_of_either_run_is_in_one_state(before, after):
 @given(runs)
 def test_a_run_is_the_same_as_itself(run):
     """Nothing regressed, nothing improved, nothing is new or missing or cannot be compared."""
-    assert {entry.state for entry in compare(run, run, today=TODAY).entries} <= {State.SAME, State.NOT_RUN}
+    assert {entry.state for entry in compare(run, run, today=TODAY).entries} <= {CaseState.SAME, CaseState.NOT_RUN}
 
 
 @damage.quickly(150)
@@ -73,8 +73,8 @@ def test_waivers_waive_and_nothing_else(before, after, given_waivers):
     today = max(TODAY, *(date.fromisoformat(run.created[:10]) for run in (before, after)))
     for one, other in zip(plain, waived, strict=True):
         about = [w for w in given_waivers if w.name == one.name and w.model in ("", one.model) and w.until >= today]
-        if one.state in WAIVABLE and about:
-            assert other.state is State.WAIVED
+        if one.state in WAIVABLE_STATES and about:
+            assert other.state is CaseState.WAIVED
         else:
             assert one == other
 
@@ -84,8 +84,8 @@ def test_waivers_waive_and_nothing_else(before, after, given_waivers):
 def test_what_is_missing_one_way_is_new_the_other(before, after):
     """Of cases that have a result."""
     there, back = compare(before, after, today=TODAY), compare(after, before, today=TODAY)
-    missing = {(e.name, e.model) for e in there.of(State.MISSING)}
-    new = {(e.name, e.model) for e in back.of(State.NEW)}
+    missing = {(e.name, e.model) for e in there.of(CaseState.MISSING)}
+    new = {(e.name, e.model) for e in back.of(CaseState.NEW)}
     assert missing <= new
 
 
@@ -95,4 +95,4 @@ def test_a_worse_outcome_is_never_called_the_same(before, after):
     """PASS before and not PASS now is regressed or cannot be compared, whatever the numbers."""
     for entry in compare(before, after, today=TODAY).entries:
         if entry.before is Outcome.PASS and entry.after in (Outcome.FAIL, Outcome.NA, Outcome.VACUOUS, Outcome.ERROR):
-            assert entry.state in (State.REGRESSED, State.INCOMPARABLE)
+            assert entry.state in (CaseState.REGRESSED, CaseState.INCOMPARABLE)

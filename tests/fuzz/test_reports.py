@@ -5,8 +5,8 @@ import json
 import pytest
 from hypothesis import given
 
-from pytest_unineuron.baseline.comparison import State, compare
-from pytest_unineuron.baseline.gate import FAILED, PASSED, Gate, baseline
+from pytest_unineuron.baseline.comparison import CaseState, compare
+from pytest_unineuron.baseline.gate import FAILED, PASSED, Gate, read_baseline
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.outcome import Outcome
@@ -65,7 +65,7 @@ def check(evidence):
 def gated(evidence, file):
     """The status that a saved report ends with, held against itself where a baseline is given."""
     given_ = read_options(lambda key: {"unineuron_baseline": str(file)}.get(key), lambda _: None, {})
-    found = Gate.of(evidence, given_, baseline(file) if given_.baseline else None)
+    found = Gate.of(evidence, given_, read_baseline(file) if given_.baseline else None)
     broken = evidence.count(Outcome.ERROR)
     return found, int(found.status(FAILED if broken else PASSED, evidence)[0])
 
@@ -143,7 +143,7 @@ def test_a_damaged_report_can_be_held_against_the_real_one(real, file, plan):
         assert sum(found.counts.values()) == len(found.entries) == len(cases[0] | cases[1])
         assert str(found)
     itself = compare(evidence, evidence)
-    assert {entry.state for entry in itself.entries} <= {State.SAME, State.NOT_RUN}
+    assert {entry.state for entry in itself.entries} <= {CaseState.SAME, CaseState.NOT_RUN}
 
 
 def key(record, subject, case):

@@ -10,9 +10,15 @@ from pytest_unineuron.baseline.comparison import compare
 from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.options.settings import Settings
-from pytest_unineuron.reports.github import LIMIT, Annotation, annotate, fitted, summary
-from pytest_unineuron.reports.step import Step
-from pytest_unineuron.reports.terminal import inert
+from pytest_unineuron.reports.github import (
+    MAX_SUMMARY_BYTES,
+    Annotation,
+    job_summary,
+    make_annotations,
+    truncate_to_bytes,
+)
+from pytest_unineuron.reports.step import GitHubStep
+from pytest_unineuron.reports.terminal import escape_commands
 from tests.evidence.made import FILE, arm, evidence, share
 
 TRICKY = st.text(st.one_of(st.sampled_from("::##[[]%,\r\n \t\u200b\x1b\u2028=eror"), st.characters()), max_size=40)
@@ -54,7 +60,7 @@ def test_an_annotation_is_one_command_whatever_its_texts_hold(title, message, fi
 @given(st.sampled_from(["", " ", "\t\u200b", "a", "é"]), st.sampled_from(["::", ":\u200b:", "##[", "#\xad#["]), TRICKY)
 def test_a_line_of_ours_is_never_a_command(before, start, after):
     """Neither at its beginning nor within it; and it stays a line."""
-    line = inert(f"{before}{start}error]{after}::{after}")
+    line = escape_commands(f"{before}{start}error]{after}::{after}")
     assert commands(line) == []
     assert len(line.splitlines()) == 1
 
@@ -62,7 +68,7 @@ def test_a_line_of_ours_is_never_a_command(before, start, after):
 @given(st.text("abc é✓]=.:,#-", max_size=30))
 def test_a_line_that_is_none_is_left_alone(line):
     """Also with colons in it."""
-    assert inert("trial " + line) == "trial " + line
+    assert escape_commands("trial " + line) == "trial " + line
 
 
 WORSE, MISSING, BROKEN, MISSED, VACUOUS = "worse", "missing", "broken", "missed", "vacuous"
@@ -86,7 +92,7 @@ def baseline():
 
 
 def titles(now, gate, **more):
-    return [(each.level, each.title) for each in annotate(now, gate, **more)]
+    return [(each.level, each.title) for each in make_annotations(now, gate, **more)]
 
 
 def test_annotations_come_in_order_of_importance():
@@ -118,19 +124,19 @@ def test_a_missed_bound_is_an_error_where_it_fails_the_run(fail_on, level):
 def test_an_unusable_baseline_is_told():
     """With its reason."""
     now, _ = run({(MISSED, "news", "m"): arm(share(0.9))})
-    (found,) = annotate(now, Gate("regression", unusable="baseline b.json: there is no such file"))
+    (found,) = make_annotations(now, Gate("regression", unusable="baseline b.json: there is no such file"))
     assert (found.level, found.message) == ("error", "baseline b.json: there is no such file")
 
 
 def test_there_are_ten_at_most_and_the_tenth_counts_the_rest():
     """By name."""
     now, gate = run({(f"t{n}", "news", "m"): arm(share(0.2)) for n in range(12)}, fail_on="trial")
-    found = annotate(now, gate)
+    found = make_annotations(now, gate)
     assert [each.title for each in found[:9]] == [f"FAIL: t{n}[news] on m" for n in range(9)]
     assert [each.title for each in found[9:]] == ["3 more"]
     assert "FAIL: t11[news] on m" in found[9].message
     now, gate = run({(f"t{n}", "news", "m"): arm(share(0.2)) for n in range(10)}, fail_on="trial")
-    assert annotate(now, gate)[9].title == "FAIL: t9[news] on m"
+    assert make_annotations(now, gate)[9].title == "FAIL: t9[news] on m"
 
 
 def test_a_crash_is_told_once_at_its_trial():
@@ -140,14 +146,14 @@ def test_a_crash_is_told_once_at_its_trial():
         {(BROKEN, "news", "m"): arm(outcome=Outcome.ERROR, reason="its worker process died")},
         incomplete=(f"{nodeid}: its worker process died",),
     )
-    (found,) = annotate(now, gate)
+    (found,) = make_annotations(now, gate)
     assert (found.title, found.file, found.line) == ("results were lost", FILE, 7)
 
 
 def test_what_failed_comes_with_the_command_that_runs_it_again():
     """On the last line of the message."""
     now, gate = run({(MISSED, "news", "m"): arm(share(0.2))})
-    (found,) = annotate(now, gate)
+    (found,) = make_annotations(now, gate)
     assert found.message.splitlines()[-1].startswith(f"pytest {FILE}::test_missed --unineuron-model=m ")
 
 
@@ -155,14 +161,14 @@ def test_what_failed_comes_with_the_command_that_runs_it_again():
 def test_a_file_is_named_as_it_lies_in_the_repository(folder, file):
     """Or not at all."""
     now, gate = run({(MISSED, "news", "m"): arm(share(0.2))})
-    (found,) = annotate(now, gate, folder=folder)
+    (found,) = make_annotations(now, gate, folder=folder)
     assert (found.file, found.line) == (file, 7 if file else 0)
 
 
 def test_a_summary_says_what_matters_most_first():
     """Verdicts, the gate, what failed and how to run it again, then the tables."""
     now, gate = run(before=baseline(), incomplete=("worker gw1 vanished",))
-    text = summary(now, gate)
+    text = job_summary(now, gate)
     wanted = ["## Checklist", "## Gate", "worker gw1 vanished", "regressed: worse", "## Reproduce", "## GT2", "Policy"]
     places = [text.index(each) for each in wanted]
     assert places == sorted(places)
@@ -172,7 +178,7 @@ def test_a_summary_says_what_matters_most_first():
 def test_names_cannot_break_a_summary():
     """What trials and models are called is text, not markup; a command is code whatever is in it."""
     now, gate = run({("`` ```\n# x <script>", "news", "| m |"): arm(share(0.2))}, before=baseline())
-    text = summary(now, gate)
+    text = job_summary(now, gate)
     assert "<script>" not in re.sub("(?s)````+sh.*?````+", "", text)
     assert "\n# x" not in text
 
@@ -180,14 +186,14 @@ def test_names_cannot_break_a_summary():
 BIG = {(f"trial_{n}_é", "news", "m"): arm(share(0.2)) for n in range(100)}
 
 
-@pytest.mark.parametrize("room", [LIMIT, 20_000, 9_000, 3_000, 900])
+@pytest.mark.parametrize("room", [MAX_SUMMARY_BYTES, 20_000, 9_000, 3_000, 900])
 def test_a_summary_fits_and_is_cut_at_the_end_of_a_line(room):
     """In bytes. What is cut says so, and no block of code is left open."""
     now, gate = run(BIG, fail_on="trial")
-    whole, text = summary(now, gate), summary(now, gate, room)
+    whole, text = job_summary(now, gate), job_summary(now, gate, room)
     assert len(text.encode()) <= room
     assert text.count("```") % 2 == 0
-    if room == LIMIT:
+    if room == MAX_SUMMARY_BYTES:
         assert text == whole
     else:
         kept, _, remark = text.rstrip("\n").rpartition("\n")
@@ -198,53 +204,53 @@ def test_a_summary_fits_and_is_cut_at_the_end_of_a_line(room):
 
 def test_what_fits_exactly_is_whole():
     """One byte less, and it is cut."""
-    assert fitted("é\nb\n", 5, "cut") == "é\nb\n"
-    assert fitted("é\n" + "b" * 9 + "\n", 12, "cut") == "é\n\ncut\n"
-    assert fitted("long line\n", 5, "cut") == ""
+    assert truncate_to_bytes("é\nb\n", 5, "cut") == "é\nb\n"
+    assert truncate_to_bytes("é\n" + "b" * 9 + "\n", 12, "cut") == "é\n\ncut\n"
+    assert truncate_to_bytes("long line\n", 5, "cut") == ""
 
 
 def step(path):
-    return Step.of({"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(path)})
+    return GitHubStep.of({"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(path)})
 
 
 def test_a_summary_is_added_to_what_is_there(tmp_path):
     """On a line of its own, within what is left of the limit."""
     path, rooms = tmp_path / "summary.md", []
     path.write_bytes(b"x" * 1000)
-    assert step(path).append(lambda room: rooms.append(room) or "# é\n") == ""
+    assert step(path).append_summary(lambda room: rooms.append(room) or "# é\n") == ""
     assert path.read_bytes() == b"x" * 1000 + "\n# é\n".encode()
-    assert rooms == [LIMIT - 1001]
-    assert step(path).append(lambda room: "b\n") == ""
+    assert rooms == [MAX_SUMMARY_BYTES - 1001]
+    assert step(path).append_summary(lambda room: "b\n") == ""
     assert path.read_bytes().endswith("# é\nb\n".encode())
 
 
 def test_a_new_summary_begins_at_its_beginning(tmp_path):
     """And half a surrogate pair in a name is spelled out."""
-    assert step(tmp_path / "new.md").append(lambda room: "\ud800\n") == ""
+    assert step(tmp_path / "new.md").append_summary(lambda room: "\ud800\n") == ""
     assert (tmp_path / "new.md").read_bytes() == b"\\ud800\n"
 
 
 def test_a_summary_that_cannot_be_written_is_one_sentence(tmp_path):
     """Whatever the reason."""
-    assert step(tmp_path).append(lambda room: "a").startswith("the job summary could not be written (")
+    assert step(tmp_path).append_summary(lambda room: "a").startswith("the job summary could not be written (")
     full = step(tmp_path / "full.md")
-    assert full.append(lambda room: "") == "the job summary is full: nothing was added to it"
+    assert full.append_summary(lambda room: "") == "the job summary is full: nothing was added to it"
 
 
 @pytest.mark.parametrize("environment", [{}, {"GITHUB_ACTIONS": "false", "GITHUB_STEP_SUMMARY": "x"}, {"CI": "true"}])
 def test_elsewhere_there_is_no_step(environment):
     """Only where the runner says that it is one."""
-    assert Step.of(environment) is None
+    assert GitHubStep.of(environment) is None
 
 
 def test_a_step_knows_where_the_root_folder_lies_in_the_repository(tmp_path):
     """Or that it does not."""
     (tmp_path / "sub").mkdir()
-    found = Step.of({"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(tmp_path)})
+    found = GitHubStep.of({"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(tmp_path)})
     assert [found.folder(path) for path in (tmp_path, tmp_path / "sub", tmp_path.parent)] == [".", "sub", None]
-    assert Step.of({"GITHUB_ACTIONS": "true"}).folder(tmp_path) is None
+    assert GitHubStep.of({"GITHUB_ACTIONS": "true"}).folder(tmp_path) is None
 
 
 def test_defaults_of_the_settings_are_enough():
     """A report without any setting of its own."""
-    assert Settings().out in summary(*run(BIG, fail_on="trial"), 3000)
+    assert Settings().out in job_summary(*run(BIG, fail_on="trial"), 3000)

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_unineuron.baseline.comparison import compare
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.reports.reproduce import failing
+from pytest_unineuron.reports.reproduce import failed_cases
 from tests.evidence.made import FILE, arm, evidence, share
 from tests.plugin.inner import BLOCKED, ONE
 
@@ -22,7 +22,7 @@ SPECS = {"model": ["./folder/m", "owner/n@main"], "corpus": ["news", "my texts/m
 
 def commands(cases=None, **more):
     found = evidence(cases or {HERE: arm(share(0.2))}, asked={**ASKED, **more.pop("asked", {})}, **more)
-    return [shlex.split(each.command(found)) for each in failing(found)]
+    return [shlex.split(each.command(found)) for each in failed_cases(found)]
 
 
 def test_a_command_names_function_model_and_corpus_as_they_were_typed():
@@ -92,7 +92,7 @@ def test_what_failed_is_there_once_and_in_order():
             ("worse", "news", "m"): arm(share(0.2)),
         }
     )
-    found = failing(after, compare(before, after))
+    found = failed_cases(after, compare(before, after))
     assert [(each.kind, each.name) for each in found] == [
         ("regressed", "worse[news] on m"),
         ("ERROR", "broken[news] on m"),
@@ -104,7 +104,7 @@ def test_what_failed_is_there_once_and_in_order():
 def test_a_miss_that_a_control_makes_vacuous_fails_where_its_test_does(fail_on, kinds):
     """A control holds, the subject misses: pytest shows a failed test."""
     found = evidence({HERE: arm(share(0.2))}, control=0.9, settings={"fail_on": fail_on})
-    assert [each.kind for each in failing(found)] == kinds
+    assert [each.kind for each in failed_cases(found)] == kinds
 
 
 TRIALS = """

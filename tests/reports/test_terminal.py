@@ -6,7 +6,7 @@ from pytest_unineuron.evidence.measurement import make_measurement
 from pytest_unineuron.evidence.outcome import ArmResult, Outcome
 from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
-from pytest_unineuron.reports.terminal import lines
+from pytest_unineuron.reports.terminal import report_lines
 
 CLAIM = {"above": 0.5, "null": 0.3}
 
@@ -27,7 +27,7 @@ def evidence(*trials, **more):
 
 
 def text(*trials, width=None, **more):
-    return "\n".join(line for line, _ in lines(evidence(*trials, **more), width))
+    return "\n".join(line for line, _ in report_lines(evidence(*trials, **more), width))
 
 
 def test_a_row_has_value_bound_control_and_outcome():
