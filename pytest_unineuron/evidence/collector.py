@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.cache.source_code import own_digest
 from pytest_unineuron.evidence.build import build_evidence
-from pytest_unineuron.evidence.events import CRASHED, ENDED, FINISHED, PLAN, TOOK
+from pytest_unineuron.evidence.events import CRASHED, ENDED, PLAN, TOOK
 from pytest_unineuron.evidence.outcome import WORST_FIRST, ArmResult, Outcome
 from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.records import SOURCE, Evidence
@@ -22,7 +22,7 @@ from pytest_unineuron.evidence.records import SOURCE, Evidence
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_unineuron.baseline.journal import Journal, Record
+    from pytest_unineuron.baseline.journal import Journal
 
 ENVELOPE_VERSION = 3
 """Version of what travels from a worker to the controller with each test report."""
@@ -191,16 +191,6 @@ class Collector:
             asked=run["asked"],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-
-
-def replayed(record: Record) -> Collector:
-    """The collector that heard what a journal holds."""
-    start, *events = record.events
-    collector = Collector(lambda: start)
-    for event in events:
-        if event["kind"] != FINISHED:
-            collector.hear(event)
-    return collector
 
 
 def versions() -> dict[str, str]:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.baseline import journal
+from pytest_unineuron.baseline.replay import replay
 from pytest_unineuron.cli.main import main
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import strict_json
-from pytest_unineuron.evidence.collector import replayed
 from tests.fuzz import damage
 
 
@@ -52,7 +52,7 @@ def test_the_real_journal_is_read(real, file):
     """Whole, with everything that was measured."""
     record = read(file, real.journal)
     assert record.damaged == ()
-    collector = replayed(record)
+    collector = replay(record)
     assert numbers(collector.results) == result_of(real.journal) != set()
     assert collector.finished
 
@@ -70,7 +70,7 @@ def test_no_number_becomes_another(real, file, first, then):
     whole = content.split(b"\n")[:-1]
     assert len(record.events) + len(record.damaged) == len(whole)
     try:
-        found = numbers(replayed(record).results)
+        found = numbers(replay(record).results)
     except KeyError:
         found = set()  # a line of the start in the middle: refused by whoever replays it
     assert found <= result_of(real.journal)

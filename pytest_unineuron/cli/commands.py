@@ -1,0 +1,132 @@
+"""The commands of ``pytest-unineuron`` on saved files. Each takes the parsed arguments and returns the exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.baseline.accept import check_acceptable, lost_cases
+from pytest_unineuron.baseline.gate import ExitStatus, Gate, read_baseline
+from pytest_unineuron.baseline.lock import Lock
+from pytest_unineuron.baseline.replay import read_evidence
+from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
+from pytest_unineuron.evidence import saved, strict_json
+from pytest_unineuron.evidence.summary import summary_data
+from pytest_unineuron.options import sources
+from pytest_unineuron.reports import github, markdown, terminal, write
+from pytest_unineuron.reports.step import GitHubStep
+from pytest_unineuron.system.paths import resolve_path
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+
+    from pytest_unineuron.evidence.records import Evidence
+    from pytest_unineuron.options.settings import Settings
+    from pytest_unineuron.reports.terminal import Line
+
+FORMS: dict[str, Callable[[Evidence], str]] = {
+    "markdown": markdown.render_markdown,
+    "github": lambda evidence: github.job_summary(evidence, Gate(evidence.settings["fail_on"])),
+    "summary": lambda evidence: strict_json.to_json(summary_data(evidence)),
+}
+"""The forms in which ``report`` can print a report, besides that of the terminal."""
+
+
+def compare(typed: argparse.Namespace) -> int:
+    """Print the comparison of two reports; the status says only whether they could be compared."""
+    typed.unineuron_baseline = str(typed.before)
+    gate = Gate.of(saved.read_report(typed.after), _settings(typed), read_baseline(typed.before))
+    _print(terminal.gate_lines(gate))
+    return ExitStatus.BASELINE if gate.unusable else 0
+
+
+def gate(typed: argparse.Namespace) -> int:
+    """Print the reasons for the status of a run with this report, annotate on GitHub, and return that status."""
+    evidence, settings = saved.read_report(typed.report), _settings(typed)
+    if settings.lock:
+        violations = Lock.read(resolve_path(settings.lock)).violations(evidence)
+        evidence = replace(evidence, violations=tuple(dict.fromkeys([*evidence.violations, *violations])))
+    accepted = read_baseline(resolve_path(settings.baseline)) if settings.baseline else None
+    gate = Gate.of(evidence, settings, accepted)
+    own = gate.pytest_status(evidence)
+    status, reason = gate.status(own, evidence)
+    reason = reason or ("an item broke or failed" if own else "nothing to object to")
+    typed.status = status  # main returns it even if the reader closes the pipe before the end
+    _print((f"LOCK: {violation}", "red") for violation in evidence.violations)
+    _print(terminal.gate_lines(gate))
+    print(f"Exit status {int(status)}: {reason}.")
+    if step := GitHubStep.of():
+        step.print_commands(github.make_annotations(evidence, gate, ""))
+    return status
+
+
+def accept(typed: argparse.Namespace) -> int:
+    """Write a report as the baseline, and print the cases that the old baseline held and this one does not."""
+    data = strict_json.read_json(typed.report, "report", saved.REPORT_HINT)
+    evidence = saved.evidence_from_report(data, f"report {typed.report}")
+    check_acceptable(evidence, partial=typed.partial)
+    before = read_baseline(typed.baseline)
+    if not isinstance(before, ReportError):
+        for case in lost_cases(before, evidence):
+            print(f"no longer in the baseline: {case}")
+    elif typed.baseline.exists():
+        print(f"replacing what could not be read: {before}")
+    try:
+        write.write_text(typed.baseline, strict_json.to_json(data))
+    except OSError as error:
+        raise OptionError(f"{typed.baseline}: cannot be written ({error.strerror}); name another file") from None
+    print(f"Accepted: {typed.baseline}. To compare with it: pytest evals/ --unineuron-baseline={typed.baseline}")
+    return 0
+
+
+def lock(typed: argparse.Namespace) -> int:
+    """Run pytest on the control arms alone, writing a lock."""
+    command = [sys.executable, "-m", "pytest", f"--unineuron-write-lock={typed.file}", *typed.pytest]
+    return subprocess.run(command).returncode
+
+
+def report(typed: argparse.Namespace) -> int:
+    """Print a report or a journal in one form, or write all report files."""
+    evidence = read_evidence(typed.file)
+    if typed.out is not None:
+        problems = write.write_reports(evidence, typed.out)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        print(f"Written: {typed.out}" if not problems else "")
+        return ExitStatus.INCOMPLETE if problems else 0
+    if typed.form == "terminal":
+        _print(terminal.report_lines(evidence))
+    else:
+        sys.stdout.write(FORMS[typed.form](evidence))
+    return 0
+
+
+def schema(_: argparse.Namespace) -> int:
+    """Print the JSON Schema of the report."""
+    print(json.dumps(saved.report_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def validate(typed: argparse.Namespace) -> int:
+    """Print one line for each file: its overall assessment, or why it cannot be used."""
+    status = 0
+    for path in typed.files:
+        try:
+            print(f"{path}: whole; {terminal.assessment(read_evidence(path))}")
+        except UnineuronError as error:
+            print(error, file=sys.stderr)
+            status = ExitStatus.BASELINE
+    return status
+
+
+def _settings(typed: argparse.Namespace) -> Settings:
+    return sources.read(lambda key: getattr(typed, key, None), lambda _: None, {})
+
+
+def _print(lines: Iterable[Line]) -> None:
+    for text, _ in lines:
+        print(terminal.escape_commands(text))
