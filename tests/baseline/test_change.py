@@ -1,4 +1,4 @@
-"""When two numbers differ: by more than their errors, and what they have in common does not count."""
+"""Changes of a value between two runs: what counts as more than noise."""
 
 import math
 
@@ -40,18 +40,18 @@ class Groups:
         return Groups(np.delete(self.values, group, axis=0))
 
 
-def estimate(values, **said):
-    return make_measurement("mean", jackknife(lambda s: s.mean, Groups(values), **said), above=0.0)
+def estimate(values, **options):
+    return make_measurement("mean", jackknife(lambda s: s.mean, Groups(values), **options), above=0.0)
 
 
 def alarms(make, runs=600):
-    """The share of pairs that differ at five per cent."""
+    """The share of pairs that differ at a level of five percent."""
     rng = np.random.default_rng(0)
     return np.mean([measure_change(*make(rng))[1] <= 0.05 for _ in range(runs)])
 
 
-def test_two_runs_of_the_same_alarm_as_often_as_they_may():
-    """Independent documents, no true difference: about one in twenty, unpaired."""
+def test_unpaired_runs_without_a_difference_rarely_differ():
+    """For independent documents without a true difference, about one pair in twenty differs."""
 
     def pair(rng):
         one, other = (estimate(rng.normal(5, 1, (16, 8))) for _ in range(2))
@@ -60,8 +60,8 @@ def test_two_runs_of_the_same_alarm_as_often_as_they_may():
     assert alarms(pair) < 0.08
 
 
-def test_what_two_runs_have_in_common_cancels():
-    """The same documents twice, moved by far less than the spread between documents: seen when paired, else not."""
+def test_pairing_cancels_the_variation_between_documents():
+    """A shift far below the variation between documents is found if the runs are paired, and otherwise is not."""
 
     def pair(rng):
         documents = rng.normal(5, 3, (16, 1))
@@ -76,8 +76,8 @@ def test_what_two_runs_have_in_common_cancels():
     assert alarms(unpaired, 100) < 0.05
 
 
-def test_pairs_without_a_difference_alarm_as_often_as_they_may():
-    """The same documents, noise of the order of their spread, no shift."""
+def test_paired_runs_without_a_difference_rarely_differ():
+    """For the same documents with noise but without a shift, about one pair in twenty differs."""
 
     def pair(rng):
         documents = rng.normal(5, 1, (16, 1))
@@ -86,8 +86,8 @@ def test_pairs_without_a_difference_alarm_as_often_as_they_may():
     assert alarms(pair) < 0.08
 
 
-def test_rounding_in_all_parts_alike_is_no_change():
-    """A neuron that crosses a threshold in every part: no error is left by pairing, a tenth of one is kept."""
+def test_a_shift_equal_in_all_parts_is_not_significant():
+    """A shift that pairing shows without any error, such as by rounding, is judged with a tenth of the single error."""
     rng = np.random.default_rng(1)
     values = rng.normal(5, 1, (16, 8))
     worse, p = measure_change(estimate(values), estimate(values - 0.001))
@@ -95,30 +95,30 @@ def test_rounding_in_all_parts_alike_is_no_change():
     assert p > 0.5
 
 
-def test_a_share_moves_in_steps():
-    """One unit more or less is within the resolution; ten are not."""
+def test_a_change_of_one_step_of_the_resolution_is_not_significant():
+    """A share that changes by one unit is within the resolution, and one that changes by eight is not."""
     stuck = np.full((16, 1), 0.01)
     one = estimate(stuck, resolution=0.001)
     assert measure_change(one, estimate(stuck - 0.001, resolution=0.001))[1] > 0.05
     assert measure_change(one, estimate(stuck - 0.008, resolution=0.001))[1] < 0.001
 
 
-def test_counts_without_an_error_change_when_they_differ():
-    """Beyond the last bits of a float32."""
+def test_numbers_without_an_error_change_if_they_differ():
+    """A count changes if it differs, and a float if it differs by more than float32 rounding."""
     assert measure_change(make_measurement("n", 0.75, above=0), make_measurement("n", 0.75 + 1e-6, above=0))[1] == 1
     assert measure_change(make_measurement("n", 12, above=0), make_measurement("n", 11, above=0)) == (1.0, 0.0)
 
 
-def test_intervals_given_by_hand_count_too():
-    """Taken for Normal ones of 95 %."""
+def test_an_interval_without_a_standard_error_is_taken_as_normal():
+    """The standard error of a given 95 % interval is its half width divided by 1.96."""
     one, other = (make_measurement("n", v, interval=(v - 0.1, v + 0.1), above=0) for v in (1.0, 0.8))
     expected = 2 * stats.norm.sf(0.2 / (math.hypot(0.1, 0.1) / 1.96))
     assert measure_change(one, other)[1] == pytest.approx(expected, rel=0.02)
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.01, 2))
-def test_a_change_is_the_same_backwards(a, b, error):
-    """What got worse by so much got better by so much the other way, with the same p."""
+def test_a_change_is_antisymmetric(a, b, error):
+    """A change in the other direction has the opposite sign and the same p-value."""
 
     def one(value):
         return Measurement("x", value, above=0.3, method="made", low=value, high=value, spread=StandardError(error, 15))

@@ -1,4 +1,4 @@
-"""Which status a run ends with: one function for the plugin and for saved files."""
+"""The exit status of a run, which the plugin and the command for saved reports share."""
 
 import pytest
 
@@ -16,8 +16,8 @@ LOST = evidence({KEY: GOOD}, incomplete=("worker gw0 vanished",))
 MOVED = evidence({KEY: GOOD}, violations=("something",))
 
 
-def gate(before, after, tolerated=("not run",), fail_on="regression", **said):
-    return Gate(fail_on, compare(before, after), tolerated=tolerated, **said)
+def gate(before, after, tolerated=("not run",), fail_on="regression", **options):
+    return Gate(fail_on, compare(before, after), tolerated=tolerated, **options)
 
 
 @pytest.mark.parametrize(
@@ -46,21 +46,21 @@ def gate(before, after, tolerated=("not run",), fail_on="regression", **said):
         (gate(PASSES, FAILS), evidence({KEY: BAD}, violations=("x",)), 24),
     ],
 )
-def test_status(found, run, expected):
-    """A gate that compared nothing has not passed; a known FAIL has."""
+def test_exit_status(found, run, expected):
+    """A run that compared nothing does not pass, and a FAIL that is in the baseline does."""
     assert found.status(0, run)[0] == expected
     assert bool(found.status(0, run)[1]) == (expected != 0)
 
 
 @pytest.mark.parametrize("status", [2, 3, 4])
-def test_what_pytest_says_of_itself_stands(status):
-    """Interrupted, broken, misused: never replaced."""
+def test_statuses_2_to_4_of_pytest_are_never_replaced(status):
+    """An interruption, an internal error and a wrong option keep pytest's status."""
     for found, run in ((gate(PASSES, FAILS), FAILS), (Gate("never"), LOST), (Gate("never"), MOVED)):
         assert found.status(status, run) == (status, "")
 
 
-def test_failed_tests_are_replaced_by_what_is_worse_only():
-    """1 stays for a regression or a criterion; lost results, a lock and a damaged baseline say more."""
+def test_status_1_is_replaced_by_22_to_24_only():
+    """A regression or a criterion leaves 1; lost results, a lock and a damaged baseline replace it."""
     assert gate(PASSES, FAILS).status(1, FAILS)[0] == 1
     assert Gate("criterion").status(1, FAILS)[0] == 1
     assert Gate("never", unusable="damaged").status(1, FAILS)[0] == ExitStatus.BASELINE
@@ -68,12 +68,12 @@ def test_failed_tests_are_replaced_by_what_is_worse_only():
     assert Gate("never").status(1, MOVED)[0] == ExitStatus.LOCK
 
 
-def test_nothing_collected_is_replaced_by_a_gate():
-    """pytest's 5 says less than ours."""
+def test_status_5_is_replaced_by_a_gate():
+    """pytest's status for an empty collection is replaced by ours."""
     assert gate(PASSES, NOT_RUN).status(5, NOT_RUN)[0] == 23
 
 
-def test_nothing_with_a_violated_lock_passes():
-    """In the checklist, in the summary and by exit status."""
+def test_no_criterion_passes_with_a_violated_lock():
+    """A violated lock turns a verdict of PASS into NA."""
     assert [str(line.verdict) for line in PASSES.criteria] == ["NA", "PASS", "NA"]
     assert [str(line.verdict) for line in MOVED.criteria] == ["NA", "NA", "NA"]

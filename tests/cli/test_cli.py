@@ -1,10 +1,9 @@
-"""``pytest-unineuron``: what can be done with saved files, fast and without torch."""
+"""``pytest-unineuron``: the commands on saved files, which need no torch."""
 
 import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -20,28 +19,28 @@ GOOD, BAD, BROKEN = arm(share(0.9)), arm(share(0.1)), arm(share(0.9), outcome=Ou
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder to work in."""
+    """An empty folder, which is the working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def put(folder, name, run):
-    """Write a run's files, and return its report."""
+    """Write a run's files, and return the path of its report."""
     assert write.write_reports(run, folder / name) == []
     return str(folder / name / write.REPORT)
 
 
 @pytest.fixture
 def reports(folder):
-    """Reports of runs that pass, fail and broke."""
+    """The paths of reports of runs that pass, fail and broke."""
     return {
         name: put(folder, name, evidence({KEY: result}))
         for name, result in (("good", GOOD), ("bad", BAD), ("broken", BROKEN))
     }
 
 
-def test_compare_shows_what_became_of_every_trial(reports, capsys):
-    """It shows; it does not judge."""
+def test_compare_shows_the_state_of_every_case(reports, capsys):
+    """A regression is shown, and the status is 0 nevertheless."""
     assert main(["compare", reports["good"], reports["bad"]]) == 0
     out = capsys.readouterr().out
     assert "Against the baseline: 1 trials × cases: 1 regressed" in out
@@ -62,28 +61,28 @@ def test_compare_shows_what_became_of_every_trial(reports, capsys):
         ("bad", ["--tolerate=everything"], 4),
     ],
 )
-def test_gate_ends_as_a_run_would(reports, capsys, report, more, status):
-    """The same code, so the same status."""
+def test_gate_ends_with_the_status_of_a_run(reports, capsys, report, more, status):
+    """The status is that of a run with the same report and options."""
     assert main(["gate", reports[report], "--baseline", reports["good"], *more]) == status
     captured = capsys.readouterr()
     assert f"Exit status {status}: " in captured.out or (status == 4 and captured.err)
 
 
 def test_gate_without_a_baseline_judges_the_report(reports):
-    """fail-on trial, as in a run."""
+    """Without a baseline, --fail-on is "trial" as in a run, and "regression" is a wrong option."""
     assert main(["gate", reports["good"]]) == 0
     assert main(["gate", reports["bad"]]) == 1
     assert main(["gate", reports["good"], "--fail-on=regression"]) == 4
 
 
-def test_gate_with_a_baseline_that_is_not_there(reports, capsys):
-    """23, and what to type."""
+def test_gate_with_a_missing_baseline_ends_with_23(reports, capsys):
+    """The error says what to type."""
     assert main(["gate", reports["good"], "--baseline", "none.json"]) == 23
     assert "there is no such file; make one: pytest evals/" in capsys.readouterr().out
 
 
-def test_report_shows_what_the_run_showed(reports, capsys):
-    """Terminal, Markdown, summary; and all files again."""
+def test_report_shows_a_report_in_every_form(reports, capsys):
+    """Terminal, Markdown and summary are printed, and --out writes the files of the run again."""
     assert main(["report", reports["bad"]]) == 0
     assert "heavy[news]  m      share     0.1    > 0.5    0 (untrained)  FAIL" in capsys.readouterr().out
     assert main(["report", reports["bad"], "--form=markdown"]) == 0
@@ -95,14 +94,14 @@ def test_report_shows_what_the_run_showed(reports, capsys):
         assert (saved.Path("again") / name).read_text() == (saved.Path("bad") / name).read_text()
 
 
-def test_schema_is_the_schema_that_ships(capsys):
-    """Printed as JSON."""
+def test_schema_prints_the_schema(capsys):
+    """The output is the JSON Schema that reports are checked with."""
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == saved.report_schema()
 
 
-def test_validate_says_of_each_file_what_it_is(reports, capsys):
-    """Whole or not, one line each; one bad file is enough for 23."""
+def test_validate_prints_one_line_for_each_file(reports, capsys):
+    """One file that cannot be used makes the status 23."""
     assert main(["validate", reports["good"], reports["bad"]]) == 0
     assert capsys.readouterr().out.count(": whole; Overall: ") == 2
     saved.Path("cut.json").write_text(saved.Path(reports["good"]).read_text()[:300])
@@ -113,7 +112,7 @@ def test_validate_says_of_each_file_what_it_is(reports, capsys):
 
 
 @pytest.mark.parametrize(
-    ("run", "said"),
+    ("run", "message"),
     [
         (evidence({KEY: BROKEN}), "1 items broke"),
         (evidence({KEY: GOOD}, incomplete=("worker gw0 vanished",)), "results were lost (worker gw0 vanished)"),
@@ -125,17 +124,17 @@ def test_validate_says_of_each_file_what_it_is(reports, capsys):
         (evidence({}), "there is no trial in it"),
     ],
 )
-def test_accept_refuses_what_is_not_whole(folder, capsys, run, said):
-    """With every reason; a baseline that is there stays as it is."""
+def test_accept_refuses_an_incomplete_report(folder, capsys, run, message):
+    """The error gives the reason, and an existing baseline stays as it is."""
     old = saved.Path("base.json")
     old.write_text("mine")
     assert main(["accept", put(folder, "run", run), "--baseline", "base.json"]) == 23
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert old.read_text() == "mine"
 
 
-def test_accept_takes_a_part_when_told_to_and_says_what_is_gone(folder, capsys):
-    """Nothing leaves a baseline in silence."""
+def test_accept_partial_names_the_cases_that_are_lost(folder, capsys):
+    """With --partial a run with deselected trials is accepted, and cases that leave the baseline are printed."""
     whole = put(folder, "whole", evidence({KEY: GOOD, ("dense", "", "m"): GOOD}))
     part = put(folder, "part", evidence({KEY: GOOD, ("dense", "", "m"): None}))
     assert main(["accept", whole, "--baseline", "base.json"]) == 0
@@ -144,14 +143,14 @@ def test_accept_takes_a_part_when_told_to_and_says_what_is_gone(folder, capsys):
     assert saved.read_report(saved.Path("base.json")).trials[0].name == "heavy[news]"
 
 
-def test_accept_says_where_it_cannot_write(reports, capsys):
-    """In one sentence."""
+def test_accept_refuses_a_path_that_cannot_be_written(reports, capsys):
+    """The error is one sentence, with status 4."""
     assert main(["accept", reports["good"], "--baseline", f"{reports['good']}/base.json"]) == 4
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_offline_commands_need_no_torch_and_no_time(reports):
-    """Under a second, process and all: the least of three, since machines are noisy."""
+def test_commands_on_files_import_nothing_heavy(reports):
+    """No command on saved files imports torch, numpy, pytest or anything else that takes long."""
     for command in (
         ["compare", reports["good"], reports["bad"]],
         ["gate", reports["good"]],
@@ -163,17 +162,12 @@ def test_offline_commands_need_no_torch_and_no_time(reports):
             "import sys; from pytest_unineuron.cli.main import main; main(sys.argv[1:]); "
             "print([m for m in ('torch', 'numpy', 'transformers', 'scipy', 'pandas', 'pytest') if m in sys.modules])"
         )
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
-            times.append(time.perf_counter() - start)
-            assert done.stdout.splitlines()[-1] == "[]"
-        assert min(times) < 1
+        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_reader_that_has_read_enough_is_no_error(reports):
-    """``pytest-unineuron schema | head -1``."""
+def test_a_closed_pipe_is_no_error(reports):
+    """``pytest-unineuron schema | head -1`` prints nothing on standard error."""
     command = [sys.executable, "-m", "pytest_unineuron.cli.main", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.read(1)
@@ -181,18 +175,18 @@ def test_a_reader_that_has_read_enough_is_no_error(reports):
         assert process.stderr.read() == b""
 
 
-def test_the_command_is_installed():
-    """Under its name, with every command in its help."""
+def test_the_command_is_installed_and_lists_its_commands():
+    """The help of the installed script lists every command."""
     script = os.path.join(os.path.dirname(sys.executable), "pytest-unineuron")  # noqa: PTH118, PTH120 - as a shell would
     if not os.path.exists(script):  # noqa: PTH110
         pytest.skip("the package is not installed here")
-    said = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
     for command in ("compare", "gate", "accept", "lock", "report", "schema", "validate"):
-        assert f"\n    {command} " in said
+        assert f"\n    {command} " in shown
 
 
-def test_lock_runs_the_controls_and_writes_the_lock(folder):
-    """It is a run of pytest, and ends with its status."""
+def test_lock_runs_the_controls_and_writes_a_lock(folder):
+    """The command ends with the status of its pytest run, which refuses to write a lock twice."""
     (folder / "test_x.py").write_text(
         "import pytest\nfrom pytest_unineuron import measure\n"
         "@pytest.mark.gt3(source='x')\ndef test_claim(unineuron_case):\n    measure('size', 0.1, above=0.5)\n"
@@ -202,8 +196,8 @@ def test_lock_runs_the_controls_and_writes_the_lock(folder):
     assert main(["lock", "claim.lock", "-q"]) == 4
 
 
-def test_gate_sees_every_arm(folder):
-    """A control that broke, and a case that broke beside one that failed."""
+def test_gate_judges_controls_and_expected_failures(folder):
+    """A broken control makes the status 1, and a failure that is expected does not."""
     run = evidence({KEY: GOOD}, control=BROKEN)
     assert main(["gate", put(folder, "control", run), "--fail-on=never"]) == 1
     expected = arm(share(0.1))
@@ -211,8 +205,8 @@ def test_gate_sees_every_arm(folder):
     assert main(["gate", put(folder, "xfail", evidence({KEY: expected})), "--fail-on=trial"]) == 0
 
 
-def test_gate_keeps_its_status_when_nobody_reads(folder):
-    """``pytest-unineuron gate … | head -1`` under pipefail."""
+def test_gate_keeps_its_status_if_the_pipe_is_closed(folder):
+    """``pytest-unineuron gate … | head -1`` ends with the status of the gate under pipefail."""
     keys = [(f"t{i}", "news", "m") for i in range(300)]
     before = put(folder, "before", evidence(dict.fromkeys(keys, GOOD)))
     after = put(folder, "after", evidence(dict.fromkeys(keys, BAD)))
@@ -223,15 +217,15 @@ def test_gate_keeps_its_status_when_nobody_reads(folder):
     assert process.returncode == 21
 
 
-def test_gate_keeps_what_the_report_says_of_a_lock(folder, capsys):
-    """Another lock does not undo it."""
+def test_gate_keeps_the_lock_violations_of_the_report(folder, capsys):
+    """A report with lock violations ends with 24 without naming the lock again."""
     assert main(["gate", put(folder, "moved", evidence({KEY: GOOD}, violations=("x moved",)))]) == 24
     assert "LOCK: x moved" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_any_terminal_shows_what_it_can(reports, encoding):
-    """What it cannot is spelled out."""
+def test_characters_that_the_terminal_cannot_show_are_escaped(reports, encoding):
+    """Reports are printed in encodings that lack some of their characters."""
     for command in (["report", reports["bad"]], ["report", reports["bad"], "--form=markdown"]):
         code = "import sys; from pytest_unineuron.cli.main import main; sys.exit(main(sys.argv[1:]))"
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
@@ -239,8 +233,8 @@ def test_any_terminal_shows_what_it_can(reports, encoding):
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/base.json"])
-def test_names_that_cannot_be_are_one_sentence(reports, capsys, name):
-    """Too long, or in the home of nobody."""
+def test_impossible_file_names_give_one_sentence(reports, capsys, name):
+    """A name that is too long, or in the home of an unknown user, raises nothing."""
     assert main(["accept", reports["good"], "--baseline", name]) in (0, 4)
     assert main(["gate", reports["good"], "--baseline", name]) in (4, 23)
     assert "Traceback" not in capsys.readouterr().err

@@ -13,17 +13,17 @@ from pytest_unineuron.options.settings import Settings
 FILE = "evals/test_made.py"
 
 
-def share(value, *, above=0.5, error=None, parts=(), name="share", **said):
+def share(value, *, above=0.5, error=None, parts=(), name="share", **more):
     """One claimed measurement; with ``error`` it has an interval and a spread of 15 degrees of freedom."""
     if error is None:
-        return make_measurement(name, value, above=above, **said)
+        return make_measurement(name, value, above=above, **more)
     reach = 2.131 * error
     spread = StandardError(error, 15, 0.0, tuple(map(tuple, parts)))
     return Measurement(name, value, above=above, low=value - reach, high=value + reach, method="made", spread=spread)
 
 
 def arm(*measurements, outcome=None, reason=None, models=None, corpora=None, resumed=False):
-    """One arm that measured this; its outcome is what that comes to unless one is given."""
+    """The result of an arm with these measurements; its outcome follows from them unless one is given."""
     judged, why = judge(measurements) if measurements else (Outcome.ERROR, "nothing was judged")
     made_from = {"models": models or {"m": "1" * 64}, "corpora": corpora or {"news": "2" * 64}}
     return ArmResult(outcome or judged, reason or why, tuple(measurements), 0.1, (), made_from, resumed)
@@ -43,9 +43,9 @@ def evidence(
 ):
     """Evidence of trials by name. Each of ``cases`` maps (trial, corpus, model) to an arm, or None if it did not run.
 
-    Every case has one control, which measures a share of ``control``, or is this arm; it misses unless told so.
+    Every case has one control: ``control`` is the share it measures, which misses the bound by default, or its result.
     """
-    said = {**Settings().as_dict(), **(settings or {})}
+    values = {**Settings().as_dict(), **(settings or {})}
     planned, results = [], {}
     for (trial_id, corpus, model), result in cases.items():
         trial = Trial(trial_id, "GT2", "a claim", "a source", primary=primary)
@@ -60,10 +60,10 @@ def evidence(
     return build_evidence(
         planned,
         results,
-        policy=said["policy"],
-        holm=said["holm"],
-        accept_vacuous=said["accept_vacuous"],
-        settings=said,
+        policy=values["policy"],
+        holm=values["holm"],
+        accept_vacuous=values["accept_vacuous"],
+        settings=values,
         versions={"python": "3", SOURCE: "s"},
         created=created,
         asked=asked or {"paths": ["evals"], "models": ["m"], "corpora": ["prose", "news"]},

@@ -11,8 +11,8 @@ families = st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8)
 
 
 @given(families)
-def test_it_agrees_with_the_definition(p_values):
-    """A claim holds if it and all smaller ones hold at the level over the number of claims left."""
+def test_holm_agrees_with_its_definition(p_values):
+    """A test is significant if it and all smaller ones are at most the level divided by the number of tests left."""
     found = holm_adjust(p_values)
     ordered = sorted(p_values, key=p_values.get)
     holds = True
@@ -22,8 +22,8 @@ def test_it_agrees_with_the_definition(p_values):
 
 
 @given(families)
-def test_it_corrects_upwards_and_keeps_the_order(p_values):
-    """No p-value falls, none is beyond one, none beyond Bonferroni's, and the order stays."""
+def test_adjusted_p_values_grow_and_keep_their_order(p_values):
+    """No p-value becomes smaller, exceeds one or exceeds Bonferroni's, and their order stays."""
     found = holm_adjust(p_values)
     assert found.keys() == p_values.keys()
     for name, p in p_values.items():
@@ -32,8 +32,8 @@ def test_it_corrects_upwards_and_keeps_the_order(p_values):
     assert ordered == sorted(ordered)
 
 
-def test_false_alarms_are_held_to_the_level():
-    """Over many families without any effect, the share in which something holds is at most five percent."""
+def test_family_wise_error_rate_is_the_level():
+    """Among many families without an effect, the share with a significant test is five percent."""
     random = np.random.default_rng(0)
     alarms = [min(holm_adjust(dict(enumerate(random.random(6)))).values()) <= SIGNIFICANCE_LEVEL for _ in range(4000)]
     assert np.mean(alarms) == pytest.approx(SIGNIFICANCE_LEVEL, abs=0.012)

@@ -14,8 +14,8 @@ from pytest_unineuron.statistics.resampling import Estimate
 reals = st.floats(-1e6, 1e6, allow_nan=False)
 
 
-def status(value, **said):
-    return make_measurement("x", value, **said).bound_status
+def status(value, **options):
+    return make_measurement("x", value, **options).bound_status
 
 
 def estimate(value, low, high):
@@ -24,7 +24,7 @@ def estimate(value, low, high):
 
 @given(reals, reals)
 def test_a_number_holds_on_one_side_only(value, bound):
-    """A value holds above a bound or below it, never both; at the bound, neither is certain."""
+    """A value holds above a bound or below it but never both, and at the bound neither."""
     above, below = status(value, above=bound), status(value, below=bound)
     assert not (above is BoundStatus.HOLDS and below is BoundStatus.HOLDS)
     if abs(value - bound) > 1e-3 * max(1.0, abs(value), abs(bound)):
@@ -32,8 +32,8 @@ def test_a_number_holds_on_one_side_only(value, bound):
 
 
 @given(reals, st.floats(0, 1e3), st.floats(0, 1e3), reals)
-def test_an_interval_must_lie_beyond_the_bound_as_a_whole(value, down, up, bound):
-    """An interval that contains the bound decides nothing."""
+def test_the_whole_interval_must_be_beyond_the_bound(value, down, up, bound):
+    """An interval that contains the bound is unclear."""
     found = status(estimate(value, value - down, value + up), above=bound)
     if value - down < bound - 1 and value + up > bound + 1:
         assert found is BoundStatus.UNCLEAR
@@ -43,21 +43,21 @@ def test_an_interval_must_lie_beyond_the_bound_as_a_whole(value, down, up, bound
         assert value + up <= bound
 
 
-def test_rounding_noise_at_the_bound_is_unclear():
-    """Which side of its bound a float fell on by rounding is not evidence."""
+def test_a_value_within_rounding_of_its_bound_is_unclear():
+    """The side of the bound on which a float falls by rounding is not evidence."""
     assert status(0.75 + 1e-9, above=0.75) is BoundStatus.UNCLEAR
     assert status(0.75 - 1e-9, above=0.75) is BoundStatus.UNCLEAR
 
 
-def test_counts_are_exact():
-    """Whole numbers have no noise: 0 is not above 0, and 1 is."""
+def test_integers_are_compared_exactly():
+    """Integers have no rounding error: 0 is not above 0, and 1 is."""
     assert status(0, above=0) is BoundStatus.MISSES
     assert status(1, above=0) is BoundStatus.HOLDS
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan")])
-def test_what_is_not_finite_is_undefined_and_says_so(value):
-    """nan and infinity never hold, in any direction, and are stored as nothing with a reason."""
+def test_nan_and_infinity_are_undefined(value):
+    """nan and infinity hold on neither side, and are stored as None with a note."""
     for side in ("above", "below"):
         found = make_measurement("x", value, **{side: 0.0})
         assert found.bound_status is BoundStatus.UNDEFINED
@@ -65,46 +65,46 @@ def test_what_is_not_finite_is_undefined_and_says_so(value):
         assert found.note
 
 
-def test_an_interval_without_ends_is_left_out():
-    """Where an interval could not be made the value stands alone, says so, and decides nothing."""
+def test_an_estimate_without_interval_is_unclear():
+    """The value of an estimate whose interval is nan is stored without an interval, with a note."""
     found = make_measurement("x", estimate(2.0, math.nan, math.nan), above=1.0)
     assert (found.value, found.low, found.high, found.bound_status) == (2.0, None, None, BoundStatus.UNCLEAR)
     assert "interval" in found.note
 
 
 @pytest.mark.parametrize("value", ["many", None, [1.0, 2.0], np.zeros(3), {}])
-def test_what_is_not_one_number_is_refused(value):
-    """The error names the measurement, what came, and what to do."""
+def test_a_value_that_is_not_one_number_is_refused(value):
+    """The error names the measurement and the type, and says to reduce the value first."""
     with pytest.raises(TrialError, match=r"measure\('share', …\): .* is not one number; reduce it first"):
         make_measurement("share", value, above=0.1)
 
 
-def test_numpy_scalars_become_plain_floats():
-    """What crosses to the evidence is a Python float."""
+def test_numpy_scalars_become_python_floats():
+    """A measurement holds Python floats only."""
     assert type(make_measurement("x", np.float32(0.5)).value) is float
 
 
 def test_a_limit_for_controls_needs_a_bound():
-    """``null`` without a side to be on is a mistake in the trial."""
+    """A limit for controls without a bound is an error of the trial."""
     with pytest.raises(TrialError, match="needs above=… or below=…"):
         make_measurement("x", 1.0, null=0.5)
 
 
-@pytest.mark.parametrize(("said", "breaks"), [({"above": 0.8}, True), ({"below": 0.2}, False)])
-def test_the_limit_for_controls_lies_on_the_far_side_of_the_bound(said, breaks):
-    """A control at 0.7 breaks a limit of 0.6 for a claim upwards, and keeps it for one downwards."""
-    assert make_measurement("x", 0.7, null=0.6, **said).exceeds_control_limit is breaks
+@pytest.mark.parametrize(("bound", "breaks"), [({"above": 0.8}, True), ({"below": 0.2}, False)])
+def test_the_limit_for_controls_is_on_the_side_away_from_the_claim(bound, breaks):
+    """A control at 0.7 exceeds a limit of 0.6 for a claim upwards, and not for a claim downwards."""
+    assert make_measurement("x", 0.7, null=0.6, **bound).exceeds_control_limit is breaks
 
 
 @given(reals, st.none() | reals, st.none() | reals)
-def test_a_measurement_survives_storage(value, above, below):
-    """What is written is what is read."""
+def test_a_measurement_is_read_as_it_was_written(value, above, below):
+    """A measurement equals the one read from its dictionary."""
     found = make_measurement("x", value, above=above, below=below, unit="nats", note="n")
     assert Measurement.of_dict(found.as_dict()) == found
 
 
-def test_numbers_have_three_digits():
-    """Rounding in the last bits never shows."""
+def test_numbers_are_shown_with_three_significant_digits():
+    """Differences in the last bits of a number are not shown."""
     assert [format_number(x) for x in (0.0431234, 1211, 12.0, None, 1e-9)] == [
         "0.0431",
         "1211",

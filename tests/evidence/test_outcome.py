@@ -1,4 +1,4 @@
-"""Laws of outcomes: arms, cases with their controls, trials."""
+"""Laws of the outcomes of arms, of cases with their controls, and of trials."""
 
 from itertools import product
 
@@ -21,14 +21,14 @@ def case(subject, **arms):
     return CaseResult(arms, ArmResult(subject, "subject", (HIGH,)))
 
 
-def test_a_body_that_judged_nothing_is_an_error():
-    """Recording without a bound is not a trial."""
+def test_a_body_without_a_bound_is_an_error():
+    """A body that measures nothing, or nothing with a bound, is an ERROR."""
     assert judge([])[0] is Outcome.ERROR
     assert judge([make_measurement("x", 1.0)])[0] is Outcome.ERROR
 
 
-def test_every_miss_is_named():
-    """All misses are in the reason, not only the first."""
+def test_the_reason_names_every_miss():
+    """The reason of a FAIL names all measurements that missed, and no other."""
     outcome, reason = judge(
         [
             make_measurement("a", 0.1, above=0.5),
@@ -43,15 +43,15 @@ def test_every_miss_is_named():
 
 
 @pytest.mark.parametrize("subject", [Outcome.PASS, Outcome.FAIL, Outcome.NA])
-def test_a_claim_that_a_control_shows_is_vacuous(subject):
-    """Whatever the subject measured."""
+def test_a_claim_that_holds_on_a_control_is_vacuous(subject):
+    """A case is VACUOUS whatever the subject measured, if the claim holds on a control."""
     result = case(subject, untrained=control(Outcome.PASS, HIGH), shuffled=control(Outcome.FAIL))
     assert result.outcome()[0] is Outcome.VACUOUS
     assert result.controls(ControlStatus.HELD) == ("untrained",)
 
 
-def test_accepting_vacuous_trials_takes_the_subject_at_its_word():
-    """That is what the notebook did."""
+def test_accept_vacuous_ignores_controls_that_hold():
+    """With accept_vacuous a claim can pass that also holds on a control."""
     result = case(Outcome.PASS, untrained=control(Outcome.PASS, HIGH))
     assert result.outcome(accept_vacuous=True)[0] is Outcome.PASS
 
@@ -59,28 +59,28 @@ def test_accepting_vacuous_trials_takes_the_subject_at_its_word():
 @pytest.mark.parametrize("accept_vacuous", [False, True])
 @pytest.mark.parametrize("arms", [{}, {"untrained": control(Outcome.ERROR)}, {"untrained": control(Outcome.NA, None)}])
 def test_nothing_passes_without_a_finished_control(arms, accept_vacuous):
-    """No control, a broken one, or one that measured nothing: NA, with the reason."""
+    """A case is NA without a control, with a broken one, and with one that measured nothing."""
     outcome, reason = case(Outcome.PASS, **arms).outcome(accept_vacuous=accept_vacuous)
     assert outcome is Outcome.NA
     assert "uncontrolled" in reason
 
 
-def test_one_broken_control_keeps_a_claim_from_passing():
-    """Every planned control must have finished."""
+def test_one_unfinished_control_prevents_a_pass():
+    """A case is NA if one of its controls finished and another did not."""
     result = case(Outcome.PASS, untrained=control(Outcome.FAIL), shuffled=control(Outcome.NOT_RUN))
     outcome, reason = result.outcome()
     assert outcome is Outcome.NA
     assert "shuffled did not finish" in reason
 
 
-def test_a_control_that_cannot_count_the_effect_has_missed():
-    """A minimum that a control does not meet is an effect not shown."""
+def test_a_control_below_a_minimum_has_missed():
+    """A control that is NA after it measured something has missed the claim."""
     assert control(Outcome.NA).control_status is ControlStatus.MISSED
 
 
 @pytest.mark.parametrize(("subject", "outcome"), [(Outcome.PASS, "VACUOUS"), (Outcome.FAIL, "FAIL")])
-def test_a_control_beyond_its_limit_takes_a_pass_away(subject, outcome):
-    """A control that misses the bound but not by the margin asked for: no PASS, and a FAIL is still one."""
+def test_a_control_beyond_its_limit_turns_a_pass_into_vacuous(subject, outcome):
+    """A control that misses the bound but exceeds its limit makes a PASS vacuous, and leaves a FAIL."""
     near = control(Outcome.FAIL, make_measurement("x", 0.7, above=0.75, null=0.6))
     assert near.control_status is ControlStatus.NEAR
     found, reason = case(subject, untrained=near).outcome()
@@ -89,8 +89,8 @@ def test_a_control_beyond_its_limit_takes_a_pass_away(subject, outcome):
 
 
 @given(st.sampled_from(ARMS), st.lists(st.sampled_from(ARMS), max_size=3))
-def test_a_pass_always_has_a_passing_subject_and_missing_controls(subject, arms):
-    """Silence, error and 'not run' are never support."""
+def test_a_pass_needs_a_passing_subject_and_missing_controls(subject, arms):
+    """A case passes only if its subject passes and all of at least one control miss."""
     result = CaseResult({str(i): arm for i, arm in enumerate(arms)}, subject)
     if result.outcome()[0] is Outcome.PASS:
         assert subject.outcome is Outcome.PASS
@@ -98,16 +98,16 @@ def test_a_pass_always_has_a_passing_subject_and_missing_controls(subject, arms)
         assert all(arm.control_status is ControlStatus.MISSED for arm in arms)
 
 
-def test_a_trial_passes_when_every_case_does():
-    """For every pair of outcomes, exhaustively."""
+def test_a_trial_passes_if_every_case_does():
+    """For every pair of outcomes, the worst is PASS only if both are."""
     for pair in product(Outcome, repeat=2):
         assert (worst_outcome(pair) is Outcome.PASS) == (set(pair) == {Outcome.PASS})
     assert worst_outcome([]) is Outcome.NOT_RUN
 
 
 @given(st.sampled_from(ARMS))
-def test_an_arm_survives_storage(arm):
-    """What is written is what is read."""
+def test_an_arm_result_is_read_as_it_was_written(arm):
+    """A result equals the one read from its dictionary."""
     assert ArmResult.of_dict(arm.as_dict()) == arm
 
 
@@ -119,16 +119,16 @@ def drawn(values, name="shuffled"):
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_p_against_a_control_counts_draws_that_do_as_well(values):
-    """Phipson and Smyth: never zero, one where every draw does as well, and a tie counts."""
+def test_permutation_p_value_counts_draws_as_extreme_as_the_subject(values):
+    """The p-value is (1 + draws at least as extreme) / (1 + draws), where a tie counts (Phipson and Smyth 2010)."""
     values = [min(value, 0.45) if value < 0.9 else value for value in values]
     found = CaseResult(drawn(values), ArmResult(Outcome.PASS, "", (HIGH,))).permutation_p_values
     near = [v for v in values if v <= 0.45]  # beyond 0.5 a control would hold, and still be counted
     assert found == {"shuffled": (1 + len(values) - len(near)) / (1 + len(values))}
 
 
-def test_a_control_has_to_do_as_well_in_everything_claimed():
-    """And in the direction claimed; what it did not measure it did not reach."""
+def test_a_draw_is_as_extreme_only_in_all_claimed_measurements():
+    """A draw counts only if it reaches the subject in every claimed measurement, in the claimed direction."""
     claimed = (HIGH, make_measurement("y", 0.1, below=0.5))
     arms = {
         "a": ArmResult(
@@ -144,7 +144,7 @@ def test_a_control_has_to_do_as_well_in_everything_claimed():
 
 
 def test_few_draws_do_not_enter_the_p_value_of_a_case():
-    """They could not be small."""
+    """The p-value of a case includes permutation p-values of controls with at least 19 draws."""
     subject = ArmResult(Outcome.PASS, "", (HIGH,))
     assert CaseResult(drawn([0.1] * 18), subject).p_value is None
     assert CaseResult(drawn([0.1] * 19), subject).p_value == 0.05

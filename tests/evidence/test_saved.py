@@ -1,4 +1,4 @@
-"""A report on disk is what was measured: whole, of a known version, and judged again when it is read."""
+"""Saved reports: read as they were written, refused if they are damaged, and judged again from their measurements."""
 
 import json
 
@@ -21,27 +21,27 @@ RUN = evidence(
 
 @pytest.fixture
 def written(tmp_path):
-    """Write data as a report, sealed unless told otherwise."""
+    """Write data as a report, with its digest unless ``digest`` is False."""
 
-    def write(data, seal=True):
+    def write(data, digest=True):
         path = tmp_path / "report.json"
         content = {key: value for key, value in data.items() if key != strict_json.DIGEST_KEY}
-        path.write_text(strict_json.to_json(strict_json.add_digest(content) if seal else data), encoding="utf-8")
+        path.write_text(strict_json.to_json(strict_json.add_digest(content) if digest else data), encoding="utf-8")
         return path
 
     return write
 
 
-def test_what_is_read_is_what_was_written(written):
-    """Evidence, report and summary, to the last digit."""
+def test_a_report_is_read_as_it_was_written(written):
+    """Evidence, report and summary of a report that was read equal those that were written."""
     again = saved.read_report(written(report_data(RUN)))
     assert again == RUN
     assert report_data(again) == report_data(RUN)
     assert summary_data(again) == summary_data(RUN)
 
 
-def test_the_schema_is_a_schema_and_fits():
-    """Draft 7, and without any key of the report left to chance."""
+def test_the_schema_is_valid_and_names_every_key():
+    """The schema is one of draft 7, fits a report, and requires exactly the keys of a report."""
     schema = saved.report_schema()
     fastjsonschema.compile(schema)(strict_json.add_digest(report_data(RUN)))
     assert schema["additionalProperties"] is False
@@ -49,7 +49,7 @@ def test_the_schema_is_a_schema_and_fits():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda d: d | {"schema_version": 4},
@@ -64,18 +64,18 @@ def test_the_schema_is_a_schema_and_fits():
         (lambda d: d | {"note": "mine"}, "must not contain {'note'} properties"),
     ],
 )
-def test_what_is_no_report_is_refused_in_one_sentence(written, change, said):
-    """Naming the file, what was found and what to type."""
+def test_a_file_that_is_not_a_report_is_refused_in_one_sentence(written, change, message):
+    """The error names the file, what is wrong with it and what to type."""
     path = written(change(report_data(RUN)))
     with pytest.raises(ReportError) as caught:
         saved.read_report(path, "baseline")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith(f"baseline {path}: ")
     assert "\n" not in str(caught.value)
 
 
-def test_an_outcome_that_the_numbers_do_not_bear_is_refused(written):
-    """Even where the digest was made to fit."""
+def test_an_outcome_that_does_not_follow_from_the_measurements_is_refused(written):
+    """A false outcome is refused even if the digest of the file is right."""
     data = json.loads(json.dumps(report_data(RUN)))
     case = data["trials"][0]["subjects"]["m"]["cases"][0]
     case["outcome"] = "FAIL"
@@ -87,10 +87,10 @@ def test_an_outcome_that_the_numbers_do_not_bear_is_refused(written):
         saved.read_report(written(data))
 
 
-def test_a_changed_number_is_noticed(written):
-    """The digest is of the content, not of the layout."""
+def test_a_changed_number_is_refused_and_another_layout_is_not(written):
+    """The digest depends on the content of a file, not on the order of its keys."""
     data = strict_json.add_digest(report_data(RUN))
-    path = written(data, seal=False)
+    path = written(data, digest=False)
     path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
     assert saved.read_report(path) == RUN
     path.write_text(path.read_text().replace('"value": 0.9', '"value": 0.8'))
@@ -99,7 +99,7 @@ def test_a_changed_number_is_noticed(written):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is damaged or incomplete"),
         (b'{"schema_version": 2, "x": NaN}', "NaN is not JSON"),
@@ -112,16 +112,16 @@ def test_a_changed_number_is_noticed(written):
         (b'{"schema_version": true}', "has no schema_version"),
     ],
 )
-def test_what_is_no_json_is_refused(tmp_path, content, said):
-    """Truncated, NaN, twice the same key, anything."""
+def test_a_file_that_is_not_strict_json_is_refused(tmp_path, content, message):
+    """Files that are cut off, contain nan or a repeated key, or hold something other than an object are refused."""
     path = tmp_path / "report.json"
     path.write_bytes(content)
-    with pytest.raises(ReportError, match=said):
+    with pytest.raises(ReportError, match=message):
         saved.read_report(path)
 
 
-def test_what_is_not_there_is_said_to_be_not_there(tmp_path):
-    """And so is a folder."""
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    """The error says that there is no such file, or that it cannot be read."""
     with pytest.raises(ReportError, match=r"there is no such file; make one: pytest evals/"):
         saved.read_report(tmp_path / "none.json")
     with pytest.raises(ReportError, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""The verdict, exhaustively: every policy over every set of up to four trials."""
+"""The verdict for every policy over every set of up to three trials."""
 
 from itertools import combinations_with_replacement, product
 
@@ -13,7 +13,7 @@ SETS = [list(s) for size in range(4) for s in combinations_with_replacement(TRIA
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_only_pass_and_fail_count(policy):
-    """Taking away every trial that is neither PASS nor FAIL leaves the verdict, but for an undecided primary."""
+    """Without the trials that are neither PASS nor FAIL the verdict is the same, unless one of them is primary."""
     for trials in SETS:
         decided = [pair for pair in trials if pair[0] in (Outcome.PASS, Outcome.FAIL)]
         undecided_primary = any(primary for outcome, primary in trials if (outcome, primary) not in decided)
@@ -23,7 +23,7 @@ def test_only_pass_and_fail_count(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_pass_needs_a_passing_trial_and_a_fail_a_failing_one(policy):
-    """Nothing is made of silence."""
+    """A verdict of PASS needs a trial that passes, and one of FAIL a trial that fails."""
     for trials in SETS:
         outcomes = {outcome for outcome, _ in trials}
         found = criterion_verdict(trials, policy)
@@ -31,23 +31,23 @@ def test_a_pass_needs_a_passing_trial_and_a_fail_a_failing_one(policy):
         assert found is not Verdict.FAIL or Outcome.FAIL in outcomes
 
 
-def test_all_passes_when_none_fails():
-    """The strictest of the policies without primaries."""
+def test_policy_all_never_passes_with_a_failing_trial():
+    """Under the policy "all", a failing trial prevents PASS."""
     for trials in SETS:
         outcomes = [outcome for outcome, _ in trials]
         if criterion_verdict(trials, "all") is Verdict.PASS:
             assert Outcome.FAIL not in outcomes
 
 
-def test_any_is_implied_by_majority_and_majority_by_all():
-    """A policy that asks more never passes where one that asks less does not."""
+def test_a_stricter_policy_passes_only_if_a_laxer_one_does():
+    """A pass under "all" implies one under "majority", and that one under "any"."""
     for trials in SETS:
         passes = [criterion_verdict(trials, policy) is Verdict.PASS for policy in ("all", "majority", "any")]
         assert passes == sorted(passes)
 
 
 def test_primary_trials_decide_alone():
-    """With a primary trial, the others change nothing."""
+    """Under the policy "primary" other trials change nothing, unless no trial is primary."""
     for trials in SETS:
         primary = [pair for pair in trials if pair[1]]
         if primary:
@@ -57,13 +57,13 @@ def test_primary_trials_decide_alone():
 
 
 def test_an_unknown_policy_is_refused():
-    """Rather than taken for one of the others."""
+    """The error names the policies."""
     with pytest.raises(ValueError, match="policy 'most' is not one of primary, all, majority, any"):
         criterion_verdict([], "most")
 
 
-def test_overall_is_over_the_subjects_that_were_evaluated():
-    """NA subjects are not counted; one FAIL is a FAIL."""
+def test_models_that_are_na_do_not_count_in_the_overall_verdict():
+    """The overall verdict is FAIL if a model fails, else PASS if one passes, else NA."""
     for verdicts in product(Verdict, repeat=3):
         expected = next((v for v in (Verdict.FAIL, Verdict.PASS) if v in verdicts), Verdict.NA)
         assert overall_verdict(verdicts) is expected

@@ -1,4 +1,4 @@
-"""Real files, made once: a report and a journal of one run, and a lock of another."""
+"""Real files, made once: the report and the journal of one run, and the lock of another."""
 
 import json
 import os
@@ -74,23 +74,23 @@ class Real:
 
     @property
     def data(self):
-        """The report as data, without its seal; a copy."""
+        """A copy of the data of the report, without its digest."""
         return {key: value for key, value in json.loads(self.report).items() if key != "digest"}
 
     @property
     def locked(self):
-        """The lock as data, without its seal; a copy."""
+        """A copy of the data of the lock, without its digest."""
         return {key: value for key, value in json.loads(self.lock).items() if key != "digest"}
 
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory):
-    """One run of pytest on a file of trials, and one that locks."""
+    """One run of pytest on a file of trials, and another that writes a lock."""
     folder = tmp_path_factory.mktemp("real")
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_trials.py").write_text(TRIALS)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("UNINEURON_", "PYTEST_"))}
-    environment = {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("UNINEURON_", "PYTEST_"))}
+    environment = {**inherited, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [
         sys.executable,
         "-m",
@@ -113,10 +113,10 @@ def real(tmp_path_factory):
         done = subprocess.run([*command, *more], cwd=folder, env=environment, capture_output=True, text=True)
         return done.stdout + done.stderr
 
-    said = run("--deselect", "test_trials.py::test_left_out")
+    output = run("--deselect", "test_trials.py::test_left_out")
     report = folder / "evaluation" / "generalization_eval_report.json"
-    assert report.exists(), said
+    assert report.exists(), output
     (journal,) = (folder / "evaluation" / "journal").glob("*.jsonl")
-    said = run("--unineuron-write-lock=claim.lock", "-k", "passes or corpora or vacuous or undecided")
-    assert (folder / "claim.lock").exists(), said
+    output = run("--unineuron-write-lock=claim.lock", "-k", "passes or corpora or vacuous or undecided")
+    assert (folder / "claim.lock").exists(), output
     return Real(report.read_bytes(), journal.read_bytes(), (folder / "claim.lock").read_bytes())

@@ -1,7 +1,7 @@
-"""Ways in which files go wrong: their bytes, their lines, the data in them.
+"""Damages of files: to their bytes, their lines, and the data in them.
 
-Hypothesis draws short plans, such as ``("swap", 17, 4711, None)``; they are applied to whatever there is, so that
-an example that fails is told in one line.
+Hypothesis draws short plans, such as ``[("swap", 17, 4711, 5)]``, which apply to any file, so that a failing example
+can be printed on one line.
 """
 
 import copy
@@ -37,7 +37,7 @@ STRANGE = (
     float("inf"),
     float("-inf"),
 )
-"""What stands where something else is expected."""
+"""Values that replace an expected one."""
 MARKS = (
     b"",
     b"\xef\xbb\xbf",
@@ -54,11 +54,11 @@ MARKS = (
     b"[" * 2000,
     b'{"a":' * 2000,
 )
-"""Bytes that are put into a file."""
+"""Bytes that are inserted into a file."""
 LINES = (b"\n", b"{}\n", b"null\n", b'{"event": {}, "sum": ""}\n', b"\xff\n")
-"""Lines that are."""
+"""Lines that are inserted into a file."""
 NAMES = ("", "x", "untrained.2", "untrained.x", "subject")
-"""Keys that others are renamed to."""
+"""New names of renamed keys."""
 ENCODINGS = ("utf-16", "utf-32", "utf-8-sig", "latin-1")
 
 TELLING = (
@@ -82,7 +82,7 @@ TELLING = (
     "subject",
     "settings",
 )
-"""Keys under which stands what a verdict comes from; half of all damage to data is done to these."""
+"""Keys of values from which a verdict follows; half of all damage to data is done to these."""
 
 _place = st.integers(0, 2**20)
 
@@ -97,12 +97,12 @@ of_data = _plans(("strange", "strange", "swap", "copy", "delete", "again", "rena
 
 
 def quickly(examples):
-    """Settings of tests that write a file for each example."""
+    """Hypothesis settings for tests that write a file for each example."""
     return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 def bytes_after(whole, plan):
-    """What is left of the bytes of a file."""
+    """The bytes of a file after the damages in a plan."""
     data = bytearray(whole)
     for kind, one, other, which in plan:
         at, to = sorted((one % (len(data) + 1), other % (len(data) + 1)))
@@ -125,7 +125,7 @@ def bytes_after(whole, plan):
 
 
 def lines_after(whole, plan):
-    """What is left of its lines: some dropped, doubled, moved, joined, flipped, cut off, or put between."""
+    """The lines of a file after a plan: dropped, repeated, moved, joined, flipped, cut off, or inserted."""
     lines = whole.splitlines(keepends=True)
     for kind, one, other, which in plan:
         at, to = (one % len(lines), other % len(lines)) if lines else (0, 0)
@@ -147,7 +147,7 @@ def lines_after(whole, plan):
 
 
 def data_after(whole, plan):
-    """Nested data in which something was deleted, doubled, renamed, swapped, or put in another's place."""
+    """A copy of nested data in which things were deleted, repeated, renamed, swapped or replaced."""
     data = copy.deepcopy(whole)
     for kind, one, two, which in plan:
         there = _places(data)
@@ -189,7 +189,7 @@ def _places(data):
 
 
 def written(data):
-    """Data as a file, sealed again where that can be: a damage that its digest does not tell."""
+    """The data as the bytes of a file, with a new digest if possible, so that the digest does not show the damage."""
     from pytest_unineuron.evidence.strict_json import add_digest
 
     try:

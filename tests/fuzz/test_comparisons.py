@@ -1,4 +1,4 @@
-"""Any two runs beside one another: states partition their cases, and waivers touch nothing else."""
+"""Comparisons of any two runs: every case is in one state, and waivers change nothing else."""
 
 from datetime import date
 
@@ -42,14 +42,14 @@ TODAY = date(2026, 11, 15)
 
 
 def cases(run):
-    """Every case of a run by name and model."""
-    return {(r.name, s.model, c.variant) for r in run.trials for s in r.subjects for c in s.cases}
+    """The name, model and variant of every case of a run."""
+    return {(each.record.name, each.subject.model, each.case.variant) for each in run.cases}
 
 
 @damage.quickly(150)
 @given(runs, runs)
 def test_every_case_of_either_run_is_in_one_state(before, after):
-    """States partition the union, and their counts add up."""
+    """The entries are the union of the cases of both runs, and their counts add up."""
     found = compare(before, after, today=TODAY)
     named = [(entry.name, entry.model, entry.variant) for entry in found.entries]
     assert len(named) == len(set(named))
@@ -60,14 +60,14 @@ def test_every_case_of_either_run_is_in_one_state(before, after):
 @damage.quickly(75)
 @given(runs)
 def test_a_run_is_the_same_as_itself(run):
-    """Nothing regressed, nothing improved, nothing is new or missing or cannot be compared."""
+    """No case of a run compared with itself is regressed, improved, new, missing or incomparable."""
     assert {entry.state for entry in compare(run, run, today=TODAY).entries} <= {CaseState.SAME, CaseState.NOT_RUN}
 
 
 @damage.quickly(150)
 @given(runs, runs, waivers)
-def test_waivers_waive_and_nothing_else(before, after, given_waivers):
-    """What is waived would have been regressed, missing or incomparable, and a waiver that is not over names it."""
+def test_only_cases_with_a_valid_waiver_change_their_state(before, after, given_waivers):
+    """A case is waived if it is regressed, missing or incomparable and a valid waiver names it, or unchanged."""
     plain = compare(before, after, today=TODAY).entries
     waived = compare(before, after, waivers=given_waivers, today=TODAY).entries
     today = max(TODAY, *(date.fromisoformat(run.created[:10]) for run in (before, after)))
@@ -81,8 +81,8 @@ def test_waivers_waive_and_nothing_else(before, after, given_waivers):
 
 @damage.quickly(75)
 @given(runs, runs)
-def test_what_is_missing_one_way_is_new_the_other(before, after):
-    """Of cases that have a result."""
+def test_a_case_missing_in_one_direction_is_new_in_the_other(before, after):
+    """If two runs are compared the other way round, missing cases are new."""
     there, back = compare(before, after, today=TODAY), compare(after, before, today=TODAY)
     missing = {(e.name, e.model) for e in there.of(CaseState.MISSING)}
     new = {(e.name, e.model) for e in back.of(CaseState.NEW)}
@@ -91,8 +91,8 @@ def test_what_is_missing_one_way_is_new_the_other(before, after):
 
 @damage.quickly(75)
 @given(runs, runs)
-def test_a_worse_outcome_is_never_called_the_same(before, after):
-    """PASS before and not PASS now is regressed or cannot be compared, whatever the numbers."""
+def test_a_lost_pass_is_regressed_or_incomparable(before, after):
+    """A case that passed and does not pass now is regressed or incomparable, whatever its values."""
     for entry in compare(before, after, today=TODAY).entries:
         if entry.before is Outcome.PASS and entry.after in (Outcome.FAIL, Outcome.NA, Outcome.VACUOUS, Outcome.ERROR):
             assert entry.state in (CaseState.REGRESSED, CaseState.INCOMPARABLE)

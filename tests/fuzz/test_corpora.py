@@ -1,4 +1,4 @@
-"""Damaged corpora: exactly the texts that are there, or one sentence that names the file."""
+"""Damaged corpora: exactly the texts in the file, or one sentence that names it."""
 
 import json
 
@@ -17,12 +17,12 @@ rows = st.lists(st.text(max_size=20) | other, max_size=5)
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Where corpora are written."""
+    """The folder in which corpora are written."""
     return tmp_path_factory.mktemp("fuzz")
 
 
 def read(path, content):
-    """The texts in a file of this content, or None where it is refused in one sentence that names it."""
+    """The texts in a file of this content; None if it is refused in one sentence that names it."""
     path.write_bytes(content)
     try:
         return [document.text for document in find_corpus(str(path)).documents]
@@ -36,7 +36,7 @@ def read(path, content):
 @damage.quickly(150)
 @given(written=texts)
 def test_a_jsonl_file_gives_its_texts(folder, written):
-    """Each as it was, in order; those that are blank are left out."""
+    """The texts are unchanged and in order, without those that are blank."""
     lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in written)
     there = [text for text in written if text.strip()]
     assert read(folder / "my.jsonl", lines.encode("utf-8")) == (there if len(there) >= 2 else None)
@@ -45,7 +45,7 @@ def test_a_jsonl_file_gives_its_texts(folder, written):
 @damage.quickly(100)
 @given(written=texts)
 def test_a_text_file_gives_its_paragraphs(folder, written):
-    """Nothing is added, nothing but blank lines between paragraphs is lost."""
+    """Nothing is added, and only blank lines between paragraphs are removed."""
     content = "\n\n".join(written)
     found = read(folder / "my.txt", content.encode("utf-8"))
     if found is not None:
@@ -58,7 +58,7 @@ def test_a_text_file_gives_its_paragraphs(folder, written):
 @damage.quickly(150)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
 def test_a_damaged_line_is_refused_and_never_left_out(folder, first, then):
-    """Every line is a text, blank, or the end of it."""
+    """Every line is a text or blank, or the file is refused."""
     whole = "".join(json.dumps({"text": f"text {n} é", "date": "2024"}) + "\n" for n in range(5)).encode()
     content = damage.bytes_after(damage.lines_after(whole, first), then)
     found = read(folder / "my.jsonl", content)
@@ -72,7 +72,7 @@ def test_a_damaged_line_is_refused_and_never_left_out(folder, first, then):
 @damage.quickly(100)
 @given(fields=rows, missing=st.integers(0, 9))
 def test_fields_that_are_no_text_are_refused(folder, fields, missing):
-    """Null, numbers, lists, and rows without the field."""
+    """Files with null, numbers, lists, or rows without the field are refused."""
     made = [{"text": value} if n != missing else {"body": "x"} for n, value in enumerate(fields)]
     content = "".join(json.dumps(row) + "\n" for row in made).encode("utf-8")
     found = read(folder / "my.jsonl", content)
@@ -86,7 +86,7 @@ def test_fields_that_are_no_text_are_refused(folder, fields, missing):
 
 
 def _half(text):
-    """Whether a text holds half a surrogate pair, which is no text."""
+    """Whether a text contains a lone surrogate."""
     return any("\ud800" <= c <= "\udfff" for c in text)
 
 
@@ -96,7 +96,7 @@ def _half(text):
     encoding=st.sampled_from(["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1", "cp1252", "shift_jis"]),
 )
 def test_another_encoding_is_refused_or_means_the_same(folder, written, encoding):
-    """A byte order mark, UTF-16, Latin-1: never other texts than those that were written."""
+    """A file in another encoding is refused, or gives the texts that were written."""
     lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in written)
     found = read(folder / "my.jsonl", lines.encode(encoding, "backslashreplace"))
     assert found in (None, written)
@@ -110,8 +110,8 @@ DEEP = b'{"text": ' + b"[" * 100_000
     [DEEP, b'{"text": "' + b"a" * 3_000_000 + b'"}\n', b'{"text": 1' + b"0" * 10_000 + b"}\n"],
     ids=["deep", "long", "digits"],
 )
-def test_lines_beyond_any_measure(folder, content):
-    """Deep, long, and with a number of ten thousand digits: refused, or exactly the text."""
+def test_extreme_lines_are_refused_or_read_exactly(folder, content):
+    """The lines are deeply nested, millions of characters long, or hold a number of ten thousand digits."""
     whole = content + b'\n{"text": "other"}\n'
     found = read(folder / "my.jsonl", whole)
     assert found in (None, ["a" * 3_000_000, "other"])

@@ -1,4 +1,4 @@
-"""Damaged journals: a line that is not as it was written is told of and left out; no number becomes another."""
+"""Damaged journals: damaged lines are counted and left out, and no number becomes another."""
 
 import json
 
@@ -16,12 +16,12 @@ from tests.fuzz import damage
 
 @pytest.fixture(scope="session")
 def file(tmp_path_factory):
-    """A journal to be damaged."""
+    """The path of a journal to be damaged."""
     return tmp_path_factory.mktemp("fuzz") / "damaged.open.jsonl"
 
 
 def read(file, content):
-    """The record in a file of this content, or None where it is refused in one sentence that names it."""
+    """The record in a file of this content; None if it is refused in one sentence that names it."""
     file.write_bytes(content)
     try:
         return journal.read(file)
@@ -33,12 +33,12 @@ def read(file, content):
 
 
 def numbers(results):
-    """Every measured value by item and name, with how often it was measured so."""
+    """Every measured value, by item and name."""
     return {(nodeid, m.name, m.value) for nodeid, result in results.items() for m in result.measurements}
 
 
 def result_of(content):
-    """What a whole journal holds."""
+    """Every measured value in an undamaged journal, by item and name."""
     events = [json.loads(line)["event"] for line in content.splitlines()]
     return {
         (e["nodeid"], m["name"], m["value"])
@@ -49,7 +49,7 @@ def result_of(content):
 
 
 def test_the_real_journal_is_read(real, file):
-    """Whole, with everything that was measured."""
+    """An undamaged journal gives every measurement of the run."""
     record = read(file, real.journal)
     assert record.damaged == ()
     collector = replay(record)
@@ -59,8 +59,8 @@ def test_the_real_journal_is_read(real, file):
 
 @damage.quickly(100)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
-def test_no_number_becomes_another(real, file, first, then):
-    """Whatever happens to lines and bytes, what is read was written; lines that are damaged are counted."""
+def test_no_damage_turns_a_number_into_another(real, file, first, then):
+    """Whatever happens to a journal, every event that is read was written, and other lines count as damaged."""
     content = damage.bytes_after(damage.lines_after(real.journal, first), then)
     record = read(file, content)
     if record is None:
@@ -72,13 +72,13 @@ def test_no_number_becomes_another(real, file, first, then):
     try:
         found = numbers(replay(record).results)
     except KeyError:
-        found = set()  # a line of the start in the middle: refused by whoever replays it
+        found = set()  # a line of the start in the middle: ``replay`` refuses it
     assert found <= result_of(real.journal)
     assert main(["validate", str(file)]) in (0, 23)
 
 
 def forged(whole, which, plan):
-    """A journal in which events were changed, and every line's sum made right again."""
+    """A journal in which one event was changed, with the right digest in every line."""
     events = [json.loads(line)["event"] for line in whole.splitlines()]
     events[which % len(events)] = damage.data_after(events[which % len(events)], plan)
     lines = []

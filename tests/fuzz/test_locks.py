@@ -1,4 +1,4 @@
-"""Damaged locks: none is read but the one that was written, and one that was forged is well-formed or refused."""
+"""Damaged locks are refused, and a forged one is refused or binding."""
 
 import json
 
@@ -15,12 +15,12 @@ from tests.fuzz import damage
 
 @pytest.fixture(scope="session")
 def file(tmp_path_factory):
-    """A lock to be damaged."""
+    """The path of a lock to be damaged."""
     return tmp_path_factory.mktemp("fuzz") / "damaged.lock"
 
 
 def read(file, content):
-    """The lock in a file of this content, or None where it is refused in one sentence that names it."""
+    """The lock in a file of this content; None if it is refused in one sentence that names it."""
     file.write_bytes(content)
     try:
         return Lock.read(file)
@@ -32,14 +32,14 @@ def read(file, content):
 
 
 def test_the_real_lock_is_read(real, file):
-    """And written again it is the same."""
+    """A lock that is read and written again is the same."""
     assert strict_json.add_digest(read(file, real.lock).as_dict()) == json.loads(real.lock)
 
 
 @damage.quickly(100)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
 def test_a_damaged_lock_is_refused(real, file, first, then):
-    """Only the very same data, written otherwise, is read."""
+    """Only a file with the same data is read."""
     content = damage.bytes_after(damage.lines_after(real.lock, first), then)
     if read(file, content) is not None:
         assert strict_json.parse_json(content.decode("utf-8")) == json.loads(real.lock)
@@ -47,8 +47,8 @@ def test_a_damaged_lock_is_refused(real, file, first, then):
 
 @damage.quickly(60)
 @given(plan=damage.of_data)
-def test_a_forged_lock_is_held_to_or_refused(real, file, plan):
-    """Sealed again, it is refused where it is no lock; else it binds, and a run can be held to it."""
+def test_a_forged_lock_is_binding_or_refused(real, file, plan):
+    """A changed lock with the right digest is refused if it is invalid; otherwise a run can be held to it."""
     damaged = damage.data_after(real.locked, plan)
     lock = read(file, damage.written(damaged))
     if lock is None:

@@ -1,4 +1,4 @@
-"""Damaged reports and baselines: what is read is what its numbers show, or there is an error in one sentence."""
+"""Damaged reports and baselines: only what follows from their measurements is read, or an error of one sentence."""
 
 import json
 
@@ -19,12 +19,12 @@ WHAT_TO_TYPE = ("pytest", "pip install")
 
 @pytest.fixture(scope="session")
 def file(tmp_path_factory):
-    """A file to be damaged."""
+    """The path of a report to be damaged."""
     return tmp_path_factory.mktemp("fuzz") / "damaged.json"
 
 
 def read(file, content):
-    """The evidence in a file of this content; None where it is refused, in one sentence that says what to type."""
+    """The evidence in a file of this content; None if it is refused in one sentence that says what to type."""
     file.write_bytes(content)
     try:
         return saved.read_report(file, "baseline")
@@ -37,7 +37,7 @@ def read(file, content):
 
 
 def shown(m):
-    """Whether a measurement is on the claimed side of its bounds with its whole interval."""
+    """Whether the whole interval of a measurement is on the claimed side of its bounds."""
     low, high = (m.value if end is None else end for end in (m.low, m.high))
     low, high = min(low, high), max(low, high)
     return (m.above is None or low > m.above or (m.needed and m.value >= m.above)) and (
@@ -46,24 +46,21 @@ def shown(m):
 
 
 def check(evidence):
-    """Whatever passes is shown by its measurements, and so is a verdict by what passes."""
-    for record in evidence.trials:
-        for subject in record.subjects:
-            for case in subject.cases:
-                arms = (case.result.subject, *case.result.arms.values())
-                for arm in arms:
-                    if arm.outcome is Outcome.PASS:
-                        judged = [m for m in arm.measurements if m.above is not None or m.below is not None]
-                        assert judged
-                        assert all(m.value is not None and shown(m) for m in judged)
-                if case.outcome is Outcome.PASS:
-                    assert case.result.subject.outcome is Outcome.PASS
-                    assert evidence.accept_vacuous or all(a.outcome is not Outcome.PASS for a in arms[1:])
-                    assert len(arms) > 1
+    """Everything that passes follows from its measurements."""
+    for each in evidence.cases:
+        for arm in each.arms:
+            if arm.outcome is Outcome.PASS:
+                judged = [m for m in arm.measurements if m.above is not None or m.below is not None]
+                assert judged
+                assert all(m.value is not None and shown(m) for m in judged)
+        if each.case.outcome is Outcome.PASS:
+            assert each.case.result.subject.outcome is Outcome.PASS
+            assert evidence.accept_vacuous or all(arm.outcome is not Outcome.PASS for arm in each.arms[1:])
+            assert len(each.arms) > 1
 
 
 def gated(evidence, file):
-    """The status that a saved report ends with, held against itself where a baseline is given."""
+    """The gate and the exit status of a saved report, which is its own baseline."""
     given_ = read_options(lambda key: {"unineuron_baseline": str(file)}.get(key), lambda _: None, {})
     found = Gate.of(evidence, given_, read_baseline(file) if given_.baseline else None)
     broken = evidence.count(Outcome.ERROR)
@@ -71,14 +68,14 @@ def gated(evidence, file):
 
 
 def unworded(data):
-    """Data without its sentences."""
+    """The data without its sentences."""
     if isinstance(data, dict):
         return {key: unworded(value) for key, value in data.items() if key not in ("reason", "question")}
     return [unworded(each) for each in data] if isinstance(data, list) else data
 
 
 def test_the_real_report_is_read(real, file):
-    """The guard can let something through, and what it lets through is what was written."""
+    """An undamaged report is read, and written again it is the same."""
     evidence = read(file, real.report)
     assert {**report_data(evidence), "digest": ""} == {**json.loads(real.report), "digest": ""}
     check(evidence)
@@ -87,7 +84,7 @@ def test_the_real_report_is_read(real, file):
 @damage.quickly(150)
 @given(plan=damage.of_bytes)
 def test_a_damaged_file_is_refused(real, file, plan):
-    """Whatever happens to its bytes: only the very same data, written otherwise, is read."""
+    """Whatever happens to its bytes, only a file with the same data is read."""
     content = damage.bytes_after(real.report, plan)
     evidence = read(file, content)
     if evidence is not None:
@@ -96,8 +93,8 @@ def test_a_damaged_file_is_refused(real, file, plan):
 
 @damage.quickly(300)
 @given(plan=damage.of_data)
-def test_what_is_read_is_what_its_measurements_show(real, file, plan):
-    """Also where the file was sealed again, so that its digest says nothing."""
+def test_a_forged_report_passes_only_what_its_measurements_show(real, file, plan):
+    """A changed report with the right digest is refused, or everything that passes follows from its measurements."""
     evidence = read(file, damage.written(damage.data_after(real.data, plan)))
     if evidence is not None:
         check(evidence)
@@ -105,8 +102,8 @@ def test_what_is_read_is_what_its_measurements_show(real, file, plan):
 
 @damage.quickly(100)
 @given(plan=damage.of_data)
-def test_what_is_derived_is_derived_again(real, file, plan):
-    """A report that is read says of itself, in every field but its sentences, what it would be written as."""
+def test_every_derived_field_is_checked(real, file, plan):
+    """A report that is read equals the one that would be written, except for its sentences."""
     damaged = damage.data_after(real.data, plan)
     evidence = read(file, damage.written(damaged))
     if evidence is not None:
@@ -114,7 +111,7 @@ def test_what_is_derived_is_derived_again(real, file, plan):
 
 
 def test_a_pass_that_its_measurements_do_not_show_is_refused(real, file):
-    """The smallest lie: one value moved to the other side of its bound, and the file sealed again."""
+    """One value on the other side of its bound is enough, even with the right digest."""
     data = real.data
     (case,) = data["trials"][0]["subjects"]["neox-a"]["cases"]
     (measured,) = case["subject"]["measurements"]
@@ -123,7 +120,7 @@ def test_a_pass_that_its_measurements_do_not_show_is_refused(real, file):
 
 
 def test_a_number_that_no_float_can_hold_is_refused(real, file):
-    """JSON has integers of any length."""
+    """JSON has integers of any length, and floats have not."""
     data = real.data
     data["trials"][0]["subjects"]["neox-a"]["cases"][0]["subject"]["measurements"][0]["value"] = 10**400
     assert read(file, damage.written(data)) is None
@@ -131,13 +128,13 @@ def test_a_number_that_no_float_can_hold_is_refused(real, file):
 
 @damage.quickly(150)
 @given(plan=damage.of_data)
-def test_a_damaged_report_can_be_held_against_the_real_one(real, file, plan):
-    """Nothing crashes, in either direction; every case of either is in one state; a report is the same as itself."""
+def test_a_forged_report_can_be_compared_with_the_real_one(real, file, plan):
+    """In either direction every case is in one state, and the forged report is the same as itself."""
     evidence = read(file, damage.written(damage.data_after(real.data, plan)))
     if evidence is None:
         return
     whole = saved.evidence_from_report(json.loads(real.report), "the real one")
-    cases = [{key(r, s, c) for r in e.trials for s in r.subjects for c in s.cases} for e in (whole, evidence)]
+    cases = [set(map(key, run.cases)) for run in (whole, evidence)]
     for one, other in ((whole, evidence), (evidence, whole)):
         found = compare(one, other)
         assert sum(found.counts.values()) == len(found.entries) == len(cases[0] | cases[1])
@@ -146,15 +143,15 @@ def test_a_damaged_report_can_be_held_against_the_real_one(real, file, plan):
     assert {entry.state for entry in itself.entries} <= {CaseState.SAME, CaseState.NOT_RUN}
 
 
-def key(record, subject, case):
-    """What a case is known by."""
-    return record.trial.id, record.corpus, subject.model, case.variant
+def key(each):
+    """The key by which a case is compared."""
+    return each.record.trial.id, each.record.corpus, each.subject.model, each.case.variant
 
 
 @damage.quickly(150)
 @given(plan=damage.of_lines)
-def test_a_damaged_baseline_lets_nothing_pass(real, file, plan):
-    """A baseline whose bytes or lines were damaged is unusable, exit 23, or is the very same data."""
+def test_a_damaged_baseline_is_unusable(real, file, plan):
+    """A baseline with damaged lines ends the run with 23, unless its data are the same."""
     damaged = damage.lines_after(real.report, plan)
     file.write_bytes(damaged)
     whole = saved.evidence_from_report(json.loads(real.report), "the real one")
@@ -171,8 +168,8 @@ def test_a_damaged_baseline_lets_nothing_pass(real, file, plan):
 )
 @damage.quickly(40)
 @given(plan=damage.of_data)
-def test_damage_does_not_open_a_gate(real, file, spoil, plan):
-    """A report that ends with 22 or 24 ends so after any damage that leaves the reason there, or it is refused."""
+def test_damage_does_not_change_status_22_or_24(real, file, spoil, plan):
+    """A damaged report that still names lost results or violations ends with 22 or 24, or is refused."""
     spoiled = real.data
     spoil(spoiled)
     damaged = damage.data_after(spoiled, plan)

@@ -1,4 +1,4 @@
-"""What GitHub is given: annotations that are read as they were meant, and a summary that fits."""
+"""Output for GitHub: annotations that the runner reads as intended, and a summary within its limit."""
 
 import re
 
@@ -33,8 +33,8 @@ def commands(text):
     for line in re.split("\r\n|\r|\n", text):
         seen = "".join(c for c in line if c.isprintable() or c == " ")
         if match := re.match(r"\s*::(\w+) ?(.*?)::(.*)", seen):
-            said = dict(part.split("=", 1) for part in match[2].split(",") if "=" in part)
-            found.append((match[1], {k: plain(v) for k, v in said.items()}, plain(match[3])))
+            fields = dict(part.split("=", 1) for part in match[2].split(",") if "=" in part)
+            found.append((match[1], {k: plain(v) for k, v in fields.items()}, plain(match[3])))
         elif match := re.search(r"##\[(\w[^]]*)\]", seen):
             found.append((match[1], {}, ""))
     return found
@@ -47,27 +47,27 @@ def plain(text):
 
 
 @given(TRICKY, TRICKY, TRICKY)
-def test_an_annotation_is_one_command_whatever_its_texts_hold(title, message, file):
-    """And says what was said."""
+def test_an_annotation_is_one_command_whatever_its_texts_contain(title, message, file):
+    """The runner reads one command with the level, the place and the texts of the annotation."""
     shown = str(Annotation("error", "t" + title, "m" + message, "f" + file, 3))
     assert not {"\r", "\n"} & set(shown)
-    ((level, said, text),) = commands(shown)
-    visible = [re.sub(r"[^ -~]", "", each) for each in (said["title"], said["file"], text)]
-    assert (level, said["line"]) == ("error", "3")
+    ((level, fields, text),) = commands(shown)
+    visible = [re.sub(r"[^ -~]", "", each) for each in (fields["title"], fields["file"], text)]
+    assert (level, fields["line"]) == ("error", "3")
     assert visible == [re.sub(r"[^ -~]", "", each) for each in ("t" + title, "f" + file, "m" + message)]
 
 
 @given(st.sampled_from(["", " ", "\t\u200b", "a", "é"]), st.sampled_from(["::", ":\u200b:", "##[", "#\xad#["]), TRICKY)
-def test_a_line_of_ours_is_never_a_command(before, start, after):
-    """Neither at its beginning nor within it; and it stays a line."""
+def test_an_escaped_line_contains_no_command(before, start, after):
+    """The runner finds no command in an escaped line, which stays one line."""
     line = escape_commands(f"{before}{start}error]{after}::{after}")
     assert commands(line) == []
     assert len(line.splitlines()) == 1
 
 
 @given(st.text("abc é✓]=.:,#-", max_size=30))
-def test_a_line_that_is_none_is_left_alone(line):
-    """Also with colons in it."""
+def test_a_line_without_a_command_is_not_changed(line):
+    """Colons and brackets that are no command stay as they are."""
     assert escape_commands("trial " + line) == "trial " + line
 
 
@@ -75,7 +75,7 @@ WORSE, MISSING, BROKEN, MISSED, VACUOUS = "worse", "missing", "broken", "missed"
 
 
 def run(cases=None, *, fail_on="regression", before=None, **rest):
-    """Evidence of a run with something of every kind, and its gate."""
+    """Evidence of a run with a case of every kind, and its gate."""
     cases = cases or {
         (VACUOUS, "news", "m"): arm(share(0.9)),
         (MISSED, "news", "m"): arm(share(0.2)),
@@ -96,7 +96,7 @@ def titles(now, gate, **more):
 
 
 def test_annotations_come_in_order_of_importance():
-    """What was lost, what moved, what is worse than accepted, what broke, what misses, what proves nothing."""
+    """Lost results come first, then lock violations, regressions, missing cases, errors and missed bounds."""
     now, gate = run(before=baseline(), incomplete=("worker gw1 vanished",), violations=("a bound moved",))
     assert titles(now, gate) == [
         ("error", "results were lost"),
@@ -108,28 +108,28 @@ def test_annotations_come_in_order_of_importance():
     ]
 
 
-def test_a_trial_that_a_control_passes_too_is_a_notice():
-    """The run does not fail for it."""
+def test_a_vacuous_case_is_a_notice():
+    """A vacuous case does not fail the run, so its annotation is a notice."""
     now, gate = run({(VACUOUS, "news", "m"): arm(share(0.9))}, control=0.8)
     assert titles(now, gate) == [("notice", "VACUOUS: vacuous[news] on m")]
 
 
 @pytest.mark.parametrize(("fail_on", "level"), [("trial", "error"), ("criterion", "warning"), ("never", "warning")])
-def test_a_missed_bound_is_an_error_where_it_fails_the_run(fail_on, level):
-    """And a warning where it is only recorded."""
+def test_a_missed_bound_is_an_error_only_if_it_fails_the_run(fail_on, level):
+    """A missed bound is a warning under --unineuron-fail-on=criterion and never."""
     now, gate = run({(MISSED, "news", "m"): arm(share(0.2))}, fail_on=fail_on)
     assert titles(now, gate) == [(level, "FAIL: missed[news] on m")]
 
 
-def test_an_unusable_baseline_is_told():
-    """With its reason."""
+def test_an_unusable_baseline_is_an_error():
+    """The annotation gives the reason why the baseline cannot be used."""
     now, _ = run({(MISSED, "news", "m"): arm(share(0.9))})
     (found,) = make_annotations(now, Gate("regression", unusable="baseline b.json: there is no such file"))
     assert (found.level, found.message) == ("error", "baseline b.json: there is no such file")
 
 
-def test_there_are_ten_at_most_and_the_tenth_counts_the_rest():
-    """By name."""
+def test_there_are_at_most_ten_annotations_and_the_tenth_counts_the_rest():
+    """The message of the tenth annotation lists the titles of the rest."""
     now, gate = run({(f"t{n}", "news", "m"): arm(share(0.2)) for n in range(12)}, fail_on="trial")
     found = make_annotations(now, gate)
     assert [each.title for each in found[:9]] == [f"FAIL: t{n}[news] on m" for n in range(9)]
@@ -139,8 +139,8 @@ def test_there_are_ten_at_most_and_the_tenth_counts_the_rest():
     assert make_annotations(now, gate)[9].title == "FAIL: t9[news] on m"
 
 
-def test_a_crash_is_told_once_at_its_trial():
-    """As a lost result, not as an error once more."""
+def test_a_crash_has_one_annotation():
+    """An item that was lost with its worker is annotated as a lost result, and not as an error too."""
     nodeid = f"{FILE}::test_broken[m-news]"
     now, gate = run(
         {(BROKEN, "news", "m"): arm(outcome=Outcome.ERROR, reason="its worker process died")},
@@ -150,23 +150,23 @@ def test_a_crash_is_told_once_at_its_trial():
     assert (found.title, found.file, found.line) == ("results were lost", FILE, 7)
 
 
-def test_what_failed_comes_with_the_command_that_runs_it_again():
-    """On the last line of the message."""
+def test_the_annotation_of_a_failed_case_ends_with_its_command():
+    """The last line of the message is the command that runs the case again."""
     now, gate = run({(MISSED, "news", "m"): arm(share(0.2))})
     (found,) = make_annotations(now, gate)
     assert found.message.splitlines()[-1].startswith(f"pytest {FILE}::test_missed --unineuron-model=m ")
 
 
 @pytest.mark.parametrize(("folder", "file"), [("", FILE), (".", FILE), ("sub", f"sub/{FILE}"), (None, ""), ("..", "")])
-def test_a_file_is_named_as_it_lies_in_the_repository(folder, file):
-    """Or not at all."""
+def test_the_file_is_relative_to_the_repository(folder, file):
+    """The file is left out if pytest's root folder is outside of the repository."""
     now, gate = run({(MISSED, "news", "m"): arm(share(0.2))})
     (found,) = make_annotations(now, gate, folder=folder)
     assert (found.file, found.line) == (file, 7 if file else 0)
 
 
-def test_a_summary_says_what_matters_most_first():
-    """Verdicts, the gate, what failed and how to run it again, then the tables."""
+def test_a_summary_is_in_order_of_importance():
+    """The verdicts come first, then the gate, the failed cases with their commands, and the tables."""
     now, gate = run(before=baseline(), incomplete=("worker gw1 vanished",))
     text = job_summary(now, gate)
     wanted = ["## Checklist", "## Gate", "worker gw1 vanished", "regressed: worse", "## Reproduce", "## GT2", "Policy"]
@@ -176,7 +176,7 @@ def test_a_summary_says_what_matters_most_first():
 
 
 def test_names_cannot_break_a_summary():
-    """What trials and models are called is text, not markup; a command is code whatever is in it."""
+    """Names of trials and models are escaped, and commands stay within their block of code."""
     now, gate = run({("`` ```\n# x <script>", "news", "| m |"): arm(share(0.2))}, before=baseline())
     text = job_summary(now, gate)
     assert "<script>" not in re.sub("(?s)````+sh.*?````+", "", text)
@@ -188,7 +188,7 @@ BIG = {(f"trial_{n}_é", "news", "m"): arm(share(0.2)) for n in range(100)}
 
 @pytest.mark.parametrize("room", [MAX_SUMMARY_BYTES, 20_000, 9_000, 3_000, 900])
 def test_a_summary_fits_and_is_cut_at_the_end_of_a_line(room):
-    """In bytes. What is cut says so, and no block of code is left open."""
+    """A cut summary is within its limit in bytes, has a remark, and leaves no block of code open."""
     now, gate = run(BIG, fail_on="trial")
     whole, text = job_summary(now, gate), job_summary(now, gate, room)
     assert len(text.encode()) <= room
@@ -196,14 +196,14 @@ def test_a_summary_fits_and_is_cut_at_the_end_of_a_line(room):
     if room == MAX_SUMMARY_BYTES:
         assert text == whole
     else:
-        kept, _, remark = text.rstrip("\n").rpartition("\n")
+        shown, _, remark = text.rstrip("\n").rpartition("\n")
         assert remark == r"This summary was cut to fit; evaluation/generalization\_eval\_report.md is whole."
-        assert whole.startswith(kept)
-        assert "| ✗ | GT2 new data | **FAIL** |" in kept
+        assert whole.startswith(shown)
+        assert "| ✗ | GT2 new data | **FAIL** |" in shown
 
 
-def test_what_fits_exactly_is_whole():
-    """One byte less, and it is cut."""
+def test_a_text_that_fits_exactly_is_not_cut():
+    """A text of the maximal size is whole, and one byte more is cut."""
     assert truncate_to_bytes("é\nb\n", 5, "cut") == "é\nb\n"
     assert truncate_to_bytes("é\n" + "b" * 9 + "\n", 12, "cut") == "é\n\ncut\n"
     assert truncate_to_bytes("long line\n", 5, "cut") == ""
@@ -213,8 +213,8 @@ def step(path):
     return GitHubStep.of({"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(path)})
 
 
-def test_a_summary_is_added_to_what_is_there(tmp_path):
-    """On a line of its own, within what is left of the limit."""
+def test_a_summary_is_appended_to_an_existing_one(tmp_path):
+    """A summary begins on a new line and gets the bytes that are left."""
     path, rooms = tmp_path / "summary.md", []
     path.write_bytes(b"x" * 1000)
     assert step(path).append_summary(lambda room: rooms.append(room) or "# é\n") == ""
@@ -224,33 +224,33 @@ def test_a_summary_is_added_to_what_is_there(tmp_path):
     assert path.read_bytes().endswith("# é\nb\n".encode())
 
 
-def test_a_new_summary_begins_at_its_beginning(tmp_path):
-    """And half a surrogate pair in a name is spelled out."""
+def test_a_new_summary_begins_without_an_empty_line(tmp_path):
+    """A lone surrogate in a summary is written as an escape."""
     assert step(tmp_path / "new.md").append_summary(lambda room: "\ud800\n") == ""
     assert (tmp_path / "new.md").read_bytes() == b"\\ud800\n"
 
 
-def test_a_summary_that_cannot_be_written_is_one_sentence(tmp_path):
-    """Whatever the reason."""
+def test_a_summary_that_cannot_be_written_gives_one_sentence(tmp_path):
+    """An error while writing and a full summary are reported and raise nothing."""
     assert step(tmp_path).append_summary(lambda room: "a").startswith("the job summary could not be written (")
     full = step(tmp_path / "full.md")
     assert full.append_summary(lambda room: "") == "the job summary is full: nothing was added to it"
 
 
 @pytest.mark.parametrize("environment", [{}, {"GITHUB_ACTIONS": "false", "GITHUB_STEP_SUMMARY": "x"}, {"CI": "true"}])
-def test_elsewhere_there_is_no_step(environment):
-    """Only where the runner says that it is one."""
+def test_there_is_no_step_outside_of_github(environment):
+    """A step exists only if GITHUB_ACTIONS is true."""
     assert GitHubStep.of(environment) is None
 
 
-def test_a_step_knows_where_the_root_folder_lies_in_the_repository(tmp_path):
-    """Or that it does not."""
+def test_the_folder_of_a_step_is_relative_to_the_repository(tmp_path):
+    """The folder is None outside of the repository and without a workspace."""
     (tmp_path / "sub").mkdir()
     found = GitHubStep.of({"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(tmp_path)})
     assert [found.folder(path) for path in (tmp_path, tmp_path / "sub", tmp_path.parent)] == [".", "sub", None]
     assert GitHubStep.of({"GITHUB_ACTIONS": "true"}).folder(tmp_path) is None
 
 
-def test_defaults_of_the_settings_are_enough():
-    """A report without any setting of its own."""
+def test_a_summary_can_be_made_with_default_settings():
+    """The remark of a cut summary names the default folder of reports."""
     assert Settings().out in job_summary(*run(BIG, fail_on="trial"), 3000)

@@ -1,4 +1,4 @@
-"""The properties of one item."""
+"""The properties of one item in JUnit XML."""
 
 import pytest
 
@@ -7,15 +7,15 @@ from tests.evidence.made import arm, share
 
 
 def test_the_trial_and_its_outcome_come_first():
-    """By names that no measurement has to itself."""
+    """The first two properties are the trial's id and the outcome."""
     assert junit_properties("heavy", arm(share(0.9)))[:2] == [
         ("unineuron trial", "heavy"),
         ("unineuron outcome", "PASS"),
     ]
 
 
-def test_every_measurement_is_there_with_its_interval():
-    """One flat number each."""
+def test_every_measurement_is_a_property_with_its_interval():
+    """The value and the ends of the interval are properties of their own."""
     found = dict(junit_properties("heavy", arm(share(0.9, error=0.1), share(2.0, name="shape"))))
     assert found["unineuron share"] == 0.9
     assert (found["unineuron share low"], found["unineuron share high"]) == pytest.approx((0.6869, 1.1131))
@@ -23,13 +23,13 @@ def test_every_measurement_is_there_with_its_interval():
     assert "unineuron shape low" not in found
 
 
-def test_what_is_undefined_says_so():
-    """Not None, which a dashboard takes for a text like any other."""
+def test_an_undefined_value_is_the_word_undefined():
+    """A value of None is written as "undefined", which no dashboard takes for a number."""
     assert dict(junit_properties("heavy", arm(share(float("nan")))))["unineuron share"] == "undefined"
 
 
-def test_a_name_is_there_once():
-    """Also where a trial measures two things by one name, or calls one as we call ours."""
+def test_every_property_has_a_name_of_its_own():
+    """A name that is taken, also by the trial or the outcome, gets a number."""
     found = junit_properties("heavy", arm(share(1.0), share(2.0), share(3.0, name="trial")))
     names = [name for name, _ in found]
     assert names == [
@@ -42,8 +42,8 @@ def test_a_name_is_there_once():
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\n", "\ufffe", "\ud800"])
-def test_names_hold_nothing_that_xml_cannot(character):
-    """It is spelled out, as pytest does with values."""
+def test_characters_that_xml_cannot_contain_are_escaped_in_names(character):
+    """The escape is that of pytest for values."""
     result = arm(share(1.0, name="a"))
     odd = type(result.measurements[0])(f"a{character}b", 1.0)
     (*_, (name, _)) = junit_properties("heavy", type(result)(result.outcome, measurements=(odd,)))

@@ -1,4 +1,4 @@
-"""The command that runs a trial again: what it says, and that it does what it says when a shell gets it."""
+"""The command that runs a case again: its text, and what a shell does with it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def commands(cases=None, **more):
 
 
 def test_a_command_names_function_model_and_corpus_as_they_were_typed():
-    """And takes no result from an earlier attempt."""
+    """A label is translated to the spec that was typed for it."""
     (typed,) = commands({("heavy", "mine", "n"): arm(share(0.2))}, settings=SPECS)
     assert typed == [
         "pytest",
@@ -36,15 +36,15 @@ def test_a_command_names_function_model_and_corpus_as_they_were_typed():
     ]
 
 
-def test_where_labels_and_specs_do_not_pair_the_report_knows():
-    """From the models it loaded; else a label is what was typed."""
+def test_a_spec_is_found_in_the_report_if_labels_and_specs_do_not_pair():
+    """The spec of a loaded model is in the report; without one, the label itself is used."""
     (typed,) = commands(asked={"models": ["m"], "corpora": ["prose"]}, models={"m": {"spec": "hub/m"}})
     assert typed[2:4] == ["--unineuron-model=hub/m", "--unineuron-corpus=news"]
 
 
-def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_default():
-    """Of all kinds; what a run is held against, and where it writes, is not."""
-    said = {
+def test_a_command_has_every_setting_that_results_depend_on_and_no_other():
+    """Settings at their default are left out, and so are those of baselines and output."""
+    settings = {
         "seed": ["a", "b"],
         "tokens": 900,
         "holm": True,
@@ -59,7 +59,7 @@ def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_defaul
         "fail_on": "never",
         "threads": 3,
     }
-    (typed,) = commands(settings={**said, **SPECS})
+    (typed,) = commands(settings={**settings, **SPECS})
     assert set(typed[2:]) == {
         "--unineuron-model=./folder/m",
         "--unineuron-corpus=news",
@@ -75,14 +75,14 @@ def test_every_setting_that_a_result_depends_on_is_there_unless_it_is_the_defaul
 @pytest.mark.parametrize(
     ("root", "path"), [("..", "../" + FILE), (".", FILE), ("sub/folder", "sub/folder/" + FILE), ("", FILE)]
 )
-def test_a_path_begins_where_pytest_was_started(root, path):
-    """The root folder of pytest may lie above it or below."""
+def test_a_path_is_relative_to_the_folder_where_pytest_was_started(root, path):
+    """The root folder of pytest may be above that folder or below it."""
     (typed,) = commands(asked={"root": root})
     assert typed[1] == f"{path}::test_heavy"
 
 
-def test_what_failed_is_there_once_and_in_order():
-    """Regressed before broken before missed; what passes is not there."""
+def test_failed_cases_are_listed_once_and_in_order():
+    """Regressed cases come first, then broken ones, then missed ones; passing cases are left out."""
     before = evidence({("worse", "news", "m"): arm(share(0.9)), ("gone", "news", "m"): arm(share(0.9))})
     after = evidence(
         {
@@ -101,8 +101,8 @@ def test_what_failed_is_there_once_and_in_order():
 
 
 @pytest.mark.parametrize(("fail_on", "kinds"), [("trial", ["FAIL"]), ("never", [])])
-def test_a_miss_that_a_control_makes_vacuous_fails_where_its_test_does(fail_on, kinds):
-    """A control holds, the subject misses: pytest shows a failed test."""
+def test_a_vacuous_miss_is_listed_if_its_test_failed(fail_on, kinds):
+    """A case whose subject misses while a control holds is listed under --unineuron-fail-on=trial."""
     found = evidence({HERE: arm(share(0.2))}, control=0.9, settings={"fail_on": fail_on})
     assert [each.kind for each in failed_cases(found)] == kinds
 
@@ -134,7 +134,7 @@ CONTROLS = ("--unineuron-controls=untrained", "--unineuron-control-draws=2", "--
 
 
 def cases(report):
-    """What came of every case, with all that every arm of it measured."""
+    """The outcome, the reason and all measurements of every case of a report."""
     return {
         (trial["name"], model, case["variant"]): (
             case["outcome"],
@@ -151,16 +151,16 @@ def cases(report):
 
 
 def shell(command, folder):
-    """What a shell shows that gets this command, with the pytest of this process."""
+    """The output of a shell that runs a command, with the pytest of this process."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     lean = " ".join(f"-p no:{name}" for name in BLOCKED)
     here = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
-    said = {**here, "PATH": path, "PYTEST_ADDOPTS": lean}
-    return subprocess.run(command, shell=True, cwd=folder, env=said, capture_output=True, text=True).stdout
+    environment = {**here, "PATH": path, "PYTEST_ADDOPTS": lean}
+    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True).stdout
 
 
 def run_again(found, started):
-    """Give a shell every command that a run showed. Returns what each of them ran."""
+    """Run every command that a run showed in a shell. Returns the cases that each of them ran."""
     lines = found.result.stdout.lines
     shown = lines[lines.index("To run again what failed:") + 1 :]
     typed = [line.strip() for line in shown if line.startswith("  pytest ")]
@@ -177,8 +177,8 @@ posix = pytest.mark.skipif(os.name == "nt", reason="a command is quoted for a PO
 
 
 @posix
-def test_a_shell_that_gets_a_command_runs_that_case_alone_and_finds_the_same(trials):
-    """Of a plain trial, one in a class and on corpora, a parametrized one with quotes in its id, and a broken one."""
+def test_each_command_runs_one_case_with_the_same_results(trials):
+    """The trials are one in a class with corpora, a parametrized one with quotes in its id, and a broken one."""
     model = trials.path / "my model's folder"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -213,7 +213,7 @@ def test_plain(unineuron_case):
     ids=["started below the root folder", "started above it", "without an ini file"],
 )
 def test_a_command_works_where_pytest_was_started(trials, monkeypatch, ini, started, given):
-    """Wherever its root folder is."""
+    """A command runs its case from the folder where pytest was started, wherever the root folder is."""
     (trials.path / "sub" / "deep").mkdir(parents=True)
     file = trials.path / ("sub" if ini == "sub" else "") / "test_trials.py"
     trials.write(PLAIN).path.joinpath("test_trials.py").rename(file)
@@ -227,7 +227,7 @@ def test_a_command_works_where_pytest_was_started(trials, monkeypatch, ini, star
 
 
 def test_a_terminal_shows_ten_commands_and_the_report_all(trials):
-    """The rest is counted."""
+    """The terminal counts the commands beyond the tenth."""
     trials.write(
         PLAIN.replace("def test", "@pytest.mark.parametrize('n', range(12))\ndef test").replace("case)", "case, n)")
     )
@@ -240,7 +240,7 @@ def test_a_terminal_shows_ten_commands_and_the_report_all(trials):
 
 
 def test_a_run_without_failures_shows_no_commands(trials):
-    """Nor a heading above none."""
+    """Neither the terminal nor the report has a heading for commands."""
     found = trials.write(PLAIN.replace("0.3", "0.1 if unineuron_case.control else 0.9")).run(*ONE)
     found.result.stdout.no_fnmatch_line("*To run again*")
     report = (trials.path / "evaluation" / "generalization_eval_report.md").read_text(encoding="utf-8")

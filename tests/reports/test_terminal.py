@@ -1,4 +1,4 @@
-"""What the terminal shows, from evidence made by hand."""
+"""The terminal report of evidence made by hand."""
 
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import Case
@@ -12,7 +12,7 @@ CLAIM = {"above": 0.5, "null": 0.3}
 
 
 def evidence(*trials, **more):
-    """Trials given as (name, model, value on the subject, value on the control)."""
+    """Evidence of trials given as (name, model, value on the subject, value on the control)."""
     planned, results = [], {}
     for name, model, value, null in trials:
         trial = Trial(name, "GT1", "A claim.", "test")
@@ -31,7 +31,7 @@ def text(*trials, width=None, **more):
 
 
 def test_a_row_has_value_bound_control_and_outcome():
-    """Trial by model."""
+    """Each trial and model has a row with the value, the bound, the worst control and the outcome."""
     shown = text(("good", "m", 0.9, 0.1), ("bad", "m", 0.2, 0.1))
     assert [line.split() for line in shown.splitlines()[1:3]] == [
         ["good", "m", "size", "0.9", ">", "0.5", "(controls", "<", "0.3)", "0.1", "(untrained)", "PASS"],
@@ -40,7 +40,7 @@ def test_a_row_has_value_bound_control_and_outcome():
 
 
 def test_a_narrow_terminal_gets_one_trial_below_the_other():
-    """No line is longer than it must be."""
+    """If the table is wider than the terminal, the cells of a row are below one another."""
     shown = text(("good", "m", 0.9, 0.1), width=80)
     assert shown.splitlines()[:2] == [
         "PASS     good on m",
@@ -48,33 +48,33 @@ def test_a_narrow_terminal_gets_one_trial_below_the_other():
     ]
 
 
-def test_a_vacuous_trial_names_the_control_that_shows_it_too():
-    """And one that only comes near, with the limit it broke."""
+def test_a_vacuous_trial_names_the_control_and_the_limit():
+    """The reason names the control that shows the effect, or the limit that a control exceeded."""
     shown = text(("empty", "m", 0.9, 0.8), ("close", "m", 0.9, 0.4))
     assert "VACUOUS: empty on m: untrained shows it too: size = 0.8, claimed > 0.5" in shown
     assert "VACUOUS: close on m: untrained comes too near: size = 0.4, beyond the 0.3 allowed for controls" in shown
 
 
-def test_what_did_not_run_is_counted_not_listed():
-    """A subset of the suite shows the subset."""
+def test_trials_that_did_not_run_are_counted_and_not_listed():
+    """A run of a part of the suite shows only that part."""
     shown = text(("good", "m", 0.9, 0.1), ("gone", "m", None, None))
     assert "gone" not in shown
     assert "and 1 that did not run" in shown
 
 
 def test_the_checklist_has_a_line_for_every_criterion():
-    """In the notebook's form, with one sentence on the whole."""
+    """The checklist has the notebook's form and ends with one sentence on the whole."""
     shown = text(("good", "a", 0.9, 0.1), ("good", "b", 0.2, 0.1))
     assert "  [✗] GT1 new model: FAIL   (a PASS, b FAIL)" in shown
     assert "  [—] GT2 new data: NA   (a NA, b NA)" in shown
     assert "Overall: not supported: GT1; undecided: GT2, GT3. Trials: 1 PASS, 1 FAIL. Forward passes: 0." in shown
 
 
-def test_nothing_at_all_is_shown_as_nothing():
-    """No trial, no crash."""
+def test_an_empty_run_can_be_shown():
+    """Evidence without any trial is shown as "Trials: none"."""
     assert "Trials: none" in text()
 
 
 def test_lost_results_are_shown():
-    """One line each."""
+    """Each lost result has a line of its own."""
     assert "INCOMPLETE: worker gw1 vanished" in text(("good", "m", 0.9, 0.1), incomplete=("worker gw1 vanished",))
