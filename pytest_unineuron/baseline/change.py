@@ -15,14 +15,14 @@ MIN_PAIRED_ERROR = 0.1
 a threshold in all parts alike, which looks like a change without any error."""
 
 
-class Change(NamedTuple):
+class ValueChange(NamedTuple):
     """How much worse the claim holds, in the unit of the measurement, and the two-sided p-value of no change."""
 
     worsening: float
     p_value: float
 
 
-def measure_change(before: Measurement, after: Measurement) -> Change:
+def measure_change(before: Measurement, after: Measurement) -> ValueChange:
     """The change of a claimed value; ``worsening`` is positive if the value moved towards its bound, or beyond it.
 
     Runs over the same groups of documents are paired, so that the variation between documents cancels; otherwise the
@@ -33,11 +33,11 @@ def measure_change(before: Measurement, after: Measurement) -> Change:
     worsening = _margin(before) - _margin(after)
     counts = float(before.value).is_integer() and float(after.value).is_integer()
     if abs(worsening) <= (0 if counts else ROUNDING_TOLERANCE * max(abs(before.value), abs(after.value))):
-        return Change(worsening, 1.0)
+        return ValueChange(worsening, 1.0)
     error, degrees = _error_of_difference(before, after)
     if error == 0:
-        return Change(worsening, 0.0)
-    return Change(worsening, two_sided_p_value(abs(worsening) / error, degrees))
+        return ValueChange(worsening, 0.0)
+    return ValueChange(worsening, two_sided_p_value(abs(worsening) / error, degrees))
 
 
 def _margin(measurement: Measurement) -> float:

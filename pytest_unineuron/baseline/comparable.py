@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
 
-WEIGHTS, CORPUS = "weights", "corpus"
+ACROSS_WEIGHTS, ACROSS_CORPUS = "weights", "corpus"
 """The values of --unineuron-across: what may differ between two runs that are compared."""
 
 CaseKey = tuple[str, str, str, str]
@@ -78,7 +78,10 @@ def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) 
     """Differences in the models and texts that were read, by content."""
     if Outcome.ERROR in (old.case.outcome, new.case.outcome):
         return  # a case that broke may not know all of its inputs
-    for kind, word, option in (("models", "weights or configuration", WEIGHTS), ("corpora", "text", CORPUS)):
+    for kind, word, option in (
+        ("models", "weights or configuration", ACROSS_WEIGHTS),
+        ("corpora", "text", ACROSS_CORPUS),
+    ):
         before, after = (each.case.result.subject.made_from.get(kind) for each in (old, new))
         if before == after:
             continue
@@ -92,7 +95,7 @@ def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) 
 
 
 def _other_bounds(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
-    before, after = (_by_key(each.case.result.subject.measurements) for each in (old, new))
+    before, after = (_measurements_by_key(each.case.result.subject.measurements) for each in (old, new))
     for key in before:
         if key in after and _bound(before[key]) != _bound(after[key]):
             yield f"{key[0]} was claimed {_bound(before[key])} and is claimed {_bound(after[key])}"
@@ -101,7 +104,11 @@ def _other_bounds(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
 def changed_claims(old: RecordedCase, new: RecordedCase) -> str:
     """The claims and minima that are gone or new; empty if there are none. A body that ended early claims less."""
     before, after = (
-        {key: m for key, m in _by_key(each.case.result.subject.measurements).items() if m.needed or m.claimed}
+        {
+            key: m
+            for key, m in _measurements_by_key(each.case.result.subject.measurements).items()
+            if m.needed or m.claimed
+        }
         for each in (old, new)
     )
     gone = [key[0] for key in before if key not in after]
@@ -123,7 +130,7 @@ def _ended_early(arm: ArmResult) -> bool:
     return too_little or not claims_by_key(arm.measurements) or arm.reason.startswith("asserted: ")
 
 
-def _by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
+def _measurements_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
     """The measurements by name and number, since a trial can use a name several times."""
     found: dict[MeasurementKey, Measurement] = {}
     count: Counter[str] = Counter()
@@ -135,7 +142,7 @@ def _by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measure
 
 def claims_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
     """The measurements that are part of the claim, by name and number."""
-    return {key: m for key, m in _by_key(measurements).items() if m.claimed}
+    return {key: m for key, m in _measurements_by_key(measurements).items() if m.claimed}
 
 
 def _bound(m: Measurement) -> str:

@@ -105,7 +105,7 @@ class Comparison:
         return f"{len(self.entries)} trials × cases: {parts or 'none'}"
 
 
-Pairs = dict["CaseKey", tuple["RecordedCase | None", "RecordedCase | None"]]
+CasePairs = dict["CaseKey", tuple["RecordedCase | None", "RecordedCase | None"]]
 """The cases of two runs, in the order of the first, then the new ones; None in the run without the case."""
 
 
@@ -122,8 +122,8 @@ def compare(
     ``across`` names what may differ: ``weights`` of the models, the text of a ``corpus``. ``today`` decides which
     waivers have expired; if the clock is earlier than the date of either run, that date counts.
     """
-    before, after = _by_key(old), _by_key(new)
-    pairs: Pairs = {key: (before.get(key), after.get(key)) for key in dict.fromkeys([*before, *after])}
+    before, after = _cases_by_key(old), _cases_by_key(new)
+    pairs: CasePairs = {key: (before.get(key), after.get(key)) for key in dict.fromkeys([*before, *after])}
     if any(one and other and one.record.path != other.record.path for one, other in pairs.values()):
         # With another root folder, or files that moved, the paths asked for do not show what was left out.
         new = replace(new, asked={**new.asked, "paths": ["."]})
@@ -131,7 +131,7 @@ def compare(
     return _waived(_with_value_changes(entries, pairs), waivers, _date_of_waivers(old, new, today))
 
 
-def _by_key(evidence: Evidence) -> dict[CaseKey, RecordedCase]:
+def _cases_by_key(evidence: Evidence) -> dict[CaseKey, RecordedCase]:
     return {
         (each.record.trial.id, each.record.corpus, each.subject.model, each.case.variant): each
         for each in evidence.cases
@@ -194,7 +194,7 @@ class _ValuePair:
         return f"{self.before.name} went from {values[0]} to {values[1]}"
 
 
-def _with_value_changes(entries: list[ComparedCase], pairs: Pairs) -> list[ComparedCase]:
+def _with_value_changes(entries: list[ComparedCase], pairs: CasePairs) -> list[ComparedCase]:
     """The entries, where a case of the same outcome is regressed or improved if a value changed significantly.
 
     The claimed measurements of all these cases are one family for Holm's correction (Holm 1979): among a hundred,
@@ -216,7 +216,7 @@ def _with_value_changes(entries: list[ComparedCase], pairs: Pairs) -> list[Compa
     return found
 
 
-def _value_pairs(entries: list[ComparedCase], pairs: Pairs) -> Iterator[_ValuePair]:
+def _value_pairs(entries: list[ComparedCase], pairs: CasePairs) -> Iterator[_ValuePair]:
     """The claimed measurements of cases with the same outcome in both runs, without vacuous cases."""
     for at, (entry, (old, new)) in enumerate(zip(entries, pairs.values(), strict=True)):
         if entry.state is CaseState.SAME and entry.after is not Outcome.VACUOUS and old and new:

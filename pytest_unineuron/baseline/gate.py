@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.options.settings import Settings
 
-PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5
+OK, TESTS_FAILED, NO_TESTS_COLLECTED = 0, 1, 5
 """The statuses of pytest that ours may replace."""
 
 
@@ -99,7 +99,7 @@ class Gate:
         """The status with which pytest itself ends such a run: 1 if an item broke, or if a miss fails its test."""
         broken = any(arm.outcome is Outcome.ERROR for arm in evidence.arms)
         missed = any(arm.outcome is Outcome.FAIL and EXPECTED_TO_FAIL not in arm.notes for arm in evidence.subject_arms)
-        return FAILED if broken or (missed and self.fail_on == "trial") else PASSED
+        return TESTS_FAILED if broken or (missed and self.fail_on == "trial") else OK
 
     def status(self, status: int, evidence: Evidence) -> tuple[int, str]:
         """The status to end with, given pytest's own, and the reason; pytest's own and no reason if it stays.
@@ -108,6 +108,6 @@ class Gate:
         """
         for replacement, reason in self.reasons(evidence):
             says_less_than_failed = replacement in (ExitStatus.CRITERION, ExitStatus.REGRESSION)
-            if status in (PASSED, NOTHING_COLLECTED) or (status == FAILED and not says_less_than_failed):
+            if status in (OK, NO_TESTS_COLLECTED) or (status == TESTS_FAILED and not says_less_than_failed):
                 return replacement, reason
         return status, ""

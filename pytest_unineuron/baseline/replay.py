@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import Evidence
 
 
-def replay(record: Record) -> Collector:
+def replay_journal(record: Record) -> Collector:
     """A collector that has received every event of a journal."""
     from pytest_unineuron.evidence.collector import Collector
 
@@ -41,7 +41,7 @@ def _from_journal(path: Path) -> Evidence:
     where = f"journal {path}"
     try:
         # Through the data of a report, so that everything in the journal is checked as in a report.
-        data = strict_json.add_digest(report_data(replay(record).evidence()))
+        data = strict_json.add_digest(report_data(replay_journal(record).evidence()))
         evidence = saved.evidence_from_report(data, where)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{where}: cannot be understood ({type(error).__name__}: {error}); run it again") from None

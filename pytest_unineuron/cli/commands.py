@@ -36,7 +36,7 @@ FORMS: dict[str, Callable[[Evidence], str]] = {
 """The forms in which ``report`` can print a report, besides that of the terminal."""
 
 
-def compare(typed: argparse.Namespace) -> int:
+def compare_reports(typed: argparse.Namespace) -> int:
     """Print the comparison of two reports; the status says only whether they could be compared."""
     typed.unineuron_baseline = str(typed.before)
     gate = Gate.of(saved.read_report(typed.after), _settings(typed), read_baseline(typed.before))
@@ -44,7 +44,7 @@ def compare(typed: argparse.Namespace) -> int:
     return ExitStatus.BASELINE if gate.unusable else 0
 
 
-def gate(typed: argparse.Namespace) -> int:
+def gate_report(typed: argparse.Namespace) -> int:
     """Print the reasons for the status of a run with this report, annotate on GitHub, and return that status."""
     evidence, settings = saved.read_report(typed.report), _settings(typed)
     if settings.lock:
@@ -64,7 +64,7 @@ def gate(typed: argparse.Namespace) -> int:
     return status
 
 
-def accept(typed: argparse.Namespace) -> int:
+def accept_report(typed: argparse.Namespace) -> int:
     """Write a report as the baseline, and print the cases that the old baseline held and this one does not."""
     data = strict_json.read_json(typed.report, "report", saved.REPORT_HINT)
     evidence = saved.evidence_from_report(data, f"report {typed.report}")
@@ -83,13 +83,13 @@ def accept(typed: argparse.Namespace) -> int:
     return 0
 
 
-def lock(typed: argparse.Namespace) -> int:
+def write_lock(typed: argparse.Namespace) -> int:
     """Run pytest on the control arms alone, writing a lock."""
     command = [sys.executable, "-m", "pytest", f"--unineuron-write-lock={typed.file}", *typed.pytest]
     return subprocess.run(command).returncode
 
 
-def report(typed: argparse.Namespace) -> int:
+def show_report(typed: argparse.Namespace) -> int:
     """Print a report or a journal in one form, or write all report files."""
     evidence = read_evidence(typed.file)
     if typed.out is not None:
@@ -105,13 +105,13 @@ def report(typed: argparse.Namespace) -> int:
     return 0
 
 
-def schema(_: argparse.Namespace) -> int:
+def print_schema(_: argparse.Namespace) -> int:
     """Print the JSON Schema of the report."""
     print(json.dumps(saved.report_schema(), indent=2, ensure_ascii=False))
     return 0
 
 
-def validate(typed: argparse.Namespace) -> int:
+def validate_files(typed: argparse.Namespace) -> int:
     """Print one line for each file: its overall assessment, or why it cannot be used."""
     status = 0
     for path in typed.files:

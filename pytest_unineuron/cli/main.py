@@ -114,26 +114,36 @@ def _add_options(command: argparse.ArgumentParser, *names: str) -> None:
 
 
 COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser], None], str], ...] = (
-    ("compare", commands.compare, _compare_arguments, "Show the state of every case of A in B."),
-    ("gate", commands.gate, _gate_arguments, "End with the status that a run with this report would have ended with."),
-    ("accept", commands.accept, _accept_arguments, "Make a report the baseline that later runs are compared with."),
+    ("compare", commands.compare_reports, _compare_arguments, "Show the state of every case of A in B."),
+    (
+        "gate",
+        commands.gate_report,
+        _gate_arguments,
+        "End with the status that a run with this report would have ended with.",
+    ),
+    (
+        "accept",
+        commands.accept_report,
+        _accept_arguments,
+        "Make a report the baseline that later runs are compared with.",
+    ),
     (
         "lock",
-        commands.lock,
+        commands.write_lock,
         _lock_arguments,
         "Run the control arms alone and lock bounds, trials, models and texts for the claim.",
     ),
     ("plan", plan.run, plan.arguments, "Say what comparing a model with its seeds takes, without running it."),
     (
         "report",
-        commands.report,
+        commands.show_report,
         _report_arguments,
         "Show a saved report, or rebuild one from the journal of a run that was killed.",
     ),
-    ("schema", commands.schema, _no_arguments, "Print the JSON Schema of the report."),
+    ("schema", commands.print_schema, _no_arguments, "Print the JSON Schema of the report."),
     (
         "validate",
-        commands.validate,
+        commands.validate_files,
         _validate_arguments,
         "Check that files are complete and that outcomes follow from measurements.",
     ),

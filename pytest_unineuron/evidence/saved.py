@@ -27,13 +27,13 @@ from pytest_unineuron.evidence.trial import Trial
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCHEMA = Path(__file__).parent / "schema.json"
+SCHEMA_FILE = Path(__file__).parent / "schema.json"
 REPORT_HINT = "make one: pytest evals/, then pytest-unineuron accept"
 
 
 def report_schema() -> dict[str, Any]:
     """The JSON Schema (draft 7) of the full report."""
-    schema: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     return schema
 
 

@@ -140,7 +140,7 @@ class Protocol:
         report.unineuron = envelope  # type: ignore[attr-defined]
         if result is not None:
             # On the item, whose later reports repeat them: junit.xml is written from the last of an attempt.
-            others = [each for each in item.user_properties if not each[0].startswith(junit.PREFIX)]
+            others = [each for each in item.user_properties if not each[0].startswith(junit.PROPERTY_PREFIX)]
             item.user_properties[:] = [*others, *junit.junit_properties(item.stash[PLANNED].trial.id, result)]
             report.user_properties = list(item.user_properties)
 

@@ -68,11 +68,11 @@ def make_annotations(evidence: Evidence, gate: Gate, folder: str | None = "") ->
     return [*shown, Annotation(level, f"{len(rest)} more", _shorten(f"The report has them all:\n{titles}"))]
 
 
-Place = tuple[str, int]
+FilePlace = tuple[str, int]
 """A file in the repository and a line of it; an empty name if the file is outside."""
 
 
-def _places(evidence: Evidence, folder: str | None) -> Iterator[tuple[str, Place]]:
+def _places(evidence: Evidence, folder: str | None) -> Iterator[tuple[str, FilePlace]]:
     """The place of each item, by its node id."""
     for each in evidence.cases:
         file = posixpath.normpath(posixpath.join(folder or "", each.record.path))
@@ -80,7 +80,7 @@ def _places(evidence: Evidence, folder: str | None) -> Iterator[tuple[str, Place
         yield from ((arm.nodeid, (file, each.record.line) if inside else ("", 0)) for arm in each.arms)
 
 
-def _run_annotations(evidence: Evidence, gate: Gate, places: Mapping[str, Place]) -> Iterator[Annotation]:
+def _run_annotations(evidence: Evidence, gate: Gate, places: Mapping[str, FilePlace]) -> Iterator[Annotation]:
     """Annotations of lost results, lock violations, the baseline, and cases that differ from it."""
     for text in sorted(evidence.incomplete, key=lambda text: not _lost_item(text, places)):  # items before workers
         yield Annotation(ERROR, "results were lost", _shorten(text), *places.get(_lost_item(text, places), ("", 0)))
@@ -101,7 +101,7 @@ def _run_annotations(evidence: Evidence, gate: Gate, places: Mapping[str, Place]
             yield Annotation(level, f"{state}: {entry.case}", _shorten(entry.reason) + command, *place)
 
 
-def _case_annotations(evidence: Evidence, gate: Gate, places: Mapping[str, Place]) -> Iterator[Annotation]:
+def _case_annotations(evidence: Evidence, gate: Gate, places: Mapping[str, FilePlace]) -> Iterator[Annotation]:
     """Annotations of trials that broke, missed their bound or are vacuous, unless they already have one."""
     annotated = {_lost_item(text, places) for text in evidence.incomplete}
     annotated |= {entry.nodeid for entry in (gate.comparison.of(CaseState.REGRESSED) if gate.comparison else ())}
@@ -117,7 +117,7 @@ def _case_annotations(evidence: Evidence, gate: Gate, places: Mapping[str, Place
             yield Annotation(NOTICE, title, _shorten(each.case.reason), *places[each.nodeid])
 
 
-def _lost_item(text: str, places: Mapping[str, Place]) -> str:
+def _lost_item(text: str, places: Mapping[str, FilePlace]) -> str:
     """The node id with which a sentence about a lost result begins; empty if it is about a worker."""
     return next((nodeid for nodeid in places if text.startswith(f"{nodeid}: ")), "")
 

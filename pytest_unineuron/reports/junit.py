@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.evidence.outcome import ArmResult
 
-PREFIX = "unineuron "
+PROPERTY_PREFIX = "unineuron "
 UNDEFINED = "undefined"
 _NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """The characters that an attribute of XML cannot contain unchanged."""
@@ -25,7 +25,7 @@ def junit_properties(trial: str, result: ArmResult) -> list[tuple[str, float | s
     found: dict[str, float | str] = {}
     count: Counter[str] = Counter()
     for name, value in _pairs(trial, result):
-        plain = unique = PREFIX + _NOT_IN_XML.sub(lambda match: f"#x{ord(match[0]):02X}", name)
+        plain = unique = PROPERTY_PREFIX + _NOT_IN_XML.sub(lambda match: f"#x{ord(match[0]):02X}", name)
         count[plain] += 1
         while unique in found:
             count[plain] += 1

@@ -42,7 +42,7 @@ class Row(NamedTuple):
     outcome: str
 
 
-COLUMNS = Row("trial", "model", "measured", "value", "claimed", "worst control", "outcome")
+TABLE_HEADER = Row("trial", "model", "measured", "value", "claimed", "worst control", "outcome")
 
 
 def report_lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]:
@@ -51,9 +51,9 @@ def report_lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]
     ``width`` is None where lines may have any length, such as in a log.
     """
     rows = [row for recorded in evidence.cases for row in _rows(recorded)]
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *(row for row, _ in rows), strict=True)]
+    widths = [max(map(len, column)) for column in zip(TABLE_HEADER, *(row for row, _ in rows), strict=True)]
     if width is None or sum(widths) + 2 * len(widths) <= width:
-        yield _aligned(COLUMNS, widths), ""
+        yield _aligned(TABLE_HEADER, widths), ""
         yield from ((_aligned(row, widths), colour) for row, colour in rows)
     else:
         for row, colour in rows:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.baseline import journal
-from pytest_unineuron.baseline.replay import replay
+from pytest_unineuron.baseline.replay import replay_journal
 from pytest_unineuron.cli.main import main
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import strict_json
@@ -52,7 +52,7 @@ def test_the_real_journal_is_read(real, file):
     """An undamaged journal gives every measurement of the run."""
     record = read(file, real.journal)
     assert record.damaged == ()
-    collector = replay(record)
+    collector = replay_journal(record)
     assert numbers(collector.results) == result_of(real.journal) != set()
     assert collector.finished
 
@@ -70,7 +70,7 @@ def test_no_damage_turns_a_number_into_another(real, file, first, then):
     whole = content.split(b"\n")[:-1]
     assert len(record.events) + len(record.damaged) == len(whole)
     try:
-        found = numbers(replay(record).results)
+        found = numbers(replay_journal(record).results)
     except KeyError:
         found = set()  # a line of the start in the middle: ``replay`` refuses it
     assert found <= result_of(real.journal)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from pytest_unineuron.baseline.comparison import CaseState, compare
-from pytest_unineuron.baseline.gate import FAILED, PASSED, Gate, read_baseline
+from pytest_unineuron.baseline.gate import OK, TESTS_FAILED, Gate, read_baseline
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.outcome import Outcome
@@ -64,7 +64,7 @@ def gated(evidence, file):
     given_ = read_options(lambda key: {"unineuron_baseline": str(file)}.get(key), lambda _: None, {})
     found = Gate.of(evidence, given_, read_baseline(file) if given_.baseline else None)
     broken = evidence.count(Outcome.ERROR)
-    return found, int(found.status(FAILED if broken else PASSED, evidence)[0])
+    return found, int(found.status(TESTS_FAILED if broken else OK, evidence)[0])
 
 
 def unworded(data):
