@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 
 from pytest_unineuron.evidence import saved
+from pytest_unineuron.plugin import session  # noqa: F401 - pytester would drop it after an inner run, and import a copy
 
 PREAMBLE = """
 import pytest
