@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-FORMAT = 2
+FORMAT = 3
 FOLDER = "journal"
 KEPT = 20
 """Journals that are kept in a folder: the newest."""

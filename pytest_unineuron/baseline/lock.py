@@ -14,8 +14,8 @@ from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.case import SUBJECT
 from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.evidence.records import SOURCE
 from pytest_unineuron.evidence.trial import Trial
+from pytest_unineuron.evidence.versions import SOURCE
 from pytest_unineuron.options.settings import binding_settings
 from pytest_unineuron.options.sources import checked
 

@@ -27,7 +27,7 @@ def replay_journal(record: Record) -> Collector:
     collector = Collector(lambda: start)
     for event in events:
         if event["kind"] != FINISHED:
-            collector.hear(event)
+            collector.on_event(event)
     return collector
 
 

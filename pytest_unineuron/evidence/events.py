@@ -1,5 +1,14 @@
-"""The kinds of events of which the evidence of a run is made. An event is a dictionary of plain JSON data."""
+"""The kinds of events from which the evidence of a run is made. An event is a dictionary of plain JSON data."""
 
-START, PLAN, TOOK, CRASHED, ENDED, FINISHED = "start", "plan", "took", "crashed", "ended", "finished"
-"""The run began, items were planned, a phase of an item arrived, an item's process died, a worker ended, the
-run has come to its end."""
+START = "start"
+"""The run began. Only in a journal, as its first event."""
+PLAN = "plan"
+"""Items were collected."""
+PHASE_REPORT = "phase_report"
+"""The report on one phase of an item (setup, call or teardown) arrived."""
+CRASHED = "crashed"
+"""The process that ran an item died."""
+WORKER_ENDED = "worker_ended"
+"""A worker ended."""
+FINISHED = "finished"
+"""The run came to its end. Only in a journal, as its last event."""

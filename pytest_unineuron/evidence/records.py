@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.trial import Trial
 
 SCHEMA_VERSION = 3
-SOURCE = "pytest-unineuron source"
-"""The key in ``versions`` for the digest of this package's source, which a version number does not pin."""
 
 
 @dataclass(frozen=True)

@@ -380,11 +380,11 @@ class Lab:
 
     def _tell(self, text: str) -> None:
         """Something about the cache that whoever reads the report should know."""
-        self.events.append({"kind": "told", "text": text})
+        self.events.append({"kind": "cache_note", "text": text})
 
     def _note_pass(self, arm: Arm, corpus: str) -> None:
         self.events.append(
-            {"kind": "pass", "model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}
+            {"kind": "forward_pass", "model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}
         )
 
     def _bar(self, arm: Arm, what: str) -> Any:

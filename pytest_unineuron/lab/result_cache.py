@@ -71,7 +71,7 @@ class ResultCache:
                     return self._compute(store, self._parts, full_key, compute)
         self._notify(
             {
-                "kind": "kept",
+                "kind": "cache_hit",
                 "what": what,
                 "model": arm.model,
                 "corpus": corpus,
@@ -96,7 +96,7 @@ class ResultCache:
                 _write(parts, part_keys[-1], found)
             else:
                 text = f"part {processes.index + 1} of {processes.count} ({name.split()[0]}) was finished before"
-                self._notify({"kind": "told", "text": text})
+                self._notify({"kind": "cache_note", "text": text})
             return found
 
         result = compute(compute_part if processes.count > 1 else compute_uncached)

@@ -78,9 +78,9 @@ class CacheFiller:
         began, before = time.monotonic(), len(lab.events)
         failure = self._failure(request, lab)
         events = lab.events[before:]
-        passes = sum(event["kind"] == "pass" for event in events)
+        passes = sum(event["kind"] == "forward_pass" for event in events)
         done = f"{passes} forward pass{'es' * (passes != 1)} in {time.monotonic() - began:.1f} s"
-        notes = [event["text"] for event in events if event["kind"] == "told"]
+        notes = [event["text"] for event in events if event["kind"] == "cache_note"]
         return "; ".join([failure or (done if passes else "in the cache"), *notes])
 
     def _failure(self, request: Request, lab: Lab) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.baseline.lock import Lock
-from pytest_unineuron.evidence.events import CRASHED, ENDED, PLAN, TOOK
+from pytest_unineuron.evidence.events import CRASHED, PHASE_REPORT, PLAN, WORKER_ENDED
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.reports import github, terminal, write
@@ -48,10 +48,10 @@ class Finisher:
             return
         envelope = getattr(report, "unineuron", None)
         if envelope is not None:
-            self._collector.hear({"kind": TOOK, "nodeid": report.nodeid, "envelope": envelope})
+            self._collector.on_event({"kind": PHASE_REPORT, "nodeid": report.nodeid, "envelope": envelope})
         elif report.when not in ("setup", "call", "teardown"):
             # How xdist reports an item whose worker died: without anything of ours.
-            self._collector.hear({"kind": CRASHED, "nodeid": report.nodeid, "reason": "its worker process died"})
+            self._collector.on_event({"kind": CRASHED, "nodeid": report.nodeid, "reason": "its worker process died"})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:
@@ -72,10 +72,10 @@ class Finisher:
         said = getattr(node, "workeroutput", {}).get("unineuron") if error is None else None
         if said is not None:
             if said["plan"]:
-                self._collector.hear({"kind": PLAN, "items": said["plan"]})
-            self._collector.hear({"kind": ENDED, "worker": node.gateway.id, "sent": said["sent"]})
+                self._collector.on_event({"kind": PLAN, "items": said["plan"]})
+            self._collector.on_event({"kind": WORKER_ENDED, "worker": node.gateway.id, "sent": said["sent"]})
         elif error is not None:
-            self._collector.hear({"kind": ENDED, "worker": node.gateway.id, "sent": None})
+            self._collector.on_event({"kind": WORKER_ENDED, "worker": node.gateway.id, "sent": None})
 
     # -- what goes out ---------------------------------------------------------------------------------------
 
@@ -90,12 +90,12 @@ class Finisher:
             return
         if int(exitstatus) in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
             for worker in sorted(self._ready):
-                self._collector.hear({"kind": ENDED, "worker": worker, "sent": None})
+                self._collector.on_event({"kind": WORKER_ENDED, "worker": worker, "sent": None})
         if self._collector.incomplete and not self._collector.active:
             told = self._collector.incomplete
             for nodeid in self._collected:
                 if not any(what.startswith(f"{nodeid}: ") for what in told):
-                    self._collector.hear({"kind": CRASHED, "nodeid": nodeid, "reason": "lost with every worker"})
+                    self._collector.on_event({"kind": CRASHED, "nodeid": nodeid, "reason": "lost with every worker"})
         self._collector.findings = self._run.findings
         self._evidence = self._collector.evidence()
         if (lock := self._run.lock) is not None:

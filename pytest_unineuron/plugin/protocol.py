@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
-from pytest_unineuron.evidence.collector import ENVELOPE_VERSION
 from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, ArmResult, ControlStatus, Outcome, judge, worst_outcome
 from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, bind_recorder
 from pytest_unineuron.evidence.text import escape_surrogates
@@ -129,7 +128,6 @@ class Protocol:
         self.sent += 1
         first_of_worker = bool(self._run.worker) and self.sent == 1
         envelope: dict[str, Any] = {
-            "version": ENVELOPE_VERSION,
             "worker": self._run.worker,
             "when": report.when,
             "result": result.as_dict() if result else None,

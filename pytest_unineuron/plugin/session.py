@@ -11,8 +11,9 @@ import pytest
 
 from pytest_unineuron.baseline.journal import Journal
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
-from pytest_unineuron.evidence.collector import Collector, versions
+from pytest_unineuron.evidence.collector import Collector
 from pytest_unineuron.evidence.events import PLAN
+from pytest_unineuron.evidence.versions import installed_versions
 from pytest_unineuron.options import sources
 from pytest_unineuron.plugin.collection import Collection, model_of
 from pytest_unineuron.plugin.finish import Finisher
@@ -46,7 +47,7 @@ class Session:
         """What this run was asked to do, as plain data."""
         return {
             "settings": self.run.settings.as_dict(),
-            "versions": versions(),
+            "versions": installed_versions(),
             "asked": self.run.asked,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -61,7 +62,7 @@ class Session:
         """Note what is going to run, and tell the collector in the process that has one."""
         self.collection.finish(items)
         if self.collection.plan and not self.run.worker and self.measures:
-            self.collector.hear({"kind": PLAN, "items": self.collection.plan})
+            self.collector.on_event({"kind": PLAN, "items": self.collection.plan})
 
     @cached_property
     def lab(self) -> Lab:

@@ -5,9 +5,9 @@ from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.measurement import Measurement, make_measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
 from pytest_unineuron.evidence.planned import PlannedItem
-from pytest_unineuron.evidence.records import SOURCE
 from pytest_unineuron.evidence.standard_error import StandardError
 from pytest_unineuron.evidence.trial import Trial
+from pytest_unineuron.evidence.versions import SOURCE
 from pytest_unineuron.options.settings import Settings
 
 FILE = "evals/test_made.py"

@@ -43,7 +43,7 @@ def result_of(content):
     return {
         (e["nodeid"], m["name"], m["value"])
         for e in events
-        if e["kind"] == "took" and e["envelope"]["result"]
+        if e["kind"] == "phase_report" and e["envelope"]["result"]
         for m in e["envelope"]["result"]["measurements"]
     }
 
