@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.evidence.measurement import BoundStatus
+from pytest_unineuron.evidence.measurement import BoundStatus, exact_bounds
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.options.settings import Affects, settings_affecting
 
@@ -97,8 +97,8 @@ def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) 
 def _other_bounds(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
     before, after = (_measurements_by_key(each.case.result.subject.measurements) for each in (old, new))
     for key in before:
-        if key in after and _bound(before[key]) != _bound(after[key]):
-            yield f"{key[0]} was claimed {_bound(before[key])} and is claimed {_bound(after[key])}"
+        if key in after and (was := _bounds(before[key])) != (now := _bounds(after[key])):
+            yield f"{key[0]} was claimed {was} and is claimed {now}"
 
 
 def changed_claims(old: RecordedCase, new: RecordedCase) -> str:
@@ -145,11 +145,8 @@ def claims_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, M
     return {key: m for key, m in _measurements_by_key(measurements).items() if m.claimed}
 
 
-def _bound(m: Measurement) -> str:
-    """The bounds in full precision, since a small change of a bound changes the claim."""
-    bounds = [f"{sign} {bound!r}" for sign, bound in ((">", m.above), ("<", m.below)) if bound is not None]
-    limit = f", controls {m.null!r}" if m.null is not None else ""
-    return ("at least " if m.needed else "") + (" and ".join(bounds) or "nothing") + limit
+def _bounds(m: Measurement) -> str:
+    return exact_bounds(above=m.above, below=m.below, null=m.null, needed=m.needed)
 
 
 def _format_setting(value: object) -> str:

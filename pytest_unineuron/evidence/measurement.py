@@ -164,6 +164,17 @@ def format_number(value: float | None) -> str:
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.3g}"
 
 
+def exact_bounds(*, above: float | None, below: float | None, null: float | None, needed: bool) -> str:
+    """The bounds of a measurement in full precision, so that two texts differ wherever the bounds do.
+
+    >>> exact_bounds(above=0.5, below=None, null=0.25, needed=False)
+    '> 0.5, controls 0.25'
+    """
+    bounds = [f"{sign} {bound!r}" for sign, bound in ((">", above), ("<", below)) if bound is not None]
+    limit = f", controls {null!r}" if null is not None else ""
+    return ("at least " if needed else "") + (" and ".join(bounds) or "nothing") + limit
+
+
 def make_measurement(
     name: str,
     value: object,

@@ -6,12 +6,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.options.settings import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-POLICIES = ("primary", "all", "majority", "any")
-"""The rules by which outcomes decide a criterion; all but ``primary``, the default, count every trial alike."""
 
 
 class Verdict(StrEnum):

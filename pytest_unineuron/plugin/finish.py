@@ -124,7 +124,7 @@ class Finisher:
         """Write what there is to write, and return what could not be."""
         if not self._run.settings.write_lock:
             return write.write_reports(evidence, self._run.out)
-        unfit = "results were lost" if not self._collector.finished else Lock.unfit(evidence)
+        unfit = "results were lost" if not self._collector.finished else Lock.reason_unfit(evidence)
         if unfit or status != pytest.ExitCode.OK:
             return [f"the lock was not written: {unfit or f'the run ended with status {status}'}"]
         try:

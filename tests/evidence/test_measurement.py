@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.errors import TrialError
-from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number, make_measurement
+from pytest_unineuron.evidence.measurement import (
+    BoundStatus,
+    Measurement,
+    exact_bounds,
+    format_number,
+    make_measurement,
+)
 from pytest_unineuron.statistics.resampling import Estimate
 
 reals = st.floats(-1e6, 1e6, allow_nan=False)
@@ -112,3 +118,10 @@ def test_numbers_are_shown_with_three_significant_digits():
         "undefined",
         "1e-09",
     ]
+
+
+@given(reals, reals)
+def test_exact_bounds_differ_wherever_the_bounds_do(one, other):
+    """A message about two bounds never shows both with the same digits."""
+    texts = [exact_bounds(above=bound, below=None, null=None, needed=False) for bound in (one, other)]
+    assert (texts[0] == texts[1]) == (one == other and str(one) == str(other))

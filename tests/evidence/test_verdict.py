@@ -5,7 +5,8 @@ from itertools import combinations_with_replacement, product
 import pytest
 
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.evidence.verdict import POLICIES, Verdict, criterion_verdict, overall_verdict
+from pytest_unineuron.evidence.verdict import Verdict, criterion_verdict, overall_verdict
+from pytest_unineuron.options.settings import POLICIES
 
 TRIALS = list(product(Outcome, (False, True)))
 SETS = [list(s) for size in range(4) for s in combinations_with_replacement(TRIALS, size)]
