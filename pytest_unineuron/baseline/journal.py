@@ -1,6 +1,6 @@
 """The events of a run, written as they happen, so that a report can be rebuilt if the process dies: JSON lines.
 
-Each line carries a digest of itself, so that a line that was cut off or damaged is told from one that is whole.
+Each line carries a digest of its event, by which a line that was cut off or damaged is noticed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-FORMAT = 3
-FOLDER = "journal"
-KEPT = 20
-"""Journals that are kept in a folder: the newest."""
+JOURNAL_FORMAT = 3
+JOURNAL_FOLDER = "journal"
+MAX_JOURNALS = 20
+"""The number of journals that stay in a folder; older ones are deleted."""
 
 
 class Journal:
@@ -33,13 +33,13 @@ class Journal:
         self.problem = ""
         self._file: Any = None
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        self.path = folder / FOLDER / f"{stamp}.jsonl"
+        self.path = folder / JOURNAL_FOLDER / f"{stamp}.jsonl"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("x", encoding="utf-8", errors="backslashreplace", newline="\n")
         except OSError as error:
             self._fail(error)
-        self.write({"kind": START, "format": FORMAT, **start})
+        self.write({"kind": START, "format": JOURNAL_FORMAT, **start})
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Append one event and hand it to the system, which keeps it if this process dies."""
@@ -67,13 +67,13 @@ class Journal:
         reason = getattr(error, "strerror", None) or error
         self.problem = f"the journal could not be written ({reason}): if this run dies, its results are lost"
         if self._file is not None:
-            with suppress(OSError):  # what could not be written still cannot
+            with suppress(OSError):  # closing writes what is buffered, which can fail again
                 self._file.close()
             self._file = None
 
 
 @dataclass(frozen=True)
-class Record:
+class JournalContent:
     """The contents of a journal: its events in order, and the numbers of its damaged lines."""
 
     path: Path
@@ -86,26 +86,28 @@ class Record:
         return bool(self.events[-1]["kind"] == FINISHED)
 
 
-def read(path: Path) -> Record:
-    """The events of a journal. A line that is not whole is left out and counted; a last one cut short is not.
+def read_journal(path: Path) -> JournalContent:
+    """The content of a journal. A last line without its end was being written, and does not count as damaged.
 
-    Raises ReportError for a file that is no journal, or one of another version.
+    Raises ReportError for a file that cannot be read, is not a journal, or is one of another version.
     """
     try:
-        *lines, _ = path.read_bytes().split(b"\n")  # what follows the last line's end was being written
+        *lines, _ = path.read_bytes().split(b"\n")  # the part after the last line break is incomplete
     except OSError as error:
-        raise ReportError(f"journal {path}: cannot be read ({error.strerror}); name a file in {FOLDER}/") from None
+        raise ReportError(
+            f"journal {path}: cannot be read ({error.strerror}); name a file in {JOURNAL_FOLDER}/"
+        ) from None
     decoded = [_event(line) for line in lines]
     events = [event for event in decoded if event is not None]
     damaged = tuple(number for number, event in enumerate(decoded, start=1) if event is None)
     if not events or events[0]["kind"] != START:
         raise ReportError(f"journal {path}: does not begin as a journal of pytest-unineuron; it cannot be read")
-    if events[0].get("format") != FORMAT:
+    if events[0].get("format") != JOURNAL_FORMAT:
         raise ReportError(
-            f"journal {path}: is of format {events[0].get('format')}, this version reads {FORMAT}; use the version "
-            "of pytest-unineuron that wrote it"
+            f"journal {path}: is of format {events[0].get('format')}, this version reads {JOURNAL_FORMAT}; "
+            "use the version of pytest-unineuron that wrote it"
         )
-    return Record(path, tuple(events), damaged)
+    return JournalContent(path, tuple(events), damaged)
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
@@ -120,5 +122,5 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 
 def _remove_old(folder: Path) -> None:
-    for old in sorted(folder.glob("*.jsonl"), key=os.path.getmtime)[:-KEPT]:
+    for old in sorted(folder.glob("*.jsonl"), key=os.path.getmtime)[:-MAX_JOURNALS]:
         old.unlink(missing_ok=True)

@@ -14,12 +14,12 @@ from pytest_unineuron.evidence.summary import report_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_unineuron.baseline.journal import Record
+    from pytest_unineuron.baseline.journal import JournalContent
     from pytest_unineuron.evidence.collector import Collector
     from pytest_unineuron.evidence.records import Evidence
 
 
-def replay_journal(record: Record) -> Collector:
+def replay_journal(record: JournalContent) -> Collector:
     """A collector that has received every event of a journal."""
     from pytest_unineuron.evidence.collector import Collector
 
@@ -37,7 +37,7 @@ def read_evidence(path: Path) -> Evidence:
 
 
 def _from_journal(path: Path) -> Evidence:
-    record = journal.read(path)
+    record = journal.read_journal(path)
     where = f"journal {path}"
     try:
         # Through the data of a report, so that everything in the journal is checked as in a report.

@@ -24,7 +24,7 @@ def read(file, content):
     """The record in a file of this content; None if it is refused in one sentence that names it."""
     file.write_bytes(content)
     try:
-        return journal.read(file)
+        return journal.read_journal(file)
     except ReportError as error:
         refused = str(error)
     assert str(file) in refused

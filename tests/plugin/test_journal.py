@@ -128,7 +128,7 @@ def test_old_journals_are_removed(trials):
         (folder / f"old{i}.jsonl").write_text("")
         os.utime(folder / f"old{i}.jsonl", (i, i))
     trials.write(CLAIMS).run(*ARGS)
-    assert len(journals(trials)) == journal.KEPT
+    assert len(journals(trials)) == journal.MAX_JOURNALS
 
 
 def test_a_journal_does_not_forget_a_lock(trials, monkeypatch):
