@@ -23,11 +23,9 @@ OUTCOME_WORDS = {
 def rationale(model: str, verdict: str, policy: str, trials: Sequence[tuple[str, bool, Outcome, str]]) -> str:
     """One paragraph on one criterion for one model.
 
-    ``trials`` holds (name, is it primary, outcome, reason). Every trial is named, so that the reader of a PASS also
-    reads which trials failed, were vacuous or did not run.
+    ``trials`` holds (name, is it primary, outcome, reason), at least one. Every trial is named, so that the reader of a
+    PASS also reads which trials failed, were vacuous or did not run.
     """
-    if not trials:
-        return f"{model}: {verdict}; no trial was collected."
     by_outcome = {outcome: [trial for trial in trials if trial[2] is outcome] for outcome in OUTCOME_WORDS}
     counts = ", ".join(f"{len(found)} {OUTCOME_WORDS[outcome]}" for outcome, found in by_outcome.items() if found)
     effective = effective_policy(policy, any(primary for _, primary, _, _ in trials))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from xdist.scheduler import LoadScheduling
 
+from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.models.loading.source import labels
 from pytest_unineuron.plugin import memory
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 100
 """Test files that are looked at to tell a run of trials from others."""
-OURS = re.compile(rb"\bmark\.gt[123]\b|\bunineuron_")
+OURS = re.compile(rf"\bmark\.({'|'.join(c.marker for c in CRITERIA.values())})\b|\bunineuron_".encode())
 
 
 class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no types
