@@ -33,7 +33,7 @@ def forge(path, change):
 def other_format(data):
     first, _, rest = data.partition(b"\n")
     event = {**json.loads(first)["event"], "format": 99}
-    return json.dumps({"event": event, "sum": strict_json.digest(event)[:16]}).encode() + b"\n" + rest
+    return json.dumps({"event": event, "sum": strict_json.json_digest(event)[:16]}).encode() + b"\n" + rest
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_clock_that_was_set_back_revives_no_waiver(accepted, monkeypatch):
     found = write(accepted, MISSES).run(*ONE, "--unineuron-baseline=b.json", waiver, subprocess=True)
     assert found.report["created"] < "2020"
     assert found.ret == 21
-    found.result.stdout.fnmatch_lines(["*is over; renew it*"])
+    found.result.stdout.fnmatch_lines(["*has expired; renew it*"])
 
 
 def test_a_bound_in_a_lock_that_was_forged_is_not_the_one_that_is_measured_with(trials):
