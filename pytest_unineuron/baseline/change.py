@@ -16,7 +16,7 @@ a threshold in all parts alike, which looks like a change without any error."""
 
 
 class ValueChange(NamedTuple):
-    """How much worse the claim holds, in the unit of the measurement, and the two-sided p-value of no change."""
+    """The amount by which a value got worse, in its own unit, and the two-sided p-value of no change."""
 
     worsening: float
     p_value: float

@@ -191,7 +191,7 @@ def _prefix(names: list[str]) -> str:
 
 
 def _case_differences(locked: Mapping[str, Any], each: RecordedCase) -> Iterator[str]:
-    """What differs of one case; the digest of the source comes after what a reader can judge."""
+    """The differences of one case; what a reader can judge comes before the digest of the source."""
     subject = each.case.result.subject
     if subject.outcome in (Outcome.NOT_RUN, Outcome.ERROR):
         yield f"locked, and did not come to its end ({subject.reason})"

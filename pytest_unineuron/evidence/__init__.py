@@ -1,1 +1,1 @@
-"""What trials declare and measure, their outcomes, and the verdicts. Plain Python: no torch, numpy or pytest."""
+"""The declarations, measurements and outcomes of trials, and the verdicts. Plain Python: no torch, numpy or pytest."""
