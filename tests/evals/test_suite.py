@@ -5,15 +5,17 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from pytest_unineuron import controls
 from pytest_unineuron.reports.write import REPORT, SUMMARY
+from tests.evals.catalogue import EVALS, catalogue
 from tests.evals.once import once
 
-EVALS = Path(__file__).parents[2] / "evals"
 NEWS = "--unineuron-corpus=news"
+COMPARED = controls.default({controls.ACTIVATIONS, controls.SEEDS})
+"""The controls of a trial that compares seeds."""
 
 
 def run(out, *args, status=0):
@@ -57,9 +59,10 @@ def test_an_untrained_model_passes_nothing(untrained):
 def test_a_pass_is_one_model_corpus_and_arm(untrained):
     """Passes are counted once, however many trials read them."""
     report, _ = untrained
-    # The reference and the new data: on the subject, four controls, shifted documents, and by two seeds. The
-    # probe of number words: on the subject and four controls.
-    assert report["forward_passes"] == 2 * (1 + 4 + 1 + 2) + 5
+    # The reference and the new data: on the subject, its controls, with shifted documents too, and by two seeds. The
+    # probe of number words: on the subject and its controls.
+    alone, pairs = len(controls.default({controls.ACTIVATIONS})), len(COMPARED)
+    assert report["forward_passes"] == 2 * (1 + pairs + 2) + (1 + alone)
 
 
 def test_the_report_says_what_was_measured(untrained):
@@ -80,7 +83,7 @@ def test_every_arm_has_its_measurements(untrained):
     (trial,) = [t for t in report["trials"] if t["name"] == "neurons_are_mostly_off[prose]"]
     (case,) = trial["subjects"]["untrained:neox-a"]["cases"]
     names = [m["name"] for m in case["subject"]["measurements"]]
-    assert set(case["controls"]) == {"untrained", "reinitialised", "shuffled", "rotation"}
+    assert set(case["controls"]) == set(controls.default({controls.ACTIVATIONS})) != set()
     for arm in case["controls"].values():
         assert [m["name"] for m in arm["measurements"]] == names
 
@@ -129,7 +132,7 @@ def test_trained_seeds_are_apart_from_every_control(tmp_path):
                         if other["name"] in own:
                             compared += 1
                             assert own[other["name"]]["low"] > other["high"], (model, name, other["name"])
-    assert compared == 5 * (2 + 1 + 1)  # two numbers on neox-a and one each for the basis, against five controls
+    assert compared == len(COMPARED) * (2 + 1 + 1)  # two numbers on neox-a and one each for the basis
     found = outcomes(report)
     assert found["neurons_are_universal[prose]", "neox-a"] == "PASS"
     assert found["excess_needs_a_privileged_basis[prose]", "gpt2-a"] == "PASS"
@@ -204,12 +207,10 @@ def test_a_corpus_of_which_there_is_too_little_is_never_a_pass(tmp_path):
 
 def test_every_trial_is_in_the_catalogue():
     """evals/README.md names every trial, and no trial that is not there."""
-    catalogue = (EVALS / "README.md").read_text(encoding="utf-8")
     functions = {
         n for path in EVALS.rglob("gt?_*/test_*.py") for n in re.findall(r"^def test_(\w+)", path.read_text(), re.M)
     }
-    listed = set(re.findall(r"^\| `(\w+)`\*? \|", catalogue, re.MULTILINE))
-    assert functions == listed
+    assert functions == set(catalogue())
 
 
 def test_the_summary_is_the_two_keys(untrained, tmp_path):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pytest_unineuron import controls
+
 CLAIM = """
 @pytest.mark.gt1(source="x"{more})
 def test_claim(unineuron_case):
@@ -14,15 +16,22 @@ def run(trials, *args, more=""):
     return trials.write(CLAIM.format(more=more)).run(MODEL, *args)
 
 
+def defaults(*replaced):
+    """The default controls that replace one of these."""
+    return [name for name, row in controls.CONTROLS.items() if row.default and row.replaces in replaced]
+
+
 def test_default_without_activations(trials):
     """Rotation is defined for activations only, so a trial on weights does without."""
-    assert list(run(trials).arms("claim")) == ["untrained", "reinitialised", "shuffled"]
+    assert list(run(trials).arms("claim")) == defaults(controls.MODEL)
 
 
 def test_default_with_activations(trials):
     """Asking for sweeps adds the rotation; nothing is swept by asking."""
     text = CLAIM.format(more="").replace("unineuron_case)", "unineuron_case, unineuron_sweeps)")
-    assert list(trials.write(text).run(MODEL).arms("claim")) == ["untrained", "reinitialised", "shuffled", "rotation"]
+    found = list(trials.write(text).run(MODEL).arms("claim"))
+    assert found == defaults(controls.MODEL, controls.UNITS, controls.TEXT)
+    assert "rotation" in found
 
 
 def test_named_controls(trials):
@@ -61,7 +70,7 @@ def test_draws(trials):
 @pytest.mark.parametrize("arm", ["untrained", "shuffled"])
 def test_deselected_controls_did_not_run(trials, arm):
     """A claim whose control was deselected cannot pass."""
-    found = run(trials, "-k", f"not {arm}")
+    found = run(trials, "-k", f"not {arm}", "--unineuron-controls=untrained", "--unineuron-controls=shuffled")
     assert found.arms("claim")[arm]["outcome"] == "NOT_RUN"
     assert found.outcome("claim") == "NA"
     assert f"{arm} did not finish" in found.reason("claim")

@@ -11,9 +11,12 @@ def test_claim(unineuron_case):
 CLAIM = "measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)"
 
 
+THREE = [f"--unineuron-controls={name}" for name in ("untrained", "reinitialised", "shuffled")]
+
+
 def run(trials, body, *args, marks=""):
     text = BODY.format(body=body.replace("\n", "\n    "))
-    return trials.write(text.replace("@pytest.mark.gt1", f"{marks}\n@pytest.mark.gt1", 1)).run(*args)
+    return trials.write(text.replace("@pytest.mark.gt1", f"{marks}\n@pytest.mark.gt1", 1)).run(*THREE, *args)
 
 
 def test_a_claim_that_holds_and_whose_controls_miss_passes(trials):
