@@ -36,6 +36,18 @@ NEVER = (*ONE, "--unineuron-fail-on=never")
 SUMMARY = "evaluation/generalization_eval_summary.json"
 STRICT = ["-o", "strict=true"] if pytest.version_tuple >= (9,) else ["--strict-markers", "--strict-config"]
 
+MEET = """
+def test_meet():
+    import os, time
+    from pathlib import Path
+    Path(f"{os.getpid()}.met").touch()
+    deadline = time.monotonic() + 300
+    while len(list(Path().glob("*.met"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+"""
+"""Neither of two runs ends before the other has begun."""
+
 
 def whole(found):
     """Whether the run of both trials was whole, and came out as it should."""
@@ -91,7 +103,7 @@ def test_one_run_after_another_in_a_process(trials):
 
 def test_two_runs_at_once_in_one_folder(trials):
     """Both end well, and what is left is a whole report of one of them."""
-    trials.write(HOLDS + MISSES + "\ndef test_slow():\n    import time; time.sleep(0.2)\n")
+    trials.write(HOLDS + MISSES + MEET)
     command = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *NEVER]
     started = [subprocess.Popen(command, cwd=trials.path, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in started] == [0, 0]

@@ -117,7 +117,7 @@ def test_met(unineuron_case):
     here = Path(__file__).parent
     (here / unineuron_case.model).touch()
     start = time.monotonic()
-    while len(list(here.glob("*-a"))) < 2 and time.monotonic() < start + 20:
+    while len(list(here.glob("*-a"))) < 2 and time.monotonic() < start + 300:
         time.sleep(0.01)
     assert len(list(here.glob("*-a"))) == 2
     measure('size', 1, above=0)

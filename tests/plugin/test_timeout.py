@@ -6,21 +6,25 @@ from tests.plugin.inner import ONE
 
 pytest.importorskip("pytest_timeout", reason="pytest-timeout is not installed")
 
+EXPIRE = {
+    "signal": "signal.raise_signal(signal.SIGALRM)",
+    "thread": "[t.function(*t.args) for t in threading.enumerate() if isinstance(t, threading.Timer)]",
+}
+"""How the timer of pytest-timeout goes off by each of its methods, without anybody waiting for it."""
 SLOW = """
-import time
+import signal, threading
 
 @pytest.mark.gt1(source="x")
 def test_slow(unineuron_case):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
     if unineuron_case.arm == ARM:
-        time.sleep(9)
+        EXPIRE
 """
 
 
-def run(trials, method, arm, **how):
-    return trials.write(SLOW.replace("ARM", repr(arm))).run(
-        *ONE, "-p", "timeout", "--timeout=1", f"--timeout-method={method}", **how
-    )
+def run(trials, method, arm, *args, **how):
+    trials.write(SLOW.replace("ARM", repr(arm)).replace("EXPIRE", EXPIRE[method]))
+    return trials.run(*ONE, "-p", "timeout", "--timeout=600", f"--timeout-method={method}", *args, **how)
 
 
 def test_a_subject_that_takes_too_long_is_an_error(trials):
@@ -48,8 +52,7 @@ def test_a_process_that_ends_itself_leaves_no_verdict(trials):
 
 def test_a_worker_that_ends_itself_loses_one_item(trials):
     """Under -n it is a worker that died."""
-    trials.write(SLOW.replace("ARM", "'subject'"))
-    found = trials.run(*ONE, "-p", "timeout", "--timeout=1", "--timeout-method=thread", "-n1")
+    found = run(trials, "thread", "subject", "-n1")
     assert found.ret == 22
     assert found.outcome("slow") == "ERROR"
     assert "worker process died" in found.reason("slow")
