@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.errors import NotApplicable, OptionError
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT, Shape, shape
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.registry import compared as seeds_of
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.universality.cost import GIB, gib
 from pytest_unineuron.universality.expected import Expected
@@ -249,7 +249,7 @@ def planned(said: argparse.Namespace) -> Plan:
 def _registered(source: Source | None) -> int:
     """How many further seeds of a model are known; one where none are."""
     try:
-        return len(seeds_of(source, ())) if source else 1
+        return len(seeds_compared_with(source, ())) if source else 1
     except NotApplicable:
         return 1
 

@@ -26,7 +26,7 @@ from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS,
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.registry import compared
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.models.weights.view import View
 from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE, RESIDUAL, UP
 from pytest_unineuron.universality import cost
@@ -187,7 +187,7 @@ class Lab:
     def seeds(self, model: str) -> tuple[str, ...]:
         """The labels of the further seeds a model is compared with. Raises NotApplicable if there are none."""
         labels = {source.spec: label for label, source in self._sources.items()}
-        named = compared(self._sources[model], self.settings.seed)
+        named = seeds_compared_with(self._sources[model], self.settings.seed)
         for spec in named:
             if spec not in labels:
                 # What a user typed for a seed may be the label of a model under test.

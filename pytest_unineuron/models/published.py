@@ -1,10 +1,12 @@
-"""The paper's published neurons, read from a checkout of its repository (wesg52/universal-neurons)."""
+"""The paper's tables of its neurons, read from a checkout of its repository (wesg52/universal-neurons)."""
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import FindingsError
+from pytest_unineuron.models.registry import published_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,79 +16,70 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
-WHERE = "dataframes/interpretable_neurons"
+TABLES_FOLDER = "dataframes/interpretable_neurons"
 MEANS = {"mean input bias": "input_bias", "mean skew": "skew", "mean kurtosis": "kurt"}
-"""What is reported of the universal neurons, and the column it is the mean of."""
+"""The means over the universal neurons that are reported, and the column of each."""
 
 
-PUBLISHED = {
-    "stanford-crfm/alias-gpt2-small-x21": "stanford-gpt2-small-a",
-    "stanford-crfm/arwen-gpt2-medium-x21": "stanford-gpt2-medium-a",
-    "EleutherAI/pythia-160m": "pythia-160m",
-}
-"""Models of the hub and the name of their tables. A local folder of that name is taken for the model too."""
+def universal_table(checkout: Path, source: Source) -> Path | None:
+    """The table of a model's universal neurons, or None if the checkout has none."""
+    name = published_table(source)
+    path = checkout / TABLES_FOLDER / name / "universal.csv"
+    return path if name and path.exists() else None
 
 
-def table(checkout: Path, source: Source) -> Path | None:
-    """The table of a model's universal neurons, or None if none was published."""
-    name = source.folder.resolve().name if source.folder else PUBLISHED.get(source.hub, "")
-    path = checkout / WHERE / name / "universal.csv"
-    return path if name and not source.untrained and path.exists() else None
+def universal_neurons(table: Path, widths: Sequence[tuple[int, int]]) -> list[int]:
+    """The positions of the published universal neurons among all neurons of a model, layer after layer.
 
-
-def universal(path: Path, widths: Sequence[tuple[int, int]]) -> list[int]:
-    """The places of the published neurons among all neurons of a model.
-
-    ``widths`` are the number and the size of each of its layers, in order. Raises FindingsError for a neuron
-    that the model does not have.
+    ``widths`` are the number and the width of each of the model's layers, in order. Raises FindingsError for a
+    neuron that the model does not have.
     """
-    starts, total = {}, 0
-    for layer, width in widths:
-        starts[layer] = (total, width)
-        total += width
-    rows = _table(path, ["layer", "neuron"])
-    places = []
+    starts = accumulate((width for _, width in widths), initial=0)
+    layers = {layer: (start, width) for (layer, width), start in zip(widths, starts, strict=False)}
+    rows = _read_table(table, ["layer", "neuron"])
+    positions = []
     for layer, neuron in zip(rows["layer"].astype(int), rows["neuron"].astype(int), strict=True):
-        start, width = starts.get(layer, (0, 0))
+        start, width = layers.get(layer, (0, 0))
         if not 0 <= neuron < width:
             sizes = sorted({size for _, size in widths})
             raise FindingsError(
-                f"{path}: neuron {neuron} of layer {layer} is not in the model, which has {len(widths)} layers of "
+                f"{table}: neuron {neuron} of layer {layer} is not in the model, which has {len(widths)} layers of "
                 f"{' or '.join(map(str, sizes))} neurons; are these the tables of another model?"
             )
-        places.append(start + neuron)
-    return places
+        positions.append(start + neuron)
+    return positions
 
 
-def read(checkout: Path) -> dict[str, dict[str, float]]:
-    """For every studied model: how many universal and prediction neurons were published, and their means.
+def original_findings(checkout: Path) -> dict[str, dict[str, float]]:
+    """The number of published universal and prediction neurons of every studied model, and the means of the former.
 
-    ``universal`` counts the rows of ``universal.csv``, ``prediction`` those of ``prediction_neurons.csv``
-    (absent where the paper has none). Raises FindingsError naming the file, and the column where one is
-    missing or holds something that is not a number.
+    ``universal`` counts the rows of ``universal.csv``, ``prediction`` those of ``prediction_neurons.csv`` (absent
+    for models of which the paper has none). Raises FindingsError, which names the file and the column, for a table
+    that is missing or has a value that is not a number.
     """
-    folder = checkout / WHERE
+    folder = checkout / TABLES_FOLDER
     if not folder.is_dir():
         raise FindingsError(
-            f"--unineuron-findings={checkout}: there is no folder {WHERE}; give a checkout of the paper's repository"
+            f"--unineuron-findings={checkout}: there is no folder {TABLES_FOLDER}; give a checkout of the paper's "
+            "repository"
         )
-    found = {path.name: _model(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    found = {path.name: _findings_of(path) for path in sorted(folder.iterdir()) if path.is_dir()}
     if not found:
-        raise FindingsError(f"--unineuron-findings={checkout}: {WHERE} holds no model's tables")
+        raise FindingsError(f"--unineuron-findings={checkout}: {TABLES_FOLDER} holds no model's tables")
     return found
 
 
-def _model(folder: Path) -> dict[str, float]:
-    universal = _table(folder / "universal.csv", ["layer", "neuron", *MEANS.values()])
-    facts: dict[str, float] = {"universal": len(universal)}
+def _findings_of(folder: Path) -> dict[str, float]:
+    universal = _read_table(folder / "universal.csv", ["layer", "neuron", *MEANS.values()])
+    findings: dict[str, float] = {"universal": len(universal)}
     prediction = folder / "prediction_neurons.csv"
     if prediction.exists():
-        facts["prediction"] = len(_table(prediction, ["layer", "neuron"]))
-    return facts | {name: round(float(universal[column].mean()), 4) for name, column in MEANS.items()}
+        findings["prediction"] = len(_read_table(prediction, ["layer", "neuron"]))
+    return findings | {name: round(float(universal[column].mean()), 4) for name, column in MEANS.items()}
 
 
-def _table(path: Path, columns: list[str]) -> pandas.DataFrame:
-    """A table whose ``columns`` are all there and all numbers."""
+def _read_table(path: Path, columns: list[str]) -> pandas.DataFrame:
+    """A table with numbers in all of ``columns``. Raises FindingsError for any other file."""
     import pandas
 
     try:
@@ -98,12 +91,18 @@ def _table(path: Path, columns: list[str]) -> pandas.DataFrame:
     for column in columns:
         if column not in table:
             raise FindingsError(f"{path}: column {column!r} is missing (found: {', '.join(map(str, table.columns))})")
-        numbers = pandas.to_numeric(table[column], errors="coerce")
-        if numbers.isna().any():
-            row = int(numbers.isna().to_numpy().argmax())
-            found = "nothing" if pandas.isna(table[column][row]) else repr(table[column][row])
-            raise FindingsError(f"{path}: column {column!r}, row {row + 1}: {found} is not a number")
-        table[column] = numbers
+        table[column] = _numbers(path, table[column])
     if table.empty:
         raise FindingsError(f"{path}: the table has no rows")
     return table
+
+
+def _numbers(path: Path, column: pandas.Series) -> pandas.Series:
+    import pandas
+
+    numbers = pandas.to_numeric(column, errors="coerce")
+    if numbers.isna().any():
+        row = int(numbers.isna().to_numpy().argmax())
+        found = "nothing" if pandas.isna(column[row]) else repr(column[row])
+        raise FindingsError(f"{path}: column {column.name!r}, row {row + 1}: {found} is not a number")
+    return numbers

@@ -1,13 +1,14 @@
-"""What belongs together: models that differ in their training seed and in nothing else.
+"""The registry of models: their further training seeds, whether the paper studied them, and its tables of them.
 
-A row is a pattern of names (a regular expression that matches a whole hub id) and the ids of all seeds, in
-which ``{0}`` … stand for the groups of the pattern.
+Every fact is a row of one table. A row names models by a regular expression that has to match the whole name
+without a revision, as a user types it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_unineuron import zoo
@@ -18,68 +19,130 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
-AT_MOST = 2
-"""Seeds of the hub that are used without being asked for: each has to be fetched."""
+MAX_HUB_SEEDS = 2
+"""The largest number of seeds of the hub that are used without being asked for: each has to be downloaded."""
 
-SMALL = "alias-gpt2-small-x21 battlestar-gpt2-small-x49 caprica-gpt2-small-x81 darkmatter-gpt2-small-x343 expanse-gpt2-small-x777"  # noqa: E501
-MEDIUM = "arwen-gpt2-medium-x21 beren-gpt2-medium-x49 celebrimbor-gpt2-medium-x81 durin-gpt2-medium-x343 eowyn-gpt2-medium-x777"  # noqa: E501
 
-FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"stanford-crfm/\w+-gpt2-small-x\d+", tuple(f"stanford-crfm/{name}" for name in SMALL.split())),
-    (r"stanford-crfm/\w+-gpt2-medium-x\d+", tuple(f"stanford-crfm/{name}" for name in MEDIUM.split())),
-    # The same initialisation in another order, and another initialisation in the same order.
-    (
-        r"EleutherAI/pythia-160m-data-seed\d",
-        tuple(f"EleutherAI/pythia-160m-data-seed{i}@step143000" for i in (1, 2, 3)),
+@dataclass(frozen=True)
+class Family:
+    """Facts about all models whose name matches ``names``; an empty fact is none.
+
+    ``seeds`` are models that differ in their training seed and in nothing else, in which ``{0}`` stands for the first
+    group of the pattern. ``studied`` says which models of the paper these are, ``table`` is the folder of their
+    published neurons.
+    """
+
+    names: str
+    seeds: tuple[str, ...] = ()
+    studied: str = ""
+    table: str = ""
+
+
+def _pythia_seeds(name: str, numbers: range) -> tuple[str, ...]:
+    # The branch `main` of several of these holds no weights, so the last step is named.
+    return tuple(f"EleutherAI/{name}{number}@step143000" for number in numbers)
+
+
+FAMILIES = (
+    Family("stanford-crfm/alias-gpt2-small-x21", table="stanford-gpt2-small-a"),
+    Family("stanford-crfm/arwen-gpt2-medium-x21", table="stanford-gpt2-medium-a"),
+    Family("EleutherAI/pythia-160m", table="pythia-160m"),
+    Family(
+        r"stanford-crfm/.*-gpt2-small-.*",
+        seeds=(
+            "stanford-crfm/alias-gpt2-small-x21",
+            "stanford-crfm/battlestar-gpt2-small-x49",
+            "stanford-crfm/caprica-gpt2-small-x81",
+            "stanford-crfm/darkmatter-gpt2-small-x343",
+            "stanford-crfm/expanse-gpt2-small-x777",
+        ),
+        studied="GPT2-small of the paper (Gurnee et al. 2024, appendix A)",
     ),
-    (
-        r"EleutherAI/pythia-160m-weight-seed\d",
-        tuple(f"EleutherAI/pythia-160m-weight-seed{i}@step143000" for i in (1, 2, 3)),
+    Family(
+        r"stanford-crfm/.*-gpt2-medium-.*",
+        seeds=(
+            "stanford-crfm/arwen-gpt2-medium-x21",
+            "stanford-crfm/beren-gpt2-medium-x49",
+            "stanford-crfm/celebrimbor-gpt2-medium-x81",
+            "stanford-crfm/durin-gpt2-medium-x343",
+            "stanford-crfm/eowyn-gpt2-medium-x777",
+        ),
+        studied="GPT2-medium of the paper (Gurnee et al. 2024, appendix A)",
     ),
-    # `main` of several of these holds no weights, so the last step is named.
-    (
+    Family(r"EleutherAI/pythia-160m.*", studied="Pythia-160m of the paper (Gurnee et al. 2024, appendix A)"),
+    # The same initialisation with the training data in another order, and the reverse.
+    Family(r"EleutherAI/pythia-160m-data-seed\d", seeds=_pythia_seeds("pythia-160m-data-seed", range(1, 4))),
+    Family(r"EleutherAI/pythia-160m-weight-seed\d", seeds=_pythia_seeds("pythia-160m-weight-seed", range(1, 4))),
+    Family(
         r"EleutherAI/pythia-(14m|31m|70m|160m|410m)(?:-seed\d)?",
-        ("EleutherAI/pythia-{0}", *(f"EleutherAI/pythia-{{0}}-seed{i}@step143000" for i in range(1, 10))),
+        seeds=("EleutherAI/pythia-{0}", *_pythia_seeds("pythia-{0}-seed", range(1, 10))),
     ),
-    (r"google/multiberts-seed_\d+", tuple(f"google/multiberts-seed_{i}" for i in range(25))),
+    Family(r"google/multiberts-seed_\d+", seeds=tuple(f"google/multiberts-seed_{i}" for i in range(25))),
+    Family(r"nano:gpt2-.*", studied="the zoo's stand-in for the paper's GPT-2 models"),
 )
 
 
-def compared(source: Source, asked: Sequence[str]) -> tuple[str, ...]:
-    """The seeds a model is compared with, as they would be typed: those asked for, else what the registry knows.
+def seeds_compared_with(source: Source, asked: Sequence[str]) -> tuple[str, ...]:
+    """The seeds a model is compared with, as a user would type them: those ``asked`` for, else the known ones.
 
     Raises NotApplicable if there are none.
     """
-    named = tuple(spec for spec in asked if spec != source.spec) or further(source)
-    if not named:
+    seeds = tuple(spec for spec in asked if spec != source.spec) or known_seeds(source)
+    if not seeds:
         raise NotApplicable(f"no further seeds of {source.spec} are known; name some with --unineuron-seed")
-    return named
+    return seeds
 
 
-def further(source: Source) -> tuple[str, ...]:
-    """The other seeds of a model's family, by the names a user would type; empty if none are known.
+def known_seeds(source: Source) -> tuple[str, ...]:
+    """The other seeds of a model's family, as a user would type them; empty if none are known.
 
-    All siblings of a nano model; at most ``AT_MOST`` of the hub. The seeds of an untrained model are those of
-    the model it is shaped like: trained ones.
+    All models of the family of a nano model; at most ``MAX_HUB_SEEDS`` of the hub. For an untrained model they are
+    the trained seeds of the model whose configuration it has.
     """
     if source.folder is not None:
-        return _nano(source)
-    for pattern, members in FAMILIES:
-        if match := re.fullmatch(pattern, source.hub):
-            names = [member.format(*match.groups()) for member in members]
-            return tuple(name for name in names if name.partition("@")[0] != source.hub)[:AT_MOST]
+        return _nano_seeds(source)
+    for family in FAMILIES:
+        match = re.fullmatch(family.names, source.hub)
+        if match and family.seeds:
+            seeds = [seed.format(*match.groups()) for seed in family.seeds]
+            return tuple(seed for seed in seeds if seed.partition("@")[0] != source.hub)[:MAX_HUB_SEEDS]
     return ()
 
 
-def _nano(source: Source) -> tuple[str, ...]:
+def reason_not_new(spec: str) -> str:
+    """The reason why a model does not count as new: the paper studied it. Empty for a new model.
+
+    An untrained model is always new.
+
+    >>> reason_not_new("EleutherAI/pythia-410m"), bool(reason_not_new("EleutherAI/pythia-160m@step143000"))
+    ('', True)
+    """
+    studied = (family.studied for family in _families_of(spec.partition("@")[0]) if family.studied)
+    return next((f"not a new model: {what}" for what in studied), "")
+
+
+def published_table(source: Source) -> str:
+    """The name of the paper's table of a model; empty if it has none. A local folder may bear that name itself."""
+    if source.untrained:
+        return ""
+    if source.folder:
+        return source.folder.resolve().name
+    return next((family.table for family in _families_of(source.hub) if family.table), "")
+
+
+def _families_of(name: str) -> list[Family]:
+    return [family for family in FAMILIES if re.fullmatch(family.names, name)]
+
+
+def _nano_seeds(source: Source) -> tuple[str, ...]:
     folders = zoo.folders()
     own = next((name for name, folder in folders.items() if folder == source.folder), None)
     if own is None:
         return ()
-    families = {name: _family(name) for name in folders}
+    families = {name: _nano_family(name) for name in folders}
     return tuple(zoo.PREFIX + name for name in folders if name != own and families[name] == families[own])
 
 
-def _family(name: str) -> str:
+def _nano_family(name: str) -> str:
     recipe = zoo.folders()[name] / "recipe.json"
     return str(json.loads(recipe.read_text(encoding="utf-8"))["family"]) if recipe.exists() else name

@@ -17,7 +17,7 @@ from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
 from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import Arm, Request
-from pytest_unineuron.models import studied
+from pytest_unineuron.models.registry import reason_not_new
 from pytest_unineuron.plugin.fixture_table import (
     ANY,
     CORPUS,
@@ -122,7 +122,7 @@ class Collection:
         """Why a trial asks a question that has no answer for a model; empty if it has one."""
         if asks_for_published(fixtures) and self._run.published(model) is None:
             return "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
-        return studied.reason(self._run.models[model].spec) if trial.criterion == GT1.id else ""
+        return reason_not_new(self._run.models[model].spec) if trial.criterion == GT1.id else ""
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:
         """The controls of a trial: its own list or the default ones, from which the option may pick."""

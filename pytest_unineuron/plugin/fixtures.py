@@ -148,14 +148,14 @@ def unineuron_published(
     """Whether the paper published each neuron of the model as universal, [neuron]. Raises NotApplicable."""
     import numpy as np
 
-    from pytest_unineuron.models.published import universal
+    from pytest_unineuron.models.published import universal_neurons
 
     table = _session(request).run.published(unineuron_case.model)
     if table is None:
         raise NotApplicable(f"no universal neurons of {unineuron_case.model} were published")
     sites = _lab(request).anatomy(unineuron_case.model).plan.sites
     labels = np.zeros(len(unineuron_relabelled), dtype=bool)
-    labels[universal(table, [(site.layer, site.width) for site in sites])] = True
+    labels[universal_neurons(table, [(site.layer, site.width) for site in sites])] = True
     return labels[unineuron_relabelled]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
 from pytest_unineuron.models.loading.shape import shape
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.registry import compared
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.plugin.collection import model_of
 from pytest_unineuron.universality.cost import GIB, gib
 from pytest_unineuron.universality.expected import Expected
@@ -31,7 +31,7 @@ def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]
     comparisons = [request for request in requests if request.compares_seeds]
     for label in dict.fromkeys(request.arm.model for request in comparisons):
         try:
-            seeds = compared(run.models[label], run.settings.seed)
+            seeds = seeds_compared_with(run.models[label], run.settings.seed)
         except NotApplicable:
             continue
         arms = {(request.arm, request.corpus) for request in comparisons if request.arm.model == label}

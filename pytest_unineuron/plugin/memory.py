@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT
 from pytest_unineuron.models.loading.source import WEIGHTS, parse
-from pytest_unineuron.models.registry import compared
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.system.machine import free_memory
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def needed(source: Source, settings: Settings) -> int:
     What is not on this machine yet counts for nothing: its size is not known.
     """
     try:
-        seeds = [parse(spec) for spec in compared(source, settings.seed)]
+        seeds = [parse(spec) for spec in seeds_compared_with(source, settings.seed)]
     except (NotApplicable, UnineuronError):
         seeds = []
     own = weights(source)

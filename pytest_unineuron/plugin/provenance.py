@@ -11,7 +11,7 @@ from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.models.loading.identity import identity
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.registry import compared
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.plugin.collection import PLANNED
 from pytest_unineuron.plugin.fixture_table import reads_any_text, reads_of
 
@@ -52,7 +52,7 @@ class Provenance:
         models = {model: run.models[model].spec}
         if any(reads.compares_seeds for reads in reads_of(fixtures)):
             with suppress(NotApplicable):  # there are no further seeds
-                models |= {run.label(spec): spec for spec in compared(run.models[model], run.settings.seed)}
+                models |= {run.label(spec): spec for spec in seeds_compared_with(run.models[model], run.settings.seed)}
         return models
 
     def _corpora(self, item: pytest.Item, fixtures: Sequence[str]) -> dict[str, str]:

@@ -92,17 +92,17 @@ class Run:
         """The paper's published numbers, if a checkout of its tables was named. Raises FindingsError."""
         if not self.settings.findings:
             return None
-        from pytest_unineuron.models.published import read
+        from pytest_unineuron.models.published import original_findings
 
-        return read(resolve_path(self.settings.findings))
+        return original_findings(resolve_path(self.settings.findings))
 
     def published(self, model: str) -> Path | None:
         """The table of the universal neurons published for a model, if the tables were named and have one."""
         if not self.settings.findings:
             return None
-        from pytest_unineuron.models.published import table
+        from pytest_unineuron.models.published import universal_table
 
-        return table(resolve_path(self.settings.findings), self.models[model])
+        return universal_table(resolve_path(self.settings.findings), self.models[model])
 
     # -- cache -----------------------------------------------------------------------------------------------
 

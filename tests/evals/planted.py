@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.find import find_corpus
-from pytest_unineuron.models.published import WHERE
+from pytest_unineuron.models.published import TABLES_FOLDER
 
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
@@ -62,7 +62,7 @@ def save(folder, seed=0):
 
 def publish(checkout):
     """Write tables, as the paper's repository has them, that name the readers of a model in a folder ``planted``."""
-    folder = checkout / WHERE / "planted"
+    folder = checkout / TABLES_FOLDER / "planted"
     folder.mkdir(parents=True)
     rows = [f"{layer},{neuron},-0.1,1,9" for layer in range(LAYERS) for neuron in range(READERS)]
     (folder / "universal.csv").write_text("\n".join(["layer,neuron,input_bias,skew,kurt", *rows]), encoding="utf-8")

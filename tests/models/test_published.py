@@ -1,4 +1,4 @@
-"""The paper's published tables: read, summarised, and clearly refused when they are not what they should be."""
+"""The paper's published tables: they are read, summarised, and refused with a reason when they are damaged."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from pytest_unineuron.errors import FindingsError
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.published import WHERE, read, table, universal
+from pytest_unineuron.models.published import TABLES_FOLDER, original_findings, universal_neurons, universal_table
 
 HEADER = "layer,neuron,input_bias,skew,kurt\n"
 
@@ -15,7 +15,7 @@ HEADER = "layer,neuron,input_bias,skew,kurt\n"
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout with one model's tables."""
-    folder = tmp_path / WHERE / "stanford-gpt2-medium-a"
+    folder = tmp_path / TABLES_FOLDER / "stanford-gpt2-medium-a"
     folder.mkdir(parents=True)
     (folder / "universal.csv").write_text(HEADER + "0,1,-0.5,1.0,8.0\n3,7,-0.25,2.0,4.0\n")
     (folder / "prediction_neurons.csv").write_text("layer,neuron,feature\n1,2,dates\n")
@@ -23,12 +23,12 @@ def checkout(tmp_path):
 
 
 def universal_csv(checkout):
-    return checkout / WHERE / "stanford-gpt2-medium-a" / "universal.csv"
+    return checkout / TABLES_FOLDER / "stanford-gpt2-medium-a" / "universal.csv"
 
 
 def test_rows_are_counted_and_averaged(checkout):
-    """By model."""
-    assert read(checkout) == {
+    """The findings of a model are the sizes of its tables and the means of their columns."""
+    assert original_findings(checkout) == {
         "stanford-gpt2-medium-a": {
             "universal": 2,
             "prediction": 1,
@@ -39,10 +39,10 @@ def test_rows_are_counted_and_averaged(checkout):
     }
 
 
-def test_a_model_without_prediction_neurons(checkout):
-    """They are absent, not zero."""
+def test_missing_prediction_neurons_are_absent_and_not_zero(checkout):
+    """A model without a table of prediction neurons has no number of them."""
     (universal_csv(checkout).parent / "prediction_neurons.csv").unlink()
-    assert "prediction" not in read(checkout)["stanford-gpt2-medium-a"]
+    assert "prediction" not in original_findings(checkout)["stanford-gpt2-medium-a"]
 
 
 @pytest.mark.parametrize(
@@ -56,45 +56,47 @@ def test_a_model_without_prediction_neurons(checkout):
         ("", "not a table"),
     ],
 )
-def test_tables_that_are_not(checkout, content, words):
-    """The file is named, and the column where there is one."""
+def test_a_damaged_table_is_an_error(checkout, content, words):
+    """The error names the file, and the column and row of a value that is not a number."""
     if content is None:
         universal_csv(checkout).unlink()
     else:
         universal_csv(checkout).write_text(content)
     with pytest.raises(FindingsError, match=words):
-        read(checkout)
+        original_findings(checkout)
 
 
-def test_a_folder_that_is_no_checkout(tmp_path):
-    """The error says what to give."""
+def test_a_folder_that_is_no_checkout_is_an_error(tmp_path):
+    """The error says which folder to give."""
     with pytest.raises(FindingsError, match="give a checkout of the paper's repository"):
-        read(tmp_path)
-    (tmp_path / WHERE).mkdir(parents=True)
+        original_findings(tmp_path)
+    (tmp_path / TABLES_FOLDER).mkdir(parents=True)
     with pytest.raises(FindingsError, match="holds no model's tables"):
-        read(tmp_path)
+        original_findings(tmp_path)
 
 
-def test_a_models_own_table(checkout, tiny, tmp_path):
-    """By hub id, or by the name of a local folder; an untrained twin has none, nor has a model nobody published."""
-    assert table(checkout, parse("stanford-crfm/arwen-gpt2-medium-x21")) == universal_csv(checkout)
-    assert table(checkout, parse("untrained:stanford-crfm/arwen-gpt2-medium-x21")) is None
-    assert table(checkout, parse("stanford-crfm/alias-gpt2-small-x21")) is None  # its table is not in this checkout
-    assert table(checkout, parse("EleutherAI/pythia-410m")) is None
-    named = tmp_path / "stanford-gpt2-medium-a"
-    named.symlink_to(tiny("gpt2"), target_is_directory=True)
-    assert table(checkout, parse(str(named))) is None  # the name of the folder itself counts, not of a link to it
+def test_a_model_has_its_own_table(checkout, tiny, tmp_path):
+    """A table is found by hub id or by the name of a local folder, but not for an untrained or another model."""
+    assert universal_table(checkout, parse("stanford-crfm/arwen-gpt2-medium-x21")) == universal_csv(checkout)
+    assert universal_table(checkout, parse("untrained:stanford-crfm/arwen-gpt2-medium-x21")) is None
+    # The table of this model is not in the checkout.
+    assert universal_table(checkout, parse("stanford-crfm/alias-gpt2-small-x21")) is None
+    assert universal_table(checkout, parse("EleutherAI/pythia-410m")) is None
+    link = tmp_path / "stanford-gpt2-medium-a"
+    link.symlink_to(tiny("gpt2"), target_is_directory=True)
+    # The name of the folder itself counts, not that of a link to it.
+    assert universal_table(checkout, parse(str(link))) is None
 
 
-def test_places_of_published_neurons(checkout):
-    """Counted over layers of any width; a neuron the model does not have is an error that says what it has."""
-    assert universal(universal_csv(checkout), [(0, 8), (2, 4), (3, 8)]) == [1, 8 + 4 + 7]
+def test_published_neurons_have_positions_in_the_model(checkout):
+    """Positions count over layers of any width; a neuron that the model does not have is an error."""
+    assert universal_neurons(universal_csv(checkout), [(0, 8), (2, 4), (3, 8)]) == [1, 8 + 4 + 7]
     with pytest.raises(FindingsError, match="neuron 7 of layer 3 is not in the model, which has 4 layers of 4 neurons"):
-        universal(universal_csv(checkout), [(layer, 4) for layer in range(4)])
+        universal_neurons(universal_csv(checkout), [(layer, 4) for layer in range(4)])
 
 
 def test_a_trial_on_published_neurons_needs_them(trials, checkout):
-    """One item per model that says what is missing, and no controls to go through."""
+    """For a model without a table there is one item, NA with the reason, and no control arm."""
     trials.write("""
 @pytest.mark.gt2(source='x')
 def test_claim(unineuron_published):
@@ -107,7 +109,7 @@ def test_claim(unineuron_published):
 
 
 def test_findings_are_printed_and_reported(trials, checkout):
-    """In the terminal and in the report, without any trial on a studied model."""
+    """The findings stand in the terminal and in the report, also without any trial on a studied model."""
     trials.write("@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('x', 1, above=0)")
     found = trials.run("--unineuron-model=nano:neox-a", f"--unineuron-findings={checkout}")
     assert found.report["original_findings"]["stanford-gpt2-medium-a"]["universal"] == 2
@@ -116,11 +118,11 @@ def test_findings_are_printed_and_reported(trials, checkout):
 
 
 def test_the_published_tables():
-    """The paper's own numbers, where a checkout is at hand."""
+    """The tables of a real checkout give the numbers that were published for GPT2-medium-a."""
     where = os.environ.get("UNINEURON_TEST_FINDINGS", "")
     if not where:
         pytest.skip("set UNINEURON_TEST_FINDINGS to a checkout of wesg52/universal-neurons")
-    medium = read(Path(where))["stanford-gpt2-medium-a"]
+    medium = original_findings(Path(where))["stanford-gpt2-medium-a"]
     assert medium == {
         "universal": 1211,
         "prediction": 136,

@@ -1,4 +1,4 @@
-"""What belongs together, and what happens when nothing does."""
+"""The registry: which seeds a model is compared with, which models are not new, which have published tables."""
 
 import json
 import re
@@ -7,12 +7,19 @@ import pytest
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.registry import AT_MOST, FAMILIES, compared, further
+from pytest_unineuron.models.registry import (
+    FAMILIES,
+    MAX_HUB_SEEDS,
+    known_seeds,
+    published_table,
+    reason_not_new,
+    seeds_compared_with,
+)
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """A zoo of two families, of which only configurations and recipes are there."""
+def zoo_folder(tmp_path, monkeypatch):
+    """A zoo of two families, with configurations and recipes but no weights."""
     for name in ("ape-a", "ape-b", "ape-c", "owl-a", "owl-b"):
         folder = tmp_path / name
         folder.mkdir()
@@ -22,16 +29,16 @@ def folders(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_nano_model_goes_with_all_its_siblings(folders):
-    """Of its family by the recipe, itself left out, however it was named."""
-    assert further(parse("nano:ape-b")) == ("nano:ape-a", "nano:ape-c")
-    assert further(parse("nano:owl-a")) == ("nano:owl-b",)
-    assert further(parse(str(folders / "owl-a"))) == ("nano:owl-b",)
+def test_a_nano_model_is_compared_with_the_rest_of_its_family(zoo_folder):
+    """The recipe names the family; the model itself is left out, also when it is given as a folder."""
+    assert known_seeds(parse("nano:ape-b")) == ("nano:ape-a", "nano:ape-c")
+    assert known_seeds(parse("nano:owl-a")) == ("nano:owl-b",)
+    assert known_seeds(parse(str(zoo_folder / "owl-a"))) == ("nano:owl-b",)
 
 
-def test_an_untrained_model_is_compared_with_trained_ones(folders):
-    """Its seeds are those of the model it is shaped like."""
-    assert further(parse("untrained:nano:ape-a")) == ("nano:ape-b", "nano:ape-c")
+def test_an_untrained_model_is_compared_with_trained_seeds(zoo_folder):
+    """Its seeds are those of the model whose configuration it has."""
+    assert known_seeds(parse("untrained:nano:ape-a")) == ("nano:ape-b", "nano:ape-c")
 
 
 @pytest.mark.parametrize(
@@ -55,29 +62,49 @@ def test_an_untrained_model_is_compared_with_trained_ones(folders):
         ("someone/else", ()),
     ],
 )
-def test_the_hub(spec, seeds):
-    """At most two that nobody asked for, and never the model itself."""
-    found = further(parse(spec))
+def test_a_hub_model_has_few_default_seeds(spec, seeds):
+    """Seeds that nobody asked for are at most two, and never the model itself."""
+    found = known_seeds(parse(spec))
     assert found == seeds
-    assert len(found) <= AT_MOST
+    assert len(found) <= MAX_HUB_SEEDS
 
 
-def test_every_row_of_the_registry_is_a_family():
-    """Its pattern matches its own members, which are several and all different."""
-    for pattern, members in FAMILIES:
-        named = [member.replace("{0}", "160m").partition("@")[0] for member in members]
-        assert len(set(named)) == len(named) > 1
-        assert all(re.fullmatch(pattern, name) for name in named), pattern
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family.seeds], ids=lambda family: family.names)
+def test_every_family_matches_its_own_seeds(family):
+    """The seeds of a family are several, all different, and all named by its pattern."""
+    names = [seed.replace("{0}", "160m").partition("@")[0] for seed in family.seeds]
+    assert len(set(names)) == len(names) > 1
+    assert all(re.fullmatch(family.names, name) for name in names)
 
 
-def test_what_is_asked_for_is_taken():
-    """In place of the registry, any number, and the model itself is left out."""
+def test_requested_seeds_replace_the_registry():
+    """Any number of seeds can be asked for; the model itself is left out of them."""
     asked = [f"EleutherAI/pythia-70m-seed{i}@step143000" for i in range(1, 6)]
-    assert compared(parse("EleutherAI/pythia-70m"), asked) == tuple(asked)
-    assert compared(parse(asked[0]), asked) == tuple(asked[1:])
+    assert seeds_compared_with(parse("EleutherAI/pythia-70m"), asked) == tuple(asked)
+    assert seeds_compared_with(parse(asked[0]), asked) == tuple(asked[1:])
 
 
-def test_a_model_alone_is_not_applicable():
-    """With the option that would help."""
+def test_a_model_without_seeds_is_not_applicable():
+    """The reason names the option with which seeds are given."""
     with pytest.raises(NotApplicable, match=r"no further seeds of someone/else are known; .* --unineuron-seed"):
-        compared(parse("someone/else"), ())
+        seeds_compared_with(parse("someone/else"), ())
+
+
+@pytest.mark.parametrize(
+    ("spec", "table", "reason"),
+    [
+        ("stanford-crfm/alias-gpt2-small-x21", "stanford-gpt2-small-a", "GPT2-small of the paper"),
+        ("stanford-crfm/eowyn-gpt2-medium-x777", "", "GPT2-medium of the paper"),
+        ("EleutherAI/pythia-160m@step143000", "pythia-160m", "Pythia-160m of the paper"),
+        ("EleutherAI/pythia-160m-data-seed1", "", "Pythia-160m of the paper"),
+        ("nano:gpt2-a", "gpt2-a", "the zoo's stand-in for the paper's GPT-2 models"),
+        ("nano:neox-a", "neox-a", ""),
+        ("EleutherAI/pythia-410m", "", ""),
+        ("untrained:EleutherAI/pythia-160m", "", ""),
+    ],
+)
+def test_studied_models_are_not_new(spec, table, reason):
+    """One table says which models the paper studied and which of them have published neurons."""
+    assert published_table(parse(spec)) == table
+    assert reason_not_new(spec).removeprefix("not a new model: ").startswith(reason)
+    assert bool(reason_not_new(spec)) == bool(reason)

@@ -15,7 +15,8 @@ from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import load
 from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.published import PUBLISHED, WHERE
+from pytest_unineuron.models.published import TABLES_FOLDER
+from pytest_unineuron.models.registry import FAMILIES
 from pytest_unineuron.models.weights.view import View
 from tools.reference.reference import Reference, measured, references
 
@@ -53,14 +54,14 @@ def test_a_published_number(real, row):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize(("spec", "name"), PUBLISHED.items())
+@pytest.mark.parametrize(("spec", "name"), [(row.names, row.table) for row in FAMILIES if row.table])
 def test_published_tables(real, spec, name):
     """The weight columns of every universal neuron, where a checkout of the tables is at hand too."""
     where = os.environ.get("UNINEURON_TEST_FINDINGS", "")
     if not where:
         pytest.skip("set UNINEURON_TEST_FINDINGS to a checkout of wesg52/universal-neurons")
     weights = real(spec)
-    with (Path(where) / WHERE / name / "universal.csv").open(encoding="utf-8") as file:
+    with (Path(where) / TABLES_FOLDER / name / "universal.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for column in COLUMNS[:5]:
         ours = [measured(weights, row_of(spec, column, int(r["layer"]), int(r["neuron"]))) for r in rows]
