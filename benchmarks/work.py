@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from pytest_unineuron.corpora.blocks import Block, Blocks
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.universality.units import Member
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def model(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> Any:
 
 def member(of: Any, shape: Shape) -> Member:
     """A model with what is found in it."""
-    return Member(of, dissect(Loaded(of, Tokens(shape.vocabulary), "", None)))  # type: ignore[arg-type]
+    return Member(of, dissect(LoadedModel(of, Tokens(shape.vocabulary), "", None)))  # type: ignore[arg-type]
 
 
 def ids(shape: Shape, batches: int) -> Tensor:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.models.discovery.stream import read, tokenwise
-from pytest_unineuron.models.discovery.watch import Enough, Use, by_token, watched
-from pytest_unineuron.models.loading.run import middle, run
+from pytest_unineuron.models.discovery.projection_calls import (
+    ProjectionCall,
+    StopForward,
+    record_projections,
+    units_by_token,
+)
+from pytest_unineuron.models.discovery.residual_stream import stream_argument, stream_rows
+from pytest_unineuron.models.loading.forward import middle_stream, run_model
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
 from pytest_unineuron.statistics.gemm import fast_linear
 
@@ -17,8 +22,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from pytest_unineuron.models.discovery.layout import Plan, Site
-    from pytest_unineuron.models.discovery.watch import Read
+    from pytest_unineuron.models.discovery.layout import NeuronLayer, NeuronLayout
+    from pytest_unineuron.models.discovery.projection_calls import ArgumentReader
 
     Receiver = Callable[[str, int, Tensor, Tensor | None], None]
     """Called with a site, the number of the layer in the plan, the activations [token, unit], and the number of each
@@ -39,7 +44,7 @@ class Capture:
     def __init__(
         self,
         model: nn.Module,
-        plan: Plan,
+        plan: NeuronLayout,
         receive: Receiver,
         *,
         stream: bool = True,
@@ -49,18 +54,18 @@ class Capture:
         self._plan = plan
         self._receive = receive
         self._shape: tuple[int, int] | torch.Size = (0, 0)
-        self._parts: dict[Use, Tensor] = {}
-        self._downs: dict[Use, list[int]] = {}
-        self._ups: dict[Use, list[tuple[int, int]]] = {}
+        self._parts: dict[ProjectionCall, Tensor] = {}
+        self._downs: dict[ProjectionCall, list[int]] = {}
+        self._ups: dict[ProjectionCall, list[tuple[int, int]]] = {}
         for index, site in enumerate(plan.sites):
-            self._downs.setdefault(Use(site.down, site.call), []).append(index)
+            self._downs.setdefault(ProjectionCall(site.down, site.call), []).append(index)
             for factor, rows in enumerate(site.up):
                 for part in rows.all:
-                    self._ups.setdefault(Use(part.of, part.call), []).append((index, factor))
+                    self._ups.setdefault(ProjectionCall(part.of, part.call), []).append((index, factor))
         summed = [rows for site in plan.sites for factor in site.up for rows in factor.all if factor.also]
-        self._summed = {Use(rows.of, rows.call) for rows in summed}
+        self._summed = {ProjectionCall(rows.of, rows.call) for rows in summed}
         self._stream = plan.stream if stream else None
-        self._reads: list[tuple[str, Read]] = [(path, _first(read)) for path, read in reads]
+        self._reads: list[tuple[str, ArgumentReader]] = [(path, _first(read)) for path, read in reads]
         # Where no module is given the stream, a pass has to end for it to be told.
         self._to_its_end = self._stream is not None and not self._stream.reader
         self._calls = 0
@@ -71,7 +76,7 @@ class Capture:
         inputs = self._downs.keys() - self._ups.keys() - self._summed
         # Kept in self, this would keep self and all that it handed over until garbage is collected.
         of_stream = [(self._stream.reader, self._read_stream)] if self._stream and self._stream.reader else []
-        watching = watched(
+        watching = record_projections(
             self.model,
             self._plan,
             self._take,
@@ -87,24 +92,24 @@ class Capture:
         self._shape = ids.shape
         self._calls = 0
         self._parts.clear()
-        with suppress(Enough):
-            output = run(self.model, ids, attended, states=self._to_its_end)
+        with suppress(StopForward):
+            output = run_model(self.model, ids, attended, states=self._to_its_end)
             if self._to_its_end:
-                self._take_stream(middle(output))
+                self._take_stream(middle_stream(output))
 
     def _read_stream(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         assert self._stream is not None
         self._calls += 1
         if self._calls != self._stream.call + 1:
             return False
-        self._take_stream(read(self._stream, args, kwargs))
+        self._take_stream(stream_argument(self._stream, args, kwargs))
         return True
 
     def _take_stream(self, stream: Tensor | None) -> None:
         if stream is not None and stream.shape[:2] == self._shape:
-            self._receive(RESIDUAL, 0, tokenwise(stream), None)
+            self._receive(RESIDUAL, 0, stream_rows(stream), None)
 
-    def _take(self, use: Use, x: Tensor, y: Tensor | None, tokens: Tensor | None) -> None:
+    def _take(self, use: ProjectionCall, x: Tensor, y: Tensor | None, tokens: Tensor | None) -> None:
         if use in self._summed:
             assert y is not None
             self._parts[use] = y.clone()
@@ -116,12 +121,12 @@ class Capture:
         for index in self._downs.get(use, ()):
             self._hand_over(POST, index, self._plan.sites[index], x, tokens, x)
 
-    def _factor(self, site: Site, factor: int, y: Tensor) -> Tensor | None:
+    def _factor(self, site: NeuronLayer, factor: int, y: Tensor) -> Tensor | None:
         """A factor of the units of a site, once all that is added to it has run."""
         rows = site.up[factor]
         if not rows.also:
             return y[..., rows.slice(site.width)]
-        parts = [self._parts.get(Use(part.of, part.call)) for part in rows.all]
+        parts = [self._parts.get(ProjectionCall(part.of, part.call)) for part in rows.all]
         found = [
             r.scale * part[..., r.slice(site.width)]
             for r, part in zip(rows.all, parts, strict=True)
@@ -129,8 +134,10 @@ class Capture:
         ]
         return sum(found[1:], found[0]) if len(found) == len(parts) else None
 
-    def _hand_over(self, where: str, index: int, site: Site, units: Tensor, tokens: Tensor | None, x: Tensor) -> None:
-        units, tokens = by_token(site, units, tokens, self._shape)
+    def _hand_over(
+        self, where: str, index: int, site: NeuronLayer, units: Tensor, tokens: Tensor | None, x: Tensor
+    ) -> None:
+        units, tokens = units_by_token(site, units, tokens, self._shape)
         if site.expert is not None and tokens is None and site.down.parts > 1:
             reached = x.reshape(-1, x.shape[-1]).any(dim=1)  # some models give an expert zeros for others' tokens
             if not bool(reached.all()):
@@ -139,13 +146,13 @@ class Capture:
 
 
 @contextmanager
-def caught(model: nn.Module, plan: Plan, receive: Receiver, **more: Any) -> Iterator[Capture]:
+def caught(model: nn.Module, plan: NeuronLayout, receive: Receiver, **more: Any) -> Iterator[Capture]:
     """While open, every pass made with the capture's ``forward`` hands activations to ``receive``."""
     with Capture(model, plan, receive, **more).open() as capture:
         yield capture
 
 
-def _first(read: Callable[[Any], None]) -> Read:
+def _first(read: Callable[[Any], None]) -> ArgumentReader:
     """Tells of the first argument, whenever a module runs."""
 
     def told(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.corpora.blocks import Batch, Blocks
     from pytest_unineuron.distributed.single_process import ComputePart
-    from pytest_unineuron.models.discovery.layout import Plan
+    from pytest_unineuron.models.discovery.layout import NeuronLayout
 
 Change = "Callable[[str, int, Tensor], Tensor]"
 """Makes other units of a layer's units: (site, layer number, [token, unit]) to [token, unit]."""
@@ -184,7 +184,7 @@ class Sweeper:
 
 def sweep(
     model: Any,
-    plan: Plan,
+    plan: NeuronLayout,
     blocks: Blocks,
     *,
     batch: int,

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import NotApplicable, OptionError
-from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT, Shape, shape
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT, ModelShape, model_shape
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.universality.cost import GIB, gib
@@ -111,7 +111,11 @@ class Plan:
         ops, size, seconds = n["operations"], n["bytes"], n["seconds"]
         blocks = f"{n['blocks']} block{'s' * (n['blocks'] != 1)}"
         rows = [
-            ("units", f"{shape.layers} layers of {shape.neurons} neurons", f"{n['units']['neurons']:,} neurons"),
+            (
+                "units",
+                f"{shape.layers} layers of {shape.neurons} neurons",
+                f"{n['units']['neurons']:,} neurons",
+            ),
             ("", "dimensions, head values and heads", ", ".join(f"{v:,}" for v in list(n["units"].values())[1:])),
             (
                 "forward passes",
@@ -221,14 +225,14 @@ def planned(said: argparse.Namespace) -> Plan:
     """The plan that was asked for."""
     plain, name = Settings(), said.model or "a model of this shape"
     given = {name: int(number) for name in BY_HAND if (number := _number(said, name))}
-    source = parse(said.model) if said.model else None
+    source = parse_source(said.model) if said.model else None
     if source is not None:
-        of_model = replace(shape(source), **given)  # type: ignore[arg-type]  # whole numbers all
+        of_model = replace(model_shape(source), **given)  # type: ignore[arg-type]  # whole numbers all
     else:
         if missing := [f"--{name}" for name in BY_HAND[:3] if name not in given]:
             raise OptionError(f"plan: of what? give MODEL, or its shape by hand; {', '.join(missing)} missing")
         plausible = {"heads": max(1, given["width"] // 64), "vocabulary": 50257, "context": 1024}
-        of_model = Shape(**{**plausible, **given})  # type: ignore[arg-type]
+        of_model = ModelShape(**{**plausible, **given})  # type: ignore[arg-type]
     tokens = int(_number(said, "tokens") or plain.tokens)
     compared = _number(said, "correlation_tokens") or (tokens if said.tokens else plain.correlation_tokens)
     expected = Expected(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.models.loading.load import cast, initialised
-from pytest_unineuron.models.loading.place import beside
+from pytest_unineuron.models.loading.devices import to_device_of
+from pytest_unineuron.models.loading.load import cast_weights, initialise_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the same configuration with the library's default initialisation, drawn from ``seed``."""
-    return beside(cast(initialised(type(model), model.config, seed), model.dtype), model).eval()
+    return to_device_of(cast_weights(initialise_model(type(model), model.config, seed), model.dtype), model).eval()

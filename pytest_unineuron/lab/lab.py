@@ -25,9 +25,9 @@ from pytest_unineuron.lab.result_cache import Keys, ResultCache
 from pytest_unineuron.lab.universality import TOY, UNIVERSAL, UNIVERSAL_IN_TOYS, Universality
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
-from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE, RESIDUAL, UP
 from pytest_unineuron.universality import cost
 from pytest_unineuron.universality.match import match
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.corpora.corpus import Corpus
     from pytest_unineuron.distributed.single_process import ComputePart
-    from pytest_unineuron.models.loading.load import Loaded
+    from pytest_unineuron.models.loading.load import LoadedModel
     from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options.settings import Settings
 
@@ -112,9 +112,9 @@ class Lab:
         self._matched = {key: found for key, found in self._matched.items() if key[0].model != model}
         self._swept = {key: found for key, found in self._swept.items() if key[0].model != model}
 
-    def view(self, arm: Arm) -> View:
+    def view(self, arm: Arm) -> WeightView:
         """The weights of an arm, read as units."""
-        return View(self.loaded(arm), self.anatomy(arm.model))
+        return WeightView(self.loaded(arm), self.anatomy(arm.model))
 
     def weights(self, arm: Arm) -> Weights:
         """What the weights of an arm say."""
@@ -192,7 +192,7 @@ class Lab:
             if spec not in labels:
                 # What a user typed for a seed may be the label of a model under test.
                 labels[spec] = spec if spec not in self._sources else f"seed {spec}"
-                self._sources[labels[spec]] = parse(spec)
+                self._sources[labels[spec]] = parse_source(spec)
         return tuple(labels[spec] for spec in named)
 
     def _match(self, arm: Arm, corpus: str, compute_part: ComputePart, sweeper: Sweeper | None) -> dict[str, Any]:
@@ -375,7 +375,7 @@ class Lab:
         loaded = self.loaded(Arm(arm.model))
         return self._keys.of(arm, loaded, self.blocks(arm.model, corpus), self._context(loaded))
 
-    def _context(self, loaded: Loaded) -> int:
+    def _context(self, loaded: LoadedModel) -> int:
         return min(self.settings.context or 512, loaded.context)
 
     def _tell(self, text: str) -> None:

@@ -14,11 +14,11 @@ import torch
 from pytest_unineuron import controls
 from pytest_unineuron.errors import ModelError, NeuronsNotFound, OptionError
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import Anatomy, probe_ids
-from pytest_unineuron.models.discovery.remembered import Plans
-from pytest_unineuron.models.loading.load import Loaded, load
-from pytest_unineuron.models.loading.place import SPREAD
+from pytest_unineuron.models.discovery.anatomy_cache import AnatomyCache
+from pytest_unineuron.models.loading.devices import SPREAD_MODES
+from pytest_unineuron.models.loading.load import LoadedModel, load_model
 from pytest_unineuron.system.machine import chosen_gpu, free_memory
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class Models:
         self.settings = settings
         self._sources = sources
         self._note = note
-        self._models: OrderedDict[Arm, Loaded] = OrderedDict()
-        self._plans = Plans(folder)
+        self._models: OrderedDict[Arm, LoadedModel] = OrderedDict()
+        self._plans = AnatomyCache(folder)
         self._digests = digests
-        self._verified: dict[str, check.Verified] = {}
+        self._verified: dict[str, verification.Verification] = {}
         self._broken: dict[str, ModelError] = {}
         self.anatomy = cache(self._anatomy)
 
@@ -67,7 +67,7 @@ class Models:
         asked = self.settings.device
         if asked == "auto":
             return chosen_gpu(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-        if asked in SPREAD:
+        if asked in SPREAD_MODES:
             if find_spec("accelerate") is None:
                 raise OptionError(f'--unineuron-device={asked}: pip install "pytest-unineuron[accelerate]"')
             return asked
@@ -78,7 +78,7 @@ class Models:
             raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
         return asked
 
-    def loaded(self, arm: Arm) -> Loaded:
+    def loaded(self, arm: Arm) -> LoadedModel:
         """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is.
 
         Raises ModelError; what could not be loaded once is not tried again.
@@ -99,7 +99,9 @@ class Models:
                 source = self._sources[arm.model]
                 # Untrained models of different names are different draws.
                 seed = zlib.crc32(source.spec.encode())
-                made = load(source, dtype=self.settings.dtype, device=self.device, seed=seed, digests=self._digests)
+                made = load_model(
+                    source, dtype=self.settings.dtype, device=self.device, seed=seed, digests=self._digests
+                )
             except ModelError as error:
                 self._broken[arm.model] = error
                 raise
@@ -137,17 +139,17 @@ class Models:
         self._note({"kind": "model", "label": model, "facts": facts})
         return replace(found, plan=found.plan.recorded)
 
-    def _found(self, loaded: Loaded) -> tuple[Anatomy, check.Verified]:
+    def _found(self, loaded: LoadedModel) -> tuple[Anatomy, verification.Verification]:
         """Where things are in a model, and how well that was confirmed. Raises NeuronsNotFound."""
         ids = probe_ids(loaded, rows=2)
         found, remembered = self._plans.anatomy(loaded, self.settings.neurons)
         try:
-            verified = check.verify(loaded.model, found.plan, ids)
+            verified = verification.verify(loaded.model, found.plan, ids)
         except Exception:  # what is remembered wrongly can break in any way
             if not remembered:
                 raise
             found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)
-            verified = check.verify(loaded.model, found.plan, ids)
+            verified = verification.verify(loaded.model, found.plan, ids)
         if not found.plan.recorded.sites:
             raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read other positions than the text's")
         return found, verified

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.corpora.blocks import Blocks
     from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
     from pytest_unineuron.lab.arm import Arm
-    from pytest_unineuron.models.loading.load import Loaded
+    from pytest_unineuron.models.loading.load import LoadedModel
     from pytest_unineuron.options.settings import Settings
 
 Result = TypeVar("Result")
@@ -130,7 +130,7 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def of(self, arm: Arm, loaded: Loaded, blocks: Blocks, context: int, **more: Any) -> dict[str, Any]:
+    def of(self, arm: Arm, loaded: LoadedModel, blocks: Blocks, context: int, **more: Any) -> dict[str, Any]:
         """The key of a result on an arm reading ``blocks``; ``more`` is what only some results depend on."""
         settings = self._settings
         return {
@@ -146,6 +146,6 @@ class Keys:
             **more,
         }
 
-    def model(self, loaded: Loaded) -> list[str]:
+    def model(self, loaded: LoadedModel) -> list[str]:
         """Digests of a model's files, and of its weights as they were loaded."""
         return [loaded.identity, loaded.digest]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.view import fold
+from pytest_unineuron.models.weights.weight_view import fold
 from pytest_unineuron.statistics.moments import Moments
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_unineuron.models.discovery.attention import Head, HeadPart
-    from pytest_unineuron.models.weights.view import View
+    from pytest_unineuron.models.weights.weight_view import WeightView
 
 
 class Weights:
@@ -27,7 +27,7 @@ class Weights:
     a model does not have raises NotApplicable with the reason, which makes the asking trial NA.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: WeightView) -> None:
         self._view = view
 
     @cached_property
@@ -92,7 +92,7 @@ class Weights:
 class HeadWeights:
     """One attention head: ``query`` and ``key`` are [dimension of the head, width], raw or folded."""
 
-    def __init__(self, view: View, head: Head) -> None:
+    def __init__(self, view: WeightView, head: Head) -> None:
         self._view, self._head = view, head
         self.layer, self.index = head.layer, head.index
         self._parts = (head.query, head.key)

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.errors import NotApplicable, RankLost, UnineuronError
-from pytest_unineuron.models.loading.place import SPREAD
+from pytest_unineuron.models.loading.devices import SPREAD_MODES
 from pytest_unineuron.plugin.session import PROCESSES, session_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class CacheFiller:
         if ours.run.cache_folder is None:
             raise pytest.UsageError("there is no cache to fill; name a folder with --unineuron-cache, without a lock")
         device = ours.run.settings.device
-        if self._processes.count > 1 and device in SPREAD:
+        if self._processes.count > 1 and device in SPREAD_MODES:
             raise pytest.UsageError(
                 f"--unineuron-device={device}: each of several processes would take all GPUs; start one, or leave "
                 "this out"

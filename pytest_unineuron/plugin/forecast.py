@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
-from pytest_unineuron.models.loading.shape import shape
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.shape import model_shape
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.plugin.collection import model_of
 from pytest_unineuron.universality.cost import GIB, gib
@@ -41,7 +41,7 @@ def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]
             f"at most {run.settings.tokens} tokens, within {run.settings.memory} GiB"
             f"{_blocks(run.models[label], len(seeds), run.settings)}"
         )
-        wanted |= {spec: parse(spec) for spec in seeds}
+        wanted |= {spec: parse_source(spec) for spec in seeds}
     for source in wanted.values():
         if source.hub and (size := _to_fetch(source)):
             yield f"to be fetched: {source.spec}, {size}"
@@ -50,7 +50,7 @@ def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]
 def _blocks(source: Source, seeds: int, settings: Settings) -> str:
     """In how many blocks of products, if not in one; empty where the configuration is not here or does not say."""
     try:
-        of_model = shape(source, fetch=False)
+        of_model = model_shape(source, fetch=False)
     except ModelError:
         return ""
     compared = min(settings.tokens, settings.correlation_tokens)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT
-from pytest_unineuron.models.loading.source import WEIGHTS, parse
+from pytest_unineuron.models.loading.source import WEIGHTS_FILE, parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.system.machine import free_memory
 
@@ -41,7 +41,7 @@ def needed(source: Source, settings: Settings) -> int:
     What is not on this machine yet counts for nothing: its size is not known.
     """
     try:
-        seeds = [parse(spec) for spec in seeds_compared_with(source, settings.seed)]
+        seeds = [parse_source(spec) for spec in seeds_compared_with(source, settings.seed)]
     except (NotApplicable, UnineuronError):
         seeds = []
     own = weights(source)
@@ -56,7 +56,7 @@ def weights(source: Source) -> int:
     folder = source.folder or _cached(source)
     if folder is None:
         return 0
-    whole = folder / WEIGHTS
+    whole = folder / WEIGHTS_FILE
     files = [whole] if whole.is_file() else folder.glob("[!c]*.safetensors")  # consolidated*: the same once more
     return sum(map(_weights_in, files))
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable, UnineuronError
-from pytest_unineuron.models.loading.identity import identity
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.files_digest import files_digest
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.plugin.collection import PLANNED
 from pytest_unineuron.plugin.fixture_table import reads_any_text, reads_of
@@ -28,7 +28,7 @@ class Provenance:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._model = cache(lambda spec: identity(parse(spec), Digests(run.cache_folder)))
+        self._model = cache(lambda spec: files_digest(parse_source(spec), Digests(run.cache_folder)))
         self._corpus = cache(lambda spec: find_corpus(spec, field=run.settings.text_field).fingerprint)
 
     def of(self, item: pytest.Item) -> dict[str, dict[str, str]]:

@@ -61,12 +61,12 @@ class Run:
     @cached_property
     def models(self) -> dict[str, source.Source]:
         """The models under test by label. Raises ModelError."""
-        return source.labels(self.settings.model)
+        return source.sources_by_label(self.settings.model)
 
     @cached_property
     def seeds(self) -> dict[str, source.Source]:
         """The further seeds that were named, by label. Raises ModelError."""
-        return source.labels(self.settings.seed)
+        return source.sources_by_label(self.settings.seed)
 
     @cached_property
     def new_data(self) -> dict[str, str]:

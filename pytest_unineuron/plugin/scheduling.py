@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from xdist.scheduler import LoadScheduling
 
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.models.loading.source import labels
+from pytest_unineuron.models.loading.source import sources_by_label
 from pytest_unineuron.plugin import memory
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def workers(config: pytest.Config, settings: Settings, most: int) -> int:
     files = [path.read_bytes() for path in islice(_test_files(config), LOOKED_AT)]
     if 2 * sum(bool(OURS.search(text)) for text in files) <= len(files):
         return most
-    models = labels(settings.model)
+    models = sources_by_label(settings.model)
     return min(most, len(models), memory.fit(models.values(), settings))
 
 

@@ -11,12 +11,12 @@ from pytest_unineuron.universality.kinds import DIMENSIONS, HEADS, NEURONS, VALU
 from pytest_unineuron.universality.ways import AGAIN, MEMORY, ways
 
 if TYPE_CHECKING:
-    from pytest_unineuron.models.loading.shape import Shape
+    from pytest_unineuron.models.loading.shape import ModelShape
     from pytest_unineuron.universality.cost import Block, Sizes
     from pytest_unineuron.universality.ways import Rates, Way
 
 
-def sizes(shape: Shape) -> Sizes:
+def sizes(shape: ModelShape) -> Sizes:
     """The units of a model by kind, layer by layer."""
     return {
         NEURONS: [shape.neurons] * shape.layers,
@@ -34,7 +34,7 @@ class Expected:
     read. ``positions`` is how many a batch has, where that is not too many for the budget.
     """
 
-    shape: Shape
+    shape: ModelShape
     seeds: int
     tokens: int
     compared: int

@@ -9,9 +9,9 @@ import torch
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.discovery.operands import pinned
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.loading.run import middle, run
+from pytest_unineuron.models.discovery.parameters import eager_experts
+from pytest_unineuron.models.loading.forward import middle_stream, run_model
+from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from tests.models import tiny
 from tools.architectures.shrink import Entry
@@ -53,20 +53,20 @@ def runs(model, path):
 def test_a_pass_ends_before_the_last_output_projection(name):
     """Which no unit needs; all others ran, and the model is as it was."""
     model, anatomy = prepared(name)
-    before = run(model, IDS, THERE, states=True)
+    before = run_model(model, IDS, THERE, states=True)
     sites = anatomy.plan.sites
     last, others = runs(model, sites[-1].down.module), runs(model, sites[-2].down.module)
     got = observed(model, anatomy)
     assert (len(last), len(others)) == (0, 1)
     assert {(POST, len(sites) - 1), (PRE, len(sites) - 1), (RESIDUAL, 0)} <= got.keys()
-    after = run(model, IDS, THERE, states=True)
+    after = run_model(model, IDS, THERE, states=True)
     assert torch.equal(before[0], after[0])
     assert len(last) == 1
 
 
 def middle_of(model):
-    with pinned(model):
-        return middle(run(model, IDS, THERE, states=True)).flatten(0, 1)
+    with eager_experts(model):
+        return middle_stream(run_model(model, IDS, THERE, states=True)).flatten(0, 1)
 
 
 @pytest.mark.parametrize("name", ["causal-gpt2", "masked-bert", "seq2seq-t5", "masked-albert", "causal-mixtral"])
@@ -82,9 +82,9 @@ def test_the_stream_is_read_on_its_way_into_a_module(name):
 def test_several_streams_are_one_row_of_features_for_each_token():
     """DeepSeek V4 keeps four of them, side by side."""
     model = shrunk(Entry("causal", "deepseek_v4"))  # it looks tokens up in a table of their own, so none are added
-    anatomy = dissect(Loaded(model, Tokens(), "", None))
-    with pinned(model):
-        states = middle(run(model, IDS, THERE, states=True))
+    anatomy = dissect(LoadedModel(model, Tokens(), "", None))
+    with eager_experts(model):
+        states = middle_stream(run_model(model, IDS, THERE, states=True))
     assert states.dim() == 4
     assert anatomy.middle == states.shape[2] * states.shape[3]
     assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], states.view(IDS.numel(), anatomy.middle))

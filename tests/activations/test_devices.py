@@ -9,9 +9,9 @@ from pytest_unineuron.controls.rotation import Rotation
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.lab.universality import Matched
-from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE, RESIDUAL, UP
 from pytest_unineuron.universality.cost import Task
 from pytest_unineuron.universality.match import match
@@ -26,7 +26,7 @@ ONE, TWO = ("cuda:0",), ("cuda:0", "cuda:1")
 
 def member(architecture, seed):
     model = build(architecture, seed=seed).requires_grad_(False)
-    return Member(model, dissect(Loaded(model, tokenizer(), "", None)))
+    return Member(model, dissect(LoadedModel(model, tokenizer(), "", None)))
 
 
 def place(model, devices):
@@ -115,9 +115,9 @@ def test_rotated_units_are_rotated_where_they_are(devices, monkeypatch):
 def test_models_are_checked_on_devices(devices, monkeypatch):
     """The identities that are checked when a model is loaded hold there too."""
     subject = member("llama", 0)
-    ids = probe_ids(Loaded(subject.model, tokenizer(), "", None), rows=2)
-    expected = check.verify(subject.model, subject.anatomy.plan, ids).facts()
+    ids = probe_ids(LoadedModel(subject.model, tokenizer(), "", None), rows=2)
+    expected = verification.verify(subject.model, subject.anatomy.plan, ids).facts()
     place(subject.model, devices)
     with simulated(monkeypatch):
-        found = check.verify(subject.model, subject.anatomy.plan, ids).facts()
+        found = verification.verify(subject.model, subject.anatomy.plan, ids).facts()
     assert found.keys() == expected.keys()

@@ -12,7 +12,7 @@ from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.neurons import Neurons
-from pytest_unineuron.models.discovery.operands import pinned
+from pytest_unineuron.models.discovery.parameters import eager_experts
 from pytest_unineuron.statistics import POST, PRE, UP
 from tests.models.tiny import prepared
 
@@ -36,7 +36,7 @@ def by_hand(model, layer, ids=IDS):
     block = model.model.layers[layer].mlp
     inputs = {}
     handle = block.register_forward_pre_hook(lambda m, a: inputs.update(x=a[0]))
-    with torch.no_grad(), pinned(model):
+    with torch.no_grad(), eager_experts(model):
         model(ids)
     handle.remove()
     x = inputs["x"].reshape(-1, inputs["x"].shape[-1])  # [token, width]

@@ -12,13 +12,13 @@ from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from tests.models.tiny import build, tokenizer
 
 
 def prepared(architecture, dtype=torch.float32, budget=6000):
-    model = Loaded(build(architecture).to(dtype), tokenizer(), "", None)
+    model = LoadedModel(build(architecture).to(dtype), tokenizer(), "", None)
     anatomy = dissect(model)
     return model, anatomy, to_blocks(find_corpus("news"), model.tokenizer, context=64, budget=budget)
 

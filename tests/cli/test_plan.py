@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from pytest_unineuron.cli.main import main
-from pytest_unineuron.models.loading.load import load
-from pytest_unineuron.models.loading.shape import shape
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.load import load_model
+from pytest_unineuron.models.loading.shape import model_shape
+from pytest_unineuron.models.loading.source import parse_source
 
 MEDIUM = ["--layers=24", "--width=1024", "--neurons=4096", "--vocabulary=50257", "--context=1024", "--rate=400e12"]
 
@@ -52,9 +52,9 @@ def test_it_is_shown_as_a_table(capsys):
 def test_the_shape_of_a_model_is_that_of_the_model(capsys, name):
     """Read off its config.json; the weights are counted up to biases, norms and positions. Seeds are the registry's."""
     found = planned(capsys, name, "--rate=1e11")
-    model = load(parse(name)).model
+    model = load_model(parse_source(name)).model
     matrices = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "wpe" not in name)
-    assert shape(parse(name)).weights == matrices
+    assert model_shape(parse_source(name)).weights == matrices
     assert found["seeds"] == 2
     assert (found["tokens"], found["compared"], found["blocks"]) == (44_000, 20_000, 1)
     assert found["forward_passes"] == 3

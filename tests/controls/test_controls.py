@@ -15,7 +15,7 @@ from pytest_unineuron.controls.rotation import Rotation, haar_rotation
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import POST, PRE
 from tests.models.tiny import build, tokenizer
 
@@ -93,7 +93,7 @@ def test_rotations_are_uniform():
 
 def test_a_rotated_sweep_is_standardised_and_mixes_units():
     """Rotated units have mean zero and variance one together, and a rotation of the layer's own correlations."""
-    model = Loaded(build("gpt2"), tokenizer(), "", None)
+    model = LoadedModel(build("gpt2"), tokenizer(), "", None)
     anatomy = dissect(model)
     blocks = to_blocks(find_corpus("news"), model.tokenizer, context=64, budget=4000)
     plain = sweep(model.model, anatomy.plan, blocks, batch=2000)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_unineuron import zoo
-from pytest_unineuron.models.loading.identity import identity
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.files_digest import files_digest
+from pytest_unineuron.models.loading.source import parse_source
 from tests.faults.three import MEASURES, outcomes, write
 
 pytestmark = pytest.mark.fault
@@ -58,7 +58,7 @@ def test_a_corpus_of_a_hostile_name_is_read_and_its_name_is_escaped(trials):
 
 def test_the_digest_of_a_report_is_that_of_the_weights_that_were_loaded(trials):
     """They are overwritten while the run goes on, after they were loaded."""
-    expected = identity(parse(str(copy(trials, "mine"))))
+    expected = files_digest(parse_source(str(copy(trials, "mine"))))
     copy(trials, "other", model="neox-b")
     body = f'import shutil; shutil.copy("other/model.safetensors", "mine/model.safetensors")\n{MEASURES}'
     found = write(trials, body, fixtures=LOADED).run(

@@ -5,13 +5,13 @@ import torch
 
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.weight_view import WeightView
 from tests.models.tiny import build, tokenizer
 
 
 def loaded(architecture, **choices):
-    return Loaded(build(architecture, **choices), tokenizer(), "", None)
+    return LoadedModel(build(architecture, **choices), tokenizer(), "", None)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "phi3", "bert"])
@@ -43,7 +43,7 @@ def test_head_weights_are_the_rows_of_the_projections():
     from pytest_unineuron.lab.weights import Weights
 
     model = loaded("gpt2")
-    head = Weights(View(model, dissect(model))).heads[5]
+    head = Weights(WeightView(model, dissect(model))).heads[5]
     stored = model.model.state_dict()["transformer.h.1.attn.c_attn.weight"].T
     query, key = head.raw()
     torch.testing.assert_close(query, stored[8:16], rtol=1e-4, atol=1e-5)
@@ -75,4 +75,4 @@ def test_a_model_that_does_not_take_tokens_says_so():
             return pixels
 
     with pytest.raises(ModelError, match="Picky does not run on token ids alone"):
-        dissect(Loaded(Picky(), tokenizer(), "", None))
+        dissect(LoadedModel(Picky(), tokenizer(), "", None))

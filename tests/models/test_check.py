@@ -7,14 +7,14 @@ import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.discovery.check import verify
-from pytest_unineuron.models.discovery.layout import Plan
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.discovery.layout import NeuronLayout
+from pytest_unineuron.models.discovery.verification import verify
+from pytest_unineuron.models.loading.load import LoadedModel
 from tests.models.tiny import build, tokenizer
 
 
 def loaded(architecture="gpt2", dtype=torch.float32):
-    return Loaded(build(architecture).to(dtype), tokenizer(), "", None)
+    return LoadedModel(build(architecture).to(dtype), tokenizer(), "", None)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "phi3", "bert"])
@@ -29,7 +29,7 @@ def test_a_wrong_width_is_noticed():
     """The layer reads another number of units than the plan says."""
     model = loaded()
     anatomy = dissect(model)
-    wrong = replace(anatomy, plan=Plan(tuple(replace(s, width=s.width - 1) for s in anatomy.plan.sites)))
+    wrong = replace(anatomy, plan=NeuronLayout(tuple(replace(s, width=s.width - 1) for s in anatomy.plan.sites)))
     with pytest.raises(NeuronsNotFound, match="reads 48 units, the plan says 47"):
         verify(model.model, wrong.plan, probe_ids(model, rows=2))
 

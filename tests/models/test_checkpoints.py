@@ -19,15 +19,15 @@ from pytest_unineuron.controls.reinitialised import reinitialised
 from pytest_unineuron.controls.shuffled import shuffled
 from pytest_unineuron.controls.untrained import untrained
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.loading import fetch, place
+from pytest_unineuron.models.loading import devices, fetch
 from pytest_unineuron.models.loading import load as loading
 from pytest_unineuron.models.loading.context import UNLIMITED
-from pytest_unineuron.models.loading.files import digest_of
-from pytest_unineuron.models.loading.load import Loaded, load
-from pytest_unineuron.models.loading.run import run
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.forward import run_model
+from pytest_unineuron.models.loading.load import LoadedModel, load_model
+from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.models.loading.weight_files import weights_digest
 from tests.models.tiny import build, tokenizer
 from tools.architectures.shrink import Entry
 from tools.architectures.shrink import tiny as tiny_of
@@ -75,7 +75,7 @@ def pieces(tmp_path):
 
 
 def opened(folder, **choices):
-    return load(parse(str(folder)), **choices)
+    return load_model(parse_source(str(folder)), **choices)
 
 
 def rewritten(path, **changes):
@@ -115,7 +115,7 @@ def test_what_was_saved_is_what_is_loaded(saved, mapping, architecture):
     before, after = dict(model.named_parameters()), dict(found.model.named_parameters())
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    check.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+    verification.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_the_longest_input_runs_and_one_token_more_does_not(saved, mapping, arch
     found = opened(saved(mapping, architecture)[0])
     assert found.context == context
     ids = torch.randint(10, 170, (1, context + 1))
-    run(found.model, ids[:, :context], torch.ones_like(ids[:, :context]))
+    run_model(found.model, ids[:, :context], torch.ones_like(ids[:, :context]))
     if hard:
         with pytest.raises((IndexError, RuntimeError)):
-            run(found.model, ids, torch.ones_like(ids))
+            run_model(found.model, ids, torch.ones_like(ids))
 
 
 @pytest.mark.parametrize("architecture", ["t5", "bloom", "mamba"])
@@ -153,7 +153,7 @@ def test_models_without_positions_take_any_length(saved, architecture):
     found = opened(folder)
     assert found.context == UNLIMITED
     ids = torch.randint(10, 170, (1, 600))
-    run(found.model, ids, torch.ones_like(ids))
+    run_model(found.model, ids, torch.ones_like(ids))
 
 
 def test_an_encoder_and_a_decoder_read_what_both_can(tmp_path):
@@ -181,7 +181,7 @@ def test_a_model_in_pieces_is_one_model(pieces):
     files = sorted(pieces.glob("*.safetensors"))
     found = opened(pieces)
     assert len(files) > 3
-    assert found.digest == digest_of(files) != digest_of(files[1:])
+    assert found.digest == weights_digest(files) != weights_digest(files[1:])
     state = build("llama").state_dict()
     assert all(torch.equal(state[name], value) for name, value in found.model.state_dict().items())
     shutil.copy(files[0], pieces / "consolidated.safetensors")
@@ -260,34 +260,34 @@ def test_another_device_is_loaded_onto_directly(llama, monkeypatch):
     if find_spec("accelerate") is not None:
         assert opened(llama, device="cpu:0").model.device.type == "cpu"
         assert asked == [None, "cpu:0"]
-    monkeypatch.setattr(place, "find_spec", lambda name: None)
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
     opened(llama, device="cpu:0")
     assert asked[-1] is None
 
 
 def test_a_model_that_is_changed_while_it_is_loaded_is_an_error(llama, monkeypatch):
     """Nothing may be kept under the digest of files that it was not made from."""
-    real = loading.tokenizer_of
+    real = loading.load_tokenizer
 
     def changing(*given):
         config = llama / "config.json"
         config.write_text(config.read_text().replace("{", '{"note": "changed",', 1))
         return real(*given)
 
-    before = load(parse(str(llama))).identity
-    monkeypatch.setattr(loading, "tokenizer_of", changing)
+    before = load_model(parse_source(str(llama))).identity
+    monkeypatch.setattr(loading, "load_tokenizer", changing)
     with pytest.raises(ModelError, match="its files were changed while it was loaded; run this again"):
-        load(parse(str(llama)))
+        load_model(parse_source(str(llama)))
     monkeypatch.undo()
-    assert load(parse(str(llama))).identity != before
+    assert load_model(parse_source(str(llama))).identity != before
 
 
-@pytest.mark.parametrize("device", place.SPREAD)
+@pytest.mark.parametrize("device", devices.SPREAD_MODES)
 def test_a_model_is_spread_over_what_there_is(llama, device):
     """Here there is a CPU: loaded or never trained, it is what it is without accelerate."""
     pytest.importorskip("accelerate")
     for spec in (f"{llama}", f"untrained:{llama}"):
-        plain, spread = (load(parse(spec), device=where) for where in ("cpu", device))
+        plain, spread = (load_model(parse_source(spec), device=where) for where in ("cpu", device))
         assert {p.device.type for p in spread.model.parameters()} == {"cpu"}
         for name, weight in plain.model.named_parameters():
             assert torch.equal(weight, spread.model.get_parameter(name))
@@ -301,13 +301,13 @@ def test_controls_of_a_model_that_is_spread_lie_where_it_does(llama):
     there = torch.ones_like(ids)
     names = [name for name, _ in plain.model.model.named_children()]
     for control in (untrained, shuffled, reinitialised):
-        expected = run(control(plain.model, 1), ids, there)[0]
+        expected = run_model(control(plain.model, 1), ids, there)[0]
         spread = opened(llama).model
         accelerate.dispatch_model(spread, {"lm_head": "cpu", **{f"model.{n}": "cpu" for n in names}}, force_hooks=True)
         twin = control(spread, 1)
-        assert torch.equal(run(twin, ids, there)[0], expected)
-        plan = dissect(Loaded(twin, plain.tokenizer, "", plain.folder)).plan
-        check.verify(twin, plan, ids)
+        assert torch.equal(run_model(twin, ids, there)[0], expected)
+        plan = dissect(LoadedModel(twin, plain.tokenizer, "", plain.folder)).plan
+        verification.verify(twin, plan, ids)
         owners = {id(part) for part in twin.modules()}
         hooked = [part for part in twin.modules() if hasattr(part, "_hf_hook")]
         assert bool(hooked) == (control is not untrained)  # which has nowhere to be but on the one device
@@ -316,7 +316,7 @@ def test_controls_of_a_model_that_is_spread_lie_where_it_does(llama):
 
 def test_an_untrained_model_is_the_same_in_every_precision(llama):
     """Drawn in float32 and rounded."""
-    wide, narrow = (load(parse(f"untrained:{llama}"), dtype=dtype) for dtype in ("float32", "bfloat16"))
+    wide, narrow = (load_model(parse_source(f"untrained:{llama}"), dtype=dtype) for dtype in ("float32", "bfloat16"))
     assert torch.equal(wide.model.get_parameter(DOWN).bfloat16(), narrow.model.get_parameter(DOWN))
     assert narrow.model.model.rotary_emb.inv_freq.dtype == torch.float32
 
@@ -330,18 +330,18 @@ def test_neurons_are_found_in_every_precision(saved, architecture, dtype):
     kept = {name for name, p in found.model.named_parameters() if p.dtype != getattr(torch, dtype)}
     assert all(".wo." in name for name in kept)
     assert bool(kept) == (architecture == "t5" and dtype == "float16")
-    check.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
-    fresh = load(parse(f"untrained:{found.folder}"), dtype=dtype)
+    verification.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+    fresh = load_model(parse_source(f"untrained:{found.folder}"), dtype=dtype)
     assert {name for name, p in fresh.model.named_parameters() if p.dtype != getattr(torch, dtype)} == kept
     ids = probe_ids(fresh)
-    run(fresh.model, ids, torch.ones_like(ids))
+    run_model(fresh.model, ids, torch.ones_like(ids))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 def test_one_value_that_is_not_finite_is_noticed(llama, value, dtype, monkeypatch):
     """In any precision, wherever it stands, without a copy of the tensor."""
-    monkeypatch.setattr(loading, "CHUNK", 7)
+    monkeypatch.setattr(loading, "FINITE_CHUNK", 7)
     restored(llama, lambda state: state[DOWN].__setitem__((-1, -1), value))
     with pytest.raises(ModelError, match=rf"{DOWN} has values that are not finite; the weights are damaged"):
         opened(llama, dtype=dtype)
@@ -391,7 +391,7 @@ def test_blocks_of_eight_bit_floats_are_turned_into_plain_weights(llama):
         assert weight.dtype == torch.float32
         assert torch.allclose(weight, plain[name], atol=0.07 * float(plain[name].abs().max()))
         assert not torch.equal(weight, plain[name])
-    check.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+    verification.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
 
 
 def test_blocks_of_four_bit_floats_are_turned_into_plain_weights(saved, tmp_path):
@@ -439,7 +439,7 @@ def test_a_quantised_model_says_what_it_takes(llama, method, module, library):
     words = rf"it is quantised \({method}.*\) and cannot be loaded here: .*{library}.*or a model that is not quantised"
     with pytest.raises(ModelError, match=words):
         opened(llama)
-    assert load(parse(f"untrained:{llama}")).model.dtype == torch.float32  # nobody quantised that
+    assert load_model(parse_source(f"untrained:{llama}")).model.dtype == torch.float32  # nobody quantised that
 
 
 @pytest.mark.parametrize("asked", [{"quant_method": "marlin"}, {"bits": 4}])
@@ -611,7 +611,7 @@ def test_what_the_hub_says_is_said_in_one_sentence(monkeypatch, error, words):
 
     monkeypatch.setattr(fetch, "snapshot_download", refuse)
     with pytest.raises(ModelError, match=f"^model org/model@v9: .*{words}"):
-        load(parse("org/model@v9"))
+        load_model(parse_source("org/model@v9"))
 
 
 def test_a_model_that_is_partly_cached_is_used_as_far_as_it_goes(monkeypatch, pieces):
@@ -623,17 +623,17 @@ def test_a_model_that_is_partly_cached_is_used_as_far_as_it_goes(monkeypatch, pi
         raise error
 
     monkeypatch.setattr(fetch, "snapshot_download", partly)
-    assert load(parse("org/model")).digest
+    assert load_model(parse_source("org/model")).digest
     next(pieces.glob("*00003*")).unlink()
     with pytest.raises(ModelError, match=r"not there \(model-00003-of-00006.safetensors\)"):
-        load(parse("org/model"))
+        load_model(parse_source("org/model"))
 
 
 def test_a_repository_that_is_no_model(monkeypatch, tmp_path):
     """As a folder that is none."""
     monkeypatch.setattr(fetch, "snapshot_download", lambda *_, **__: str(tmp_path))
     with pytest.raises(ModelError, match=r"model org/model: the folder has no config\.json"):
-        load(parse("org/model"))
+        load_model(parse_source("org/model"))
 
 
 def test_only_what_is_needed_is_fetched():
@@ -655,5 +655,5 @@ def test_only_what_is_needed_is_fetched():
         "original/model.safetensors",
         "onnx/config.json",
     ]
-    kept = filter_repo_objects(files, allow_patterns=fetch.WANTED, ignore_patterns=fetch.UNWANTED)
+    kept = filter_repo_objects(files, allow_patterns=fetch.MODEL_FILES, ignore_patterns=fetch.IGNORED_FILES)
     assert list(kept) == files[:7]

@@ -5,11 +5,11 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.discovery.operands import pinned
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.weights.folding import folded
-from pytest_unineuron.models.weights.norms import probe
-from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.models.discovery.parameters import eager_experts
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.folding import folded_weights
+from pytest_unineuron.models.weights.norms import probe_norm
+from pytest_unineuron.models.weights.weight_view import WeightView
 from tools.architectures.examine import _Tokens
 from tools.architectures.shrink import Entry, inputs, tiny
 
@@ -35,16 +35,16 @@ ARRANGEMENTS = {
 def view(name, dtype):
     mapping, _, model_type = name.partition("-")
     model = tiny(Entry(mapping, model_type)).to(dtype)
-    loaded = Loaded(model, _Tokens(), "", None)
-    return View(loaded, dissect(loaded))
+    loaded = LoadedModel(model, _Tokens(), "", None)
+    return WeightView(loaded, dissect(loaded))
 
 
 def difference(seen):
     """By how much log-probabilities move, relative to the largest, and what was replaced."""
     model = seen.loaded.model
-    with torch.no_grad(), pinned(model):
+    with torch.no_grad(), eager_experts(model):
         before = model(**inputs(model))[0].log_softmax(-1)
-        with folded(seen) as replaced:
+        with folded_weights(seen) as replaced:
             after = model(**inputs(model))[0].log_softmax(-1)
     return float((before - after).abs().max() / before.abs().max()), replaced
 
@@ -98,4 +98,4 @@ class Softmax(torch.nn.Module):
 def test_what_is_no_norm_is_not_folded():
     """Neither subtracts a mean and divides, nor divides: said, with the class."""
     with pytest.raises(NotApplicable, match="Softmax is neither a LayerNorm nor an RMSNorm; it cannot be folded"):
-        probe(Softmax(), 8)
+        probe_norm(Softmax(), 8)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.discovery.neurons import find
-from pytest_unineuron.models.discovery.trace import trace
+from pytest_unineuron.models.discovery.neurons import find_neurons
+from pytest_unineuron.models.discovery.trace import trace_forward
 from tests.models.tiny import SHAPES, VOCABULARY, build
 
 DOWN = {
@@ -25,7 +25,7 @@ def words(model):
 
 def found(architecture, **choices):
     model = build(architecture, **choices)
-    return find(trace(model, IDS), model, words(model))
+    return find_neurons(trace_forward(model, IDS), model, words(model))
 
 
 @pytest.mark.parametrize("architecture", DOWN)
@@ -84,7 +84,7 @@ def test_a_relu_with_dead_units_is_found():
 def test_bfloat16_is_found():
     """In half precision the structure is the same."""
     model = build("llama").bfloat16()
-    assert len(find(trace(model, IDS), model).sites) == 2
+    assert len(find_neurons(trace_forward(model, IDS), model).sites) == 2
 
 
 def test_a_model_without_mlp_says_why():
@@ -111,7 +111,7 @@ def test_a_linear_bottleneck_is_not_a_neuron_layer():
     """Its units are linear in what feeds them."""
     model = Bottleneck()
     with pytest.raises(NeuronsNotFound, match="is linear"):
-        find(trace(model, IDS), model)
+        find_neurons(trace_forward(model, IDS), model)
 
 
 @pytest.mark.parametrize("architecture", SHAPES)
@@ -120,7 +120,7 @@ def test_tracing_leaves_the_model_as_it_was(architecture):
     model = build(architecture)
     with torch.no_grad():
         before = model(**IDS)[0]
-    trace(model, IDS)
+    trace_forward(model, IDS)
     with torch.no_grad():
         torch.testing.assert_close(model(**IDS)[0], before, rtol=0, atol=0)
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -129,9 +129,9 @@ def test_tracing_leaves_the_model_as_it_was(architecture):
 
 def test_the_outside_model(minilm):
     """MiniLM: six layers of 1536 neurons."""
-    from pytest_unineuron.models.loading.load import load
-    from pytest_unineuron.models.loading.source import parse
+    from pytest_unineuron.models.loading.load import load_model
+    from pytest_unineuron.models.loading.source import parse_source
 
-    model = load(parse(str(minilm))).model
-    plan = find(trace(model, {"input_ids": torch.randint(1000, 2000, (1, 14))}), model)
+    model = load_model(parse_source(str(minilm))).model
+    plan = find_neurons(trace_forward(model, {"input_ids": torch.randint(1000, 2000, (1, 14))}), model)
     assert [(site.width, site.layer) for site in plan.sites] == [(1536, layer) for layer in range(6)]

@@ -5,14 +5,14 @@ import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.discovery.check import verify
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.discovery.verification import verify
+from pytest_unineuron.models.loading.load import LoadedModel
 from tools.architectures.examine import _Tokens
 from tools.architectures.shrink import Entry, tiny
 
 
 def loaded(mapping, model_type):
-    return Loaded(tiny(Entry(mapping, model_type)), _Tokens(), "", None)
+    return LoadedModel(tiny(Entry(mapping, model_type)), _Tokens(), "", None)
 
 
 @pytest.mark.parametrize(

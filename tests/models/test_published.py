@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pytest_unineuron.errors import FindingsError
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.published import TABLES_FOLDER, original_findings, universal_neurons, universal_table
 
 HEADER = "layer,neuron,input_bias,skew,kurt\n"
@@ -77,15 +77,15 @@ def test_a_folder_that_is_no_checkout_is_an_error(tmp_path):
 
 def test_a_model_has_its_own_table(checkout, tiny, tmp_path):
     """A table is found by hub id or by the name of a local folder, but not for an untrained or another model."""
-    assert universal_table(checkout, parse("stanford-crfm/arwen-gpt2-medium-x21")) == universal_csv(checkout)
-    assert universal_table(checkout, parse("untrained:stanford-crfm/arwen-gpt2-medium-x21")) is None
+    assert universal_table(checkout, parse_source("stanford-crfm/arwen-gpt2-medium-x21")) == universal_csv(checkout)
+    assert universal_table(checkout, parse_source("untrained:stanford-crfm/arwen-gpt2-medium-x21")) is None
     # The table of this model is not in the checkout.
-    assert universal_table(checkout, parse("stanford-crfm/alias-gpt2-small-x21")) is None
-    assert universal_table(checkout, parse("EleutherAI/pythia-410m")) is None
+    assert universal_table(checkout, parse_source("stanford-crfm/alias-gpt2-small-x21")) is None
+    assert universal_table(checkout, parse_source("EleutherAI/pythia-410m")) is None
     link = tmp_path / "stanford-gpt2-medium-a"
     link.symlink_to(tiny("gpt2"), target_is_directory=True)
     # The name of the folder itself counts, not that of a link to it.
-    assert universal_table(checkout, parse(str(link))) is None
+    assert universal_table(checkout, parse_source(str(link))) is None
 
 
 def test_published_neurons_have_positions_in_the_model(checkout):

@@ -6,9 +6,9 @@ from torch import nn
 
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.discovery.check import verify
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.models.discovery.verification import verify
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.weight_view import WeightView
 from tests.models.tiny import build
 from tools.architectures.examine import _Tokens
 
@@ -42,21 +42,21 @@ def quantised(kind, architecture="llama"):
         if isinstance(module, nn.Linear) and path != "lm_head":
             parent, _, name = path.rpartition(".")
             setattr(model.get_submodule(parent), name, kind(module))
-    return Loaded(model, _Tokens(), "", None)
+    return LoadedModel(model, _Tokens(), "", None)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "phi3", "gpt_neox"])
 def test_a_linear_that_unpacks_its_weights(architecture):
     """Found, verified, and its matrix read by replaying it."""
     model = quantised(RowLinear8, architecture)
-    plain = dissect(Loaded(build(architecture), _Tokens(), "", None))
+    plain = dissect(LoadedModel(build(architecture), _Tokens(), "", None))
     found = dissect(model)
     assert [(s.down.module, s.width, s.layout, s.norm) for s in found.plan.sites] == [
         (s.down.module, s.width, s.layout, s.norm) for s in plain.plan.sites
     ]
     verify(model.model, found.plan, probe_ids(model, rows=2))
-    unpacked = View(Loaded(build(architecture), _Tokens(), "", None), plain).sites
-    for site, expected in zip(View(model, found).sites, unpacked, strict=True):
+    unpacked = WeightView(LoadedModel(build(architecture), _Tokens(), "", None), plain).sites
+    for site, expected in zip(WeightView(model, found).sites, unpacked, strict=True):
         torch.testing.assert_close(site.write, expected.write, rtol=0, atol=0.02 * float(expected.write.abs().max()))
 
 
@@ -76,7 +76,7 @@ def test_quanto(weights):
     model = build("llama")
     quanto.quantize(model, weights=getattr(quanto, weights))
     quanto.freeze(model)
-    loaded = Loaded(model, _Tokens(), "", None)
+    loaded = LoadedModel(model, _Tokens(), "", None)
     plan = dissect(loaded).plan
     assert [site.layer for site in plan.sites] == [0, 1]
     verify(model, plan, probe_ids(loaded, rows=2))
@@ -87,7 +87,7 @@ def test_torchao():
     quantization = pytest.importorskip("torchao.quantization", reason="torchao is not installed")
     model = build("llama")
     quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
-    loaded = Loaded(model, _Tokens(), "", None)
+    loaded = LoadedModel(model, _Tokens(), "", None)
     plan = dissect(loaded).plan
     assert [site.layer for site in plan.sites] == [0, 1]
     verify(model, plan, probe_ids(loaded, rows=2))

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import (
     FAMILIES,
     MAX_HUB_SEEDS,
@@ -31,14 +31,14 @@ def zoo_folder(tmp_path, monkeypatch):
 
 def test_a_nano_model_is_compared_with_the_rest_of_its_family(zoo_folder):
     """The recipe names the family; the model itself is left out, also when it is given as a folder."""
-    assert known_seeds(parse("nano:ape-b")) == ("nano:ape-a", "nano:ape-c")
-    assert known_seeds(parse("nano:owl-a")) == ("nano:owl-b",)
-    assert known_seeds(parse(str(zoo_folder / "owl-a"))) == ("nano:owl-b",)
+    assert known_seeds(parse_source("nano:ape-b")) == ("nano:ape-a", "nano:ape-c")
+    assert known_seeds(parse_source("nano:owl-a")) == ("nano:owl-b",)
+    assert known_seeds(parse_source(str(zoo_folder / "owl-a"))) == ("nano:owl-b",)
 
 
 def test_an_untrained_model_is_compared_with_trained_seeds(zoo_folder):
     """Its seeds are those of the model whose configuration it has."""
-    assert known_seeds(parse("untrained:nano:ape-a")) == ("nano:ape-b", "nano:ape-c")
+    assert known_seeds(parse_source("untrained:nano:ape-a")) == ("nano:ape-b", "nano:ape-c")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_an_untrained_model_is_compared_with_trained_seeds(zoo_folder):
 )
 def test_a_hub_model_has_few_default_seeds(spec, seeds):
     """Seeds that nobody asked for are at most two, and never the model itself."""
-    found = known_seeds(parse(spec))
+    found = known_seeds(parse_source(spec))
     assert found == seeds
     assert len(found) <= MAX_HUB_SEEDS
 
@@ -80,14 +80,14 @@ def test_every_family_matches_its_own_seeds(family):
 def test_requested_seeds_replace_the_registry():
     """Any number of seeds can be asked for; the model itself is left out of them."""
     asked = [f"EleutherAI/pythia-70m-seed{i}@step143000" for i in range(1, 6)]
-    assert seeds_compared_with(parse("EleutherAI/pythia-70m"), asked) == tuple(asked)
-    assert seeds_compared_with(parse(asked[0]), asked) == tuple(asked[1:])
+    assert seeds_compared_with(parse_source("EleutherAI/pythia-70m"), asked) == tuple(asked)
+    assert seeds_compared_with(parse_source(asked[0]), asked) == tuple(asked[1:])
 
 
 def test_a_model_without_seeds_is_not_applicable():
     """The reason names the option with which seeds are given."""
     with pytest.raises(NotApplicable, match=r"no further seeds of someone/else are known; .* --unineuron-seed"):
-        seeds_compared_with(parse("someone/else"), ())
+        seeds_compared_with(parse_source("someone/else"), ())
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,6 @@ def test_a_model_without_seeds_is_not_applicable():
 )
 def test_studied_models_are_not_new(spec, table, reason):
     """One table says which models the paper studied and which of them have published neurons."""
-    assert published_table(parse(spec)) == table
+    assert published_table(parse_source(spec)) == table
     assert reason_not_new(spec).removeprefix("not a new model: ").startswith(reason)
     assert bool(reason_not_new(spec)) == bool(reason)

@@ -7,10 +7,10 @@ import pytest
 
 from pytest_unineuron.lab.lab import Lab
 from pytest_unineuron.models.discovery.anatomy import Anatomy, dissect
-from pytest_unineuron.models.discovery.layout import Plan
-from pytest_unineuron.models.discovery.remembered import Plans, key, revived
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.discovery.anatomy_cache import AnatomyCache, anatomy_key, revive
+from pytest_unineuron.models.discovery.layout import NeuronLayout
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options.settings import Settings
 from tests.models.tiny import build, tokenizer
 from tools.architectures.examine import _Tokens
@@ -18,29 +18,34 @@ from tools.architectures.shrink import Entry, tiny
 
 
 def loaded(architecture="gpt2", **choices):
-    return Loaded(build(architecture, **choices), tokenizer(), "", None)
+    return LoadedModel(build(architecture, **choices), tokenizer(), "", None)
 
 
 @pytest.mark.parametrize("name", ["causal-gpt2", "causal-zamba2", "causal-jetmoe", "seq2seq-t5", "causal-qwen3_next"])
 def test_an_anatomy_survives_json(name):
     """All of it, adapters, experts and heads included."""
     mapping, _, model_type = name.partition("-")
-    found = dissect(Loaded(tiny(Entry(mapping, model_type)), _Tokens(), "", None))
-    assert revived(Anatomy, json.loads(json.dumps(asdict(found)))) == found
+    found = dissect(LoadedModel(tiny(Entry(mapping, model_type)), _Tokens(), "", None))
+    assert revive(Anatomy, json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_another_seed_is_not_looked_at_again(tmp_path):
     """In the same process, and in the next one."""
-    plans = Plans(tmp_path)
+    plans = AnatomyCache(tmp_path)
     first, remembered = plans.anatomy(loaded(seed=0))
     assert not remembered
     assert plans.anatomy(loaded(seed=1)) == (first, True)
-    assert Plans(tmp_path).anatomy(loaded(seed=2)) == (first, True)
+    assert AnatomyCache(tmp_path).anatomy(loaded(seed=2)) == (first, True)
 
 
 def test_another_configuration_is():
     """Whatever differs in it; also another pattern for neurons."""
-    keys = {key(loaded()), key(loaded(n_inner=40)), key(loaded(activation_function="relu")), key(loaded(), "*.c_proj")}
+    keys = {
+        anatomy_key(loaded()),
+        anatomy_key(loaded(n_inner=40)),
+        anatomy_key(loaded(activation_function="relu")),
+        anatomy_key(loaded(), "*.c_proj"),
+    }
     assert len(keys) == 4
 
 
@@ -48,33 +53,33 @@ def test_another_configuration_is():
 def test_what_is_damaged_is_found_again(tmp_path, damage):
     """And written down again."""
     model = loaded()
-    whole, _ = Plans(tmp_path).anatomy(model)
+    whole, _ = AnatomyCache(tmp_path).anatomy(model)
     (kept,) = tmp_path.iterdir()
     kept.write_text(damage, encoding="utf-8")
-    assert Plans(tmp_path).anatomy(model) == (whole, False)
-    assert Plans(tmp_path).anatomy(model) == (whole, True)
+    assert AnatomyCache(tmp_path).anatomy(model) == (whole, False)
+    assert AnatomyCache(tmp_path).anatomy(model) == (whole, True)
 
 
 def test_a_folder_that_cannot_be_written_to_loses_nothing(tmp_path):
     """It is a cache."""
     (tmp_path / "file").write_text("")
-    found, remembered = Plans(tmp_path / "file").anatomy(loaded())
+    found, remembered = AnatomyCache(tmp_path / "file").anatomy(loaded())
     assert found.plan.neurons == 96
     assert not remembered
 
 
 def test_what_is_remembered_wrongly_is_found_again(tiny, tmp_path):
     """The identities notice, and discovery runs after all."""
-    source = parse(str(tiny("gpt2")))
+    source = parse_source(str(tiny("gpt2")))
     lab = Lab(Settings(), {"m": source}, {}, folder=tmp_path)
     true = lab.anatomy("m")
     (kept,) = tmp_path.iterdir()
-    turned = Plan(
+    turned = NeuronLayout(
         tuple(
             replace(site, down=other.down) for site, other in zip(true.plan.sites, true.plan.sites[::-1], strict=True)
         )
     )
-    narrow = Plan(tuple(replace(site, width=site.width - 1) for site in true.plan.sites))
+    narrow = NeuronLayout(tuple(replace(site, width=site.width - 1) for site in true.plan.sites))
     for wrong in (turned, narrow):
         kept.write_text(json.dumps(asdict(replace(true, plan=wrong))), encoding="utf-8")
         again = Lab(Settings(), {"m": source}, {}, folder=tmp_path)

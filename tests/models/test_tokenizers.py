@@ -14,9 +14,9 @@ from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.errors import CorpusError, ModelError
 from pytest_unineuron.models.discovery.anatomy import probe_ids
-from pytest_unineuron.models.loading.load import Loaded, load
-from pytest_unineuron.models.loading.source import parse
-from pytest_unineuron.models.loading.tokenizer import id_count
+from pytest_unineuron.models.loading.load import LoadedModel, load_model
+from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.models.loading.tokenizer import token_id_count
 from tests.models.tiny import build
 
 SIZE = 300
@@ -166,13 +166,13 @@ def test_more_tokens_than_rows_is_an_error(folder):
     """Both numbers are named: an index beyond the table would fail later, or worse."""
     with_token(folder, SIZE)
     with pytest.raises(ModelError, match="its tokenizer has 301 tokens, its embedding 300; save the model's own"):
-        load(parse(str(folder)))
+        load_model(parse_source(str(folder)))
 
 
 def test_fewer_tokens_than_rows_is_padding(folder):
     """Rows that no token has, as many models have to make the number round; none of them is a probe."""
     build("llama", vocab_size=320).save_pretrained(folder)
-    found = load(parse(str(folder)))
+    found = load_model(parse_source(str(folder)))
     assert (found.vocabulary, found.model.get_input_embeddings().weight.shape[0]) == (SIZE, 320)
     assert int(probe_ids(found, rows=50).max()) < SIZE
 
@@ -181,7 +181,7 @@ def test_ids_may_have_holes(folder):
     """A token far behind the others belongs to the vocabulary, though there are not so many."""
     build("llama", vocab_size=320).save_pretrained(folder)
     with_token(folder, 310)
-    found = load(parse(str(folder)))
+    found = load_model(parse_source(str(folder)))
     assert (len(found.tokenizer), found.vocabulary) == (301, 311)
 
 
@@ -189,15 +189,15 @@ def test_an_id_beyond_the_table_counts_however_few_there_are(folder):
     """It is the largest id that is looked up."""
     with_token(folder, 400)
     with pytest.raises(ModelError, match="its tokenizer has 401 tokens, its embedding 300"):
-        load(parse(str(folder)))
+        load_model(parse_source(str(folder)))
 
 
 def test_the_number_of_ids_is_counted_once(folder):
     """It is asked for again and again."""
-    found = load(parse(str(folder)))
+    found = load_model(parse_source(str(folder)))
     assert found.vocabulary == SIZE
     assert "vocabulary" in vars(found)
-    assert Loaded(found.model, found.tokenizer, "", folder).vocabulary == id_count(found.tokenizer)
+    assert LoadedModel(found.model, found.tokenizer, "", folder).vocabulary == token_id_count(found.tokenizer)
 
 
 PIECES = b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02"
@@ -214,7 +214,7 @@ def test_a_tokenizer_without_its_vocabulary(folder, kind):
     with pytest.raises(
         ModelError, match=r"its tokenizer (has \d+ tokens and all of them are special|cannot be loaded)"
     ):
-        load(parse(str(folder)))
+        load_model(parse_source(str(folder)))
 
 
 @pytest.mark.parametrize(("kind", "file"), [("T5Tokenizer", "spiece.model"), ("MarianTokenizer", "source.spm")])
@@ -228,4 +228,4 @@ def test_a_tokenizer_that_takes_another_library(folder, kind, file):
     with pytest.raises(
         ModelError, match=f"cannot be loaded: .*{file} takes sentencepiece, tiktoken and protobuf: inst"
     ):
-        load(parse(str(folder)))
+        load_model(parse_source(str(folder)))

@@ -9,12 +9,12 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.errors import NeuronsNotFound, NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.discovery.check import ALONE, verify
+from pytest_unineuron.models.discovery.anatomy_cache import AnatomyCache, anatomy_key
 from pytest_unineuron.models.discovery.layout import POOLED
-from pytest_unineuron.models.discovery.matrix import replay
-from pytest_unineuron.models.discovery.remembered import Plans, key
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.models.discovery.matrix import replay_module
+from pytest_unineuron.models.discovery.verification import ROWS_ARE_TOKENS, verify
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import PRE
 from pytest_unineuron.universality.units import DIMENSIONS, Member
 from tests.models.tiny import build
@@ -23,7 +23,7 @@ from tools.architectures.shrink import Entry, tiny
 
 
 def loaded(model):
-    return Loaded(model, _Tokens(), "", None)
+    return LoadedModel(model, _Tokens(), "", None)
 
 
 class Adapted(nn.Module):
@@ -66,14 +66,14 @@ def test_the_pre_activation_has_the_adapter_in_it(scale, first):
     handle.remove()
     torch.testing.assert_close(got[PRE, 1], read[0][0], rtol=1e-4, atol=1e-4)
     with pytest.raises(NotApplicable, match="adapters are added to what it reads"):
-        _ = View(model, anatomy).sites
+        _ = WeightView(model, anatomy).sites
 
 
 def test_an_adapter_is_not_the_base_model(tmp_path):
     """One configuration, two sets of parameters: neither is taken for the other."""
     base, with_adapter = loaded(build("llama")), loaded(adapted(2.0))
-    assert key(base) != key(with_adapter)
-    plans = Plans(tmp_path)
+    assert anatomy_key(base) != anatomy_key(with_adapter)
+    plans = AnatomyCache(tmp_path)
     plans.anatomy(with_adapter)
     assert plans.anatomy(base)[1] is False
 
@@ -106,7 +106,7 @@ def test_rows_in_another_order_are_noticed(sink):
     with torch.no_grad():
         model.transformer.wpe.weight[0] *= sink
     found = loaded(model)
-    with pytest.raises(NeuronsNotFound, match=ALONE):
+    with pytest.raises(NeuronsNotFound, match=ROWS_ARE_TOKENS):
         verify(model, dissect(found).plan, probe_ids(found, rows=2))
 
 
@@ -127,7 +127,7 @@ def test_a_matrix_is_read_as_it_acts(width, dtype):
     for module in (nn.Linear(width, width), Conv1D(width, width), Doubled(width, width)):
         nn.init.normal_(module.weight)
         module.to(dtype)
-        found = replay(module, width).weight.float()
+        found = replay_module(module, width).weight.float()
         x = torch.randn(5, width).to(dtype)
         with torch.no_grad():
             true = (module(x) - module(torch.zeros_like(x))).float()
@@ -153,7 +153,7 @@ def test_a_bias_may_have_any_name():
     found = loaded(model)
     anatomy = dissect(found)
     verify(model, anatomy.plan, probe_ids(found, rows=2))
-    assert all(bool((bias == 1).all()) for bias in View(found, anatomy).raw_biases)
+    assert all(bool((bias == 1).all()) for bias in WeightView(found, anatomy).raw_biases)
 
 
 def test_stacks_may_have_different_widths():
@@ -180,7 +180,7 @@ def test_stacks_may_have_different_widths():
     assert [(site.reads, site.width, site.writes) for site in anatomy.plan.sites] == [(32, 96, 32)] * 2 + [
         (24, 80, 24)
     ] * 2
-    view = View(found, anatomy)
+    view = WeightView(found, anatomy)
     assert [site.write.shape for site in view.sites] == [(96, 32)] * 2 + [(80, 24)] * 2
     assert Member(found.model, anatomy).sizes(DIMENSIONS) == [24]
     if anatomy.unembedding:

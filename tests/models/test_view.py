@@ -7,22 +7,22 @@ from torch import nn
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.discovery.matrix import replay
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.weights.norms import probe
-from pytest_unineuron.models.weights.view import View, centred
+from pytest_unineuron.models.discovery.matrix import replay_module
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.norms import probe_norm
+from pytest_unineuron.models.weights.weight_view import WeightView, centred
 from tests.models.tiny import build, tokenizer
 
 ARCHITECTURES = ("gpt2", "gpt_neox", "llama", "phi3", "bert")
 
 
 def loaded(architecture, dtype=torch.float64, **choices):
-    return Loaded(build(architecture, **choices).to(dtype), tokenizer(), "", None)
+    return LoadedModel(build(architecture, **choices).to(dtype), tokenizer(), "", None)
 
 
 def view(architecture, **choices):
     model = loaded(architecture, **choices)
-    return View(model, dissect(model))
+    return WeightView(model, dissect(model))
 
 
 def normal_form(x, norm):
@@ -143,7 +143,7 @@ def test_a_norm_is_read_by_what_it_does(width):
     root = nn.RMSNorm(width)
     root.load_state_dict({"weight": gain})
     for norm, centres, offset in ((layer, True, shift), (root, False, 0 * shift), (Gemma(gain - 1), False, 0 * shift)):
-        found = probe(norm, width)
+        found = probe_norm(norm, width)
         assert found.centres is centres
         torch.testing.assert_close(found.gain, gain, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(found.shift, offset, rtol=1e-4, atol=1e-4)
@@ -158,7 +158,7 @@ def test_replay_reads_any_orientation():
         turned.weight.copy_(plain.weight.T)
         turned.bias.copy_(plain.bias)
     for module in (plain, turned):
-        found = replay(module, 5)
+        found = replay_module(module, 5)
         torch.testing.assert_close(found.weight, plain.weight)
         torch.testing.assert_close(found.bias, plain.bias)
 

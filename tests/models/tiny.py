@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 from pytest_unineuron import corpora
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.load import LoadedModel
 from tools.architectures.shrink import Entry
 from tools.architectures.shrink import tiny as shrunk
 from tools.zoo.text import train_tokenizer
@@ -89,7 +89,7 @@ def prepared(mapping, model_type):
     """A tiny model of any architecture that reads what the tokenizer says, and what is found in it."""
     model = shrunk(Entry(mapping, model_type))
     model.resize_token_embeddings(VOCABULARY)
-    loaded = Loaded(model, tokenizer(), "", None)
+    loaded = LoadedModel(model, tokenizer(), "", None)
     return loaded, dissect(loaded)
 
 

@@ -15,10 +15,10 @@ from pytest_unineuron.plugin import scheduling, session  # noqa: F401
 @pytest.fixture(scope="module")
 def two_seeds(tiny):
     """Two seeds, loaded before pytester takes stock of the modules that are imported."""
-    from pytest_unineuron.models.loading.load import load
-    from pytest_unineuron.models.loading.source import parse
+    from pytest_unineuron.models.loading.load import load_model
+    from pytest_unineuron.models.loading.source import parse_source
 
     made = tiny("gpt2"), tiny("gpt2", seed=1)
     for folder in made:
-        load(parse(str(folder)))
+        load_model(parse_source(str(folder)))
     return made

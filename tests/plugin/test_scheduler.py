@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_unineuron.models.loading.source import labels
+from pytest_unineuron.models.loading.source import sources_by_label
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.plugin import memory
 from pytest_unineuron.system import machine
@@ -164,7 +164,7 @@ def test_models_that_do_not_fit_take_turns(trials, too_many):
 
 def test_memory_is_counted_in_the_precision_of_the_run(trials):
     """A model, a control made of it, and a process; twice the bytes in twice the precision."""
-    (source,) = labels((str(large(trials, "one", 10**9)),)).values()
+    (source,) = sources_by_label((str(large(trials, "one", 10**9)),)).values()
     settings = Settings()
     assert memory.needed(source, settings) == memory.PROCESS + 2 * 4 * 10**9
     assert memory.needed(source, replace(settings, dtype="bfloat16")) == memory.PROCESS + 2 * 2 * 10**9
@@ -172,7 +172,7 @@ def test_memory_is_counted_in_the_precision_of_the_run(trials):
 
 def test_comparing_seeds_takes_memory_up_to_what_is_allowed(trials):
     """The seeds themselves, and what --unineuron-memory grants for comparing them."""
-    (source,) = labels((str(large(trials, "one", 10**9)),)).values()
+    (source,) = sources_by_label((str(large(trials, "one", 10**9)),)).values()
     settings = replace(Settings(), seed=(str(large(trials, "two", 10**9)),), memory=3)
     assert memory.needed(source, settings) == memory.PROCESS + 3 * 4 * 10**9 + 3 * 2**30
 
@@ -181,7 +181,7 @@ def test_models_that_are_not_here_or_damaged_count_for_nothing(trials):
     """Their size is not known; loading them says what is wrong."""
     damaged = large(trials, "damaged", 5)
     (damaged / "model.safetensors").write_bytes(b"\xff" * 20)
-    sources = labels((str(damaged), "nobody/nothing", "untrained:nano:neox-a")).values()
+    sources = sources_by_label((str(damaged), "nobody/nothing", "untrained:nano:neox-a")).values()
     assert [memory.weights(source) > 0 for source in sources] == [False, False, True]
     assert memory.fit(sources, Settings()) >= 1
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pytest_unineuron import zoo
-from pytest_unineuron.models.loading.load import load
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.load import load_model
+from pytest_unineuron.models.loading.source import parse_source
 from tools.zoo.recipe import Recipe, configuration, default_zoo
 from tools.zoo.text import BOS, Reader, digest, split
 from tools.zoo.train import learning_rate, main
@@ -47,14 +47,14 @@ class TestShipped:
     def test_the_weights_are_those_of_the_recipe(self, name):
         """Architecture, widths and half precision."""
         recipe = Recipe(**{key: value for key, value in facts(name).items() if key in Recipe.__dataclass_fields__})
-        config, loaded = configuration(recipe), load(parse(f"nano:{name}"))
+        config, loaded = configuration(recipe), load_model(parse_source(f"nano:{name}"))
         assert loaded.model.config.model_type == config.model_type
         assert loaded.parameters == sum(p.numel() for p in untrained_twin(recipe).parameters())
         assert json.loads((SHIPPED / name / "config.json").read_text())["dtype"] == "float16"
 
     def test_it_knows_english(self, name):
         """Its own bundled prose costs it far less than the same tokens in another order."""
-        loaded = load(parse(f"nano:{name}"))
+        loaded = load_model(parse_source(f"nano:{name}"))
         ids = loaded.tokenizer("The old man walked slowly down to the river and sat beneath a tree. " * 2)["input_ids"]
         shuffled = random.Random(0).sample(ids, len(ids))
         losses = [cost(loaded.model, [0, *tokens]) for tokens in (ids, shuffled)]
@@ -85,7 +85,7 @@ def test_a_zoo_of_ones_own_is_found(tmp_path, monkeypatch, tiny):
     """Any number of models, by UNINEURON_ZOO."""
     shutil.copytree(tiny("gpt2"), tmp_path / "mine-a")
     monkeypatch.setenv("UNINEURON_ZOO", str(tmp_path))
-    assert parse("nano:mine-a").label == "mine-a"
+    assert parse_source("nano:mine-a").label == "mine-a"
     assert "gpt2-a" in zoo.folders()
 
 
@@ -190,7 +190,7 @@ def test_one_command_trains_and_resumes(text, tmp_path, monkeypatch, capsys):
     main([*command, "--out", str(tmp_path / "parts")])
     assert "neox-b: finished already" in capsys.readouterr().out
 
-    loaded = load(parse(str(tmp_path / "parts" / "neox-b")))
+    loaded = load_model(parse_source(str(tmp_path / "parts" / "neox-b")))
     assert loaded.tokenizer.bos_token == BOS
     assert "| tokens seen | 3,840 |" in (tmp_path / "parts" / "neox-b" / "README.md").read_text()
 

@@ -14,7 +14,7 @@ from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.lab.serialize import packed
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.universality import match, spill
 from pytest_unineuron.universality.cost import Task
 from pytest_unineuron.universality.seeds import Counterpart, task_of
@@ -26,7 +26,7 @@ from tests.models.tiny import build, tokenizer
 @cache
 def member(architecture="gpt2", seed=0, dtype=torch.float32):
     model = build(architecture, seed=seed).to(dtype)
-    return Member(model, dissect(Loaded(model, tokenizer(), "", None)))
+    return Member(model, dissect(LoadedModel(model, tokenizer(), "", None)))
 
 
 @cache

@@ -15,7 +15,7 @@ from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.universality import Matched, Universality
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import Loaded
+from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import PRE
 from pytest_unineuron.universality import match as matching
 from pytest_unineuron.universality.seeds import Counterpart, task_of
@@ -24,7 +24,7 @@ from tests.models.tiny import build, tokenizer
 
 
 def member(model):
-    return Member(model, dissect(Loaded(model, tokenizer(), "", None)))
+    return Member(model, dissect(LoadedModel(model, tokenizer(), "", None)))
 
 
 def match(subject, seeds, batches, *, own=None, draws=3, room=1e9, **kwargs):

@@ -10,16 +10,16 @@ import torch
 
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.errors import NeuronsNotFound, UnineuronError
-from pytest_unineuron.models.discovery import check
+from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.discovery.operands import pinned
-from pytest_unineuron.models.discovery.siblings import pattern
-from pytest_unineuron.models.discovery.stream import tokenwise
-from pytest_unineuron.models.discovery.watch import watched
-from pytest_unineuron.models.loading.load import Loaded
-from pytest_unineuron.models.loading.run import middle, run
-from pytest_unineuron.models.weights.folding import folded
-from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.models.discovery.parameters import eager_experts
+from pytest_unineuron.models.discovery.projection_calls import record_projections
+from pytest_unineuron.models.discovery.residual_stream import stream_rows
+from pytest_unineuron.models.discovery.similar_layers import path_pattern
+from pytest_unineuron.models.loading.forward import middle_stream, run_model
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.folding import folded_weights
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import POST, RESIDUAL
 from tools.architectures.shrink import DEFAULT, EQUAL, WIDE_HEADS, Entry, inputs, tiny
 from tools.architectures.sizes import VOCABULARY
@@ -102,7 +102,7 @@ def _examine(entry: Entry, variant: str, found: Examined) -> None:
         model = model.to(torch.bfloat16)
     if variant.endswith("_mm"):
         model.set_experts_implementation(variant)
-    loaded = Loaded(model, _Tokens(), "", None)  # type: ignore[arg-type]
+    loaded = LoadedModel(model, _Tokens(), "", None)  # type: ignore[arg-type]
     found.outcome = FAILED
     try:
         anatomy = dissect(loaded)
@@ -114,7 +114,7 @@ def _examine(entry: Entry, variant: str, found: Examined) -> None:
     sites = {(s.down.parameter, s.down.part if s.down.parts > 1 else None) for s in anatomy.plan.sites}
     found.missing, found.extra = sorted(map(str, truth - sites)), sorted(map(str, sites - truth))
     ids = probe_ids(loaded, rows=2)
-    found.verified = check.verify(model, anatomy.plan, ids).facts()
+    found.verified = verification.verify(model, anatomy.plan, ids).facts()
     found.outcome = PARTIAL if found.missing or found.extra else COMPLETE
     found.same = _same(loaded, anatomy, ids)
     found.early = _early(loaded, anatomy, ids)
@@ -129,41 +129,41 @@ def _describe(anatomy: Anatomy, found: Examined) -> None:
     found.gated = any(site.gated for site in sites)
     found.layouts = sorted({site.layout for site in sites})
     found.activations = sorted({site.activation or "?" for site in sites})
-    found.down = sorted({".".join(pattern(site.down.path).split(".")[-3:]) for site in sites})
+    found.down = sorted({".".join(path_pattern(site.down.path).split(".")[-3:]) for site in sites})
     found.obstacle = next((site.obstacle for site in sites if site.obstacle), "")
     found.heads = sum(head.out is not None for head in anatomy.heads)
     found.unembedding = bool(anatomy.unembedding)
 
 
-def _same(loaded: Loaded, anatomy: Anatomy, ids: torch.Tensor) -> bool:
-    with pinned(loaded.model):
-        before = run(loaded.model, ids, torch.ones_like(ids))[0]
-    with watched(loaded.model, anatomy.plan, lambda *_: None):
-        after = run(loaded.model, ids, torch.ones_like(ids))[0]
+def _same(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:
+    with eager_experts(loaded.model):
+        before = run_model(loaded.model, ids, torch.ones_like(ids))[0]
+    with record_projections(loaded.model, anatomy.plan, lambda *_: None):
+        after = run_model(loaded.model, ids, torch.ones_like(ids))[0]
     return torch.equal(before, after)
 
 
-def _early(loaded: Loaded, anatomy: Anatomy, ids: torch.Tensor) -> bool:
+def _early(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:
     model, plan, there = loaded.model, anatomy.plan.recorded, torch.ones_like(ids)
     found: dict[tuple[str, int], torch.Tensor] = {}
     with caught(model, plan, lambda site, index, units, _: found.update({(site, index): units.clone()})) as capture:
         capture.forward(ids, there)
-    with pinned(model):
-        stream = middle(run(model, ids, there, states=True))
-    if plan.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], tokenwise(stream))):
+    with eager_experts(model):
+        stream = middle_stream(run_model(model, ids, there, states=True))
+    if plan.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], stream_rows(stream))):
         return False
-    seen = check.observe(model, plan, ids, whole=False)
+    seen = verification.layer_values(model, plan, ids, whole=False)
     # Of experts some show no more than the tokens that came to them.
     alike = {index: site for index, site in enumerate(plan.sites) if site.expert is None and site in seen}
     return all(torch.equal(found[POST, index], seen[site].placed[0]) for index, site in alike.items())
 
 
-def _folded(loaded: Loaded, anatomy: Anatomy) -> float | None:
+def _folded(loaded: LoadedModel, anatomy: Anatomy) -> float | None:
     given = inputs(loaded.model)
     try:
-        with torch.no_grad(), pinned(loaded.model):
+        with torch.no_grad(), eager_experts(loaded.model):
             before = loaded.model(**given)[0].log_softmax(-1)
-            with folded(View(loaded, anatomy)) as replaced:
+            with folded_weights(WeightView(loaded, anatomy)) as replaced:
                 after = loaded.model(**given)[0].log_softmax(-1)
     except UnineuronError:
         return None

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
-from pytest_unineuron.models.discovery import stream
-from pytest_unineuron.models.discovery.attention import Attention, Head, heads, output_projections
-from pytest_unineuron.models.discovery.cuts import NORM, Op, Trace
-from pytest_unineuron.models.discovery.layout import Plan  # noqa: TC001 - its type is read when an anatomy is revived
-from pytest_unineuron.models.discovery.neurons import find
-from pytest_unineuron.models.discovery.operands import pinned
-from pytest_unineuron.models.discovery.rows import settled
-from pytest_unineuron.models.discovery.trace import trace
-from pytest_unineuron.models.discovery.writes import reading
+from pytest_unineuron.models.discovery import residual_stream
+from pytest_unineuron.models.discovery.attention import Attention, Head, find_attentions, find_heads
+from pytest_unineuron.models.discovery.dataflow import input_norm
+from pytest_unineuron.models.discovery.graph import NORM, Trace, TracedOp
+from pytest_unineuron.models.discovery.layout import NeuronLayout  # noqa: TC001 - its type is read when an anatomy is revived
+from pytest_unineuron.models.discovery.neurons import find_neurons
+from pytest_unineuron.models.discovery.padding import mark_pooled_layers
+from pytest_unineuron.models.discovery.parameters import eager_experts
+from pytest_unineuron.models.discovery.trace import trace_forward
 from pytest_unineuron.models.loading.configuration import text_configs
-from pytest_unineuron.models.loading.run import arguments
+from pytest_unineuron.models.loading.forward import text_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from pytest_unineuron.models.loading.load import Loaded
+    from pytest_unineuron.models.loading.load import LoadedModel
 
-TOKENS = 14
+PROBE_TOKENS = 14
 """Length of the traced input: long enough that a unit's slope differs between tokens."""
 
 
@@ -43,7 +43,7 @@ class Anatomy:
     output projection reads its values.
     """
 
-    plan: Plan
+    plan: NeuronLayout
     width: int
     unembedding: str
     final_norm: str
@@ -57,7 +57,7 @@ class Anatomy:
         return self.plan.stream.width if self.plan.stream else 0
 
 
-def probe_ids(loaded: Loaded, rows: int = 1, tokens: int = TOKENS) -> Tensor:
+def probe_ids(loaded: LoadedModel, rows: int = 1, tokens: int = PROBE_TOKENS) -> Tensor:
     """Rows of token ids, the same every time, without special tokens where there are enough others."""
     generator = torch.Generator().manual_seed(0)
     special = set(loaded.tokenizer.all_special_ids)
@@ -66,7 +66,7 @@ def probe_ids(loaded: Loaded, rows: int = 1, tokens: int = TOKENS) -> Tensor:
     return torch.tensor(plain)[chosen]
 
 
-def dissect(loaded: Loaded, neurons: str = "") -> Anatomy:
+def dissect(loaded: LoadedModel, neurons: str = "") -> Anatomy:
     """The anatomy of a model. Raises NeuronsNotFound if nothing in it is an MLP neuron.
 
     ``neurons`` is a pattern of paths, as in fnmatch: then neurons are what the projections of that name read.
@@ -74,7 +74,7 @@ def dissect(loaded: Loaded, neurons: str = "") -> Anatomy:
     ids = probe_ids(loaded)
     model = loaded.model
     try:
-        seen = trace(model, arguments(model, ids, torch.ones_like(ids)))
+        seen = trace_forward(model, text_arguments(model, ids, torch.ones_like(ids)))
     except Exception as error:  # any architecture may refuse a plain text input in its own way
         reason = (str(error).splitlines() or [""])[0]
         raise ModelError(f"{type(model).__name__} does not run on token ids alone: {reason}") from error
@@ -93,32 +93,32 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _read_off(loaded: Loaded, seen: Trace, ids: Tensor, neurons: str) -> Anatomy:
+def _read_off(loaded: LoadedModel, seen: Trace, ids: Tensor, neurons: str) -> Anatomy:
     model = loaded.model
     configs = [config.to_dict() for config in text_configs(model.config)]
     words = {value for config in configs for value in config.values() if isinstance(value, str)}
     try:
-        plan = find(seen, model, frozenset(words), only=neurons)
+        plan = find_neurons(seen, model, frozenset(words), only=neurons)
     except NeuronsNotFound as error:
         raise NeuronsNotFound(f"{type(model).__name__}: {error}") from None
     unembedding, final_norm = _unembedding(loaded, seen)
     reads = [op.rows.shape[1] for op in seen.linear() if op.module == unembedding]
     width = reads[-1] if unembedding and reads else plan.sites[-1].writes
     capped = bool(unembedding) and _bent(seen, unembedding)
-    with pinned(model):
-        middle = stream.find(model, ids)
+    with eager_experts(model):
+        middle = residual_stream.find_stream(model, ids)
     return Anatomy(
-        replace(settled(model, plan, ids), stream=middle),
+        replace(mark_pooled_layers(model, plan, ids), stream=middle),
         width,
         unembedding,
         final_norm,
         capped,
-        heads(seen),
-        output_projections(seen),
+        find_heads(seen),
+        find_attentions(seen),
     )
 
 
-def _unembedding(loaded: Loaded, seen: Trace) -> tuple[str, str]:
+def _unembedding(loaded: LoadedModel, seen: Trace) -> tuple[str, str]:
     """The module that turns the last norm's output into logits, and that norm; both empty if there is none.
 
     Behind a masked-language-model head the last norm reads the head's own transform rather than the residual
@@ -129,7 +129,7 @@ def _unembedding(loaded: Loaded, seen: Trace) -> tuple[str, str]:
         return "", ""
     path = next((name for name, module in loaded.model.named_modules() if module is head), "")
     ran = [op for op in seen.linear() if op.module == path and op.whole]
-    name = reading(seen, ran[-1]).norm if ran else ""
+    name = input_norm(seen, ran[-1]).norm if ran else ""
     norm = next((op for op in reversed(seen.ops) if op.kind == NORM and op.module == name), None) if name else None
     return (path, name) if norm is not None and _reads_residual(seen, norm) else ("", "")
 
@@ -143,7 +143,7 @@ def _bent(seen: Trace, unembedding: str) -> bool:
     return a.shape != b.shape or bool((a - b * (a @ b) / (b @ b)).abs().max() > 1e-5 * a.abs().max())
 
 
-def _reads_residual(seen: Trace, norm: Op) -> bool:
+def _reads_residual(seen: Trace, norm: TracedOp) -> bool:
     """Whether a norm's input is a sum with a term of the same slope at every token; experts' terms differ."""
     column = norm.rows.shape[1] // 2
     depends = seen.depends(norm.rows[:, column].sum(), norm.rows)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.models.discovery.cuts import LINEAR, MIX, Op, Trace, projection
+from pytest_unineuron.models.discovery.dataflow import InputNorm, input_norm
+from pytest_unineuron.models.discovery.graph import LINEAR, MIX, Trace, TracedOp, projection_of
 from pytest_unineuron.models.discovery.layout import Projection  # noqa: TC001 - its type is read when an anatomy is revived
-from pytest_unineuron.models.discovery.writes import Reading, reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ class HeadPart:
 
     of: Projection
     rows: tuple[int, ...]
-    read: Reading
+    read: InputNorm
     width: int
 
 
@@ -58,13 +58,13 @@ class Attention:
 
 
 @dataclass(frozen=True, eq=False)
-class Mixing:
+class AttentionCall:
     """One attention as it ran: query, key and value are [head, token, dimension], keys perhaps fewer heads.
 
     ``op`` made what the heads return.
     """
 
-    op: Op
+    op: TracedOp
     query: Tensor
     key: Tensor
     value: Tensor
@@ -75,21 +75,21 @@ class Mixing:
         return len(self.query)
 
 
-def attentions(trace: Trace) -> list[Mixing]:
+def attention_calls(trace: Trace) -> list[AttentionCall]:
     """Every attention in a trace: a fused one, or rows of shares times values."""
     found = []
     for op in trace.ops:
         if op.kind != MIX:
             continue
         if len(op.parts) == 3:
-            found.append(Mixing(op, *(_by_head(part) for part in op.parts)))
+            found.append(AttentionCall(op, *(_by_head(part) for part in op.parts)))
         elif len(op.parts) == 2 and (scores := _scores(trace, op)) is not None:
             query, key = scores.parts[0], scores.parts[1].mT
-            found.append(Mixing(op, _by_head(query), _by_head(key), _by_head(op.parts[1])))
+            found.append(AttentionCall(op, _by_head(query), _by_head(key), _by_head(op.parts[1])))
     return found
 
 
-def _scores(trace: Trace, op: Op) -> Op | None:
+def _scores(trace: Trace, op: TracedOp) -> TracedOp | None:
     """The product whose softmax ``op`` multiplies values by, if that is what it does."""
     weights = op.parts[0]
     if not weights.requires_grad or weights.shape[-1] != op.parts[1].shape[-2]:
@@ -105,10 +105,10 @@ def _by_head(part: Tensor) -> Tensor:
     return part.reshape(-1, *part.shape[-2:])
 
 
-def heads(trace: Trace) -> tuple[Head, ...]:
+def find_heads(trace: Trace) -> tuple[Head, ...]:
     """The heads of every attention whose query and key come straight from parameter matmuls."""
     found: list[Head] = []
-    for number, mixing in enumerate(attentions(trace)):
+    for number, mixing in enumerate(attention_calls(trace)):
         layer = _layer(mixing.op, number)
         output = _output(trace, mixing)
         for index in range(mixing.heads):
@@ -121,14 +121,14 @@ def heads(trace: Trace) -> tuple[Head, ...]:
                 found.append(Head(layer, index, query, key))
             else:
                 op, columns = output
-                found.append(Head(layer, index, query, key, value, projection(op), columns[index], op.rows.shape[1]))
+                found.append(Head(layer, index, query, key, value, projection_of(op), columns[index], op.rows.shape[1]))
     return tuple(found)
 
 
-def output_projections(trace: Trace) -> tuple[Attention, ...]:
+def find_attentions(trace: Trace) -> tuple[Attention, ...]:
     """The output projections that read the values of one attention, head after head, once in a pass."""
     found: list[Attention] = []
-    for number, mixing in enumerate(attentions(trace)):
+    for number, mixing in enumerate(attention_calls(trace)):
         output = _output(trace, mixing)
         if output is None:
             continue
@@ -142,12 +142,12 @@ def output_projections(trace: Trace) -> tuple[Attention, ...]:
     return tuple(attention for attention in found if ran[attention.out] == 1)
 
 
-def _layer(op: Op, number: int) -> int:
+def _layer(op: TracedOp, number: int) -> int:
     digits = op.block.rpartition(".")[2]
     return int(digits) if digits else number
 
 
-def _output(trace: Trace, mixing: Mixing) -> tuple[Op, list[tuple[int, ...]]] | None:
+def _output(trace: Trace, mixing: AttentionCall) -> tuple[TracedOp, list[tuple[int, ...]]] | None:
     """The matmul that reads what an attention returns, and which of its columns are whose, by head.
 
     Where the answer is multiplied by a gate on its way, the slope differs but the place does not.
@@ -195,4 +195,4 @@ def _part(trace: Trace, parts: Tensor, head: int) -> HeadPart | None:
     if op.kind != LINEAR:
         return None
     rows = tuple(gradient.any(dim=0).nonzero().flatten().tolist())
-    return HeadPart(projection(op), rows, reading(trace, op), op.rows.shape[1])
+    return HeadPart(projection_of(op), rows, input_norm(trace, op), op.rows.shape[1])

@@ -42,7 +42,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ProjectionSlice:
     """Which outputs of a projection the units read: unit j reads row ``stride * j + offset``.
 
     ``call`` counts how often the projection ran before in the pass; ``also`` is added, as by an adapter, each
@@ -53,11 +53,11 @@ class Rows:
     stride: int = 1
     offset: int = 0
     call: int = 0
-    also: tuple[Rows, ...] = ()
+    also: tuple[ProjectionSlice, ...] = ()
     scale: float = 1.0
 
     @property
-    def all(self) -> tuple[Rows, ...]:
+    def all(self) -> tuple[ProjectionSlice, ...]:
         """These and what is added to them."""
         return (self, *self.also)
 
@@ -67,7 +67,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Site:
+class NeuronLayer:
     """One neuron layer: ``width`` units that the projection ``down`` reads.
 
     They are made of ``reads`` features, and ``writes`` features are made of them.
@@ -86,7 +86,7 @@ class Site:
     reads: int
     writes: int
     down: Projection
-    up: tuple[Rows, ...]
+    up: tuple[ProjectionSlice, ...]
     norm: str = ""
     obstacle: str = ""
     activation: str = ""
@@ -123,7 +123,7 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamLocation:
     """The residual stream after half of the blocks, ``width`` features wide: of all of them, where there are several.
 
     The module ``reader`` is given it when it has run ``call`` times before in the pass, as the ``argument`` of that
@@ -137,11 +137,11 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NeuronLayout:
     """What to watch while a model runs: every neuron layer, in the order in which they run, and the ``stream``."""
 
-    sites: tuple[Site, ...]
-    stream: Stream | None = None
+    sites: tuple[NeuronLayer, ...]
+    stream: StreamLocation | None = None
 
     @property
     def neurons(self) -> int:
@@ -160,7 +160,7 @@ class Plan:
         return [start[site.stack] + site.layer for site in self.sites]
 
     @property
-    def recorded(self) -> Plan:
+    def recorded(self) -> NeuronLayout:
         """The sites whose activations belong to tokens."""
         return replace(self, sites=tuple(site for site in self.sites if site.rows != POOLED))
 

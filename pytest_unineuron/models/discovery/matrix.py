@@ -19,21 +19,21 @@ _ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class LinearMap:
     """``y = weight @ x + bias``; ``weight`` is [output, input]. ``bias`` is None if there is none."""
 
     weight: Tensor
     bias: Tensor | None
 
 
-def matrix(model: nn.Module, projection: Projection, width: int) -> Linear:
+def projection_matrix(model: nn.Module, projection: Projection, width: int) -> LinearMap:
     """What a projection multiplies its ``width`` input features by.
 
     A module is replayed on the identity matrix, so it does not matter how it stores its weights; of a parameter
     that no module of its own multiplies by, the plan says which way it lies.
     """
     if projection.whole:
-        return replay(model.get_submodule(projection.module), width, channels_first=projection.channels_first)
+        return replay_module(model.get_submodule(projection.module), width, channels_first=projection.channels_first)
     stored = _stored(model, projection.parameter, projection)
     with torch.no_grad():
         flat = stored.reshape(projection.parts, -1)[projection.part]
@@ -42,10 +42,10 @@ def matrix(model: nn.Module, projection: Projection, width: int) -> Linear:
         if projection.bias:
             bias = _stored(model, projection.bias, projection).reshape(-1, len(weight))
             bias = bias[projection.part if len(bias) == projection.parts else 0]
-    return Linear(weight, bias)
+    return LinearMap(weight, bias)
 
 
-def replay(module: nn.Module, width: int, *, channels_first: bool = False) -> Linear:
+def replay_module(module: nn.Module, width: int, *, channels_first: bool = False) -> LinearMap:
     """The matrix and the bias of a module that is linear in its input of ``width`` features.
 
     A few random rows tell whether that is a matrix the module holds, as it is or transposed, which is all there
@@ -69,10 +69,10 @@ def replay(module: nn.Module, width: int, *, channels_first: bool = False) -> Li
         errors = [(float((rows @ held.T - answer).abs().max()), held) for held in _held(module, width, len(origin))]
         least, held = min(errors, key=lambda pair: pair[0], default=(float("inf"), origin))
         if least <= allowed:
-            return Linear(held, bias)
+            return LinearMap(held, bias)
         identity = torch.eye(width, dtype=dtype, device=like.device)
         columns = [ask(part) - origin for part in identity.split(_ROWS)]
-    return Linear(torch.cat(columns).T.contiguous(), bias)
+    return LinearMap(torch.cat(columns).T.contiguous(), bias)
 
 
 def _held(module: nn.Module, width: int, outputs: int) -> list[Tensor]:

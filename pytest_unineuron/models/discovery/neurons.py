@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
-from pytest_unineuron.models.discovery.act import curvature, name_activation
-from pytest_unineuron.models.discovery.cuts import EMBED, LINEAR, NORM, Op, Trace, projection
+from pytest_unineuron.models.discovery.activation_functions import curvature, name_activation
+from pytest_unineuron.models.discovery.dataflow import input_norm, reading_norms, residual_certainty
+from pytest_unineuron.models.discovery.graph import EMBED, LINEAR, NORM, Trace, TracedOp, projection_of
 from pytest_unineuron.models.discovery.layout import (
     PADDED,
     POOLED,
     SEQUENCE_FIRST,
     TOKENS,
-    Plan,
+    NeuronLayer,
+    NeuronLayout,
     Projection,
-    Rows,
-    Site,
+    ProjectionSlice,
 )
-from pytest_unineuron.models.discovery.siblings import pattern, with_siblings
-from pytest_unineuron.models.discovery.writes import readers, reading, writing
+from pytest_unineuron.models.discovery.similar_layers import path_pattern, with_similar_layers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,7 +51,7 @@ class Factor:
     ``also`` are summands of the same factor, each ``scale`` times.
     """
 
-    op: Op
+    op: TracedOp
     stride: int
     offset: int
     slopes: Tensor
@@ -71,14 +71,14 @@ class Factor:
 class Candidate:
     """A matmul that reads neurons, and what they are made of. ``rows`` are the units, before any norm on them."""
 
-    op: Op
+    op: TracedOp
     rows: Tensor
     factors: list[Factor]
     inner_norm: str
     scaled: bool
 
 
-def find(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), only: str = "") -> Plan:
+def find_neurons(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), only: str = "") -> NeuronLayout:
     """The neuron layers in a trace of ``model``. Raises NeuronsNotFound with the reason for every rejected matmul.
 
     Several of transformers' activations are one function under two names; ``named`` holds the words of the
@@ -87,7 +87,7 @@ def find(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), on
     """
     rejected: Counter[str] = Counter()
     found: list[Candidate] = []
-    asked = [op for op in trace.linear() if not only or _is_called(projection(op), only)]
+    asked = [op for op in trace.linear() if not only or _is_called(projection_of(op), only)]
     taken: set[tuple[str, int]] = set()
     # Of the experts in one tensor, that of most tokens speaks for all.
     for op in sorted(asked, key=lambda op: -len(op.rows)):
@@ -106,12 +106,12 @@ def find(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), on
     if not chosen:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in rejected.most_common()) or "no matmul ran"
         if only:
-            paths = list(dict.fromkeys(pattern(op.module) for op in trace.linear()))
+            paths = list(dict.fromkeys(path_pattern(op.module) for op in trace.linear()))
             reasons = reasons if asked else f"there are {', '.join(paths[:8])}{' …' if len(paths) > 8 else ''}"
             raise NeuronsNotFound(f"no MLP neurons at {only!r} ({reasons})")
         raise NeuronsNotFound(f"no MLP neurons: no matmul's input is made unit by unit ({reasons})")
-    plan = with_siblings([_site(trace, model, candidate, named) for candidate in chosen], trace, model)
-    return Plan(tuple(site for site in plan.sites if not only or _is_called(site.down, only)))
+    plan = with_similar_layers([_site(trace, model, candidate, named) for candidate in chosen], trace, model)
+    return NeuronLayout(tuple(site for site in plan.sites if not only or _is_called(site.down, only)))
 
 
 def _is_called(down: Projection, only: str) -> bool:
@@ -127,7 +127,7 @@ def _chosen(trace: Trace, found: list[Candidate], rejected: Counter[str]) -> lis
     common = widths.most_common(1)[0][0] if widths else 0
     stacks: dict[str, list[tuple[int, Candidate]]] = defaultdict(list)
     for candidate in found:
-        sure = writing(trace, candidate.op, candidate.factors[0].op.rows.shape[1], common)
+        sure = residual_certainty(trace, candidate.op, candidate.factors[0].op.rows.shape[1], common)
         stacks[stack_of(candidate.op.block)].append((sure, candidate))
     chosen = []
     for stack, ranked in stacks.items():
@@ -143,7 +143,7 @@ def stack_of(block: str) -> str:
     return block.rpartition(".")[0]
 
 
-def _candidate(trace: Trace, op: Op) -> Candidate:
+def _candidate(trace: Trace, op: TracedOp) -> Candidate:
     x = op.rows  # [token, unit]
     if not x.requires_grad:
         raise Rejected("reads no matmul")
@@ -182,11 +182,11 @@ def _columns(units: int) -> list[int]:
     return sorted({round(i * (units - 1) / (COLUMNS - 1)) for i in range(COLUMNS)} | {1 % units})
 
 
-def _factors(trace: Trace, x: Tensor) -> tuple[list[Factor], list[Op]]:
+def _factors(trace: Trace, x: Tensor) -> tuple[list[Factor], list[TracedOp]]:
     """What the units are made of, and what multiplies all units of a token alike (the weight of an expert)."""
     tokens, units = x.shape
     columns = _columns(units)
-    seen: dict[Op, dict[int, Tensor]] = defaultdict(dict)  # gradients [token, feature] by column
+    seen: dict[TracedOp, dict[int, Tensor]] = defaultdict(dict)  # gradients [token, feature] by column
     for column in columns:
         token = int(x[:, column].detach().abs().argmax())
         for upstream, gradient in trace.depends(x[token, column], x).items():
@@ -212,7 +212,7 @@ def _factors(trace: Trace, x: Tensor) -> tuple[list[Factor], list[Op]]:
     return factors, gates
 
 
-def _factors_of(op: Op, rows: dict[int, list[int]], gradients: dict[int, Tensor]) -> list[Factor]:
+def _factors_of(op: TracedOp, rows: dict[int, list[int]], gradients: dict[int, Tensor]) -> list[Factor]:
     """The straight lines ``row = stride * column + offset`` through the coordinates that were seen.
 
     A column that is dead at every token shows fewer coordinates than the others and is left out.
@@ -231,7 +231,7 @@ def _factors_of(op: Op, rows: dict[int, list[int]], gradients: dict[int, Tensor]
     return factors
 
 
-def _reject_linear(factors: list[Factor], gates: list[Op]) -> None:
+def _reject_linear(factors: list[Factor], gates: list[TracedOp]) -> None:
     """Slopes of neurons differ between tokens, beyond what multiplies all units of a token alike."""
     for factor in factors:
         slopes = factor.slopes.double()
@@ -277,7 +277,7 @@ def _same_input(one: Factor, two: Factor) -> bool:
     return one.op is two.op or (one.op.rows.shape == two.op.rows.shape and torch.equal(one.op.rows, two.op.rows))
 
 
-def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset[str]) -> Site:
+def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset[str]) -> NeuronLayer:
     op, units = candidate.op, candidate.rows.shape[1]
     factors = candidate.factors
     values = [factor.values(units) for factor in factors]
@@ -285,34 +285,36 @@ def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset
     if not activation and len(factors) == 2:
         first = max((0, 1), key=lambda i: curvature(candidate.rows, factors[i].op.leaf, factors[i].rows(units)))
     main, *others = [factors[first], *(f for i, f in enumerate(factors) if i != first)]
-    read = reading(trace, main.op)
+    read = input_norm(trace, main.op)
     obstacle = "adapters are added to what it reads" if any(f.also for f in factors) else read.obstacle
     digits = op.block.rpartition(".")[2]
-    return Site(
+    return NeuronLayer(
         stack=stack_of(op.block),
         layer=int(digits) if digits else 0,
         width=units,
         reads=main.op.rows.shape[1],
         writes=op.width,
-        down=projection(op),
+        down=projection_of(op),
         up=tuple(_rows(f) for f in (main, *others)),
         norm=read.norm,
         obstacle=obstacle,
         activation=activation,
         call=op.call,
         inner_norm=candidate.inner_norm,
-        readers=readers(trace, op, model),
+        readers=reading_norms(trace, op, model),
         scaled=candidate.scaled,
         rows=_meaning_of_rows(op, trace.tokens),
     )
 
 
-def _rows(factor: Factor) -> Rows:
+def _rows(factor: Factor) -> ProjectionSlice:
     op = factor.op
-    return Rows(projection(op), factor.stride, factor.offset, op.call, tuple(map(_rows, factor.also)), factor.scale)
+    return ProjectionSlice(
+        projection_of(op), factor.stride, factor.offset, op.call, tuple(map(_rows, factor.also)), factor.scale
+    )
 
 
-def _meaning_of_rows(op: Op, tokens: int) -> str:
+def _meaning_of_rows(op: TracedOp, tokens: int) -> str:
     """What the rows are, from one text of ``tokens`` tokens: experts see fewer, some models pad to a round number."""
     shape = op.input.shape
     if len(shape) == 3 and shape[:2] == (tokens, 1):

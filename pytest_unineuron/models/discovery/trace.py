@@ -14,8 +14,14 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_unineuron.models.discovery.cuts import EMBED, LINEAR, MIX, NORM, Op, Trace
-from pytest_unineuron.models.discovery.operands import Operand, Operands, Product, nth, pinned
+from pytest_unineuron.models.discovery.graph import EMBED, LINEAR, MIX, NORM, Trace, TracedOp
+from pytest_unineuron.models.discovery.parameters import (
+    ParameterFinder,
+    ParameterPart,
+    ParameterProduct,
+    argument,
+    eager_experts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,17 +36,17 @@ _BLOCK = re.compile(r"(.*?\.\d+)(\.|$)")
 _SHAPES = frozenset({"__get__", "size", "dim", "stride", "storage_offset", "__len__", "numel", "is_contiguous"})
 
 
-class _Cutter(TorchFunctionMode):
+class _Tracer(TorchFunctionMode):
     """Sees every torch function of a forward pass and cuts at matmuls, tables and token mixing."""
 
-    def __init__(self, trace: Trace, operands: Operands) -> None:
+    def __init__(self, trace: Trace, operands: ParameterFinder) -> None:
         super().__init__()
         self.trace = trace
         self.operands = operands
         self.running: list[str] = []
         self._copies = WeakIdKeyDictionary()
         self._products = WeakIdKeyDictionary()
-        self._calls: dict[tuple[str, Operand | None], int] = {}
+        self._calls: dict[tuple[str, ParameterPart | None], int] = {}
         self.norms: set[str] = set()
 
     def __torch_function__(
@@ -58,7 +64,7 @@ class _Cutter(TorchFunctionMode):
         if func is functional.embedding:
             return self.cut(EMBED, result, result)
         if func is functional.scaled_dot_product_attention:
-            parts = tuple(nth(args, kwargs, i, name) for i, name in enumerate(("query", "key", "value")))
+            parts = tuple(argument(args, kwargs, i, name) for i, name in enumerate(("query", "key", "value")))
             return self.cut(MIX, parts[0], result, parts=parts)
         if mixed := self.operands.mixing(func, args, kwargs):
             return self.cut(MIX, mixed[0], result, parts=mixed)
@@ -83,7 +89,7 @@ class _Cutter(TorchFunctionMode):
         found = _BLOCK.match(self.module)
         return found[1] if found else ""
 
-    def operand(self, tensor: Any) -> Operand | None:
+    def operand(self, tensor: Any) -> ParameterPart | None:
         """The parameter that ``tensor`` is, is a part of, or was made of alone."""
         if not isinstance(tensor, torch.Tensor):
             return None
@@ -98,12 +104,12 @@ class _Cutter(TorchFunctionMode):
         if found and all(found) and self.operands.find(result) is None:
             self._copies[result] = found[0]
 
-    def _product(self, product: Product, result: Tensor) -> Tensor:
+    def _product(self, product: ParameterProduct, result: Tensor) -> Tensor:
         given, operand, layout, transposed, bias = product
         if layout == "parts":
             made = []
             for part in range(len(result)):
-                one = Operand(operand.parameter, part, len(result))
+                one = ParameterPart(operand.parameter, part, len(result))
                 made.append(self.cut(LINEAR, given[part], result[part], operand=one, transposed=transposed, bias=bias))
             return torch.stack(made)
         if layout:
@@ -124,7 +130,7 @@ class _Cutter(TorchFunctionMode):
         given: Tensor,
         result: Tensor,
         *,
-        operand: Operand | None = None,
+        operand: ParameterPart | None = None,
         parts: tuple[Tensor, ...] = (),
         transposed: bool = False,
         bias: str = "",
@@ -135,7 +141,7 @@ class _Cutter(TorchFunctionMode):
         key, call = (self.module, operand), 0
         if operand is not None:
             call = self._calls[key] = self._calls.get(key, -1) + 1
-        op = Op(
+        op = TracedOp(
             kind,
             self.module,
             given,
@@ -170,7 +176,7 @@ class _Cutter(TorchFunctionMode):
 
 
 @contextmanager
-def _followed(model: nn.Module, cutter: _Cutter) -> Iterator[None]:
+def _followed(model: nn.Module, cutter: _Tracer) -> Iterator[None]:
     """While open, the cutter knows which module runs; what calls itself a norm and keeps its shape is a cut.
 
     A module that is some kind of linear layer without multiplying by a parameter of its own, such as a quantised
@@ -197,7 +203,7 @@ def _followed(model: nn.Module, cutter: _Cutter) -> Iterator[None]:
                     replaced = cutter.cut(NORM, given, output)
                 if linear and output.shape[:-1] == given.shape[:-1] and not any(op.kind == LINEAR for op in made):
                     del cutter.trace.ops[start:]  # how it unpacks its weights is its own affair
-                    replaced = cutter.cut(LINEAR, given, output, operand=Operand(f"{path}.weight"))
+                    replaced = cutter.cut(LINEAR, given, output, operand=ParameterPart(f"{path}.weight"))
                     made = cutter.trace.ops[start:]
                 if len(made) == 1 and made[0].module == path:
                     only = made[0]
@@ -273,11 +279,11 @@ def _values(output: Any) -> tuple[Any, ...]:
     return output if isinstance(output, tuple) else (output,)
 
 
-def trace(model: nn.Module, inputs: dict[str, Tensor]) -> Trace:
+def trace_forward(model: nn.Module, inputs: dict[str, Tensor]) -> Trace:
     """The cuts of one forward pass over ``inputs`` (one row of a few tokens is enough)."""
     found = Trace(next(iter(inputs.values())).shape[-1])
-    cutter = _Cutter(found, Operands(model))
-    with torch.enable_grad(), _frozen(model), pinned(model), _followed(model, cutter):
+    cutter = _Tracer(found, ParameterFinder(model))
+    with torch.enable_grad(), _frozen(model), eager_experts(model), _followed(model, cutter):
         model.eval()
         with cutter:
             output = model(**inputs)

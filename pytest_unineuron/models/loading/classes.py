@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import transformers
 
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.refusal import own_code
-from pytest_unineuron.models.loading.run import TEXT_INPUTS, takes
+from pytest_unineuron.models.loading.forward import TEXT_INPUTS, accepted_arguments
+from pytest_unineuron.models.loading.messages import own_code_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def model_classes(source: Source, folder: Path, config: PretrainedConfig) -> lis
         if isinstance(named, type) and issubclass(named, transformers.PreTrainedModel):
             return [_reading_text(source, named)]
         if getattr(config, "auto_map", None) or _modules(folder):
-            raise own_code(source, str(name))
+            raise own_code_error(source, str(name))
     autos = [
         transformers.AutoModelForMaskedLM,
         transformers.AutoModelForCausalLM,
@@ -50,6 +50,6 @@ def _modules(folder: Path) -> list[Path]:
 
 
 def _reading_text(source: Source, kind: Any) -> Any:
-    if takes(kind.forward).isdisjoint(TEXT_INPUTS):
+    if accepted_arguments(kind.forward).isdisjoint(TEXT_INPUTS):
         raise ModelError(f"model {source.spec}: {kind.__name__} reads no text; name a language model")
     return kind

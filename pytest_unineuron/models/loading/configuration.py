@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import transformers
 
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.refusal import first_line, own_code
+from pytest_unineuron.models.loading.messages import first_line, own_code_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
 
 
-def configuration(source: Source, folder: Path) -> PretrainedConfig:
+def load_configuration(source: Source, folder: Path) -> PretrainedConfig:
     """The configuration in a model's folder. Raises ModelError if transformers cannot use it by itself."""
     try:
         written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def configuration(source: Source, folder: Path) -> PretrainedConfig:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # any architecture checks its configuration in its own way
         if "auto_map" in written:
-            raise own_code(source, f"model_type {written.get('model_type')!r}") from None
+            raise own_code_error(source, f"model_type {written.get('model_type')!r}") from None
         reason = first_line(error)
         raise ModelError(f"model {source.spec}: its configuration cannot be used: {reason}") from error
     return config

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 UNLIMITED = 10_000_000
 """The context of a model that has no longest input: a state space, or positions that are only relative."""
-LIMITS = (
+LIMIT_NAMES = (
     *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_seq_length", "max_sequence_length"),
     *("seq_length", "max_target_positions", "max_encoder_position_embeddings", "max_decoder_position_embeddings"),
 )
@@ -24,7 +24,7 @@ LIMITS = (
 
 def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """The longest input a model takes, in tokens; UNLIMITED where neither it nor its tokenizer has a limit."""
-    limits = [getattr(config, name, None) for config in text_configs(model.config) for name in LIMITS]
+    limits = [getattr(config, name, None) for config in text_configs(model.config) for name in LIMIT_NAMES]
     limits.append(getattr(tokenizer, "model_max_length", None))
     known = [limit for limit in limits if type(limit) is int and 1 < limit < UNLIMITED]
     return min([*known, *_table_limits(model)], default=UNLIMITED)

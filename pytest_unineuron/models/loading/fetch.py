@@ -9,8 +9,8 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub import snapshot_download
 
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.refusal import first_line
-from pytest_unineuron.models.loading.source import UNWANTED, WANTED, check_folder
+from pytest_unineuron.models.loading.messages import first_line
+from pytest_unineuron.models.loading.source import IGNORED_FILES, MODEL_FILES, check_folder
 
 if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
@@ -28,7 +28,9 @@ def fetch(source: Source) -> Path:
         return source.folder
     try:
         folder = Path(
-            snapshot_download(source.hub, revision=source.revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+            snapshot_download(
+                source.hub, revision=source.revision, allow_patterns=MODEL_FILES, ignore_patterns=IGNORED_FILES
+            )
         )
     except hub_errors.LocalEntryNotFoundError as error:
         folder = Path(getattr(error, "snapshot_path", None) or ".")

@@ -13,15 +13,15 @@ from torch import nn
 
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.loading.classes import model_classes
-from pytest_unineuron.models.loading.configuration import configuration
+from pytest_unineuron.models.loading.configuration import load_configuration
 from pytest_unineuron.models.loading.context import longest_input
+from pytest_unineuron.models.loading.devices import move_to_device
 from pytest_unineuron.models.loading.fetch import fetch
-from pytest_unineuron.models.loading.files import digest_of, weight_files
-from pytest_unineuron.models.loading.identity import identity
-from pytest_unineuron.models.loading.place import placed
-from pytest_unineuron.models.loading.quantised import dequantised
-from pytest_unineuron.models.loading.tokenizer import id_count, tokenizer_of
-from pytest_unineuron.models.loading.weights import weights
+from pytest_unineuron.models.loading.files_digest import files_digest
+from pytest_unineuron.models.loading.quantisation import request_plain_weights
+from pytest_unineuron.models.loading.tokenizer import load_tokenizer, token_id_count
+from pytest_unineuron.models.loading.weight_files import weight_files, weights_digest
+from pytest_unineuron.models.loading.weights import load_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from pytest_unineuron.cache.digests import Digests
     from pytest_unineuron.models.loading.source import Source
 
-CHUNK = 2**24
+FINITE_CHUNK = 2**24
 """Values that are looked at together, so that what is made on the way stays small."""
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedModel:
     """A model in memory.
 
     ``digest`` is the SHA-256 of its weight files, empty for an untrained model; ``identity`` that of all its files.
@@ -57,7 +57,7 @@ class Loaded:
     @cached_property
     def vocabulary(self) -> int:
         """Number of token ids the tokenizer has; columns of the unembedding beyond them are padding."""
-        return id_count(self.tokenizer)
+        return token_id_count(self.tokenizer)
 
     @property
     def context(self) -> int:
@@ -65,9 +65,9 @@ class Loaded:
         return longest_input(self.model, self.tokenizer)
 
 
-def load(
+def load_model(
     source: Source, *, dtype: str = "float32", device: str = "cpu", seed: int = 0, digests: Digests | None = None
-) -> Loaded:
+) -> LoadedModel:
     """The model a source names, in evaluation mode. ``seed`` initialises it if it is to be untrained.
 
     ``digests`` of files may be known from an earlier run.
@@ -77,30 +77,30 @@ def load(
     missing or not finite, or is changed meanwhile.
     """
     folder = fetch(source)
-    of_files = identity(source, digests, folder)
-    config = configuration(source, folder)
+    of_files = files_digest(source, digests, folder)
+    config = load_configuration(source, folder)
     kinds = model_classes(source, folder, config)
     if source.untrained:
         if hasattr(config, "quantization_config"):
             del config.quantization_config  # what was never trained was never quantised
-        model, digest = initialised(kinds[0], config, seed), ""
+        model, digest = initialise_model(kinds[0], config, seed), ""
     else:
         files = weight_files(source, folder, config)
-        dequantised(source, config)
-        model = weights(source, folder, config, kinds, dtype=getattr(torch, dtype), device=device)
-        digest = digest_of(files, digests)
+        request_plain_weights(source, config)
+        model = load_weights(source, folder, config, kinds, dtype=getattr(torch, dtype), device=device)
+        digest = weights_digest(files, digests)
     _check_finite(source, model, dtype)
     if not getattr(model, "is_quantized", False):
-        model = placed(cast(model, getattr(torch, dtype)), device)
+        model = move_to_device(cast_weights(model, getattr(torch, dtype)), device)
     if dtype == "float64":
         model.set_experts_implementation("eager")  # the others know no float64
-    tokenizer = tokenizer_of(source, folder, model)
-    if identity(source, digests, folder) != of_files:
+    tokenizer = load_tokenizer(source, folder, model)
+    if files_digest(source, digests, folder) != of_files:
         raise ModelError(f"model {source.spec}: its files were changed while it was loaded; run this again")
-    return Loaded(model.eval(), tokenizer, digest, folder, of_files)
+    return LoadedModel(model.eval(), tokenizer, digest, folder, of_files)
 
 
-def initialised(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
+def initialise_model(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
     """A model of this class and configuration with the library's default initialisation, drawn from ``seed``."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -108,7 +108,7 @@ def initialised(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedMod
     return model
 
 
-def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """The model with its weights in another precision, one tensor at a time.
 
     What its class asks to keep in float32 stays so, and what is computed rather than stored, such as the
@@ -137,7 +137,7 @@ def _finite(tensor: Tensor) -> bool:
     plain = type(tensor) in (torch.Tensor, nn.Parameter)
     if not plain or not tensor.is_floating_point() or tensor.is_meta or not tensor.numel():
         return True
-    for part in tensor.flatten().split(CHUNK):
+    for part in tensor.flatten().split(FINITE_CHUNK):
         low, high = torch.aminmax(part if part.itemsize > 1 else part.float())  # either is NaN if anything is
         if not bool(low.isfinite() & high.isfinite()):
             return False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
-NAMES = {
+CONFIG_NAMES = {
     "layers": ("n_layer", "num_hidden_layers", "n_layers", "num_layers"),
     "width": ("n_embd", "hidden_size", "d_model", "dim"),
     "neurons": ("n_inner", "intermediate_size", "ffn_dim", "d_ff", "ffn_hidden_size", "hidden_dim"),
@@ -28,7 +28,7 @@ NAMES = {
 """What configurations call these; the first that is there counts."""
 BYTES_PER_WEIGHT = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 """Size of one weight as it is loaded, by precision, whatever it is stored in."""
-EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 UNGATED = (
     *("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "codegen", "bert", "roberta", "distilbert"),
     *("electra", "mpt", "phi", "gpt_bigcode", "starcoder2", "xlm-roberta", "nemotron", "persimmon", "biogpt"),
@@ -39,7 +39,7 @@ TIED = ("gpt2", "opt", "bloom", "gpt_neo", "bert", "gemma", "gemma2", "gemma3_te
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """The numbers that a comparison depends on. ``neurons`` are those of a layer."""
 
     layers: int
@@ -75,7 +75,7 @@ class Shape:
         return 2 * self.in_layers + 4 * self.layers * context * self.head_values
 
 
-def shape(source: Source, *, fetch: bool = True) -> Shape:
+def model_shape(source: Source, *, fetch: bool = True) -> ModelShape:
     """The shape of a model, from its config.json where it is or, unless ``fetch`` is false, can be fetched.
 
     Raises ModelError if there is none, or it does not say what is needed.
@@ -83,7 +83,7 @@ def shape(source: Source, *, fetch: bool = True) -> Shape:
     path = _config(source, fetch=fetch)
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
-        return read(written)
+        return shape_from_config(written)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(
             f"model {source.spec}: its config.json does not say how large it is ({error}); give its shape by hand: "
@@ -91,19 +91,22 @@ def shape(source: Source, *, fetch: bool = True) -> Shape:
         ) from None
 
 
-def read(written: Mapping[str, Any]) -> Shape:
+def shape_from_config(written: Mapping[str, Any]) -> ModelShape:
     """The shape that a configuration tells. Raises ValueError for what it does not."""
     inner = {**written, **(written.get("text_config") or {})}
-    found = {name: next((inner[key] for key in keys if type(inner.get(key)) is int), 0) for name, keys in NAMES.items()}
+    found = {
+        name: next((inner[key] for key in keys if type(inner.get(key)) is int), 0)
+        for name, keys in CONFIG_NAMES.items()
+    }
     if missing := [name for name in ("layers", "width", "vocabulary") if not found[name]]:
         raise ValueError(f"no {' and no '.join(missing)}")
-    if any(inner.get(name) for name in EXPERTS):
+    if any(inner.get(name) for name in EXPERT_COUNTS):
         raise ValueError("it has experts, whose neurons are not compared between seeds")
     kind = str(inner.get("model_type", ""))
     found["neurons"] = found["neurons"] or 4 * found["width"]
     found["heads"] = found["heads"] or 1
     tied = inner.get("tie_word_embeddings")
-    return Shape(**found, gated=kind not in UNGATED, tied=kind in TIED if tied is None else bool(tied))
+    return ModelShape(**found, gated=kind not in UNGATED, tied=kind in TIED if tied is None else bool(tied))
 
 
 def _config(source: Source, *, fetch: bool) -> Path:

@@ -11,11 +11,11 @@ from pytest_unineuron import zoo
 from pytest_unineuron.errors import ModelError
 
 UNTRAINED = "untrained:"
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-ADAPTER = "adapter_config.json"
-WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
+WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+ADAPTER_FILE = "adapter_config.json"
+MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
 """What a model is made of: configuration, tokenizer and weights, nothing that can run."""
-UNWANTED = ["*/*", "consolidated*.safetensors"]
+IGNORED_FILES = ["*/*", "consolidated*.safetensors"]
 """And what it is not: the same weights once more for other programs, in folders of their own or under this name."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
@@ -35,14 +35,14 @@ class Source:
     untrained: bool = False
 
 
-def parse(spec: str) -> Source:
+def parse_source(spec: str) -> Source:
     """What ``spec`` means. Raises ModelError if it names a nano model or folder that is not there.
 
     >>> parse("EleutherAI/pythia-70m@step143000").revision
     'step143000'
     """
     if spec.startswith(UNTRAINED):
-        inner = parse(spec.removeprefix(UNTRAINED))
+        inner = parse_source(spec.removeprefix(UNTRAINED))
         return Source(spec, UNTRAINED + inner.label, inner.folder, inner.hub, inner.revision, untrained=True)
     if spec.startswith(zoo.PREFIX):
         name = spec.removeprefix(zoo.PREFIX)
@@ -66,9 +66,9 @@ def parse(spec: str) -> Source:
     return Source(spec, spec, hub=hub, revision=revision or None)
 
 
-def labels(specs: tuple[str, ...]) -> dict[str, Source]:
+def sources_by_label(specs: tuple[str, ...]) -> dict[str, Source]:
     """The sources by label, in order. Two folders of the same name are told apart by their whole path."""
-    sources = [parse(spec) for spec in specs]
+    sources = [parse_source(spec) for spec in specs]
     taken = [source.label for source in sources]
     unique = {}
     for source in sources:
@@ -85,10 +85,10 @@ def check_folder(spec: str, path: Path) -> None:
     """What can be said about a model's folder without loading it. Raises ModelError if it holds no whole model."""
     if (path / "config.json").is_file():
         return
-    if adapted(path):
-        base = _base_of(path / ADAPTER)
+    if has_adapter(path):
+        base = _base_of(path / ADAPTER_FILE)
         raise ModelError(
-            f"model {spec}: this is only an adapter ({ADAPTER}){f' for {base}' if base else ''}; "
+            f"model {spec}: this is only an adapter ({ADAPTER_FILE}){f' for {base}' if base else ''}; "
             "merge it into its model (peft: merge_and_unload) and save that with save_pretrained"
         )
     if packed := sorted(file.name for file in path.glob("*.gguf")):
@@ -99,9 +99,9 @@ def check_folder(spec: str, path: Path) -> None:
     raise ModelError(f"model {spec}: the folder has no config.json; save the model with save_pretrained")
 
 
-def adapted(path: Path) -> bool:
+def has_adapter(path: Path) -> bool:
     """Whether there is an adapter in a folder, alone or beside the model that it changes."""
-    return (path / ADAPTER).is_file()
+    return (path / ADAPTER_FILE).is_file()
 
 
 def _base_of(path: Path) -> str:

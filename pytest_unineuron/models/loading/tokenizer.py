@@ -10,7 +10,7 @@ import transformers
 
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.loading.configuration import text_config
-from pytest_unineuron.models.loading.refusal import first_line, own_code
+from pytest_unineuron.models.loading.messages import first_line, own_code_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,17 +23,17 @@ _SPECIAL = re.compile(r"<.*>|\[.*\]|")
 """What special tokens look like; a tokenizer that has no others was made up without its files."""
 
 
-def tokenizer_of(source: Source, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+def load_tokenizer(source: Source, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
     """The tokenizer in a model's folder. Raises ModelError if there is none, or if it is not that of the model."""
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # tokenizers fail in as many ways as there are tokenizers
         if "custom code" in str(error):
-            raise own_code(source, "its tokenizer") from None
+            raise own_code_error(source, "its tokenizer") from None
         hint = "" if (folder / "tokenizer.json").is_file() else _made_of(folder)
         reason = f"its tokenizer cannot be loaded: {first_line(error)}{hint}"
         raise ModelError(f"model {source.spec}: {reason}") from error
-    tokens, rows = id_count(tokenizer), _embedding_rows(model)
+    tokens, rows = token_id_count(tokenizer), _embedding_rows(model)
     if sum(not _SPECIAL.fullmatch(token) for token in tokenizer.get_vocab()) < 3:
         raise ModelError(
             f"model {source.spec}: its tokenizer has {tokens} tokens and all of them are special, so its vocabulary "
@@ -55,7 +55,7 @@ def _made_of(folder: Path) -> str:
     return f"; {stored[0]} takes sentencepiece, tiktoken and protobuf: install these, or save it as tokenizer.json"
 
 
-def id_count(tokenizer: PreTrainedTokenizerBase) -> int:
+def token_id_count(tokenizer: PreTrainedTokenizerBase) -> int:
     """One more than the largest token id; ids that no token has may lie below."""
     known = tokenizer.get_vocab().values() if hasattr(tokenizer, "get_vocab") else ()
     return max(len(tokenizer), 1 + max(known, default=-1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.place import device_map
-from pytest_unineuron.models.loading.quantised import method, quantisation
-from pytest_unineuron.models.loading.refusal import first_line
+from pytest_unineuron.models.loading.devices import device_map_arguments
+from pytest_unineuron.models.loading.messages import first_line
+from pytest_unineuron.models.loading.quantisation import quantisation_method, quantisation_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
-UNUSED = ("pooler",)
+UNUSED_MODULES = ("pooler",)
 """Modules behind the last layer that many checkpoints leave out; no measurement reads them."""
 
 
-def weights(
+def load_weights(
     source: Source, folder: Path, config: PretrainedConfig, kinds: Sequence[Any], *, dtype: torch.dtype, device: str
 ) -> PreTrainedModel:
     """The model of the first of these classes that finds all its weights in the files."""
@@ -36,7 +36,7 @@ def weights(
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
-                **device_map(device),
+                **device_map_arguments(device),
             )
         except Exception as error:  # whatever a damaged file or a missing library makes the loaders raise
             raise ModelError(f"model {source.spec}: {_why_not(config, kind, error)}") from error
@@ -46,7 +46,7 @@ def weights(
                 f"model {source.spec}: {len(wrong)} tensors in its files have another shape than its config.json "
                 f"says ({name}: {tuple(found)}, not {tuple(expected)}); fetch both from the same revision"
             )
-        missing = sorted(key for key in info["missing_keys"] if not any(word in key for word in UNUSED))
+        missing = sorted(key for key in info["missing_keys"] if not any(word in key for word in UNUSED_MODULES))
         if not missing:
             return model
         del model
@@ -59,10 +59,10 @@ def weights(
 def _why_not(config: PretrainedConfig, kind: Any, error: Exception) -> str:
     if kind.config_class is not None and not isinstance(config, kind.config_class):
         return f"{kind.__name__} (architectures) is no class for model_type {config.model_type!r}; correct config.json"
-    asked = quantisation(config)
+    asked = quantisation_settings(config)
     if not asked:
         return f"its weights cannot be loaded: {first_line(error)}"
     return (
-        f"it is quantised ({method(asked)}) and cannot be loaded here: {first_line(error)}; install what is "
-        "missing, or name a revision or a model that is not quantised"
+        f"it is quantised ({quantisation_method(asked)}) and cannot be loaded here: {first_line(error)}; install what "
+        "is missing, or name a revision or a model that is not quantised"
     )

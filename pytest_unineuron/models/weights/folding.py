@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.view import centred, fold, shifted
+from pytest_unineuron.models.weights.weight_view import centred, fold, shifted_bias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_unineuron.models.discovery.layout import Projection
-    from pytest_unineuron.models.discovery.matrix import Linear
+    from pytest_unineuron.models.discovery.matrix import LinearMap
     from pytest_unineuron.models.weights.norms import Norm
-    from pytest_unineuron.models.weights.view import View
+    from pytest_unineuron.models.weights.weight_view import WeightView
 
 
 @contextmanager
-def folded(view: View) -> Iterator[list[str]]:
+def folded_weights(view: WeightView) -> Iterator[list[str]]:
     """While open, the model multiplies by folded and centred weights instead of its own.
 
     What reads the residual stream behind a norm (neurons, queries, keys, values, unembedding) is given that norm's
@@ -39,7 +39,7 @@ def folded(view: View) -> Iterator[list[str]]:
             handle.remove()
 
 
-def _readers(view: View) -> Iterator[tuple[str, Callable[..., Tensor]]]:
+def _readers(view: WeightView) -> Iterator[tuple[str, Callable[..., Tensor]]]:
     anatomy = view.anatomy
     behind: dict[tuple[Projection, int], set[str]] = {}
     for site in anatomy.plan.sites:
@@ -57,14 +57,14 @@ def _readers(view: View) -> Iterator[tuple[str, Callable[..., Tensor]]]:
         yield anatomy.unembedding, _read(view.unembedding_weight, known, vocabulary=not anatomy.capped)
 
 
-def _norm(view: View, path: str, width: int) -> Norm | None:
+def _norm(view: WeightView, path: str, width: int) -> Norm | None:
     try:
         return view.norm(path, width)
     except NotApplicable:
         return None
 
 
-def _writers(view: View) -> Iterator[tuple[str, Callable[..., Tensor]]]:
+def _writers(view: WeightView) -> Iterator[tuple[str, Callable[..., Tensor]]]:
     for site in view.anatomy.plan.sites:
         if site.down.whole and not site.down.channels_first and view.centres(site):
             yield site.down.module, _centre
@@ -74,9 +74,9 @@ def _centre(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
     return centred(output)  # as centring the weight and the bias would
 
 
-def _read(linear: Linear, norm: Norm, *, vocabulary: bool = False) -> Callable[..., Tensor]:
+def _read(linear: LinearMap, norm: Norm, *, vocabulary: bool = False) -> Callable[..., Tensor]:
     weight = fold(linear.weight, norm)
-    bias = shifted(linear.bias if linear.bias is not None else weight.new_zeros(len(weight)), linear.weight, norm)
+    bias = shifted_bias(linear.bias if linear.bias is not None else weight.new_zeros(len(weight)), linear.weight, norm)
     if vocabulary:
         weight = weight - weight.mean(dim=0)
 

@@ -32,7 +32,7 @@ class Norm:
         return torch.where(self.gain == 0, 0.0, (normed - self.shift) / self.gain)
 
 
-def probe(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
+def probe_norm(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
     """The gain, the shift and the kind of a norm, by what it does to a few inputs.
 
     Works for LayerNorm, RMSNorm and variants that store ``gain - 1``, without knowing which it is. Inputs are of the

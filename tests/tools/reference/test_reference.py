@@ -13,19 +13,19 @@ from pytest_unineuron import zoo
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.discovery.anatomy import dissect
-from pytest_unineuron.models.loading.load import load
-from pytest_unineuron.models.loading.source import parse
+from pytest_unineuron.models.loading.load import load_model
+from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.published import TABLES_FOLDER
 from pytest_unineuron.models.registry import FAMILIES
-from pytest_unineuron.models.weights.view import View
+from pytest_unineuron.models.weights.weight_view import WeightView
 from tools.reference.reference import Reference, measured, references
 
 COLUMNS = ("w_in_norm", "input_bias", "w_out_norm", "in_out_sim", "l2_penalty", "vocab_var", "vocab_skew", "vocab_kurt")
 
 
 def weighed(spec):
-    loaded = load(parse(spec))
-    return Weights(View(loaded, dissect(loaded)))
+    loaded = load_model(parse_source(spec))
+    return Weights(WeightView(loaded, dissect(loaded)))
 
 
 @pytest.fixture(scope="module")

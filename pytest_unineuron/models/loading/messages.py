@@ -19,7 +19,7 @@ def first_line(error: Exception) -> str:
     return text[:300].rstrip(".;: ")
 
 
-def own_code(source: Source, what: str) -> ModelError:
+def own_code_error(source: Source, what: str) -> ModelError:
     """The refusal of a model of which ``what`` would take code from its own repository (auto_map)."""
     return ModelError(
         f"model {source.spec}: {what} is not part of transformers {transformers.__version__} and its repository's own "

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.models.discovery.layout import PADDED, POOLED, Plan, Site
-from pytest_unineuron.models.discovery.watch import Use, watched
-from pytest_unineuron.models.loading.run import run
+from pytest_unineuron.models.discovery.layout import PADDED, POOLED, NeuronLayer, NeuronLayout
+from pytest_unineuron.models.discovery.projection_calls import ProjectionCall, record_projections
+from pytest_unineuron.models.loading.forward import run_model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def settled(model: Any, plan: Plan, ids: Tensor) -> Plan:
+def mark_pooled_layers(model: Any, plan: NeuronLayout, ids: Tensor) -> NeuronLayout:
     """The plan, where rows that were taken for tokens and padding are something else if they do not behave so.
 
     Of a row of ids [1, position] one is changed: in the first such layer of every stack, the row at its place has to
     move most. Rows in front of the text, as of a learned prompt, and rows of patches fail that.
     """
-    first: dict[str, Site] = {}
+    first: dict[str, NeuronLayer] = {}
     for site in plan.sites:
         if site.rows == PADDED:
             first.setdefault(site.stack, site)
@@ -30,7 +30,7 @@ def settled(model: Any, plan: Plan, ids: Tensor) -> Plan:
     place = ids.shape[1] // 2
     changed = ids.clone()
     changed[0, place] = next(int(other) for other in ids[0] if other != ids[0, place])
-    before, after = (_read(model, Plan(tuple(first.values())), each) for each in (ids, changed))
+    before, after = (_read(model, NeuronLayout(tuple(first.values())), each) for each in (ids, changed))
     wrong = set()
     for stack, site in first.items():
         a, b = before.get(site), after.get(site)
@@ -44,10 +44,10 @@ def settled(model: Any, plan: Plan, ids: Tensor) -> Plan:
     return replace(plan, sites=tuple(sites))
 
 
-def _read(model: Any, plan: Plan, ids: Tensor) -> dict[Site, Tensor]:
+def _read(model: Any, plan: NeuronLayout, ids: Tensor) -> dict[NeuronLayer, Tensor]:
     """What the projections of the sites read, [row, unit]."""
-    seen: dict[Use, Tensor] = {}
-    with watched(model, plan, lambda use, x, y, tokens: seen.__setitem__(use, x.clone())):
-        run(model, ids, torch.ones_like(ids))
-    read = {site: seen.get(Use(site.down, site.call)) for site in plan.sites}
+    seen: dict[ProjectionCall, Tensor] = {}
+    with record_projections(model, plan, lambda use, x, y, tokens: seen.__setitem__(use, x.clone())):
+        run_model(model, ids, torch.ones_like(ids))
+    read = {site: seen.get(ProjectionCall(site.down, site.call)) for site in plan.sites}
     return {site: x.reshape(-1, x.shape[-1]).float() for site, x in read.items() if x is not None}

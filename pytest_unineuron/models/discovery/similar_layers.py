@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.models.discovery.act import name_activation
-from pytest_unineuron.models.discovery.cuts import projection
-from pytest_unineuron.models.discovery.layout import POOLED, Plan, Projection, Rows, Site
+from pytest_unineuron.models.discovery.activation_functions import name_activation
+from pytest_unineuron.models.discovery.graph import projection_of
+from pytest_unineuron.models.discovery.layout import POOLED, NeuronLayer, NeuronLayout, Projection, ProjectionSlice
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from pytest_unineuron.models.discovery.cuts import Op, Trace
+    from pytest_unineuron.models.discovery.graph import Trace, TracedOp
 
 _NUMBER = re.compile(r"(?<=[._])\d+(?=[._]|$)")
 
@@ -26,7 +26,7 @@ Place = tuple[str, str, int, int]
 """A parameter and the module that runs it, the number of the part of it, and how often that was used before."""
 
 
-def pattern(path: str) -> str:
+def path_pattern(path: str) -> str:
     """A path with its numbers left open.
 
     >>> pattern("h.3.experts.expert_2.w1.weight")
@@ -35,7 +35,7 @@ def pattern(path: str) -> str:
     return _NUMBER.sub("#", path)
 
 
-def moved(path: str, old: str, new: str) -> str:
+def moved_path(path: str, old: str, new: str) -> str:
     """``path``, which stands near ``old``, as it is called near ``new``: the numbers they share are those of ``new``.
 
     >>> moved("h.0.ln_2", "h.0.mlp.w2", "h.5.mlp.w2")
@@ -52,26 +52,26 @@ def moved(path: str, old: str, new: str) -> str:
     return "".join(a + b for a, b in zip(pieces, [*numbers, ""], strict=True))
 
 
-class Siblings:
+class SimilarLayers:
     """The sites of a model, made complete from those that were seen at work."""
 
-    def __init__(self, found: list[Site], trace: Trace, model: nn.Module) -> None:
-        self._ops = {_place(projection(op), op.call): op for op in trace.linear()}
+    def __init__(self, found: list[NeuronLayer], trace: Trace, model: nn.Module) -> None:
+        self._ops = {_place(projection_of(op), op.call): op for op in trace.linear()}
         self._order = {place: number for number, place in enumerate(self._ops)}
         self._parameters = dict(model.named_parameters())
         self._names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         self._names |= {place[0] for place in self._ops}
         self._rows = max((len(op.rows) for op in trace.linear()), default=0)
-        self._templates = {pattern(site.down.parameter): site for site in reversed(found)}
+        self._templates = {path_pattern(site.down.parameter): site for site in reversed(found)}
         self._sites = {_place(site.down, site.call): site for site in found}
 
-    def plan(self) -> Plan:
+    def plan(self) -> NeuronLayout:
         """Every site, in the order in which they run."""
         self._executed()
         self._parts()
         self._modules()
         self._number_experts()
-        return Plan(tuple(self._sites[place] for place in self._in_order()))
+        return NeuronLayout(tuple(self._sites[place] for place in self._in_order()))
 
     def _executed(self) -> None:
         """Matmuls that ran but could not be told to read neurons, such as those of dead units."""
@@ -79,11 +79,11 @@ class Siblings:
             template = self._template(place)
             alike = template is not None and _name_of(op.module) == _name_of(template.down.module)
             if template is not None and alike and op.rows.shape[1] == template.width:
-                self._add(template, projection(op), op.call, op.block)
+                self._add(template, projection_of(op), op.call, op.block)
                 if op.operand is None or op.operand.parameter != template.down.parameter:
                     self._name(place, op)
 
-    def _name(self, place: Place, op: Op) -> None:
+    def _name(self, place: Place, op: TracedOp) -> None:
         """Being alike does not make the activation the same: some models have a sparse one in some layers."""
         site = self._sites[place]
         values = []
@@ -120,13 +120,13 @@ class Siblings:
                 continue
             if parameter.shape == self._parameters[template.down.parameter].shape:
                 old = template.down.parameter
-                down = replace(template.down, parameter=name, module=moved(template.down.module, old, name))
+                down = replace(template.down, parameter=name, module=moved_path(template.down.module, old, name))
                 self._add(template, down, 0)
 
-    def _template(self, place: Place) -> Site | None:
-        return None if place in self._sites else self._templates.get(pattern(place[0]))
+    def _template(self, place: Place) -> NeuronLayer | None:
+        return None if place in self._sites else self._templates.get(path_pattern(place[0]))
 
-    def _add(self, like: Site, down: Projection, call: int, block: str = "") -> None:
+    def _add(self, like: NeuronLayer, down: Projection, call: int, block: str = "") -> None:
         place = _place(down, call)
         if place in self._sites:
             return
@@ -134,7 +134,7 @@ class Siblings:
         ups = tuple(self._rows_of(rows, like, down, call) for rows in like.up)
         if not all(rows.of.parameter in self._names for factor in ups for rows in factor.all):
             return  # alike in name only
-        stack, _, layer = (block or moved(f"{like.stack}.{like.layer}", old, new)).rpartition(".")
+        stack, _, layer = (block or moved_path(f"{like.stack}.{like.layer}", old, new)).rpartition(".")
         self._sites[place] = replace(
             like,
             stack=stack,
@@ -142,11 +142,11 @@ class Siblings:
             down=down,
             call=call,
             up=ups,
-            norm=moved(like.norm, old, new),
-            inner_norm=moved(like.inner_norm, old, new),
+            norm=moved_path(like.norm, old, new),
+            inner_norm=moved_path(like.inner_norm, old, new),
         )
 
-    def _rows_of(self, rows: Rows, like: Site, down: Projection, call: int) -> Rows:
+    def _rows_of(self, rows: ProjectionSlice, like: NeuronLayer, down: Projection, call: int) -> ProjectionSlice:
         old, new = like.down.parameter, down.parameter
         of = rows.of
         part = down.part if of.parts > 1 and of.part == like.down.part else of.part
@@ -157,9 +157,9 @@ class Siblings:
             also=also,
             of=replace(
                 of,
-                parameter=moved(of.parameter, old, new),
-                module=moved(of.module, old, new),
-                bias=moved(of.bias, old, new),
+                parameter=moved_path(of.parameter, old, new),
+                module=moved_path(of.module, old, new),
+                bias=moved_path(of.bias, old, new),
                 part=part,
             ),
         )
@@ -195,9 +195,9 @@ class Siblings:
         return sorted(self._sites, key=position)
 
 
-def _group(place: Place, site: Site) -> tuple[str, int, int, str]:
+def _group(place: Place, site: NeuronLayer) -> tuple[str, int, int, str]:
     """What is alike in one block: the experts of a layer, for instance."""
-    return site.stack, site.layer, site.call, pattern(place[0])
+    return site.stack, site.layer, site.call, path_pattern(place[0])
 
 
 def _place(down: Projection, call: int) -> Place:
@@ -213,6 +213,6 @@ def _natural(place: Place) -> tuple[list[int], int]:
     return [int(number) for number in _NUMBER.findall(place[0])], place[2]
 
 
-def with_siblings(found: list[Site], trace: Trace, model: nn.Module) -> Plan:
+def with_similar_layers(found: list[NeuronLayer], trace: Trace, model: nn.Module) -> NeuronLayout:
     """The sites that were found and those like them in the same model, in the order in which they run."""
-    return Siblings(found, trace, model).plan()
+    return SimilarLayers(found, trace, model).plan()

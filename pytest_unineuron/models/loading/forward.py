@@ -19,22 +19,22 @@ TEXT_INPUTS = ("input_ids", "decoder_input_ids", "inputs")
 
 
 @cache
-def takes(forward: Callable[..., Any]) -> frozenset[str]:
+def accepted_arguments(forward: Callable[..., Any]) -> frozenset[str]:
     """The names of what the forward method of a class can be given."""
     return frozenset(inspect.signature(forward).parameters)
 
 
-def core(model: Any) -> Any:
+def without_head(model: Any) -> Any:
     """The model without the head that makes logits of what its layers say."""
     return getattr(model, "base_model", model)
 
 
-def arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
+def text_arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
     """What ``model.forward`` calls these tokens, [row, position] each.
 
     A decoder that reads an encoder is given the same text, so that both stacks have an activation at every token.
     """
-    known = takes(type(model).forward)
+    known = accepted_arguments(type(model).forward)
     device = getattr(model, "device", ids.device)
     ids, attended = ids.to(device), attended.to(device)
     names = [name for name in TEXT_INPUTS if name in known]
@@ -52,22 +52,22 @@ def arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
     return given
 
 
-def run(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False, states: bool = False) -> Any:
+def run_model(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False, states: bool = False) -> Any:
     """One forward pass, without the head unless ``whole``, under inference mode. Returns what the model does.
 
     With ``states`` that has the residual stream after every block.
     """
-    running = model if whole else core(model)
-    known = takes(type(running).forward)
+    running = model if whole else without_head(model)
+    known = accepted_arguments(type(running).forward)
     chosen = {"output_hidden_states": True} if states else {}
     if "use_cache" in known:
         chosen["use_cache"] = False
     plain = all(type(p) is torch.nn.Parameter for p in running.parameters())
     with torch.inference_mode() if plain else torch.no_grad():  # quantised tensors may know no inference mode
-        return running(**arguments(running, ids, attended), **chosen)
+        return running(**text_arguments(running, ids, attended), **chosen)
 
 
-def middle(output: Any) -> Tensor | None:
+def middle_stream(output: Any) -> Tensor | None:
     """The residual stream after half of the blocks, [row, position, …]; of a decoder where there are two.
 
     Mostly that is its width; where a model keeps several streams, [stream, width].

@@ -15,19 +15,19 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.layout import Projection
-from pytest_unineuron.models.discovery.matrix import Linear, matrix
-from pytest_unineuron.models.weights.norms import Norm, probe
+from pytest_unineuron.models.discovery.matrix import LinearMap, projection_matrix
+from pytest_unineuron.models.weights.norms import Norm, probe_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_unineuron.models.discovery.anatomy import Anatomy
-    from pytest_unineuron.models.discovery.layout import Rows, Site
-    from pytest_unineuron.models.loading.load import Loaded
+    from pytest_unineuron.models.discovery.layout import NeuronLayer, ProjectionSlice
+    from pytest_unineuron.models.loading.load import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)
-class SiteWeights:
+class LayerWeights:
     """The weights of one neuron layer, float32 at least.
 
     ``read`` and ``write`` are [unit, width] with norms folded and writes centred; ``gate`` is None for a plain
@@ -42,17 +42,17 @@ class SiteWeights:
     bias: Tensor | None
 
 
-class View:
+class WeightView:
     """A loaded model read as units. Everything is computed when it is first asked for."""
 
-    def __init__(self, loaded: Loaded, anatomy: Anatomy) -> None:
+    def __init__(self, loaded: LoadedModel, anatomy: Anatomy) -> None:
         self.loaded = loaded
         self.anatomy = anatomy
         self._modules = dict(loaded.model.named_modules())
-        self._linear: dict[tuple[Projection, int], Linear] = {}
+        self._linear: dict[tuple[Projection, int], LinearMap] = {}
 
     @cached_property
-    def sites(self) -> list[SiteWeights]:
+    def sites(self) -> list[LayerWeights]:
         """The weights of every neuron layer, in the order in which the layers run.
 
         Raises NotApplicable, with the reason, for a model in which a norm cannot be folded into what reads it.
@@ -68,36 +68,36 @@ class View:
             found.append(None if bias is None else _wide(bias))
         return found
 
-    def linear(self, projection: Projection, width: int) -> Linear:
+    def linear(self, projection: Projection, width: int) -> LinearMap:
         """The matrix and bias of a projection that reads ``width`` features. Kept once computed."""
         key = (projection, width)
         if key not in self._linear:
-            self._linear[key] = matrix(self.loaded.model, projection, width)
+            self._linear[key] = projection_matrix(self.loaded.model, projection, width)
         return self._linear[key]
 
-    def site(self, site: Site) -> SiteWeights:
+    def site(self, site: NeuronLayer) -> LayerWeights:
         """The weights of one neuron layer. Raises NotApplicable where a norm cannot be folded in."""
         if site.obstacle:
             raise NotApplicable(f"layer {site.layer} cannot be folded: {site.obstacle}")
         norm = self.norm(site.norm, site.reads)
         reads = [_take(self.linear(rows.of, site.reads), rows, site.width) for rows in site.up]
-        write = matrix(self.loaded.model, site.down, site.width).weight.T  # [unit, width]
+        write = projection_matrix(self.loaded.model, site.down, site.width).weight.T  # [unit, width]
         if site.inner_norm:
-            write = write * probe(self._modules[site.inner_norm], site.width, self._like).gain[:, None]
+            write = write * probe_norm(self._modules[site.inner_norm], site.width, self._like).gain[:, None]
         raw = reads[0].bias
-        return SiteWeights(
+        return LayerWeights(
             layer=site.layer,
             read=_wide(fold(reads[0].weight, norm)),
             gate=_wide(fold(reads[1].weight, norm)) if site.gated else None,
             write=_wide(centred(write) if self.centres(site) else write),
-            bias=None if raw is None else _wide(shifted(raw, reads[0].weight, norm)),
+            bias=None if raw is None else _wide(shifted_bias(raw, reads[0].weight, norm)),
         )
 
     def norm(self, path: str, width: int) -> Norm | None:
         """The norm of ``width`` features at ``path``, or None where nothing is normalised."""
-        return probe(self._modules[path], width, self._like) if path else None
+        return probe_norm(self._modules[path], width, self._like) if path else None
 
-    def centres(self, site: Site) -> bool:
+    def centres(self, site: NeuronLayer) -> bool:
         """Whether all that reads what a layer writes subtracts its mean, so that it may be left out."""
         norms = [self.norm(path, site.writes) for path in site.readers if path]
         return "" not in site.readers and bool(norms) and all(norm is not None and norm.centres for norm in norms)
@@ -121,7 +121,7 @@ class View:
         return _wide(folded - folded.mean(dim=0, keepdim=True))
 
     @property
-    def unembedding_weight(self) -> Linear:
+    def unembedding_weight(self) -> LinearMap:
         """W_U as it is stored, [token, width], padding and all, and its bias."""
         path = self.anatomy.unembedding
         if not path:
@@ -144,10 +144,10 @@ def _wide(weight: Tensor) -> Tensor:
     return weight if weight.dtype == torch.float64 else weight.float()
 
 
-def _take(linear: Linear, rows: Rows, units: int) -> Linear:
+def _take(linear: LinearMap, rows: ProjectionSlice, units: int) -> LinearMap:
     """The rows that belong to the units, [unit, input]."""
     chosen = rows.slice(units)
-    return Linear(linear.weight[chosen], None if linear.bias is None else linear.bias[chosen])
+    return LinearMap(linear.weight[chosen], None if linear.bias is None else linear.bias[chosen])
 
 
 def centred(weight: Tensor) -> Tensor:
@@ -163,6 +163,6 @@ def fold(weight: Tensor, norm: Norm | None) -> Tensor:
     return centred(scaled) if norm.centres else scaled
 
 
-def shifted(bias: Tensor, weight: Tensor, norm: Norm | None) -> Tensor:
+def shifted_bias(bias: Tensor, weight: Tensor, norm: Norm | None) -> Tensor:
     """The bias [unit] with what the shift of the norm in front adds, by the raw read vectors."""
     return bias if norm is None else bias + weight @ norm.shift

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.quantised import quantisation
-from pytest_unineuron.models.loading.refusal import first_line
-from pytest_unineuron.models.loading.source import ADAPTER, INDEX, WEIGHTS, adapted
+from pytest_unineuron.models.loading.messages import first_line
+from pytest_unineuron.models.loading.quantisation import quantisation_settings
+from pytest_unineuron.models.loading.source import ADAPTER_FILE, INDEX_FILE, WEIGHTS_FILE, has_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-FLOATS = ("F64", "F32", "F16", "BF16")
+PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
 """How safetensors call the precisions that mean what they say, without a scale beside them."""
 
 
@@ -33,17 +33,17 @@ def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list
 
     Raises ModelError if there are none, if one that the index names is not there, or if one cannot be read.
     """
-    first = folder / (getattr(config, "transformers_weights", None) or WEIGHTS)
+    first = folder / (getattr(config, "transformers_weights", None) or WEIGHTS_FILE)
     if first.is_file() and first.name.endswith(".safetensors"):
         files = [first]
     else:
-        index = first if first.name.endswith(".json") else folder / INDEX
+        index = first if first.name.endswith(".json") else folder / INDEX_FILE
         if not index.is_file():
             raise ModelError(f"model {source.spec}: {_why_no_weights(folder)}")
         files = _indexed(source, index)
-    if adapted(folder):
+    if has_adapter(folder):
         files.append(_adapter(source, folder))
-    plain = not quantisation(config)
+    plain = not quantisation_settings(config)
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
@@ -54,7 +54,7 @@ def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list
                 f"({first_line(error)}); fetch it again"
             ) from error
         for name, precision in stored.items():
-            if plain and name.endswith("weight") and precision not in FLOATS:
+            if plain and name.endswith("weight") and precision not in PLAIN_DTYPES:
                 raise ModelError(
                     f"model {source.spec}: {name} is stored as {precision}, and its config.json does not say how to "
                     "read that (no quantization_config); fetch both from the same revision"
@@ -71,10 +71,10 @@ def _why_no_weights(folder: Path) -> str:
 
     if others := names("*.safetensors"):
         return (
-            f"there is neither {WEIGHTS} nor {INDEX}, so it is not known whether {others} are its weights; "
+            f"there is neither {WEIGHTS_FILE} nor {INDEX_FILE}, so it is not known whether {others} are its weights; "
             "fetch it again, or write it with save_pretrained"
         )
-    if pickles := names(*PICKLES):
+    if pickles := names(*PICKLE_PATTERNS):
         return (
             f"its weights are pickled ({pickles}), and unpickling can run code; "
             "convert them with save_pretrained, or name a revision that has safetensors (MODEL@REVISION)"
@@ -106,15 +106,17 @@ def _adapter(source: Source, folder: Path) -> Path:
     path = folder / "adapter_model.safetensors"
     if find_spec("peft") is None:
         raise ModelError(
-            f"model {source.spec}: there is an adapter beside its weights ({ADAPTER}), which takes peft; "
+            f"model {source.spec}: there is an adapter beside its weights ({ADAPTER_FILE}), which takes peft; "
             "pip install peft, or remove the file to measure the model without it"
         )
     if not path.is_file():
-        raise ModelError(f"model {source.spec}: there is no {path.name} for its {ADAPTER}; merge the adapter into it")
+        raise ModelError(
+            f"model {source.spec}: there is no {path.name} for its {ADAPTER_FILE}; merge the adapter into it"
+        )
     return path
 
 
-def digest_of(files: Sequence[Path], digests: Digests | None = None) -> str:
+def weights_digest(files: Sequence[Path], digests: Digests | None = None) -> str:
     """SHA-256 over weight files, in the order of their names; ``digests`` may know some already."""
     digests = digests or Digests()
     total = hashlib.sha256()

@@ -15,20 +15,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
-from pytest_unineuron.models.discovery.layout import POOLED, SEQUENCE_FIRST, Plan, Projection, Site
-from pytest_unineuron.models.discovery.operands import Operand, Operands, Product, pinned
-from pytest_unineuron.models.loading.run import core
+from pytest_unineuron.models.discovery.layout import POOLED, SEQUENCE_FIRST, NeuronLayer, NeuronLayout, Projection
+from pytest_unineuron.models.discovery.parameters import ParameterFinder, ParameterPart, ParameterProduct, eager_experts
+from pytest_unineuron.models.loading.forward import without_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence, Set
 
     from torch import Tensor, nn
 
-    Receiver = Callable[["Use", Tensor, Tensor | None, Tensor | None], None]
+    CallReceiver = Callable[["ProjectionCall", Tensor, Tensor | None, Tensor | None], None]
     """Called with what ran, its input and output, features last, and the number of the token of each row. There is no
     output where only the input was wanted, and no numbers where the rows are all tokens in order."""
 
-    Read = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+    ArgumentReader = Callable[[tuple[Any, ...], dict[str, Any]], bool]
     """Called with what a module is given, by place and by name; returns whether it was what was waited for."""
 
 
@@ -45,28 +45,28 @@ _PLACING = (
 """Functions that put rows into those of their first argument: what comes out has the first's rows."""
 
 
-class Enough(Exception):  # noqa: N818 - nothing is wrong
+class StopForward(Exception):  # noqa: N818 - nothing is wrong
     """Ends a pass of which all that is wanted was seen."""
 
 
-class Use(NamedTuple):
+class ProjectionCall(NamedTuple):
     """The ``call``-th time in a pass that a projection runs."""
 
     of: Projection
     call: int = 0
 
 
-def uses(plan: Plan) -> list[Use]:
+def projection_calls(plan: NeuronLayout) -> list[ProjectionCall]:
     """Every projection of a plan, each time it runs."""
     found = []
     for site in plan.sites:
-        found.append(Use(site.down, site.call))
-        found += [Use(rows.of, rows.call) for factor in site.up for rows in factor.all]
+        found.append(ProjectionCall(site.down, site.call))
+        found += [ProjectionCall(rows.of, rows.call) for factor in site.up for rows in factor.all]
     return list(dict.fromkeys(found))
 
 
-def by_token(
-    site: Site, units: Tensor, tokens: Tensor | None, shape: tuple[int, int] | torch.Size
+def units_by_token(
+    site: NeuronLayer, units: Tensor, tokens: Tensor | None, shape: tuple[int, int] | torch.Size
 ) -> tuple[Tensor, Tensor | None]:
     """Units as [token, unit] with the number of each row's token in a batch of ``shape`` [row, position].
 
@@ -85,13 +85,13 @@ def by_token(
 
 
 @contextmanager
-def watched(
+def record_projections(
     model: nn.Module,
-    plan: Plan,
-    receive: Receiver,
+    plan: NeuronLayout,
+    receive: CallReceiver,
     *,
-    inputs: Set[Use] = frozenset(),
-    reads: Sequence[tuple[str, Read]] = (),
+    inputs: Set[ProjectionCall] = frozenset(),
+    reads: Sequence[tuple[str, ArgumentReader]] = (),
     stop: bool = False,
 ) -> Iterator[None]:
     """While open, a forward pass hands what the projections of a plan read and return to ``receive``.
@@ -101,27 +101,27 @@ def watched(
     Enough as soon as all of this was seen. Without, the results of the model are the same to the bit, except that
     experts run one after the other ("eager") whatever kernel is the default.
     """
-    wanted = set(uses(plan))
+    wanted = set(projection_calls(plan))
     routed = any(site.expert is not None for site in plan.sites)
     modules = dict(model.named_modules())
     if absent := sorted(({use.of.module for use in wanted} | {path for path, _ in reads}) - set(modules)):
         raise NeuronsNotFound(f"{type(model).__name__} has no {absent[0]}: this is the plan of another model")
-    pending: set[Use | int] = set()
+    pending: set[ProjectionCall | int] = set()
 
-    def settle(what: Use | int) -> None:
+    def settle(what: ProjectionCall | int) -> None:
         pending.discard(what)
         if stop and not pending:
-            raise Enough
+            raise StopForward
 
-    def deliver(use: Use, x: Tensor, y: Tensor | None, rows: Tensor | None) -> None:
+    def deliver(use: ProjectionCall, x: Tensor, y: Tensor | None, rows: Tensor | None) -> None:
         receive(use, x, y, rows)
         settle(use)
 
     with ExitStack() as stack:
         mode = None
         if routed or not all(use.of.whole for use in wanted):
-            mode = _Mode(model, wanted, deliver)
-            stack.enter_context(pinned(model))
+            mode = FunctionRecorder(model, wanted, deliver)
+            stack.enter_context(eager_experts(model))
         counts: dict[str, int] = {}
 
         def begin(*_: Any) -> None:
@@ -135,7 +135,7 @@ def watched(
 
             def ran(module: nn.Module, args: tuple[Any, ...], output: Tensor | None = None) -> None:
                 call = counts[path] = counts.get(path, -1) + 1
-                use = Use(projection, call)
+                use = ProjectionCall(projection, call)
                 if use not in wanted:
                     return
                 x, y = args[0], output
@@ -145,14 +145,14 @@ def watched(
 
             return ran
 
-        def reader(number: int, read: Read) -> Callable[..., None]:
+        def reader(number: int, read: ArgumentReader) -> Callable[..., None]:
             def given(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 if read(args, kwargs):
                     settle(number)
 
             return given
 
-        for part in {model, core(model)}:
+        for part in {model, without_head(model)}:
             stack.callback(part.register_forward_pre_hook(begin).remove)
         for projection in {use.of for use in wanted if use.of.whole}:
             module = modules[projection.module]
@@ -171,21 +171,21 @@ def watched(
         yield
 
 
-class _Mode(TorchFunctionMode):
+class FunctionRecorder(TorchFunctionMode):
     """Sees products with parameters that are no modules, and follows rows to the tokens they came from."""
 
-    def __init__(self, model: nn.Module, wanted: set[Use], receive: Receiver) -> None:
+    def __init__(self, model: nn.Module, wanted: set[ProjectionCall], receive: CallReceiver) -> None:
         super().__init__()
-        self._operands = Operands(model)
+        self._operands = ParameterFinder(model)
         self._parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._wanted = {
-            (use.of.module, Operand(use.of.parameter, use.of.part, use.of.parts), use.call): use
+            (use.of.module, ParameterPart(use.of.parameter, use.of.part, use.of.parts), use.call): use
             for use in wanted
             if not use.of.whole
         }
         self._receive = receive
         self._rows = WeakIdKeyDictionary()
-        self._counts: dict[tuple[str, Operand], int] = {}
+        self._counts: dict[tuple[str, ParameterPart], int] = {}
         self._running: list[str] = []
 
     def begin(self) -> None:
@@ -193,12 +193,15 @@ class _Mode(TorchFunctionMode):
         self._counts.clear()
 
     def enter(self, path: str) -> Callable[..., None]:
+        """A hook that notes that the module at ``path`` runs."""
+
         def hook(*_: Any) -> None:
             self._running.append(path)
 
         return hook
 
     def leave(self, *_: Any) -> None:
+        """A hook that notes that the innermost module has run."""
         self._running.pop()
 
     def tokens(self, tensor: Tensor) -> Tensor | None:
@@ -222,23 +225,23 @@ class _Mode(TorchFunctionMode):
             self._follow_pieces(args[0], result)
         return result
 
-    def _find(self, tensor: Any) -> Operand | None:
+    def _find(self, tensor: Any) -> ParameterPart | None:
         return self._operands.find(tensor) if isinstance(tensor, torch.Tensor) else None
 
-    def _product(self, product: Product, result: Tensor) -> None:
+    def _product(self, product: ParameterProduct, result: Tensor) -> None:
         given, operand, layout = product.given, product.operand, product.layout
         module = self._running[-1] if self._running else ""
         if layout == "parts":
             rows = self._rows.get(given)
             rows = None if rows is None else rows.view(given.shape[:-1])
             for part in range(len(result)):
-                one = Operand(operand.parameter, part, len(result))
+                one = ParameterPart(operand.parameter, part, len(result))
                 self._hand_over(module, one, given[part], result[part], None if rows is None else rows[part])
             return
         x, y = (given.mT, result.mT) if layout else (given, result)
         self._hand_over(module, operand, x, y, self._rows.get(given))
 
-    def _hand_over(self, module: str, operand: Operand, x: Tensor, y: Tensor, rows: Tensor | None) -> None:
+    def _hand_over(self, module: str, operand: ParameterPart, x: Tensor, y: Tensor, rows: Tensor | None) -> None:
         call = self._counts[module, operand] = self._counts.get((module, operand), -1) + 1
         use = self._wanted.get((module, operand, call))
         if use is not None:

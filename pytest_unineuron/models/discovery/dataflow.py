@@ -7,39 +7,39 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.models.discovery.cuts import LINEAR, NORM, Op, Trace
+from pytest_unineuron.models.discovery.graph import LINEAR, NORM, Trace, TracedOp
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True)
-class Reading:
+class InputNorm:
     """The ``norm`` whose output is read, or empty; ``obstacle`` says why no norm can be folded into what reads."""
 
     norm: str = ""
     obstacle: str = ""
 
 
-def reading(trace: Trace, op: Op) -> Reading:
+def input_norm(trace: Trace, op: TracedOp) -> InputNorm:
     """What ``op`` reads: the output of one norm, unchanged, or something that no norm was applied to."""
     x = op.rows
     if not x.requires_grad or not len(x):
-        return Reading()
+        return InputNorm()
     token, column = x.shape[0] // 2, x.shape[1] // 2
     depends = trace.depends(x[token, column], x)
     norms = [source for source in depends if source.kind == NORM]
     if not norms:
-        return Reading()
+        return InputNorm()
     gradient = depends[norms[0]]
     if len(depends) > 1 or gradient.count_nonzero() != 1:
-        return Reading(obstacle="it reads more than the output of one norm")
+        return InputNorm(obstacle="it reads more than the output of one norm")
     if bool((gradient.sum() - 1).abs() > 1e-3):
-        return Reading(obstacle=f"what it reads of {norms[0].module} is scaled")
-    return Reading(norms[0].module)
+        return InputNorm(obstacle=f"what it reads of {norms[0].module} is scaled")
+    return InputNorm(norms[0].module)
 
 
-def readers(trace: Trace, op: Op, model: nn.Module) -> tuple[str, ...]:
+def reading_norms(trace: Trace, op: TracedOp, model: nn.Module) -> tuple[str, ...]:
     """The norms that read what a matmul wrote, one of each class, and an empty name for anything else that does."""
     found: dict[str, str] = {}
     for later in trace.read_by(op):
@@ -51,7 +51,7 @@ def readers(trace: Trace, op: Op, model: nn.Module) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _evenly(trace: Trace, op: Op, later: Op) -> bool:
+def _evenly(trace: Trace, op: TracedOp, later: TracedOp) -> bool:
     """Whether all coordinates that a matmul wrote count alike in what reads them, as a constant added to all would."""
     slopes = []
     for column in (0, op.width // 2):
@@ -61,7 +61,7 @@ def _evenly(trace: Trace, op: Op, later: Op) -> bool:
     return first is not None and second is not None and bool(torch.allclose(first, second, rtol=1e-3, atol=1e-6))
 
 
-def writing(trace: Trace, op: Op, reads: int, common: int) -> int:
+def residual_certainty(trace: Trace, op: TracedOp, reads: int, common: int) -> int:
     """How surely a matmul writes to the residual stream, from 0 to 3.
 
     3: what it wrote is a term of a sum that a norm, or at the end of a model another matmul, reads. Where no sum
@@ -73,7 +73,7 @@ def writing(trace: Trace, op: Op, reads: int, common: int) -> int:
     return 2 if op.width == common else int(op.width == reads)
 
 
-def _added(trace: Trace, op: Op, depth: int = 2) -> bool:
+def _added(trace: Trace, op: TracedOp, depth: int = 2) -> bool:
     for later in trace.read_by(op):
         x = later.rows
         if x.shape[1] != op.width or later.kind not in (NORM, LINEAR):

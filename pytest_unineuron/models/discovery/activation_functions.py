@@ -12,7 +12,7 @@ from transformers.activations import ACT2FN
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-NAMED = 1e-3
+NAME_TOLERANCE = 1e-3
 """An activation is named when it reproduces the traced values this well, relative to their size."""
 
 
@@ -23,12 +23,12 @@ def name_activation(
 
     The name is empty, and the factor the first, if none does. ``scaled`` leaves one number per token free.
     """
-    limit = NAMED if post.dtype in (torch.float32, torch.float64) else 2e-2
+    limit = NAME_TOLERANCE if post.dtype in (torch.float32, torch.float64) else 2e-2
     post, factors = post.float(), [f.float() for f in factors]
     scale = float(post.abs().max()) or 1.0
     errors: dict[tuple[str, int], float] = {}
     for name in ACT2FN:
-        function = activation(name)
+        function = activation_function(name)
         if function is None:
             continue
         for index, factor in enumerate(factors):
@@ -44,7 +44,7 @@ def name_activation(
 
 
 @cache
-def activation(name: str) -> nn.Module | None:
+def activation_function(name: str) -> nn.Module | None:
     """One of transformers' activations, or None if it has weights or needs arguments: then it is not a name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -36,7 +36,7 @@ _MATMULS = frozenset(
 _CONVOLUTIONS = frozenset({functional.conv1d, torch.conv1d, functional.conv2d, torch.conv2d})
 
 
-class Operand(NamedTuple):
+class ParameterPart(NamedTuple):
     """A parameter by its name in the model, or one of ``parts`` equal parts of it, such as an expert's."""
 
     parameter: str
@@ -44,7 +44,7 @@ class Operand(NamedTuple):
     parts: int = 1
 
 
-class Product(NamedTuple):
+class ParameterProduct(NamedTuple):
     """A product with a parameter, as a torch function was asked for it.
 
     ``layout`` says where the features lie: on the last axis (``""``), on the axis before it because the parameter
@@ -54,13 +54,13 @@ class Product(NamedTuple):
     """
 
     given: Tensor
-    operand: Operand
+    operand: ParameterPart
     layout: str = ""
     transposed: bool = False
     bias: str = ""
 
 
-class Operands:
+class ParameterFinder:
     """The parameters of a model, by the memory they lie in."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -78,12 +78,12 @@ class Operands:
         self._starts = sorted(spans)
         self._spans = [spans[start] for start in self._starts]
 
-    def find(self, tensor: Tensor) -> Operand | None:
+    def find(self, tensor: Tensor) -> ParameterPart | None:
         """The parameter whose memory ``tensor`` lies in, or None for data."""
         start = _address(tensor)
         if not start:
             name = self._kept.get(id(tensor))
-            return Operand(name) if name else None
+            return ParameterPart(name) if name else None
         index = bisect_right(self._starts, start) - 1
         if index < 0:
             return None
@@ -92,32 +92,36 @@ class Operands:
             return None
         offset = (start - self._starts[index]) // tensor.itemsize
         if not tensor.numel() or size % tensor.numel() or offset % tensor.numel():
-            return Operand(f"{name}[{offset}:{offset + tensor.numel()}]" if tensor.numel() < size else name)
-        return Operand(name, offset // tensor.numel(), size // tensor.numel())
+            return ParameterPart(f"{name}[{offset}:{offset + tensor.numel()}]" if tensor.numel() < size else name)
+        return ParameterPart(name, offset // tensor.numel(), size // tensor.numel())
 
     def product(
         self,
         func: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        operand: Callable[[Any], Operand | None],
-    ) -> Product | None:
+        operand: Callable[[Any], ParameterPart | None],
+    ) -> ParameterProduct | None:
         """What a function multiplies by a parameter; None if it does not. ``operand`` says what is a parameter."""
         if func in _LINEAR:
-            given, weight = nth(args, kwargs, 0, "input"), nth(args, kwargs, 1, "weight")
+            given, weight = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "weight")
             found = operand(weight)
             bias = operand(args[2] if len(args) > 2 else kwargs.get("bias"))
-            return Product(given, found, "", weight.stride(-1) != 1, bias.parameter if bias else "") if found else None
+            return (
+                ParameterProduct(given, found, "", weight.stride(-1) != 1, bias.parameter if bias else "")
+                if found
+                else None
+            )
         if func in _CONVOLUTIONS:
-            given, weight = nth(args, kwargs, 0, "input"), nth(args, kwargs, 1, "weight")
+            given, weight = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "weight")
             found = operand(weight)
             single = all(size == 1 for size in weight.shape[2:]) and given.dim() == 3
-            return Product(given, found, "channels") if found and single else None
+            return ParameterProduct(given, found, "channels") if found and single else None
         bias = None
         if func in _ADDED:
             bias = operand(args[0])
             names = ("batch1", "batch2") if func in (torch.baddbmm, torch.Tensor.baddbmm) else ("mat1", "mat2")
-            tensors = [nth(args, kwargs, i, name) for i, name in enumerate(names, 1)]
+            tensors = [argument(args, kwargs, i, name) for i, name in enumerate(names, 1)]
         elif func in _MATMULS:
             tensors = [a for a in _items(args) if isinstance(a, torch.Tensor)]
         else:
@@ -129,15 +133,15 @@ class Operands:
             batched = tensors[1].dim() == 3 and tensors[0].dim() == 3 and len(tensors[1]) == len(tensors[0]) > 1
             layout = "parts" if batched and func is not torch.einsum else ""
             added = bias.parameter if bias else ""
-            return Product(tensors[0], right, layout, tensors[1].stride(-1) == 1, added)
+            return ParameterProduct(tensors[0], right, layout, tensors[1].stride(-1) == 1, added)
         if left and not right:
-            return Product(tensors[1], left, "left", tensors[0].stride(-1) != 1)
+            return ParameterProduct(tensors[1], left, "left", tensors[0].stride(-1) != 1)
         return None
 
     def mixing(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
         """What a function mixes over tokens: the factors of a product of data with data, or what is convolved."""
         if func in _CONVOLUTIONS:
-            return (nth(args, kwargs, 0, "input"),)
+            return (argument(args, kwargs, 0, "input"),)
         if func in _MATMULS or func in _ADDED or func in _LINEAR:
             tensors = [a for a in (*_items(args), *kwargs.values()) if isinstance(a, torch.Tensor)]
             return tuple(tensors[:2] if func in _LINEAR else tensors[-2:])
@@ -152,7 +156,7 @@ def _address(tensor: Tensor) -> int:
         return 0
 
 
-def nth(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:
+def argument(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str) -> Any:
     """An argument of a torch function, however it was passed."""
     return args[index] if len(args) > index else kwargs[name]
 
@@ -162,7 +166,7 @@ def _items(args: tuple[Any, ...]) -> list[Any]:
 
 
 @contextmanager
-def pinned(model: Any) -> Iterator[None]:
+def eager_experts(model: Any) -> Iterator[None]:
     """While open, experts run one after the other, each a product of its own, whatever kernel is the default."""
     configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values()
     before = [(c, c._experts_implementation) for c in configs if getattr(c, "_experts_implementation", None)]

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-SPREAD = ("balanced", "sequential")
+SPREAD_MODES = ("balanced", "sequential")
 """What accelerate calls its ways to spread the blocks of a model over all GPUs."""
 
 
-def device_map(device: str) -> dict[str, Any]:
+def device_map_arguments(device: str) -> dict[str, Any]:
     """What to ask of ``from_pretrained`` for weights to be read straight onto a device, or onto several.
 
     Without accelerate, nothing: they come by way of the memory of the machine.
@@ -22,32 +22,32 @@ def device_map(device: str) -> dict[str, Any]:
     return {"device_map": device} if device != "cpu" and find_spec("accelerate") is not None else {}
 
 
-def placed(model: PreTrainedModel, device: str) -> PreTrainedModel:
+def move_to_device(model: PreTrainedModel, device: str) -> PreTrainedModel:
     """The model on a device, or spread over several unless it was loaded there."""
-    if device not in SPREAD:
+    if device not in SPREAD_MODES:
         return model.to(device)
-    if _parts(model):
+    if _device_map(model):
         return model
     from accelerate import infer_auto_device_map
     from accelerate.utils import get_balanced_memory
 
     whole = list(getattr(model, "_no_split_modules", None) or ())
     memory = None if device == "sequential" else get_balanced_memory(model, no_split_module_classes=whole)
-    return _dispatched(model, infer_auto_device_map(model, memory, no_split_module_classes=whole))
+    return _dispatch(model, infer_auto_device_map(model, memory, no_split_module_classes=whole))
 
 
-def beside(model: PreTrainedModel, other: PreTrainedModel) -> PreTrainedModel:
+def to_device_of(model: PreTrainedModel, other: PreTrainedModel) -> PreTrainedModel:
     """The model where the other one is, which has the same modules."""
-    parts = _parts(other)
-    return _dispatched(model, parts) if len({*parts.values()}) > 1 else model.to(other.device)
+    parts = _device_map(other)
+    return _dispatch(model, parts) if len({*parts.values()}) > 1 else model.to(other.device)
 
 
-def _parts(model: PreTrainedModel) -> Mapping[str, Any]:
+def _device_map(model: PreTrainedModel) -> Mapping[str, Any]:
     """The device of every part of a model that was loaded or spread with a device map."""
     return getattr(model, "hf_device_map", None) or {}
 
 
-def _dispatched(model: PreTrainedModel, parts: Mapping[str, Any]) -> PreTrainedModel:
+def _dispatch(model: PreTrainedModel, parts: Mapping[str, Any]) -> PreTrainedModel:
     from accelerate import dispatch_model
 
     made: PreTrainedModel = dispatch_model(model, dict(parts))

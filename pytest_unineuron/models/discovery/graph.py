@@ -17,14 +17,14 @@ from pytest_unineuron.models.discovery.layout import Projection
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_unineuron.models.discovery.operands import Operand
+    from pytest_unineuron.models.discovery.parameters import ParameterPart
 
 LINEAR, MIX, NORM, EMBED = "linear", "mix", "norm", "embedding"
 """A matmul of data with a parameter; anything that mixes tokens (attention, convolution); a norm; a table."""
 
 
 @dataclass(eq=False)
-class Op:
+class TracedOp:
     """One cut: what went in (a function of earlier cuts), and the leaf that came out.
 
     ``module`` is the innermost module that was running, ``block`` the outermost one that is numbered, and
@@ -37,7 +37,7 @@ class Op:
     module: str
     input: Tensor
     leaf: Tensor
-    operand: Operand | None = None
+    operand: ParameterPart | None = None
     parts: tuple[Tensor, ...] = ()
     block: str = ""
     call: int = 0
@@ -68,11 +68,11 @@ class Trace:
     """The cuts of one forward pass over ``tokens`` tokens, in the order in which they ran, and its first output."""
 
     tokens: int = 0
-    ops: list[Op] = field(default_factory=list)
+    ops: list[TracedOp] = field(default_factory=list)
     output: Tensor | None = None
-    _reach: dict[int, tuple[Tensor, list[Op]]] = field(default_factory=dict)
+    _reach: dict[int, tuple[Tensor, list[TracedOp]]] = field(default_factory=dict)
 
-    def depends(self, scalar: Tensor, of: Tensor) -> dict[Op, Tensor]:
+    def depends(self, scalar: Tensor, of: Tensor) -> dict[TracedOp, Tensor]:
         """The cuts a number made of ``of`` depends on directly, each with the gradient, shaped [token, feature]."""
         reached = self.reached(of)
         if not reached or not scalar.requires_grad:
@@ -84,7 +84,7 @@ class Trace:
             if grad is not None and bool(grad.any())
         }
 
-    def reached(self, tensor: Tensor) -> list[Op]:
+    def reached(self, tensor: Tensor) -> list[TracedOp]:
         """The cuts a tensor is made of, in the order in which they ran."""
         if tensor.grad_fn is None:
             return [op for op in self.ops if op.leaf is tensor]
@@ -103,13 +103,13 @@ class Trace:
             self._reach[id(tensor)] = tensor, [self.ops[number] for number in sorted(found)]
         return self._reach[id(tensor)][1]
 
-    def read_by(self, op: Op) -> list[Op]:
+    def read_by(self, op: TracedOp) -> list[TracedOp]:
         """The later cuts that read what a cut returned, with nothing but cheap operations between them."""
         return self._read_by.get(id(op), [])
 
     @cached_property
-    def _read_by(self) -> dict[int, list[Op]]:
-        readers: dict[int, list[Op]] = {}
+    def _read_by(self) -> dict[int, list[TracedOp]]:
+        readers: dict[int, list[TracedOp]] = {}
         for op in self.ops:
             for upstream in self.reached(op.rows):
                 readers.setdefault(id(upstream), []).append(op)
@@ -119,12 +119,12 @@ class Trace:
     def _by_leaf(self) -> dict[int, int]:
         return {id(op.leaf): number for number, op in enumerate(self.ops)}
 
-    def linear(self) -> list[Op]:
+    def linear(self) -> list[TracedOp]:
         """The parameter matmuls."""
         return [op for op in self.ops if op.kind == LINEAR]
 
 
-def projection(op: Op) -> Projection:
+def projection_of(op: TracedOp) -> Projection:
     """How the product of an op is named in a plan."""
     assert op.operand is not None
     return Projection(

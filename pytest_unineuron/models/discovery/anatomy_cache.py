@@ -19,13 +19,13 @@ from pytest_unineuron.system.paths import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_unineuron.models.loading.load import Loaded
+    from pytest_unineuron.models.loading.load import LoadedModel
 
 FORMAT = 4
 """Goes up when what is found, or how it is written down, changes."""
 
 
-def key(loaded: Loaded, neurons: str = "") -> str:
+def anatomy_key(loaded: LoadedModel, neurons: str = "") -> str:
     """What an anatomy depends on: configuration, class, parameters, libraries, and any pattern for neurons."""
     config = loaded.model.config.to_dict()
     config.pop("_name_or_path", None)
@@ -37,19 +37,19 @@ def key(loaded: Loaded, neurons: str = "") -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
-class Plans:
+class AnatomyCache:
     """Anatomies by configuration, in this process and, if a ``folder`` is given, on disk."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._known: dict[str, Anatomy] = {}
 
-    def anatomy(self, loaded: Loaded, neurons: str = "", *, fresh: bool = False) -> tuple[Anatomy, bool]:
+    def anatomy(self, loaded: LoadedModel, neurons: str = "", *, fresh: bool = False) -> tuple[Anatomy, bool]:
         """The anatomy of a model, and whether it was remembered. ``fresh`` looks again, whatever is known.
 
         Raises NeuronsNotFound as ``dissect`` does. What was remembered has to be verified like anything else.
         """
-        name = key(loaded, neurons)
+        name = anatomy_key(loaded, neurons)
         if not fresh:
             if name in self._known:
                 return self._known[name], True
@@ -64,7 +64,7 @@ class Plans:
         if self._folder is None:
             return None
         try:
-            kept: Anatomy = revived(Anatomy, json.loads((self._folder / f"{name}.json").read_text(encoding="utf-8")))
+            kept: Anatomy = revive(Anatomy, json.loads((self._folder / f"{name}.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None  # not there, or damaged: it is found again
         return kept
@@ -76,22 +76,22 @@ class Plans:
             write_atomically(self._folder / f"{name}.json", json.dumps(asdict(anatomy)).encode())
 
 
-def revived(kind: Any, value: Any) -> Any:
+def revive(kind: Any, value: Any) -> Any:
     """A frozen dataclass from what ``asdict`` and JSON made of it. Raises TypeError or KeyError for anything else.
 
-    >>> from pytest_unineuron.models.discovery.writes import Reading
-    >>> revived(Reading, {"norm": "ln_1", "obstacle": ""}).norm
+    >>> from pytest_unineuron.models.discovery.dataflow import InputNorm
+    >>> revive(InputNorm, {"norm": "ln_1", "obstacle": ""}).norm
     'ln_1'
     """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         inner = [option for option in get_args(kind) if option is not type(None)]
-        return None if value is None else revived(inner[0], value)
+        return None if value is None else revive(inner[0], value)
     if origin is tuple:
-        return tuple(revived(get_args(kind)[0], item) for item in value)
+        return tuple(revive(get_args(kind)[0], item) for item in value)
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{each.name: revived(hints[each.name], value[each.name]) for each in fields(kind)})
+        return kind(**{each.name: revive(hints[each.name], value[each.name]) for each in fields(kind)})
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.models.discovery.layout import Stream
-from pytest_unineuron.models.loading.run import middle, run
+from pytest_unineuron.models.discovery.layout import StreamLocation
+from pytest_unineuron.models.loading.forward import middle_stream, run_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def find(model: nn.Module, ids: Tensor) -> Stream | None:
+def find_stream(model: nn.Module, ids: Tensor) -> StreamLocation | None:
     """The stream after half of the blocks, and the first module that is given it; None where a model shows none.
 
     ``ids`` are [row, position]. A module is known by the memory that it is given, which is that of what the model
@@ -35,25 +35,25 @@ def find(model: nn.Module, ids: Tensor) -> Stream | None:
 
     handles = [module.register_forward_pre_hook(hook(path), with_kwargs=True) for path, module in model.named_modules()]
     try:
-        states = middle(run(model, ids, torch.ones_like(ids), states=True))
+        states = middle_stream(run_model(model, ids, torch.ones_like(ids), states=True))
     finally:
         for handle in handles:
             handle.remove()
     if states is None or states.shape[:2] != ids.shape:
         return None
-    width = tokenwise(states).shape[1]
+    width = stream_rows(states).shape[1]
     for path, call, argument, value in given:
         if value.data_ptr() == states.data_ptr() and value.shape == states.shape and value.stride() == states.stride():
-            return Stream(width, path, call, argument)
-    return Stream(width)
+            return StreamLocation(width, path, call, argument)
+    return StreamLocation(width)
 
 
-def tokenwise(states: Tensor) -> Tensor:
+def stream_rows(states: Tensor) -> Tensor:
     """[token, feature]; of a model that keeps several streams, those of all of them."""
     return states.flatten(0, 1).flatten(1)
 
 
-def read(stream: Stream, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def stream_argument(stream: StreamLocation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """The stream [row, position, …] among what its reader is given."""
     value: Tensor = args[int(stream.argument)] if stream.argument.isdigit() else kwargs[stream.argument]
     return value
