@@ -65,7 +65,7 @@ def forwards(members: Sequence[Member], batches: list[Batch]) -> None:
     """Two passes as ours are, of which nothing is kept."""
     for batch in batches:
         for of in members[:2]:
-            with caught(of.model, of.anatomy.plan, lambda *_: None, stream=False) as capture:
+            with caught(of.model, of.anatomy.layout, lambda *_: None, stream=False) as capture:
                 capture.forward(batch.ids, batch.attention_mask)
 
 

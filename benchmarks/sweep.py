@@ -79,7 +79,7 @@ def answer(shape: work.Shape, batches: int, turns: int) -> Answer:
 
 
 def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Callable[[], float]]:
-    model, plan = member.model, member.anatomy.plan
+    model, layout = member.model, member.anatomy.layout
     batches = blocks.batches(shape.tokens)
 
     @timed
@@ -95,7 +95,7 @@ def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Ca
 
     @timed
     def watched() -> None:
-        with caught(model, plan, lambda *_: None) as capture:
+        with caught(model, layout, lambda *_: None) as capture:
             for batch in batches:
                 capture.forward(batch.ids, batch.attention_mask)
 
@@ -115,4 +115,4 @@ def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Ca
 def swept(member: Member, blocks: Blocks, shape: work.Shape, statistics: Mapping[str, tuple[str, ...]] | None) -> Swept:
     """What one sweep finds, of these statistics by site, or of all."""
     sites = DEFAULT_SITES if statistics is None else frozenset(statistics)
-    return sweep(member.model, member.anatomy.plan, blocks, batch=shape.tokens, sites=sites, statistics=statistics)
+    return sweep(member.model, member.anatomy.layout, blocks, batch=shape.tokens, sites=sites, statistics=statistics)

@@ -203,7 +203,7 @@ def test_by_hand_and_by_the_plugin_the_numbers_are_the_same(shape):
         if site in of_site:
             of_site[site][index].take(values)
 
-    with torch.inference_mode(), caught(member.model, member.anatomy.plan, receive) as capture:
+    with torch.inference_mode(), caught(member.model, member.anatomy.layout, receive) as capture:
         for batch in ids:
             capture.forward(batch, torch.ones_like(batch))
     found = ours._picked(swept(member, work.text(ids), shape, EXTREMES), shape)

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.discovery.projection_calls import ArgumentReader
 
     Receiver = Callable[[str, int, Tensor, Tensor | None], None]
-    """Called with a site, the number of the layer in the plan, the activations [token, unit], and the number of each
+    """Called with a site, the number of the layer in the layout, the activations [token, unit], and the number of each
     row's token in the batch, row after row; None where the rows are all tokens in order."""
 
 
 class Capture:
-    """Hands the activations of every neuron layer of a plan to ``receive``, one forward pass after the other.
+    """Hands the activations of every neuron layer of a layout to ``receive``, one forward pass after the other.
 
     With ``stream`` it is handed the residual stream after half of the blocks too. ``reads`` are modules, by path, and
     what is told of the first argument that they are given.
@@ -44,27 +44,27 @@ class Capture:
     def __init__(
         self,
         model: nn.Module,
-        plan: NeuronLayout,
+        layout: NeuronLayout,
         receive: Receiver,
         *,
         stream: bool = True,
         reads: Sequence[tuple[str, Callable[[Any], None]]] = (),
     ) -> None:
         self.model = model
-        self._plan = plan
+        self._layout = layout
         self._receive = receive
         self._shape: tuple[int, int] | torch.Size = (0, 0)
         self._parts: dict[ProjectionCall, Tensor] = {}
         self._downs: dict[ProjectionCall, list[int]] = {}
         self._ups: dict[ProjectionCall, list[tuple[int, int]]] = {}
-        for index, site in enumerate(plan.sites):
-            self._downs.setdefault(ProjectionCall(site.down, site.call), []).append(index)
-            for factor, rows in enumerate(site.up):
-                for part in rows.all:
-                    self._ups.setdefault(ProjectionCall(part.of, part.call), []).append((index, factor))
-        summed = [rows for site in plan.sites for factor in site.up for rows in factor.all if factor.also]
-        self._summed = {ProjectionCall(rows.of, rows.call) for rows in summed}
-        self._stream = plan.stream if stream else None
+        for index, layer in enumerate(layout.layers):
+            self._downs.setdefault(ProjectionCall(layer.down, layer.call), []).append(index)
+            for factor, rows in enumerate(layer.up):
+                for part in rows.terms:
+                    self._ups.setdefault(ProjectionCall(part.projection, part.call), []).append((index, factor))
+        summed = [rows for layer in layout.layers for factor in layer.up for rows in factor.terms if factor.summands]
+        self._summed = {ProjectionCall(rows.projection, rows.call) for rows in summed}
+        self._stream = layout.stream if stream else None
         self._reads: list[tuple[str, ArgumentReader]] = [(path, _first(read)) for path, read in reads]
         # Where no module is given the stream, a pass has to end for it to be told.
         self._to_its_end = self._stream is not None and not self._stream.reader
@@ -78,7 +78,7 @@ class Capture:
         of_stream = [(self._stream.reader, self._read_stream)] if self._stream and self._stream.reader else []
         watching = record_projections(
             self.model,
-            self._plan,
+            self._layout,
             self._take,
             inputs=inputs,
             reads=[*self._reads, *of_stream],
@@ -115,30 +115,30 @@ class Capture:
             self._parts[use] = y.clone()
         for index, factor in self._ups.get(use, ()):
             assert y is not None
-            site = self._plan.sites[index]
-            if (units := self._factor(site, factor, y)) is not None:
-                self._hand_over((PRE, UP)[factor], index, site, units, tokens, x)
+            layer = self._layout.layers[index]
+            if (units := self._factor(layer, factor, y)) is not None:
+                self._hand_over((PRE, UP)[factor], index, layer, units, tokens, x)
         for index in self._downs.get(use, ()):
-            self._hand_over(POST, index, self._plan.sites[index], x, tokens, x)
+            self._hand_over(POST, index, self._layout.layers[index], x, tokens, x)
 
-    def _factor(self, site: NeuronLayer, factor: int, y: Tensor) -> Tensor | None:
+    def _factor(self, layer: NeuronLayer, factor: int, y: Tensor) -> Tensor | None:
         """A factor of the units of a site, once all that is added to it has run."""
-        rows = site.up[factor]
-        if not rows.also:
-            return y[..., rows.slice(site.width)]
-        parts = [self._parts.get(ProjectionCall(part.of, part.call)) for part in rows.all]
+        rows = layer.up[factor]
+        if not rows.summands:
+            return y[..., rows.slice(layer.width)]
+        parts = [self._parts.get(ProjectionCall(part.projection, part.call)) for part in rows.terms]
         found = [
-            r.scale * part[..., r.slice(site.width)]
-            for r, part in zip(rows.all, parts, strict=True)
+            r.scale * part[..., r.slice(layer.width)]
+            for r, part in zip(rows.terms, parts, strict=True)
             if part is not None
         ]
         return sum(found[1:], found[0]) if len(found) == len(parts) else None
 
     def _hand_over(
-        self, where: str, index: int, site: NeuronLayer, units: Tensor, tokens: Tensor | None, x: Tensor
+        self, where: str, index: int, layer: NeuronLayer, units: Tensor, tokens: Tensor | None, x: Tensor
     ) -> None:
-        units, tokens = units_by_token(site, units, tokens, self._shape)
-        if site.expert is not None and tokens is None and site.down.parts > 1:
+        units, tokens = units_by_token(layer, units, tokens, self._shape)
+        if layer.expert is not None and tokens is None and layer.down.parts > 1:
             reached = x.reshape(-1, x.shape[-1]).any(dim=1)  # some models give an expert zeros for others' tokens
             if not bool(reached.all()):
                 units, tokens = units[reached], reached.nonzero().flatten()
@@ -146,9 +146,9 @@ class Capture:
 
 
 @contextmanager
-def caught(model: nn.Module, plan: NeuronLayout, receive: Receiver, **more: Any) -> Iterator[Capture]:
+def caught(model: nn.Module, layout: NeuronLayout, receive: Receiver, **more: Any) -> Iterator[Capture]:
     """While open, every pass made with the capture's ``forward`` hands activations to ``receive``."""
-    with Capture(model, plan, receive, **more).open() as capture:
+    with Capture(model, layout, receive, **more).open() as capture:
         yield capture
 
 

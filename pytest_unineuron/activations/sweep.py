@@ -184,7 +184,7 @@ class Sweeper:
 
 def sweep(
     model: Any,
-    plan: NeuronLayout,
+    layout: NeuronLayout,
     blocks: Blocks,
     *,
     batch: int,
@@ -205,7 +205,7 @@ def sweep(
     sweeper = Sweeper(blocks, model.device, sites=sites, change=change, statistics=statistics)
 
     def gathered() -> Part:
-        with caught(model, plan, sweeper.receive, stream=RESIDUAL in sites) as capture:
+        with caught(model, layout, sweeper.receive, stream=RESIDUAL in sites) as capture:
             for each in progress(batches) if progress else batches:
                 sweeper.start(each)
                 capture.forward(each.ids, each.attention_mask)

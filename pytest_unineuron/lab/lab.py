@@ -152,7 +152,7 @@ class Lab:
 
         Raises NotApplicable if no further seed is known, ModelError if one cannot be compared.
         """
-        if any(site.expert is not None for site in self.anatomy(arm.model).plan.sites):
+        if any(layer.expert is not None for layer in self.anatomy(arm.model).layout.layers):
             raise NotApplicable("experts of two seeds see different tokens; their neurons are not compared")
         key = (arm.read, corpus)
         if key not in self._matched:
@@ -270,8 +270,8 @@ class Lab:
 
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""
-        plan = self.anatomy(model).plan
-        return np.repeat(plan.layers, [site.width for site in plan.sites])
+        layout = self.anatomy(model).layout
+        return np.repeat(layout.layer_numbers, [layer.width for layer in layout.layers])
 
     def swept(self, arm: Arm, corpus: str, site: str) -> Swept:
         """The finished statistics of an arm on a corpus that hold a site; swept when they are first asked for.
@@ -301,8 +301,8 @@ class Lab:
     def _note_routing(self, model: str, corpus: str) -> None:
         """Tell how large a share of the tokens the experts of a model saw: the least, the median and the largest."""
         experts = np.repeat(
-            [site.expert is not None for site in self.anatomy(model).plan.sites],
-            [site.width for site in self.anatomy(model).plan.sites],
+            [layer.expert is not None for layer in self.anatomy(model).layout.layers],
+            [layer.width for layer in self.anatomy(model).layout.layers],
         )
         if experts.any():
             share = self.neurons(Arm(model), corpus).routed[experts]
@@ -330,7 +330,7 @@ class Lab:
         self._note_pass(arm, corpus)
         return sweep(
             model,
-            anatomy.plan,
+            anatomy.layout,
             blocks,
             batch=self._batch,
             sites=sites,
@@ -400,9 +400,9 @@ class Lab:
 
     def _sizes(self, model: str) -> dict[str, list[int]]:
         anatomy = self.anatomy(model)
-        widths = [site.width for site in anatomy.plan.sites]
-        gated = [site.width for site in anatomy.plan.sites if site.gated]
-        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle], UP: gated}
+        widths = [layer.width for layer in anatomy.layout.layers]
+        gated = [layer.width for layer in anatomy.layout.layers if layer.gated]
+        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle_width], UP: gated}
 
     def _last_tokens(self, model: str) -> NDArray[np.int64]:
         """The token each probe word is read at, [word]."""

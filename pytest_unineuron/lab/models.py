@@ -132,25 +132,25 @@ class Models:
             "parameters": loaded.parameters,
             "weights_sha256": loaded.digest or None,
             "dtype": self.settings.dtype,
-            "neurons": found.plan.recorded.neurons,
-            "sites": [str(site) for site in found.plan.sites],
+            "neurons": found.layout.per_token.n_neurons,
+            "sites": [str(layer) for layer in found.layout.layers],
             "verified": verified.facts(),
         }
         self._note({"kind": "model", "label": model, "facts": facts})
-        return replace(found, plan=found.plan.recorded)
+        return replace(found, layout=found.layout.per_token)
 
     def _found(self, loaded: LoadedModel) -> tuple[Anatomy, verification.Verification]:
         """Where things are in a model, and how well that was confirmed. Raises NeuronsNotFound."""
         ids = probe_ids(loaded, rows=2)
         found, remembered = self._plans.anatomy(loaded, self.settings.neurons)
         try:
-            verified = verification.verify(loaded.model, found.plan, ids)
+            verified = verification.verify(loaded.model, found.layout, ids)
         except Exception:  # what is remembered wrongly can break in any way
             if not remembered:
                 raise
             found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)
-            verified = verification.verify(loaded.model, found.plan, ids)
-        if not found.plan.recorded.sites:
+            verified = verification.verify(loaded.model, found.layout, ids)
+        if not found.layout.per_token.layers:
             raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read other positions than the text's")
         return found, verified
 

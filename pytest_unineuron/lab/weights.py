@@ -33,13 +33,13 @@ class Weights:
     @cached_property
     def layer(self) -> NDArray[np.int64]:
         """The layer of each neuron."""
-        plan = self._view.anatomy.plan.recorded
-        return np.repeat(plan.layers, [site.width for site in plan.sites])
+        layout = self._view.anatomy.layout.per_token
+        return np.repeat(layout.layer_numbers, [layer.width for layer in layout.layers])
 
     @cached_property
     def bias(self) -> NDArray[np.float64]:
         """Folded input bias b̂ = b + w·β."""
-        return _joined([_there(site.bias) for site in self._view.sites])
+        return _joined([_there(layer.bias) for layer in self._view.layers])
 
     @cached_property
     def raw_bias(self) -> NDArray[np.float64]:
@@ -49,12 +49,12 @@ class Weights:
     @cached_property
     def read_norm(self) -> NDArray[np.float64]:
         """‖ŵ_in‖₂."""
-        return _joined([site.read.norm(dim=1) for site in self._view.sites])
+        return _joined([layer.read.norm(dim=1) for layer in self._view.layers])
 
     @cached_property
     def write_norm(self) -> NDArray[np.float64]:
         """‖ŵ_out‖₂."""
-        return _joined([site.write.norm(dim=1) for site in self._view.sites])
+        return _joined([layer.write.norm(dim=1) for layer in self._view.layers])
 
     @property
     def size(self) -> NDArray[np.float64]:
@@ -64,14 +64,14 @@ class Weights:
     @cached_property
     def cosine(self) -> NDArray[np.float64]:
         """cos(ŵ_in, ŵ_out)."""
-        return _joined([torch.cosine_similarity(site.read, site.write, dim=1) for site in self._view.sites])
+        return _joined([torch.cosine_similarity(layer.read, layer.write, dim=1) for layer in self._view.layers])
 
     def vocabulary(self, neuron: int) -> Moments:
         """Moments over the vocabulary of the cosine of what a neuron writes with every column of Ŵ_U, of one unit.
 
         ``neuron`` is its place among all neurons.
         """
-        write = torch.cat([site.write for site in self._view.sites])[neuron]
+        write = torch.cat([layer.write for layer in self._view.layers])[neuron]
         cosines = torch.cosine_similarity(self._view.unembedding, write[None], dim=1)[:, None]  # [token, 1]
         tokens = torch.arange(len(cosines))
         return Moments.of(cosines.double(), tokens, tokens)
@@ -123,12 +123,12 @@ class HeadWeights:
         return self._view.linear(head.out, head.inputs).weight[:, list(head.columns)]
 
     def _weight(self, part: HeadPart) -> Tensor:
-        return self._view.linear(part.of, part.width).weight[list(part.rows)]
+        return self._view.linear(part.projection, part.width).weight[list(part.rows)]
 
     def _folded(self, part: HeadPart) -> Tensor:
-        if part.read.obstacle:
-            raise NotApplicable(f"attention cannot be folded: {part.read.obstacle}")
-        return fold(self._weight(part), self._view.norm(part.read.norm, part.width))
+        if part.input_norm.obstacle:
+            raise NotApplicable(f"attention cannot be folded: {part.input_norm.obstacle}")
+        return fold(self._weight(part), self._view.norm(part.input_norm.norm, part.width))
 
     @property
     def dimension(self) -> int:

@@ -153,9 +153,9 @@ def unineuron_published(
     table = _session(request).run.published(unineuron_case.model)
     if table is None:
         raise NotApplicable(f"no universal neurons of {unineuron_case.model} were published")
-    sites = _lab(request).anatomy(unineuron_case.model).plan.sites
+    layers = _lab(request).anatomy(unineuron_case.model).layout.layers
     labels = np.zeros(len(unineuron_relabelled), dtype=bool)
-    labels[universal_neurons(table, [(site.layer, site.width) for site in sites])] = True
+    labels[universal_neurons(table, [(layer.number, layer.width) for layer in layers])] = True
     return labels[unineuron_relabelled]
 
 

@@ -211,7 +211,7 @@ def _together(one: Read, other: Read) -> Read:
 def _signless(subject: Member, kind: str) -> bool:
     """Whether the sign of a unit is arbitrary: a gated or rotated neuron, a direction of a stream; not a norm."""
     if kind == NEURONS:
-        return subject.change is not None or any(site.gated for site in subject.anatomy.plan.sites)
+        return subject.change is not None or any(layer.gated for layer in subject.anatomy.layout.layers)
     return kind != HEADS
 
 

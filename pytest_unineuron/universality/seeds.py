@@ -171,9 +171,9 @@ def task_of(
     item = subject.dtype.itemsize
     neurons = max(subject.sizes(NEURONS), default=0)
     positions = max((batch.ids.numel() for batch in batches), default=0)
-    plan = subject.anatomy.plan
+    layout = subject.anatomy.layout
     # A model of which the stream can only be had at the end keeps it after every layer.
-    kept = len(plan.sites) if plan.stream and not plan.stream.reader else 1
+    kept = len(layout.layers) if layout.stream and not layout.stream.reader else 1
     return Task(
         sizes(subject),
         tuple(sizes(seed.member) for seed in seeds),

@@ -48,9 +48,9 @@ class Member:
     def sizes(self, kind: str) -> list[int]:
         """How many units there are of a kind, by layer."""
         if kind == NEURONS:
-            return [site.width for site in self.anatomy.plan.sites]
+            return [layer.width for layer in self.anatomy.layout.layers]
         if kind == DIMENSIONS:
-            return [self.anatomy.middle] if self.anatomy.middle else []
+            return [self.anatomy.middle_width] if self.anatomy.middle_width else []
         return [a.heads * (a.dimension if kind == VALUES else 1) for a in self.anatomy.attentions]
 
     @property
@@ -61,8 +61,8 @@ class Member:
     def layers(self, kind: str) -> list[int]:
         """The layer of every unit of a kind."""
         named = {
-            NEURONS: self.anatomy.plan.layers,
-            DIMENSIONS: [0] if self.anatomy.middle else [],
+            NEURONS: self.anatomy.layout.layer_numbers,
+            DIMENSIONS: [0] if self.anatomy.middle_width else [],
         }.get(kind, [a.layer for a in self.anatomy.attentions])
         return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
 
@@ -89,7 +89,7 @@ class Member:
             if VALUES in kinds or HEADS in kinds
         ]
         stream = DIMENSIONS in kinds or (sweeper is not None and RESIDUAL in sweeper.sites)
-        with caught(self.model, self.anatomy.plan, receive, stream=stream, reads=reads) as capture:
+        with caught(self.model, self.anatomy.layout, receive, stream=stream, reads=reads) as capture:
             capture.forward(batch.ids, batch.attention_mask)
         if bad := [kind for kind, units in seen.units.items() if not bool(units.sum().isfinite())]:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")

@@ -37,7 +37,7 @@ def prepared(name):
 
 def observed(model, anatomy, **how):
     got = {}
-    with caught(model, anatomy.plan, lambda s, i, units, t: got.update({(s, i): units.clone()}), **how) as capture:
+    with caught(model, anatomy.layout, lambda s, i, units, t: got.update({(s, i): units.clone()}), **how) as capture:
         capture.forward(IDS, THERE)
     return got
 
@@ -54,11 +54,11 @@ def test_a_pass_ends_before_the_last_output_projection(name):
     """Which no unit needs; all others ran, and the model is as it was."""
     model, anatomy = prepared(name)
     before = run_model(model, IDS, THERE, states=True)
-    sites = anatomy.plan.sites
-    last, others = runs(model, sites[-1].down.module), runs(model, sites[-2].down.module)
+    layers = anatomy.layout.layers
+    last, others = runs(model, layers[-1].down.module), runs(model, layers[-2].down.module)
     got = observed(model, anatomy)
     assert (len(last), len(others)) == (0, 1)
-    assert {(POST, len(sites) - 1), (PRE, len(sites) - 1), (RESIDUAL, 0)} <= got.keys()
+    assert {(POST, len(layers) - 1), (PRE, len(layers) - 1), (RESIDUAL, 0)} <= got.keys()
     after = run_model(model, IDS, THERE, states=True)
     assert torch.equal(before[0], after[0])
     assert len(last) == 1
@@ -73,7 +73,7 @@ def middle_of(model):
 def test_the_stream_is_read_on_its_way_into_a_module(name):
     """As the model returns it: of a decoder where there are two stacks, the second time where layers are shared."""
     model, anatomy = prepared(name)
-    stream = anatomy.plan.stream
+    stream = anatomy.layout.stream
     assert stream.reader
     assert stream.call == (name == "masked-albert")
     assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], middle_of(model))
@@ -86,25 +86,25 @@ def test_several_streams_are_one_row_of_features_for_each_token():
     with eager_experts(model):
         states = middle_stream(run_model(model, IDS, THERE, states=True))
     assert states.dim() == 4
-    assert anatomy.middle == states.shape[2] * states.shape[3]
-    assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], states.view(IDS.numel(), anatomy.middle))
+    assert anatomy.middle_width == states.shape[2] * states.shape[3]
+    assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], states.view(IDS.numel(), anatomy.middle_width))
 
 
 @pytest.mark.parametrize("name", ["causal-xlnet", "masked-longformer"])
 def test_where_no_module_is_given_the_stream_a_pass_goes_to_its_end(name):
     """XLNet keeps its stream sequence first, Longformer pads it: what it returns is neither."""
     model, anatomy = prepared(name)
-    assert anatomy.middle
-    assert not anatomy.plan.stream.reader
+    assert anatomy.middle_width
+    assert not anatomy.layout.stream.reader
     expected = middle_of(model)
-    last = runs(model, anatomy.plan.sites[-1].down.module)
+    last = runs(model, anatomy.layout.layers[-1].down.module)
     assert torch.equal(observed(model, anatomy)[RESIDUAL, 0], expected)
     assert len(last) == 1
 
 
 def test_such_a_model_ends_early_where_the_stream_is_not_wanted():
     model, anatomy = prepared("causal-xlnet")
-    last = runs(model, anatomy.plan.sites[-1].down.module)
+    last = runs(model, anatomy.layout.layers[-1].down.module)
     got = observed(model, anatomy, stream=False)
     assert (RESIDUAL, 0) not in got
     assert not last
@@ -135,7 +135,7 @@ def test_nothing_that_was_handed_over_is_kept():
         def receive(site, index, units, tokens):
             kept.append(weakref.ref(units))
 
-        with caught(model, anatomy.plan, receive, reads=[("transformer.ln_f", lambda x: None)]) as capture:
+        with caught(model, anatomy.layout, receive, reads=[("transformer.ln_f", lambda x: None)]) as capture:
             capture.forward(IDS, THERE)
         inside = weakref.ref(capture)
         del capture
@@ -152,5 +152,5 @@ def test_what_goes_wrong_in_a_pass_is_not_taken_for_its_end():
     def fail(*_):
         raise ZeroDivisionError
 
-    with caught(model, anatomy.plan, fail) as capture, pytest.raises(ZeroDivisionError):
+    with caught(model, anatomy.layout, fail) as capture, pytest.raises(ZeroDivisionError):
         capture.forward(IDS, THERE)

@@ -42,11 +42,11 @@ def text():
 def test_a_sweep_on_devices_is_one_on_the_cpu(architecture, devices, monkeypatch):
     """Every statistic at every site, the largest values and their tokens too."""
     subject = member(architecture, 0)
-    plan = subject.anatomy.plan.recorded
-    expected = sweep(subject.model, plan, text(), batch=256, sites=DEFAULT_SITES | {UP})
+    layout = subject.anatomy.layout.per_token
+    expected = sweep(subject.model, layout, text(), batch=256, sites=DEFAULT_SITES | {UP})
     place(subject.model, devices)
     with simulated(monkeypatch):
-        found = sweep(subject.model, plan, text(), batch=256, sites=DEFAULT_SITES | {UP})
+        found = sweep(subject.model, layout, text(), batch=256, sites=DEFAULT_SITES | {UP})
     assert expected.sums[0].keys() == found.sums[0].keys()
     for site, name in expected.sums[0]:
         one, two = found.total(site, name), expected.total(site, name)
@@ -95,14 +95,14 @@ def test_a_comparison_on_devices_is_one_on_the_cpu(whole, devices, monkeypatch):
 def test_rotated_units_are_rotated_where_they_are(devices, monkeypatch):
     """A control that changes activations takes them as it finds them."""
     subject = member("gpt2", 0)
-    plan = subject.anatomy.plan
-    plain = sweep(subject.model, plan, text(), batch=256)
+    layout = subject.anatomy.layout
+    plain = sweep(subject.model, layout, text(), batch=256)
     moments = {site: plain.total(site, "moments") for site in DEFAULT_SITES}
-    sizes = [site.width for site in plan.sites]
+    sizes = [layer.width for layer in layout.layers]
 
     def rotated():
-        change = Rotation(moments, {PRE: sizes, POST: sizes, RESIDUAL: [subject.anatomy.middle]}, seed=1)
-        return sweep(subject.model, plan, text(), batch=256, change=change).total(POST, "moments").kurtosis
+        change = Rotation(moments, {PRE: sizes, POST: sizes, RESIDUAL: [subject.anatomy.middle_width]}, seed=1)
+        return sweep(subject.model, layout, text(), batch=256, change=change).total(POST, "moments").kurtosis
 
     expected = rotated()
     place(subject.model, devices)
@@ -116,8 +116,8 @@ def test_models_are_checked_on_devices(devices, monkeypatch):
     """The identities that are checked when a model is loaded hold there too."""
     subject = member("llama", 0)
     ids = probe_ids(LoadedModel(subject.model, tokenizer(), "", None), rows=2)
-    expected = verification.verify(subject.model, subject.anatomy.plan, ids).facts()
+    expected = verification.verify(subject.model, subject.anatomy.layout, ids).facts()
     place(subject.model, devices)
     with simulated(monkeypatch):
-        found = verification.verify(subject.model, subject.anatomy.plan, ids).facts()
+        found = verification.verify(subject.model, subject.anatomy.layout, ids).facts()
     assert found.keys() == expected.keys()

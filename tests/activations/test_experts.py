@@ -20,13 +20,13 @@ IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
 
 
 def observed(loaded, anatomy, ids=IDS):
-    """What is handed over: activations and tokens, by site and layer of the plan."""
+    """What is handed over: activations and tokens, by site and layer."""
     got = {}
 
     def receive(site, index, values, tokens):
         got[site, index] = (values.clone(), None if tokens is None else tokens.clone())
 
-    with caught(loaded.model, anatomy.plan, receive) as capture:
+    with caught(loaded.model, anatomy.layout, receive) as capture:
         capture.forward(ids, torch.ones_like(ids))
     return got
 
@@ -55,10 +55,10 @@ def test_an_expert_is_seen_at_the_tokens_routed_to_it():
     got = observed(loaded, anatomy)
     for layer in (0, 1):
         truth = by_hand(loaded.model, layer)
-        for index, site in enumerate(anatomy.plan.sites):
-            if site.layer != layer:
+        for index, neurons in enumerate(anatomy.layout.layers):
+            if neurons.number != layer:
                 continue
-            tokens, *values = truth[site.expert]
+            tokens, *values = truth[neurons.expert]
             for where, value in zip((PRE, UP, POST), values, strict=True):
                 units, seen_at = got[where, index]
                 order = seen_at.argsort()
@@ -90,14 +90,14 @@ def test_an_expert_is_seen_at_the_tokens_routed_to_it():
 def test_a_text_read_with_others_shows_what_it_shows_alone(mapping, model_type):
     """Row by row: whatever the order in which a model keeps its tokens."""
     loaded, anatomy = prepared(mapping, model_type)
-    plan = anatomy.plan.recorded
+    layout = anatomy.layout.per_token
     together = observed(loaded, anatomy)
     alone = [observed(loaded, anatomy, row[None]) for row in IDS]
-    for index, site in enumerate(anatomy.plan.sites):
-        if site not in plan.sites:
+    for index, layer in enumerate(anatomy.layout.layers):
+        if layer not in layout.layers:
             continue
-        dense = torch.zeros(IDS.numel(), site.width)
-        apart = torch.zeros(IDS.numel(), site.width)
+        dense = torch.zeros(IDS.numel(), layer.width)
+        apart = torch.zeros(IDS.numel(), layer.width)
         units, tokens = together.get((POST, index), (dense[:0], torch.zeros(0, dtype=torch.int64)))
         dense[slice(None) if tokens is None else tokens] = units
         for row, of in enumerate(alone):
@@ -118,16 +118,16 @@ def test_statistics_are_over_routed_tokens():
         kept.setdefault((site, index), []).append(units.clone())
         return units
 
-    swept = sweep(loaded.model, anatomy.plan, blocks, batch=200, change=spy)
-    neurons = Neurons(lambda site: swept, np.zeros(anatomy.plan.neurons, dtype=int))
-    values = [torch.cat(kept[PRE, i]).double().numpy() for i in range(len(anatomy.plan.sites))]
+    swept = sweep(loaded.model, anatomy.layout, blocks, batch=200, change=spy)
+    neurons = Neurons(lambda site: swept, np.zeros(anatomy.layout.n_neurons, dtype=int))
+    values = [torch.cat(kept[PRE, i]).double().numpy() for i in range(len(anatomy.layout.layers))]
     np.testing.assert_allclose(neurons.pre.mean, np.concatenate([v.mean(axis=0) for v in values]), atol=1e-6)
     kurtosis = np.concatenate([stats.kurtosis(v, axis=0, fisher=False) for v in values])
     np.testing.assert_allclose(neurons.kurtosis, kurtosis, rtol=1e-4)
     routed = np.concatenate([np.full(v.shape[1], len(v) / neurons.tokens) for v in values])
     np.testing.assert_allclose(neurons.routed, routed)
     # Two of four experts per token, in each of two layers.
-    per_layer = neurons.routed[:: anatomy.plan.sites[0].width].reshape(2, 4).sum(axis=1)
+    per_layer = neurons.routed[:: anatomy.layout.layers[0].width].reshape(2, 4).sum(axis=1)
     np.testing.assert_allclose(per_layer, 2.0)
 
 
@@ -142,12 +142,12 @@ def test_an_expert_that_no_token_reaches_is_undefined():
     found = [
         sweep(
             loaded.model,
-            anatomy.plan,
+            anatomy.layout,
             to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600),
             batch=64,
         )
     ]
-    neurons = Neurons(lambda site: found[0], np.zeros(anatomy.plan.neurons, dtype=int))
+    neurons = Neurons(lambda site: found[0], np.zeros(anatomy.layout.n_neurons, dtype=int))
     never = neurons.routed == 0
     assert np.isnan(neurons.kurtosis[never]).all()
     assert np.isfinite(neurons.kurtosis[neurons.routed > 0.2]).all()
@@ -157,7 +157,7 @@ def test_the_strongest_tokens_of_an_expert_are_its_own():
     """Their numbers are those of the text, not of the rows the expert saw."""
     loaded, anatomy = prepared("causal", "mixtral")
     blocks = to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=300)
-    swept = sweep(loaded.model, anatomy.plan, blocks, batch=64)
+    swept = sweep(loaded.model, anatomy.layout, blocks, batch=64)
     truth = {}
     for batch in blocks.batches(64):
         got = observed(loaded, anatomy, batch.ids)
@@ -169,22 +169,22 @@ def test_the_strongest_tokens_of_an_expert_are_its_own():
                 truth.setdefault(index, []).append((units[keep], numbers[tokens][keep]))
     extremes = swept.total(POST, "extremes")
     start = 0
-    for index, site in enumerate(anatomy.plan.sites):
+    for index, layer in enumerate(anatomy.layout.layers):
         units = torch.cat([u for u, _ in truth[index]])
         numbers = torch.cat([n for _, n in truth[index]])
-        found = extremes.tokens[0, start : start + site.width]
+        found = extremes.tokens[0, start : start + layer.width]
         at = (numbers[:, None] == found).to(torch.uint8).argmax(dim=0)  # several may be strongest
         assert torch.equal(numbers[at], found)
         assert torch.equal(units.gather(0, at[None])[0], units.amax(dim=0))
-        start += site.width
+        start += layer.width
 
 
 def test_a_layer_that_is_called_twice_is_two():
     """ALBERT has one layer of weights and two of neurons; they do different things."""
     loaded, anatomy = prepared("masked", "albert")
-    assert [(site.call, site.down.module) for site in anatomy.plan.sites] == [
-        (0, anatomy.plan.sites[0].down.module),
-        (1, anatomy.plan.sites[0].down.module),
+    assert [(layer.call, layer.down.module) for layer in anatomy.layout.layers] == [
+        (0, anatomy.layout.layers[0].down.module),
+        (1, anatomy.layout.layers[0].down.module),
     ]
     got = observed(loaded, anatomy)
     assert not torch.equal(got[POST, 0][0], got[POST, 1][0])
@@ -193,7 +193,7 @@ def test_a_layer_that_is_called_twice_is_two():
 def test_encoder_and_decoder_count_on():
     """The decoder's first layer follows the encoder's last; both see every token."""
     loaded, anatomy = prepared("seq2seq", "t5gemma")
-    assert anatomy.plan.layers == [0, 1, 2, 3]
+    assert anatomy.layout.layer_numbers == [0, 1, 2, 3]
     got = observed(loaded, anatomy)
     assert {got[POST, i][0].shape for i in range(4)} == {(36, 96)}
 
@@ -210,7 +210,7 @@ def test_models_without_a_gate_have_no_other_factor():
     """It does not apply, and says so."""
     loaded, anatomy = prepared("causal", "gpt2")
     swept = sweep(
-        loaded.model, anatomy.plan, to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600), batch=64
+        loaded.model, anatomy.layout, to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600), batch=64
     )
     with pytest.raises(NotApplicable, match="the model shows no up activations"):
         _ = Neurons(lambda site: swept, np.zeros(256, dtype=int)).up.mean

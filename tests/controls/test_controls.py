@@ -96,10 +96,10 @@ def test_a_rotated_sweep_is_standardised_and_mixes_units():
     model = LoadedModel(build("gpt2"), tokenizer(), "", None)
     anatomy = dissect(model)
     blocks = to_blocks(find_corpus("news"), model.tokenizer, context=64, budget=4000)
-    plain = sweep(model.model, anatomy.plan, blocks, batch=2000)
+    plain = sweep(model.model, anatomy.layout, blocks, batch=2000)
     sizes = {PRE: [48, 48], POST: [48, 48], "residual": [32]}
     moments = {site: plain.total(site, "moments") for site in sizes}
-    turned = sweep(model.model, anatomy.plan, blocks, batch=2000, change=Rotation(moments, sizes, 5))
+    turned = sweep(model.model, anatomy.layout, blocks, batch=2000, change=Rotation(moments, sizes, 5))
     for site in (PRE, POST):
         after = turned.total(site, "moments")
         np.testing.assert_allclose(after.mean, 0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""A plan that is wrong is noticed on load."""
+"""A layout that is wrong is noticed on load."""
 
 from dataclasses import replace
 
@@ -22,16 +22,16 @@ def loaded(architecture="gpt2", dtype=torch.float32):
 def test_what_was_found_is_confirmed(architecture, dtype):
     """Widths, both products, and the effect of a zeroed neuron."""
     model = loaded(architecture, dtype)
-    verify(model.model, dissect(model).plan, probe_ids(model, rows=2))
+    verify(model.model, dissect(model).layout, probe_ids(model, rows=2))
 
 
 def test_a_wrong_width_is_noticed():
     """The layer reads another number of units than the plan says."""
     model = loaded()
     anatomy = dissect(model)
-    wrong = replace(anatomy, plan=NeuronLayout(tuple(replace(s, width=s.width - 1) for s in anatomy.plan.sites)))
+    wrong = replace(anatomy, layout=NeuronLayout(tuple(replace(s, width=s.width - 1) for s in anatomy.layout.layers)))
     with pytest.raises(NeuronsNotFound, match="reads 48 units, the plan says 47"):
-        verify(model.model, wrong.plan, probe_ids(model, rows=2))
+        verify(model.model, wrong.layout, probe_ids(model, rows=2))
 
 
 def test_neurons_without_effect_are_noticed():
@@ -41,7 +41,7 @@ def test_neurons_without_effect_are_noticed():
     for block in model.model.transformer.h:
         block.mlp.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
     with pytest.raises(NeuronsNotFound, match="does not move the output of the model"):
-        verify(model.model, anatomy.plan, probe_ids(model, rows=2))
+        verify(model.model, anatomy.layout, probe_ids(model, rows=2))
 
 
 def test_a_projection_that_is_not_linear_is_noticed():
@@ -50,4 +50,4 @@ def test_a_projection_that_is_not_linear_is_noticed():
     anatomy = dissect(model)
     model.model.transformer.h[0].mlp.c_proj.register_forward_hook(lambda module, args, output: output.abs() * output)
     with pytest.raises(NeuronsNotFound, match=r"layer 0: .* W_out h \+ b = output fails by"):
-        verify(model.model, anatomy.plan, probe_ids(model, rows=2))
+        verify(model.model, anatomy.layout, probe_ids(model, rows=2))

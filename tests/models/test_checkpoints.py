@@ -115,7 +115,7 @@ def test_what_was_saved_is_what_is_loaded(saved, mapping, architecture):
     before, after = dict(model.named_parameters()), dict(found.model.named_parameters())
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    verification.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+    verification.verify(found.model, dissect(found).layout, probe_ids(found, rows=2))
 
 
 @pytest.mark.parametrize(
@@ -306,8 +306,8 @@ def test_controls_of_a_model_that_is_spread_lie_where_it_does(llama):
         accelerate.dispatch_model(spread, {"lm_head": "cpu", **{f"model.{n}": "cpu" for n in names}}, force_hooks=True)
         twin = control(spread, 1)
         assert torch.equal(run_model(twin, ids, there)[0], expected)
-        plan = dissect(LoadedModel(twin, plain.tokenizer, "", plain.folder)).plan
-        verification.verify(twin, plan, ids)
+        layout = dissect(LoadedModel(twin, plain.tokenizer, "", plain.folder)).layout
+        verification.verify(twin, layout, ids)
         owners = {id(part) for part in twin.modules()}
         hooked = [part for part in twin.modules() if hasattr(part, "_hf_hook")]
         assert bool(hooked) == (control is not untrained)  # which has nowhere to be but on the one device
@@ -330,7 +330,7 @@ def test_neurons_are_found_in_every_precision(saved, architecture, dtype):
     kept = {name for name, p in found.model.named_parameters() if p.dtype != getattr(torch, dtype)}
     assert all(".wo." in name for name in kept)
     assert bool(kept) == (architecture == "t5" and dtype == "float16")
-    verification.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+    verification.verify(found.model, dissect(found).layout, probe_ids(found, rows=2))
     fresh = load_model(parse_source(f"untrained:{found.folder}"), dtype=dtype)
     assert {name for name, p in fresh.model.named_parameters() if p.dtype != getattr(torch, dtype)} == kept
     ids = probe_ids(fresh)
@@ -391,7 +391,7 @@ def test_blocks_of_eight_bit_floats_are_turned_into_plain_weights(llama):
         assert weight.dtype == torch.float32
         assert torch.allclose(weight, plain[name], atol=0.07 * float(plain[name].abs().max()))
         assert not torch.equal(weight, plain[name])
-    verification.verify(found.model, dissect(found).plan, probe_ids(found, rows=2))
+    verification.verify(found.model, dissect(found).layout, probe_ids(found, rows=2))
 
 
 def test_blocks_of_four_bit_floats_are_turned_into_plain_weights(saved, tmp_path):

@@ -76,9 +76,9 @@ def test_writes_are_centred_where_every_reader_centres(name, centred):
     seen = view(name, torch.float64)
     if centred is None:
         with pytest.raises(NotApplicable, match="layer 0 cannot be folded: it reads more than the output of one norm"):
-            _ = seen.sites
+            _ = seen.layers
         return
-    means = torch.cat([site.write.mean(dim=1) for site in seen.sites]).abs().max()
+    means = torch.cat([layer.write.mean(dim=1) for layer in seen.layers]).abs().max()
     assert bool(means < 1e-12) is centred
 
 

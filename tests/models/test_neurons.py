@@ -32,23 +32,23 @@ def found(architecture, **choices):
 def test_neurons_of_an_architecture(architecture):
     """Every layer, its width, its activation, the norm it reads, and whether it is gated."""
     path, gated, activation, norm = DOWN[architecture]
-    sites = found(architecture).sites
-    assert [site.layer for site in sites] == [0, 1]
-    assert [site.down.path for site in sites] == [path.format(i) for i in (0, 1)]
-    assert [site.norm for site in sites] == [norm.format(i) for i in (0, 1)]
-    assert {(site.width, site.gated, site.activation) for site in sites} == {(48, gated, activation)}
+    layers = found(architecture).layers
+    assert [layer.number for layer in layers] == [0, 1]
+    assert [layer.down.path for layer in layers] == [path.format(i) for i in (0, 1)]
+    assert [layer.norm for layer in layers] == [norm.format(i) for i in (0, 1)]
+    assert {(layer.width, layer.gated, layer.activation) for layer in layers} == {(48, gated, activation)}
 
 
 @pytest.mark.parametrize("architecture", ["llama", "phi3"])
 def test_the_activation_acts_on_the_gate(architecture):
     """The first factor is the one that the activation function reads, in separate and in fused layouts."""
-    for site in found(architecture).sites:
-        first, second = site.up
+    for layer in found(architecture).layers:
+        first, second = layer.up
         if architecture == "llama":
-            assert first.of.module.endswith("gate_proj")
-            assert second.of.module.endswith("up_proj")
+            assert first.projection.module.endswith("gate_proj")
+            assert second.projection.module.endswith("up_proj")
         else:
-            assert (first.of, first.offset, second.offset) == (second.of, 0, 48)
+            assert (first.projection, first.offset, second.offset) == (second.projection, 0, 48)
 
 
 WIDTH = {
@@ -63,7 +63,7 @@ WIDTH = {
 def test_width_equal_to_the_residual_stream_confuses_nothing(architecture):
     """A shape rule could not tell the output projection of attention from that of the MLP."""
     path = DOWN[architecture][0]
-    assert [site.down.path for site in found(architecture, **WIDTH[architecture]).sites] == [
+    assert [layer.down.path for layer in found(architecture, **WIDTH[architecture]).layers] == [
         path.format(0),
         path.format(1),
     ]
@@ -71,20 +71,20 @@ def test_width_equal_to_the_residual_stream_confuses_nothing(architecture):
 
 def test_heads_wider_than_the_stream_confuse_nothing():
     """With head_dim twice as large, attention's output projection looks exactly like an MLP's."""
-    sites = found("llama", head_dim=16).sites
-    assert [site.down.path for site in sites] == ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj"]
+    layers = found("llama", head_dim=16).layers
+    assert [layer.down.path for layer in layers] == ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj"]
 
 
 def test_a_relu_with_dead_units_is_found():
     """Units that are off at every traced token do not hide the layer."""
-    sites = found("gpt2", activation_function="relu").sites
-    assert {site.activation for site in sites} == {"relu"}
+    layers = found("gpt2", activation_function="relu").layers
+    assert {layer.activation for layer in layers} == {"relu"}
 
 
 def test_bfloat16_is_found():
     """In half precision the structure is the same."""
     model = build("llama").bfloat16()
-    assert len(find_neurons(trace_forward(model, IDS), model).sites) == 2
+    assert len(find_neurons(trace_forward(model, IDS), model).layers) == 2
 
 
 def test_a_model_without_mlp_says_why():
@@ -133,5 +133,5 @@ def test_the_outside_model(minilm):
     from pytest_unineuron.models.loading.source import parse_source
 
     model = load_model(parse_source(str(minilm))).model
-    plan = find_neurons(trace_forward(model, {"input_ids": torch.randint(1000, 2000, (1, 14))}), model)
-    assert [(site.width, site.layer) for site in plan.sites] == [(1536, layer) for layer in range(6)]
+    layout = find_neurons(trace_forward(model, {"input_ids": torch.randint(1000, 2000, (1, 14))}), model)
+    assert [(layer.width, layer.number) for layer in layout.layers] == [(1536, layer) for layer in range(6)]

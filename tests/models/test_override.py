@@ -27,15 +27,15 @@ def loaded(mapping, model_type):
 def test_what_a_pattern_names_is_taken(model_type, pattern, expected):
     """One stack of two, one kind of MLP of two, or one that is no part of any layer."""
     model = loaded(*model_type.split(":"))
-    plan = dissect(model, pattern).plan
-    assert [site.down.module for site in plan.sites] == expected
-    verify(model.model, plan, probe_ids(model, rows=2), whole=True)
+    layout = dissect(model, pattern).layout
+    assert [layer.down.module for layer in layout.layers] == expected
+    verify(model.model, layout, probe_ids(model, rows=2), whole=True)
 
 
 def test_experts_are_named_by_their_parameter():
     """All of them."""
-    plan = dissect(loaded("causal", "mixtral"), "model.layers.1.mlp.experts.down_proj").plan
-    assert [(site.layer, site.expert) for site in plan.sites] == [(1, expert) for expert in range(4)]
+    layout = dissect(loaded("causal", "mixtral"), "model.layers.1.mlp.experts.down_proj").layout
+    assert [(layer.number, layer.expert) for layer in layout.layers] == [(1, expert) for expert in range(4)]
 
 
 @pytest.mark.parametrize(

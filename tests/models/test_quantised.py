@@ -51,22 +51,22 @@ def test_a_linear_that_unpacks_its_weights(architecture):
     model = quantised(RowLinear8, architecture)
     plain = dissect(LoadedModel(build(architecture), _Tokens(), "", None))
     found = dissect(model)
-    assert [(s.down.module, s.width, s.layout, s.norm) for s in found.plan.sites] == [
-        (s.down.module, s.width, s.layout, s.norm) for s in plain.plan.sites
+    assert [(s.down.module, s.width, s.gate_layout, s.norm) for s in found.layout.layers] == [
+        (s.down.module, s.width, s.gate_layout, s.norm) for s in plain.layout.layers
     ]
-    verify(model.model, found.plan, probe_ids(model, rows=2))
-    unpacked = WeightView(LoadedModel(build(architecture), _Tokens(), "", None), plain).sites
-    for site, expected in zip(WeightView(model, found).sites, unpacked, strict=True):
-        torch.testing.assert_close(site.write, expected.write, rtol=0, atol=0.02 * float(expected.write.abs().max()))
+    verify(model.model, found.layout, probe_ids(model, rows=2))
+    unpacked = WeightView(LoadedModel(build(architecture), _Tokens(), "", None), plain).layers
+    for layer, expected in zip(WeightView(model, found).layers, unpacked, strict=True):
+        torch.testing.assert_close(layer.write, expected.write, rtol=0, atol=0.02 * float(expected.write.abs().max()))
 
 
 def test_what_is_rounded_on_its_way_is_no_product():
     """The identities say by how much, unless it is within what quantised models are allowed."""
     model = quantised(RoundingLinear8)
     with pytest.raises(NeuronsNotFound, match=r"fails by .* of the largest value \(allowed 0.001\)"):
-        verify(model.model, dissect(model).plan, probe_ids(model, rows=2))
+        verify(model.model, dissect(model).layout, probe_ids(model, rows=2))
     model.model.is_quantized = True
-    verify(model.model, dissect(model).plan, probe_ids(model, rows=2))
+    verify(model.model, dissect(model).layout, probe_ids(model, rows=2))
 
 
 @pytest.mark.parametrize("weights", ["qint8", "qint4"])
@@ -77,9 +77,9 @@ def test_quanto(weights):
     quanto.quantize(model, weights=getattr(quanto, weights))
     quanto.freeze(model)
     loaded = LoadedModel(model, _Tokens(), "", None)
-    plan = dissect(loaded).plan
-    assert [site.layer for site in plan.sites] == [0, 1]
-    verify(model, plan, probe_ids(loaded, rows=2))
+    layout = dissect(loaded).layout
+    assert [layer.number for layer in layout.layers] == [0, 1]
+    verify(model, layout, probe_ids(loaded, rows=2))
 
 
 def test_torchao():
@@ -88,6 +88,6 @@ def test_torchao():
     model = build("llama")
     quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
     loaded = LoadedModel(model, _Tokens(), "", None)
-    plan = dissect(loaded).plan
-    assert [site.layer for site in plan.sites] == [0, 1]
-    verify(model, plan, probe_ids(loaded, rows=2))
+    layout = dissect(loaded).layout
+    assert [layer.number for layer in layout.layers] == [0, 1]
+    verify(model, layout, probe_ids(loaded, rows=2))

@@ -49,7 +49,7 @@ def test_another_configuration_is():
     assert len(keys) == 4
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"plan": {"sites": [1]}}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"layout": {"layers": [1]}}'])
 def test_what_is_damaged_is_found_again(tmp_path, damage):
     """And written down again."""
     model = loaded()
@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_written_to_loses_nothing(tmp_path):
     """It is a cache."""
     (tmp_path / "file").write_text("")
     found, remembered = AnatomyCache(tmp_path / "file").anatomy(loaded())
-    assert found.plan.neurons == 96
+    assert found.layout.n_neurons == 96
     assert not remembered
 
 
@@ -76,11 +76,12 @@ def test_what_is_remembered_wrongly_is_found_again(tiny, tmp_path):
     (kept,) = tmp_path.iterdir()
     turned = NeuronLayout(
         tuple(
-            replace(site, down=other.down) for site, other in zip(true.plan.sites, true.plan.sites[::-1], strict=True)
+            replace(layer, down=other.down)
+            for layer, other in zip(true.layout.layers, true.layout.layers[::-1], strict=True)
         )
     )
-    narrow = NeuronLayout(tuple(replace(site, width=site.width - 1) for site in true.plan.sites))
+    narrow = NeuronLayout(tuple(replace(layer, width=layer.width - 1) for layer in true.layout.layers))
     for wrong in (turned, narrow):
-        kept.write_text(json.dumps(asdict(replace(true, plan=wrong))), encoding="utf-8")
+        kept.write_text(json.dumps(asdict(replace(true, layout=wrong))), encoding="utf-8")
         again = Lab(Settings(), {"m": source}, {}, folder=tmp_path)
         assert again.anatomy("m") == true

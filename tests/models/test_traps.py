@@ -56,17 +56,17 @@ def test_the_pre_activation_has_the_adapter_in_it(scale, first):
     """Scaled as it is, whichever of the two runs first; the activation is named, so the identity holds."""
     model = loaded(adapted(scale, first))
     anatomy = dissect(model)
-    assert {site.activation for site in anatomy.plan.sites} == {"silu"}
-    verify(model.model, anatomy.plan, probe_ids(model, rows=2))
+    assert {layer.activation for layer in anatomy.layout.layers} == {"silu"}
+    verify(model.model, anatomy.layout, probe_ids(model, rows=2))
     got, ids = {}, probe_ids(model)
     read = []
     handle = model.model.model.layers[1].mlp.gate_proj.register_forward_hook(lambda m, a, y: read.append(y))
-    with caught(model.model, anatomy.plan, lambda s, i, v, t: got.setdefault((s, i), v.clone())) as capture:
+    with caught(model.model, anatomy.layout, lambda s, i, v, t: got.setdefault((s, i), v.clone())) as capture:
         capture.forward(ids, torch.ones_like(ids))
     handle.remove()
     torch.testing.assert_close(got[PRE, 1], read[0][0], rtol=1e-4, atol=1e-4)
     with pytest.raises(NotApplicable, match="adapters are added to what it reads"):
-        _ = WeightView(model, anatomy).sites
+        _ = WeightView(model, anatomy).layers
 
 
 def test_an_adapter_is_not_the_base_model(tmp_path):
@@ -80,9 +80,9 @@ def test_an_adapter_is_not_the_base_model(tmp_path):
 
 def test_rows_in_front_of_the_text_are_not_the_text():
     """CPM-Ant puts a prompt there: its layers are found, and not recorded."""
-    plan = dissect(loaded(tiny(Entry("causal", "cpmant")))).plan
-    assert {site.rows for site in plan.sites} == {POOLED}
-    assert not plan.recorded.sites
+    layout = dissect(loaded(tiny(Entry("causal", "cpmant")))).layout
+    assert {layer.row_kind for layer in layout.layers} == {POOLED}
+    assert not layout.per_token.layers
 
 
 class Turned(nn.Module):
@@ -107,7 +107,7 @@ def test_rows_in_another_order_are_noticed(sink):
         model.transformer.wpe.weight[0] *= sink
     found = loaded(model)
     with pytest.raises(NeuronsNotFound, match=ROWS_ARE_TOKENS):
-        verify(model, dissect(found).plan, probe_ids(found, rows=2))
+        verify(model, dissect(found).layout, probe_ids(found, rows=2))
 
 
 class Doubled(nn.Linear):
@@ -152,7 +152,7 @@ def test_a_bias_may_have_any_name():
         layer.mlp.gate_proj = Shifted(layer.mlp.gate_proj)
     found = loaded(model)
     anatomy = dissect(found)
-    verify(model, anatomy.plan, probe_ids(found, rows=2))
+    verify(model, anatomy.layout, probe_ids(found, rows=2))
     assert all(bool((bias == 1).all()) for bias in WeightView(found, anatomy).raw_biases)
 
 
@@ -177,11 +177,11 @@ def test_stacks_may_have_different_widths():
     torch.manual_seed(0)
     found = loaded(AutoModelForSeq2SeqLM.from_config(config).eval())
     anatomy = dissect(found)
-    assert [(site.reads, site.width, site.writes) for site in anatomy.plan.sites] == [(32, 96, 32)] * 2 + [
-        (24, 80, 24)
-    ] * 2
+    assert [(layer.input_width, layer.width, layer.output_width) for layer in anatomy.layout.layers] == [
+        (32, 96, 32)
+    ] * 2 + [(24, 80, 24)] * 2
     view = WeightView(found, anatomy)
-    assert [site.write.shape for site in view.sites] == [(96, 32)] * 2 + [(80, 24)] * 2
+    assert [layer.write.shape for layer in view.layers] == [(96, 32)] * 2 + [(80, 24)] * 2
     assert Member(found.model, anatomy).sizes(DIMENSIONS) == [24]
     if anatomy.unembedding:
         assert view.unembedding.shape == (203, 24)
@@ -190,9 +190,9 @@ def test_stacks_may_have_different_widths():
 def test_a_plan_of_another_model_leaves_nothing_behind():
     """A sentence, and no hook."""
     model = loaded(build("llama"))
-    plan = dissect(loaded(adapted(2.0))).plan
+    layout = dissect(loaded(adapted(2.0))).layout
     with pytest.raises(NeuronsNotFound, match=r"LlamaForCausalLM has no .*: this is the plan of another model"):
-        verify(model.model, plan, probe_ids(model, rows=2))
+        verify(model.model, layout, probe_ids(model, rows=2))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
 
 
@@ -223,5 +223,7 @@ def test_the_gate_is_the_factor_that_bends():
     model = build("llama")
     for layer in model.model.layers:
         layer.mlp = Cubed(layer.mlp)
-    sites = dissect(loaded(model)).plan.sites
-    assert {(site.activation, site.up[0].of.module.rpartition(".")[2]) for site in sites} == {("", "gate_proj")}
+    layers = dissect(loaded(model)).layout.layers
+    assert {(layer.activation, layer.up[0].projection.module.rpartition(".")[2]) for layer in layers} == {
+        ("", "gate_proj")
+    }

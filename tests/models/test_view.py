@@ -37,8 +37,8 @@ def test_folded_reads_give_the_pre_activation(architecture):
     seen = view(architecture)
     model, modules = seen.loaded.model, dict(seen.loaded.model.named_modules())
     caught, hooks = {}, []
-    for index, site in enumerate(seen.anatomy.plan.sites):
-        norm, up = modules[site.norm], modules[site.up[0].of.module]
+    for index, layer in enumerate(seen.anatomy.layout.layers):
+        norm, up = modules[layer.norm], modules[layer.up[0].projection.module]
         hooks += [
             norm.register_forward_pre_hook(lambda m, a, i=index: caught.update({(i, "stream"): a[0]})),
             up.register_forward_hook(lambda m, a, out, i=index: caught.update({(i, "pre"): out})),
@@ -47,10 +47,10 @@ def test_folded_reads_give_the_pre_activation(architecture):
         model(probe_ids(seen.loaded))
     for hook in hooks:  # reading weights would run them too
         hook.remove()
-    for index, (site, weights) in enumerate(zip(seen.anatomy.plan.sites, seen.sites, strict=True)):
-        norm = seen.norm(site.norm, 32)
-        up = site.up[0]
-        pre = caught[index, "pre"][..., up.offset :: up.stride][..., : site.width]
+    for index, (layer, weights) in enumerate(zip(seen.anatomy.layout.layers, seen.layers, strict=True)):
+        norm = seen.norm(layer.norm, 32)
+        up = layer.up[0]
+        pre = caught[index, "pre"][..., up.offset :: up.stride][..., : layer.width]
         found = normal_form(caught[index, "stream"], norm) @ weights.read.double().T
         if weights.bias is not None:
             found = found + weights.bias.double()
@@ -76,14 +76,14 @@ def test_folded_unembedding_gives_the_log_probabilities(architecture):
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "bert"])
 def test_layer_norm_models_are_centred(architecture):
     """P31: folded reads, and writes, sum to zero over the width."""
-    for site in view(architecture).sites:
-        for matrix in (site.read, site.write):
+    for layer in view(architecture).layers:
+        for matrix in (layer.read, layer.write):
             assert float(matrix.sum(dim=1).abs().max()) < 1e-4
 
 
 def test_rms_norm_models_are_not():
     """Nothing subtracts a mean there, so nothing may be subtracted from the weights."""
-    (first, *_) = view("llama").sites
+    (first, *_) = view("llama").layers
     assert float(first.read.sum(dim=1).abs().max()) > 1e-2
 
 
@@ -106,7 +106,7 @@ def test_no_bias_is_not_a_zero_bias(architecture):
     from pytest_unineuron.lab.weights import Weights
 
     seen = view(architecture)
-    assert {site.bias for site in seen.sites} == {None}
+    assert {layer.bias for layer in seen.layers} == {None}
     with pytest.raises(NotApplicable, match="have no input bias"):
         _ = Weights(seen).bias
 

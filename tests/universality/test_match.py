@@ -117,7 +117,7 @@ def test_neurons_can_be_compared_before_the_activation_function(batches, blocks)
     """The same units one site earlier: what a sweep calls pre-activations, and other partners than after it."""
     one, two = (replace(member(build("gpt2", seed=seed)), site=PRE) for seed in (0, 3))
     x, y = units(one, batches, NEURONS), units(two, batches, NEURONS)
-    swept = sweep(one.model, one.anatomy.plan, blocks, batch=1024)
+    swept = sweep(one.model, one.anatomy.layout, blocks, batch=1024)
     np.testing.assert_allclose(x.mean(0), swept.total(PRE, "moments").mean.numpy(), atol=1e-6)
     found = Matched(match(one, [two], batches, draws=1)[NEURONS])
     chosen = rho(*(units(of, batches, NEURONS, half=0) for of in (one, two))).argmax(axis=1)
@@ -349,7 +349,7 @@ def test_a_sweep_of_the_same_pass_is_the_sweep(blocks):
     few = blocks.batches(1024, compare=2000)
     sweeper = Sweeper(blocks, "cpu")
     found = match(one, [two], few, memory=least(one, [two], few), sweeper=sweeper)
-    alone = sweep(one.model, one.anatomy.plan, blocks, batch=1024)
+    alone = sweep(one.model, one.anatomy.layout, blocks, batch=1024)
     together = sweeper.finished()
     assert together.tokens == alone.tokens
     for ours, theirs in zip(together.sums, alone.sums, strict=True):

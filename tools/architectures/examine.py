@@ -111,10 +111,12 @@ def _examine(entry: Entry, variant: str, found: Examined) -> None:
         found.reason = str(error)
         return
     _describe(anatomy, found)
-    sites = {(s.down.parameter, s.down.part if s.down.parts > 1 else None) for s in anatomy.plan.sites}
-    found.missing, found.extra = sorted(map(str, truth - sites)), sorted(map(str, sites - truth))
+    downs = {
+        (layer.down.parameter, layer.down.part if layer.down.parts > 1 else None) for layer in anatomy.layout.layers
+    }
+    found.missing, found.extra = sorted(map(str, truth - downs)), sorted(map(str, downs - truth))
     ids = probe_ids(loaded, rows=2)
-    found.verified = verification.verify(model, anatomy.plan, ids).facts()
+    found.verified = verification.verify(model, anatomy.layout, ids).facts()
     found.outcome = PARTIAL if found.missing or found.extra else COMPLETE
     found.same = _same(loaded, anatomy, ids)
     found.early = _early(loaded, anatomy, ids)
@@ -123,14 +125,14 @@ def _examine(entry: Entry, variant: str, found: Examined) -> None:
 
 
 def _describe(anatomy: Anatomy, found: Examined) -> None:
-    sites = anatomy.plan.sites
-    found.sites, found.neurons = len(sites), anatomy.plan.neurons
-    found.experts = any(site.expert is not None for site in sites)
-    found.gated = any(site.gated for site in sites)
-    found.layouts = sorted({site.layout for site in sites})
-    found.activations = sorted({site.activation or "?" for site in sites})
-    found.down = sorted({".".join(path_pattern(site.down.path).split(".")[-3:]) for site in sites})
-    found.obstacle = next((site.obstacle for site in sites if site.obstacle), "")
+    layers = anatomy.layout.layers
+    found.sites, found.neurons = len(layers), anatomy.layout.n_neurons
+    found.experts = any(layer.expert is not None for layer in layers)
+    found.gated = any(layer.gated for layer in layers)
+    found.layouts = sorted({layer.gate_layout for layer in layers})
+    found.activations = sorted({layer.activation or "?" for layer in layers})
+    found.down = sorted({".".join(path_pattern(layer.down.path).split(".")[-3:]) for layer in layers})
+    found.obstacle = next((layer.obstacle for layer in layers if layer.obstacle), "")
     found.heads = sum(head.out is not None for head in anatomy.heads)
     found.unembedding = bool(anatomy.unembedding)
 
@@ -138,24 +140,24 @@ def _describe(anatomy: Anatomy, found: Examined) -> None:
 def _same(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:
     with eager_experts(loaded.model):
         before = run_model(loaded.model, ids, torch.ones_like(ids))[0]
-    with record_projections(loaded.model, anatomy.plan, lambda *_: None):
+    with record_projections(loaded.model, anatomy.layout, lambda *_: None):
         after = run_model(loaded.model, ids, torch.ones_like(ids))[0]
     return torch.equal(before, after)
 
 
 def _early(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:
-    model, plan, there = loaded.model, anatomy.plan.recorded, torch.ones_like(ids)
+    model, layout, there = loaded.model, anatomy.layout.per_token, torch.ones_like(ids)
     found: dict[tuple[str, int], torch.Tensor] = {}
-    with caught(model, plan, lambda site, index, units, _: found.update({(site, index): units.clone()})) as capture:
+    with caught(model, layout, lambda site, index, units, _: found.update({(site, index): units.clone()})) as capture:
         capture.forward(ids, there)
     with eager_experts(model):
         stream = middle_stream(run_model(model, ids, there, states=True))
-    if plan.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], stream_rows(stream))):
+    if layout.stream is not None and (stream is None or not torch.equal(found[RESIDUAL, 0], stream_rows(stream))):
         return False
-    seen = verification.layer_values(model, plan, ids, whole=False)
+    seen = verification.layer_values(model, layout, ids, whole=False)
     # Of experts some show no more than the tokens that came to them.
-    alike = {index: site for index, site in enumerate(plan.sites) if site.expert is None and site in seen}
-    return all(torch.equal(found[POST, index], seen[site].placed[0]) for index, site in alike.items())
+    alike = {i: layer for i, layer in enumerate(layout.layers) if layer.expert is None and layer in seen}
+    return all(torch.equal(found[POST, index], seen[layer].placed[0]) for index, layer in alike.items())
 
 
 def _folded(loaded: LoadedModel, anatomy: Anatomy) -> float | None:

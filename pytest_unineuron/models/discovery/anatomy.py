@@ -43,7 +43,7 @@ class Anatomy:
     output projection reads its values.
     """
 
-    plan: NeuronLayout
+    layout: NeuronLayout
     width: int
     unembedding: str
     final_norm: str
@@ -52,9 +52,9 @@ class Anatomy:
     attentions: tuple[Attention, ...]
 
     @property
-    def middle(self) -> int:
+    def middle_width(self) -> int:
         """The width of the residual stream where half of the blocks have run; 0 if the model does not show it."""
-        return self.plan.stream.width if self.plan.stream else 0
+        return self.layout.stream.width if self.layout.stream else 0
 
 
 def probe_ids(loaded: LoadedModel, rows: int = 1, tokens: int = PROBE_TOKENS) -> Tensor:
@@ -98,17 +98,17 @@ def _read_off(loaded: LoadedModel, seen: Trace, ids: Tensor, neurons: str) -> An
     configs = [config.to_dict() for config in text_configs(model.config)]
     words = {value for config in configs for value in config.values() if isinstance(value, str)}
     try:
-        plan = find_neurons(seen, model, frozenset(words), only=neurons)
+        layout = find_neurons(seen, model, frozenset(words), only=neurons)
     except NeuronsNotFound as error:
         raise NeuronsNotFound(f"{type(model).__name__}: {error}") from None
     unembedding, final_norm = _unembedding(loaded, seen)
     reads = [op.rows.shape[1] for op in seen.linear() if op.module == unembedding]
-    width = reads[-1] if unembedding and reads else plan.sites[-1].writes
+    width = reads[-1] if unembedding and reads else layout.layers[-1].output_width
     capped = bool(unembedding) and _bent(seen, unembedding)
     with eager_experts(model):
         middle = residual_stream.find_stream(model, ids)
     return Anatomy(
-        replace(mark_pooled_layers(model, plan, ids), stream=middle),
+        replace(mark_pooled_layers(model, layout, ids), stream=middle),
         width,
         unembedding,
         final_norm,

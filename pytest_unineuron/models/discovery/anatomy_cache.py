@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.load import LoadedModel
 
-FORMAT = 4
+FORMAT = 5
 """Goes up when what is found, or how it is written down, changes."""
 
 

@@ -23,9 +23,9 @@ class HeadPart:
     ``width`` is the number of features that the projection reads.
     """
 
-    of: Projection
+    projection: Projection
     rows: tuple[int, ...]
-    read: InputNorm
+    input_norm: InputNorm
     width: int
 
 

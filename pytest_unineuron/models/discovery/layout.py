@@ -49,17 +49,17 @@ class ProjectionSlice:
     ``scale`` times.
     """
 
-    of: Projection
+    projection: Projection
     stride: int = 1
     offset: int = 0
     call: int = 0
-    also: tuple[ProjectionSlice, ...] = ()
+    summands: tuple[ProjectionSlice, ...] = ()
     scale: float = 1.0
 
     @property
-    def all(self) -> tuple[ProjectionSlice, ...]:
+    def terms(self) -> tuple[ProjectionSlice, ...]:
         """These and what is added to them."""
-        return (self, *self.also)
+        return (self, *self.summands)
 
     def slice(self, units: int) -> slice:
         """The rows of so many units."""
@@ -81,10 +81,10 @@ class NeuronLayer:
     """
 
     stack: str
-    layer: int
+    number: int
     width: int
-    reads: int
-    writes: int
+    input_width: int
+    output_width: int
     down: Projection
     up: tuple[ProjectionSlice, ...]
     norm: str = ""
@@ -93,9 +93,9 @@ class NeuronLayer:
     call: int = 0
     expert: int | None = None
     inner_norm: str = ""
-    readers: tuple[str, ...] = ()
-    scaled: bool = False
-    rows: str = TOKENS
+    reading_norms: tuple[str, ...] = ()
+    routing_weighted: bool = False
+    row_kind: str = TOKENS
 
     @property
     def gated(self) -> bool:
@@ -103,12 +103,12 @@ class NeuronLayer:
         return len(self.up) == 2
 
     @property
-    def layout(self) -> str:
+    def gate_layout(self) -> str:
         """How what the units read is laid out: one of the words above."""
         if not self.gated:
             return PLAIN
         first, second = self.up
-        if first.of != second.of:
+        if first.projection != second.projection:
             return SEPARATE
         return FUSED if first.stride == 1 else INTERLEAVED
 
@@ -117,7 +117,7 @@ class NeuronLayer:
         of = "" if self.expert is None else f" of expert {self.expert}"
         again = f" (call {self.call + 1})" if self.call else ""
         return (
-            f"layer {self.layer}: {self.width} neurons{of} ({kind}) into {self.down.path}{again}, "
+            f"layer {self.number}: {self.width} neurons{of} ({kind}) into {self.down.path}{again}, "
             f"reading {self.norm or 'no norm'}"
         )
 
@@ -140,29 +140,29 @@ class StreamLocation:
 class NeuronLayout:
     """What to watch while a model runs: every neuron layer, in the order in which they run, and the ``stream``."""
 
-    sites: tuple[NeuronLayer, ...]
+    layers: tuple[NeuronLayer, ...]
     stream: StreamLocation | None = None
 
     @property
-    def neurons(self) -> int:
+    def n_neurons(self) -> int:
         """How many neurons there are in all."""
-        return sum(site.width for site in self.sites)
+        return sum(site.width for site in self.layers)
 
     @property
-    def layers(self) -> list[int]:
+    def layer_numbers(self) -> list[int]:
         """The layer of each site, counted on over stacks: a decoder's first layer follows the encoder's last."""
         start: dict[str, int] = {}
-        for site in self.sites:
+        for site in self.layers:
             if site.stack not in start:
                 start[site.stack] = 1 + max(
-                    (start[s.stack] + s.layer for s in self.sites if s.stack in start), default=-1
+                    (start[s.stack] + s.number for s in self.layers if s.stack in start), default=-1
                 )
-        return [start[site.stack] + site.layer for site in self.sites]
+        return [start[site.stack] + site.number for site in self.layers]
 
     @property
-    def recorded(self) -> NeuronLayout:
+    def per_token(self) -> NeuronLayout:
         """The sites whose activations belong to tokens."""
-        return replace(self, sites=tuple(site for site in self.sites if site.rows != POOLED))
+        return replace(self, layers=tuple(site for site in self.layers if site.row_kind != POOLED))
 
     def __str__(self) -> str:
-        return "\n".join(str(site) for site in self.sites)
+        return "\n".join(str(site) for site in self.layers)

@@ -48,14 +48,14 @@ class Rejected(Exception):  # noqa: N818 - it reads as the sentence it is
 class Factor:
     """One coordinate per unit of the output of ``op``; ``slopes`` [token, column] are by how much a unit moves.
 
-    ``also`` are summands of the same factor, each ``scale`` times.
+    ``summands`` are added to the factor, each ``scale`` times.
     """
 
     op: TracedOp
     stride: int
     offset: int
     slopes: Tensor
-    also: list[Factor] = field(default_factory=list)
+    summands: list[Factor] = field(default_factory=list)
     scale: float = 1.0
 
     def rows(self, units: int) -> slice:
@@ -64,7 +64,7 @@ class Factor:
 
     def values(self, units: int) -> Tensor:
         """The factor of every unit, [token, unit]."""
-        return self.op.out[:, self.rows(units)] + sum(other.scale * other.values(units) for other in self.also)
+        return self.op.out[:, self.rows(units)] + sum(other.scale * other.values(units) for other in self.summands)
 
 
 @dataclass(eq=False)
@@ -75,7 +75,7 @@ class Candidate:
     rows: Tensor
     factors: list[Factor]
     inner_norm: str
-    scaled: bool
+    routing_weighted: bool
 
 
 def find_neurons(trace: Trace, model: nn.Module, named: frozenset[str] = frozenset(), only: str = "") -> NeuronLayout:
@@ -110,8 +110,8 @@ def find_neurons(trace: Trace, model: nn.Module, named: frozenset[str] = frozens
             reasons = reasons if asked else f"there are {', '.join(paths[:8])}{' …' if len(paths) > 8 else ''}"
             raise NeuronsNotFound(f"no MLP neurons at {only!r} ({reasons})")
         raise NeuronsNotFound(f"no MLP neurons: no matmul's input is made unit by unit ({reasons})")
-    plan = with_similar_layers([_site(trace, model, candidate, named) for candidate in chosen], trace, model)
-    return NeuronLayout(tuple(site for site in plan.sites if not only or _is_called(site.down, only)))
+    layout = with_similar_layers([_site(trace, model, candidate, named) for candidate in chosen], trace, model)
+    return NeuronLayout(tuple(site for site in layout.layers if not only or _is_called(site.down, only)))
 
 
 def _is_called(down: Projection, only: str) -> bool:
@@ -251,9 +251,9 @@ def _grouped(factors: list[Factor]) -> list[Factor]:
             if main.op is not factor.op and _proportional(main.slopes, factor.slopes):
                 wide, narrow = sorted((main, factor), key=lambda f: -f.op.rows.shape[1])
                 groups[groups.index(main)] = wide
-                wide.also = [*main.also, *factor.also, narrow]
-                narrow.also = []
-                for summand in wide.also:
+                wide.summands = [*main.summands, *factor.summands, narrow]
+                narrow.summands = []
+                for summand in wide.summands:
                     summand.scale = _ratio(summand.slopes, wide.slopes)
                 break
         else:
@@ -281,19 +281,19 @@ def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset
     op, units = candidate.op, candidate.rows.shape[1]
     factors = candidate.factors
     values = [factor.values(units) for factor in factors]
-    activation, first = name_activation(candidate.rows.detach(), values, named, scaled=candidate.scaled)
+    activation, first = name_activation(candidate.rows.detach(), values, named, scaled=candidate.routing_weighted)
     if not activation and len(factors) == 2:
         first = max((0, 1), key=lambda i: curvature(candidate.rows, factors[i].op.leaf, factors[i].rows(units)))
     main, *others = [factors[first], *(f for i, f in enumerate(factors) if i != first)]
     read = input_norm(trace, main.op)
-    obstacle = "adapters are added to what it reads" if any(f.also for f in factors) else read.obstacle
+    obstacle = "adapters are added to what it reads" if any(f.summands for f in factors) else read.obstacle
     digits = op.block.rpartition(".")[2]
     return NeuronLayer(
         stack=stack_of(op.block),
-        layer=int(digits) if digits else 0,
+        number=int(digits) if digits else 0,
         width=units,
-        reads=main.op.rows.shape[1],
-        writes=op.width,
+        input_width=main.op.rows.shape[1],
+        output_width=op.width,
         down=projection_of(op),
         up=tuple(_rows(f) for f in (main, *others)),
         norm=read.norm,
@@ -301,16 +301,16 @@ def _site(trace: Trace, model: nn.Module, candidate: Candidate, named: frozenset
         activation=activation,
         call=op.call,
         inner_norm=candidate.inner_norm,
-        readers=reading_norms(trace, op, model),
-        scaled=candidate.scaled,
-        rows=_meaning_of_rows(op, trace.tokens),
+        reading_norms=reading_norms(trace, op, model),
+        routing_weighted=candidate.routing_weighted,
+        row_kind=_meaning_of_rows(op, trace.tokens),
     )
 
 
 def _rows(factor: Factor) -> ProjectionSlice:
     op = factor.op
     return ProjectionSlice(
-        projection_of(op), factor.stride, factor.offset, op.call, tuple(map(_rows, factor.also)), factor.scale
+        projection_of(op), factor.stride, factor.offset, op.call, tuple(map(_rows, factor.summands)), factor.scale
     )
 
 

@@ -52,16 +52,16 @@ class StopForward(Exception):  # noqa: N818 - nothing is wrong
 class ProjectionCall(NamedTuple):
     """The ``call``-th time in a pass that a projection runs."""
 
-    of: Projection
+    projection: Projection
     call: int = 0
 
 
-def projection_calls(plan: NeuronLayout) -> list[ProjectionCall]:
+def projection_calls(layout: NeuronLayout) -> list[ProjectionCall]:
     """Every projection of a plan, each time it runs."""
     found = []
-    for site in plan.sites:
+    for site in layout.layers:
         found.append(ProjectionCall(site.down, site.call))
-        found += [ProjectionCall(rows.of, rows.call) for factor in site.up for rows in factor.all]
+        found += [ProjectionCall(rows.projection, rows.call) for factor in site.up for rows in factor.terms]
     return list(dict.fromkeys(found))
 
 
@@ -74,12 +74,12 @@ def units_by_token(
     """
     if tokens is not None:
         return units.reshape(-1, units.shape[-1]), tokens
-    if site.rows == SEQUENCE_FIRST and units.dim() == 3:
+    if site.row_kind == SEQUENCE_FIRST and units.dim() == 3:
         units = units.transpose(0, 1)
     if units.dim() == 3 and units.shape[0] == shape[0] and units.shape[1] > shape[1]:
         units = units[:, : shape[1]]  # padded to a round number of positions
     flat = units.reshape(-1, units.shape[-1])
-    if len(flat) != shape[0] * shape[1] and site.rows != POOLED:
+    if len(flat) != shape[0] * shape[1] and site.row_kind != POOLED:
         raise ModelError(f"{site}: {len(flat)} rows for {shape[0] * shape[1]} tokens; which is which cannot be told")
     return flat, None
 
@@ -87,7 +87,7 @@ def units_by_token(
 @contextmanager
 def record_projections(
     model: nn.Module,
-    plan: NeuronLayout,
+    layout: NeuronLayout,
     receive: CallReceiver,
     *,
     inputs: Set[ProjectionCall] = frozenset(),
@@ -101,10 +101,10 @@ def record_projections(
     Enough as soon as all of this was seen. Without, the results of the model are the same to the bit, except that
     experts run one after the other ("eager") whatever kernel is the default.
     """
-    wanted = set(projection_calls(plan))
-    routed = any(site.expert is not None for site in plan.sites)
+    wanted = set(projection_calls(layout))
+    routed = any(site.expert is not None for site in layout.layers)
     modules = dict(model.named_modules())
-    if absent := sorted(({use.of.module for use in wanted} | {path for path, _ in reads}) - set(modules)):
+    if absent := sorted(({use.projection.module for use in wanted} | {path for path, _ in reads}) - set(modules)):
         raise NeuronsNotFound(f"{type(model).__name__} has no {absent[0]}: this is the plan of another model")
     pending: set[ProjectionCall | int] = set()
 
@@ -119,7 +119,7 @@ def record_projections(
 
     with ExitStack() as stack:
         mode = None
-        if routed or not all(use.of.whole for use in wanted):
+        if routed or not all(use.projection.whole for use in wanted):
             mode = FunctionRecorder(model, wanted, deliver)
             stack.enter_context(eager_experts(model))
         counts: dict[str, int] = {}
@@ -154,15 +154,15 @@ def record_projections(
 
         for part in {model, without_head(model)}:
             stack.callback(part.register_forward_pre_hook(begin).remove)
-        for projection in {use.of for use in wanted if use.of.whole}:
+        for projection in {use.projection for use in wanted if use.projection.whole}:
             module = modules[projection.module]
-            before = all(use in inputs for use in wanted if use.of == projection)
+            before = all(use in inputs for use in wanted if use.projection == projection)
             register = module.register_forward_pre_hook if before else module.register_forward_hook
             stack.callback(register(hook(projection)).remove)
         for number, (path, read) in enumerate(reads):
             handle = modules[path].register_forward_pre_hook(reader(number, read), with_kwargs=True)
             stack.callback(handle.remove)
-        for path in {use.of.module for use in wanted if not use.of.whole and use.of.module}:
+        for path in {use.projection.module for use in wanted if not use.projection.whole and use.projection.module}:
             assert mode is not None
             stack.callback(modules[path].register_forward_pre_hook(mode.enter(path)).remove)
             stack.callback(modules[path].register_forward_hook(mode.leave, always_call=True).remove)
@@ -179,9 +179,13 @@ class FunctionRecorder(TorchFunctionMode):
         self._operands = ParameterFinder(model)
         self._parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._wanted = {
-            (use.of.module, ParameterPart(use.of.parameter, use.of.part, use.of.parts), use.call): use
+            (
+                use.projection.module,
+                ParameterPart(use.projection.parameter, use.projection.part, use.projection.parts),
+                use.call,
+            ): use
             for use in wanted
-            if not use.of.whole
+            if not use.projection.whole
         }
         self._receive = receive
         self._rows = WeakIdKeyDictionary()
@@ -245,8 +249,13 @@ class FunctionRecorder(TorchFunctionMode):
         call = self._counts[module, operand] = self._counts.get((module, operand), -1) + 1
         use = self._wanted.get((module, operand, call))
         if use is not None:
-            if use.of.bias_after:
-                y = y + self._parameters[use.of.bias].reshape(-1, y.shape[-1])[use.of.part if use.of.parts > 1 else 0]
+            if use.projection.bias_after:
+                y = (
+                    y
+                    + self._parameters[use.projection.bias].reshape(-1, y.shape[-1])[
+                        use.projection.part if use.projection.parts > 1 else 0
+                    ]
+                )
             self._receive(use, x, y, rows)
 
     def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Tensor) -> None:

@@ -88,13 +88,13 @@ class SimilarLayers:
         site = self._sites[place]
         values = []
         for factor in site.up:
-            ups = [(self._ops.get(_place(r.of, r.call)), r) for r in factor.all]
+            ups = [(self._ops.get(_place(r.projection, r.call)), r) for r in factor.terms]
             parts = [r.scale * up.out[:, r.slice(site.width)] for up, r in ups if up is not None]
             if len(parts) < len(ups):
                 return
             values.append(torch.stack(parts).sum(dim=0))
         named = frozenset({site.activation})
-        found, first = name_activation(op.rows.detach(), values, named, scaled=site.scaled)
+        found, first = name_activation(op.rows.detach(), values, named, scaled=site.routing_weighted)
         if (found, first) != (site.activation, 0):
             self._sites[place] = replace(site, activation="")
 
@@ -108,7 +108,7 @@ class SimilarLayers:
     def _modules(self) -> None:
         """Experts that are modules of their own, in blocks that ran."""
         known = {place[0] for place in (*self._sites, *self._ops)}
-        blocks = {f"{site.stack}.{site.layer}." for site in self._sites.values()}
+        blocks = {f"{site.stack}.{site.number}." for site in self._sites.values()}
         for name, parameter in self._parameters.items():
             template = self._template((name, "", 0, 0))
             if (
@@ -132,13 +132,13 @@ class SimilarLayers:
             return
         old, new = like.down.parameter, down.parameter
         ups = tuple(self._rows_of(rows, like, down, call) for rows in like.up)
-        if not all(rows.of.parameter in self._names for factor in ups for rows in factor.all):
+        if not all(rows.projection.parameter in self._names for factor in ups for rows in factor.terms):
             return  # alike in name only
-        stack, _, layer = (block or moved_path(f"{like.stack}.{like.layer}", old, new)).rpartition(".")
+        stack, _, layer = (block or moved_path(f"{like.stack}.{like.number}", old, new)).rpartition(".")
         self._sites[place] = replace(
             like,
             stack=stack,
-            layer=int(layer) if layer.isdigit() else like.layer,
+            number=int(layer) if layer.isdigit() else like.number,
             down=down,
             call=call,
             up=ups,
@@ -148,14 +148,14 @@ class SimilarLayers:
 
     def _rows_of(self, rows: ProjectionSlice, like: NeuronLayer, down: Projection, call: int) -> ProjectionSlice:
         old, new = like.down.parameter, down.parameter
-        of = rows.of
+        of = rows.projection
         part = down.part if of.parts > 1 and of.part == like.down.part else of.part
-        also = tuple(self._rows_of(more, like, down, call) for more in rows.also)
+        also = tuple(self._rows_of(more, like, down, call) for more in rows.summands)
         return replace(
             rows,
             call=rows.call + call - like.call,
-            also=also,
-            of=replace(
+            summands=also,
+            projection=replace(
                 of,
                 parameter=moved_path(of.parameter, old, new),
                 module=moved_path(of.module, old, new),
@@ -170,7 +170,7 @@ class SimilarLayers:
         for place, site in self._sites.items():
             groups.setdefault(_group(place, site), []).append(place)
         for places in groups.values():
-            if any(self._sites[place].rows == POOLED for place in places):
+            if any(self._sites[place].row_kind == POOLED for place in places):
                 continue
             shared = any(place not in self._ops or len(self._ops[place].rows) < self._rows for place in places)
             if len(places) == 1 or not (shared or self._sites[places[0]].down.parts > 1):
@@ -197,7 +197,7 @@ class SimilarLayers:
 
 def _group(place: Place, site: NeuronLayer) -> tuple[str, int, int, str]:
     """What is alike in one block: the experts of a layer, for instance."""
-    return site.stack, site.layer, site.call, path_pattern(place[0])
+    return site.stack, site.number, site.call, path_pattern(place[0])
 
 
 def _place(down: Projection, call: int) -> Place:

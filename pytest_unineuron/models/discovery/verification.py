@@ -72,7 +72,7 @@ class Verification:
         }
 
 
-def layer_values(model: Any, plan: NeuronLayout, ids: Tensor, *, whole: bool) -> dict[NeuronLayer, LayerValues]:
+def layer_values(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool) -> dict[NeuronLayer, LayerValues]:
     """What every site of a plan reads and returns on a batch. Sites that no token reached are left out."""
     seen: dict[ProjectionCall, tuple[Tensor, Tensor, Tensor | None]] = {}
 
@@ -80,23 +80,23 @@ def layer_values(model: Any, plan: NeuronLayout, ids: Tensor, *, whole: bool) ->
         assert y is not None
         seen[use] = (x.clone(), y.clone(), tokens)  # some models add to what they were returned, in place
 
-    with record_projections(model, plan, receive):
+    with record_projections(model, layout, receive):
         run_model(model, ids, torch.ones_like(ids), whole=whole)
     found = {}
-    for site in plan.sites:
+    for site in layout.layers:
         if (down := seen.get(ProjectionCall(site.down, site.call))) is None:
             continue
-        parts = [rows for factor in site.up for rows in factor.all]
-        if any(ProjectionCall(rows.of, rows.call) not in seen for rows in parts):
+        parts = [rows for factor in site.up for rows in factor.terms]
+        if any(ProjectionCall(rows.projection, rows.call) not in seen for rows in parts):
             raise NeuronsNotFound(f"{site}: what it reads did not run as the plan says")
-        ups = {rows: seen[ProjectionCall(rows.of, rows.call)][:2] for rows in parts}
+        ups = {rows: seen[ProjectionCall(rows.projection, rows.call)][:2] for rows in parts}
         flat = {rows: (_flat(x), _flat(y)) for rows, (x, y) in ups.items()}
         placed = units_by_token(site, down[0], down[2], ids.shape)
         found[site] = LayerValues(_flat(down[0]), _flat(down[1]), flat, placed)
     return found
 
 
-def verify(model: Any, plan: NeuronLayout, ids: Tensor, *, whole: bool = False) -> Verification:
+def verify(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool = False) -> Verification:
     """Check every neuron layer of a model that was just loaded, on two rows of token ids.
 
     Raises NeuronsNotFound, naming the layer, the identity and the error, unless
@@ -107,8 +107,8 @@ def verify(model: Any, plan: NeuronLayout, ids: Tensor, *, whole: bool = False) 
     * both rows read together show what each row shows alone, so that rows belong to the tokens they should,
     * zeroing the neuron that writes most moves what the model returns.
     """
-    found = Verification(len(plan.sites), _limit(model))
-    both = layer_values(model, plan, ids, whole=whole)
+    found = Verification(len(layout.layers), _limit(model))
+    both = layer_values(model, layout, ids, whole=whole)
     for site, values in both.items():
         if values.units.shape[1] != site.width:
             raise NeuronsNotFound(f"{site.down.path}: reads {values.units.shape[1]} units, the plan says {site.width}")
@@ -116,12 +116,12 @@ def verify(model: Any, plan: NeuronLayout, ids: Tensor, *, whole: bool = False) 
             _identities(model, site, values, found)
     if not both:
         raise NeuronsNotFound("none of the neuron layers in the plan ran")
-    alone = [layer_values(model, plan, row[None], whole=whole) for row in ids]
+    alone = [layer_values(model, layout, row[None], whole=whole) for row in ids]
     for site, values in both.items():
-        if site.rows != POOLED:
+        if site.row_kind != POOLED:
             apart = torch.cat([_dense(of.get(site), ids.shape[1], values) for of in alone])
             _aligned(site, apart, _dense(values, ids.numel(), values), found)
-    changed = [site for site in _first_and_last(plan) if site in both]
+    changed = [site for site in _first_and_last(layout) if site in both]
     if not changed:
         return found
     before = run_model(model, ids, torch.ones_like(ids), whole=whole)[0]
@@ -132,10 +132,10 @@ def verify(model: Any, plan: NeuronLayout, ids: Tensor, *, whole: bool = False) 
     return found
 
 
-def _first_and_last(plan: NeuronLayout) -> list[NeuronLayer]:
+def _first_and_last(layout: NeuronLayout) -> list[NeuronLayer]:
     """Of every stack the first and the last layer whose input can be changed by a hook."""
     stacks: dict[str, list[NeuronLayer]] = {}
-    for site in plan.sites:
+    for site in layout.layers:
         if site.down.whole and site.expert is None and not site.down.channels_first:
             stacks.setdefault(site.stack, []).append(site)
     return [site for sites in stacks.values() for site in dict.fromkeys((sites[0], sites[-1]))]
@@ -183,19 +183,19 @@ def _identities(model: Any, site: NeuronLayer, values: LayerValues, found: Verif
     write = projection_matrix(model, site.down, site.width)
     _agree(site, OUTPUT_IDENTITY, _apply(write, values.units), values.output, found)
     for rows, (x, y) in values.up.items():
-        _agree(site, INPUT_IDENTITY, _apply(projection_matrix(model, rows.of, x.shape[1]), x), y, found)
+        _agree(site, INPUT_IDENTITY, _apply(projection_matrix(model, rows.projection, x.shape[1]), x), y, found)
     if site.activation and not site.inner_norm:
         _agree(site, ACTIVATION_IDENTITY, *_acted(site, values), found)
 
 
 def _acted(site: NeuronLayer, values: LayerValues) -> tuple[Tensor, Tensor]:
     factors = [
-        sum(rows.scale * values.up[rows][1][:, rows.slice(site.width)] for rows in factor.all) for factor in site.up
+        sum(rows.scale * values.up[rows][1][:, rows.slice(site.width)] for rows in factor.terms) for factor in site.up
     ]
     function = activation_function(site.activation)
     assert function is not None
     h = function(factors[0]) * (factors[1] if site.gated else 1)
-    if site.scaled:
+    if site.routing_weighted:
         h = h * ((h * values.units).sum(1) / h.pow(2).sum(1).clamp_min(1e-30))[:, None]
     return h, values.units
 

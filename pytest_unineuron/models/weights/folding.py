@@ -42,13 +42,13 @@ def folded_weights(view: WeightView) -> Iterator[list[str]]:
 def _readers(view: WeightView) -> Iterator[tuple[str, Callable[..., Tensor]]]:
     anatomy = view.anatomy
     behind: dict[tuple[Projection, int], set[str]] = {}
-    for site in anatomy.plan.sites:
+    for site in anatomy.layout.layers:
         for rows in site.up:
-            behind.setdefault((rows.of, site.reads), set()).add("" if site.obstacle else site.norm)
+            behind.setdefault((rows.projection, site.input_width), set()).add("" if site.obstacle else site.norm)
     for head in anatomy.heads:
         for part in (head.query, head.key, head.value):
             if part is not None:
-                behind.setdefault((part.of, part.width), set()).add(part.read.norm)
+                behind.setdefault((part.projection, part.width), set()).add(part.input_norm.norm)
     for (projection, width), norms in behind.items():
         known = _norm(view, norms.pop(), width) if len(norms) == 1 and projection.whole else None
         if known is not None and not projection.channels_first:
@@ -65,7 +65,7 @@ def _norm(view: WeightView, path: str, width: int) -> Norm | None:
 
 
 def _writers(view: WeightView) -> Iterator[tuple[str, Callable[..., Tensor]]]:
-    for site in view.anatomy.plan.sites:
+    for site in view.anatomy.layout.layers:
         if site.down.whole and not site.down.channels_first and view.centres(site):
             yield site.down.module, _centre
 

@@ -52,19 +52,19 @@ class WeightView:
         self._linear: dict[tuple[Projection, int], LinearMap] = {}
 
     @cached_property
-    def sites(self) -> list[LayerWeights]:
+    def layers(self) -> list[LayerWeights]:
         """The weights of every neuron layer, in the order in which the layers run.
 
         Raises NotApplicable, with the reason, for a model in which a norm cannot be folded into what reads it.
         """
-        return [self.site(site) for site in self.anatomy.plan.recorded.sites]
+        return [self.layer_weights(site) for site in self.anatomy.layout.per_token.layers]
 
     @property
     def raw_biases(self) -> list[Tensor | None]:
         """The input bias of every neuron layer as it is stored, [unit]; None where there is none."""
         found = []
-        for site in self.anatomy.plan.recorded.sites:
-            bias = _take(self.linear(site.up[0].of, site.reads), site.up[0], site.width).bias
+        for site in self.anatomy.layout.per_token.layers:
+            bias = _take(self.linear(site.up[0].projection, site.input_width), site.up[0], site.width).bias
             found.append(None if bias is None else _wide(bias))
         return found
 
@@ -75,18 +75,18 @@ class WeightView:
             self._linear[key] = projection_matrix(self.loaded.model, projection, width)
         return self._linear[key]
 
-    def site(self, site: NeuronLayer) -> LayerWeights:
+    def layer_weights(self, site: NeuronLayer) -> LayerWeights:
         """The weights of one neuron layer. Raises NotApplicable where a norm cannot be folded in."""
         if site.obstacle:
-            raise NotApplicable(f"layer {site.layer} cannot be folded: {site.obstacle}")
-        norm = self.norm(site.norm, site.reads)
-        reads = [_take(self.linear(rows.of, site.reads), rows, site.width) for rows in site.up]
+            raise NotApplicable(f"layer {site.number} cannot be folded: {site.obstacle}")
+        norm = self.norm(site.norm, site.input_width)
+        reads = [_take(self.linear(rows.projection, site.input_width), rows, site.width) for rows in site.up]
         write = projection_matrix(self.loaded.model, site.down, site.width).weight.T  # [unit, width]
         if site.inner_norm:
             write = write * probe_norm(self._modules[site.inner_norm], site.width, self._like).gain[:, None]
         raw = reads[0].bias
         return LayerWeights(
-            layer=site.layer,
+            layer=site.number,
             read=_wide(fold(reads[0].weight, norm)),
             gate=_wide(fold(reads[1].weight, norm)) if site.gated else None,
             write=_wide(centred(write) if self.centres(site) else write),
@@ -99,8 +99,8 @@ class WeightView:
 
     def centres(self, site: NeuronLayer) -> bool:
         """Whether all that reads what a layer writes subtracts its mean, so that it may be left out."""
-        norms = [self.norm(path, site.writes) for path in site.readers if path]
-        return "" not in site.readers and bool(norms) and all(norm is not None and norm.centres for norm in norms)
+        norms = [self.norm(path, site.output_width) for path in site.reading_norms if path]
+        return "" not in site.reading_norms and bool(norms) and all(norm is not None and norm.centres for norm in norms)
 
     @property
     def _like(self) -> Tensor:
