@@ -55,7 +55,7 @@ class Models:
         self._sources = sources
         self._note = note
         self._models: OrderedDict[Arm, LoadedModel] = OrderedDict()
-        self._plans = AnatomyCache(folder)
+        self._anatomies = AnatomyCache(folder)
         self._digests = digests
         self._verified: dict[str, verification.Verification] = {}
         self._broken: dict[str, ModelError] = {}
@@ -142,13 +142,13 @@ class Models:
     def _found(self, loaded: LoadedModel) -> tuple[Anatomy, verification.Verification]:
         """Where things are in a model, and how well that was confirmed. Raises NeuronsNotFound."""
         ids = probe_ids(loaded, rows=2)
-        found, remembered = self._plans.anatomy(loaded, self.settings.neurons)
+        found, remembered = self._anatomies.get_or_dissect(loaded, self.settings.neurons)
         try:
             verified = verification.verify(loaded.model, found.layout, ids)
         except Exception:  # what is remembered wrongly can break in any way
             if not remembered:
                 raise
-            found, _ = self._plans.anatomy(loaded, self.settings.neurons, fresh=True)
+            found, _ = self._anatomies.get_or_dissect(loaded, self.settings.neurons, fresh=True)
             verified = verification.verify(loaded.model, found.layout, ids)
         if not found.layout.per_token.layers:
             raise NeuronsNotFound(f"{type(loaded.model).__name__}: its MLPs read other positions than the text's")

@@ -10,7 +10,7 @@ import torch
 
 from pytest_unineuron.activations.capture import caught
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.discovery.matrix import replay_module
+from pytest_unineuron.models.discovery.matrix import module_matrix
 from pytest_unineuron.statistics import POST, RESIDUAL
 from pytest_unineuron.universality.kinds import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES
 
@@ -106,7 +106,7 @@ class Member:
         covariances as from variances. A batch of one row says nothing about heads.
         """
         if attention.out not in self._writes:
-            weight = replay_module(self._module(attention.out), attention.heads * attention.dimension).weight.to(
+            weight = module_matrix(self._module(attention.out), attention.heads * attention.dimension).weight.to(
                 self.dtype
             )
             blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)

@@ -30,7 +30,7 @@ def test_a_wrong_width_is_noticed():
     model = loaded()
     anatomy = dissect(model)
     wrong = replace(anatomy, layout=NeuronLayout(tuple(replace(s, width=s.width - 1) for s in anatomy.layout.layers)))
-    with pytest.raises(NeuronsNotFound, match="reads 48 units, the plan says 47"):
+    with pytest.raises(NeuronsNotFound, match="reads 48 units, the layout says 47"):
         verify(model.model, wrong.layout, probe_ids(model, rows=2))
 
 

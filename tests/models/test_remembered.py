@@ -31,11 +31,11 @@ def test_an_anatomy_survives_json(name):
 
 def test_another_seed_is_not_looked_at_again(tmp_path):
     """In the same process, and in the next one."""
-    plans = AnatomyCache(tmp_path)
-    first, remembered = plans.anatomy(loaded(seed=0))
+    cache = AnatomyCache(tmp_path)
+    first, remembered = cache.get_or_dissect(loaded(seed=0))
     assert not remembered
-    assert plans.anatomy(loaded(seed=1)) == (first, True)
-    assert AnatomyCache(tmp_path).anatomy(loaded(seed=2)) == (first, True)
+    assert cache.get_or_dissect(loaded(seed=1)) == (first, True)
+    assert AnatomyCache(tmp_path).get_or_dissect(loaded(seed=2)) == (first, True)
 
 
 def test_another_configuration_is():
@@ -53,17 +53,17 @@ def test_another_configuration_is():
 def test_what_is_damaged_is_found_again(tmp_path, damage):
     """And written down again."""
     model = loaded()
-    whole, _ = AnatomyCache(tmp_path).anatomy(model)
+    whole, _ = AnatomyCache(tmp_path).get_or_dissect(model)
     (kept,) = tmp_path.iterdir()
     kept.write_text(damage, encoding="utf-8")
-    assert AnatomyCache(tmp_path).anatomy(model) == (whole, False)
-    assert AnatomyCache(tmp_path).anatomy(model) == (whole, True)
+    assert AnatomyCache(tmp_path).get_or_dissect(model) == (whole, False)
+    assert AnatomyCache(tmp_path).get_or_dissect(model) == (whole, True)
 
 
 def test_a_folder_that_cannot_be_written_to_loses_nothing(tmp_path):
     """It is a cache."""
     (tmp_path / "file").write_text("")
-    found, remembered = AnatomyCache(tmp_path / "file").anatomy(loaded())
+    found, remembered = AnatomyCache(tmp_path / "file").get_or_dissect(loaded())
     assert found.layout.n_neurons == 96
     assert not remembered
 

@@ -11,7 +11,7 @@ from pytest_unineuron.errors import NeuronsNotFound, NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
 from pytest_unineuron.models.discovery.anatomy_cache import AnatomyCache, anatomy_key
 from pytest_unineuron.models.discovery.layout import POOLED
-from pytest_unineuron.models.discovery.matrix import replay_module
+from pytest_unineuron.models.discovery.matrix import module_matrix
 from pytest_unineuron.models.discovery.verification import ROWS_ARE_TOKENS, verify
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.models.weights.weight_view import WeightView
@@ -73,9 +73,9 @@ def test_an_adapter_is_not_the_base_model(tmp_path):
     """One configuration, two sets of parameters: neither is taken for the other."""
     base, with_adapter = loaded(build("llama")), loaded(adapted(2.0))
     assert anatomy_key(base) != anatomy_key(with_adapter)
-    plans = AnatomyCache(tmp_path)
-    plans.anatomy(with_adapter)
-    assert plans.anatomy(base)[1] is False
+    cache = AnatomyCache(tmp_path)
+    cache.get_or_dissect(with_adapter)
+    assert cache.get_or_dissect(base)[1] is False
 
 
 def test_rows_in_front_of_the_text_are_not_the_text():
@@ -127,7 +127,7 @@ def test_a_matrix_is_read_as_it_acts(width, dtype):
     for module in (nn.Linear(width, width), Conv1D(width, width), Doubled(width, width)):
         nn.init.normal_(module.weight)
         module.to(dtype)
-        found = replay_module(module, width).weight.float()
+        found = module_matrix(module, width).weight.float()
         x = torch.randn(5, width).to(dtype)
         with torch.no_grad():
             true = (module(x) - module(torch.zeros_like(x))).float()
@@ -191,7 +191,7 @@ def test_a_plan_of_another_model_leaves_nothing_behind():
     """A sentence, and no hook."""
     model = loaded(build("llama"))
     layout = dissect(loaded(adapted(2.0))).layout
-    with pytest.raises(NeuronsNotFound, match=r"LlamaForCausalLM has no .*: this is the plan of another model"):
+    with pytest.raises(NeuronsNotFound, match=r"LlamaForCausalLM has no .*: this is the layout of another model"):
         verify(model.model, layout, probe_ids(model, rows=2))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
 

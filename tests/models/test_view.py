@@ -7,7 +7,7 @@ from torch import nn
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
-from pytest_unineuron.models.discovery.matrix import replay_module
+from pytest_unineuron.models.discovery.matrix import module_matrix
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.models.weights.norms import probe_norm
 from pytest_unineuron.models.weights.weight_view import WeightView, centred
@@ -158,7 +158,7 @@ def test_replay_reads_any_orientation():
         turned.weight.copy_(plain.weight.T)
         turned.bias.copy_(plain.bias)
     for module in (plain, turned):
-        found = replay_module(module, 5)
+        found = module_matrix(module, 5)
         torch.testing.assert_close(found.weight, plain.weight)
         torch.testing.assert_close(found.bias, plain.bias)
 

@@ -157,7 +157,7 @@ def _early(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:
     seen = verification.layer_values(model, layout, ids, whole=False)
     # Of experts some show no more than the tokens that came to them.
     alike = {i: layer for i, layer in enumerate(layout.layers) if layer.expert is None and layer in seen}
-    return all(torch.equal(found[POST, index], seen[layer].placed[0]) for index, layer in alike.items())
+    return all(torch.equal(found[POST, index], seen[layer].by_token[0]) for index, layer in alike.items())
 
 
 def _folded(loaded: LoadedModel, anatomy: Anatomy) -> float | None:

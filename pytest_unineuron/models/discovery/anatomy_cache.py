@@ -1,6 +1,7 @@
-"""Where things are in a model, remembered: models of one configuration and shape almost always have one anatomy.
+"""A cache of anatomies, in memory and on disk: models of one configuration almost always have the same anatomy.
 
-Where weights make a difference, as units do that are never on, the checks on load notice, and it is looked for again.
+Where the weights make a difference, as with units that are never on, the checks of a loaded model fail, and the caller
+asks for a fresh anatomy.
 """
 
 from __future__ import annotations
@@ -22,62 +23,61 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.load import LoadedModel
 
 FORMAT = 5
-"""Goes up when what is found, or how it is written down, changes."""
+"""The version of stored anatomies: to be raised when their content or their form changes."""
 
 
 def anatomy_key(loaded: LoadedModel, neurons: str = "") -> str:
-    """What an anatomy depends on: configuration, class, parameters, libraries, and any pattern for neurons."""
+    """A digest of everything that an anatomy depends on.
+
+    That is the configuration, class and parameters of the model, the libraries, and a pattern for ``neurons``.
+    """
     config = loaded.model.config.to_dict()
     config.pop("_name_or_path", None)
     config.pop("dtype", None)
     versions = [version(name) for name in ("torch", "transformers")]
     shapes = [(name, list(parameter.shape)) for name, parameter in loaded.model.named_parameters()]
-    kind = type(loaded.model).__name__
-    told = json.dumps([FORMAT, kind, config, shapes, versions, neurons], sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    content = [FORMAT, type(loaded.model).__name__, config, shapes, versions, neurons]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 class AnatomyCache:
-    """Anatomies by configuration, in this process and, if a ``folder`` is given, on disk."""
+    """Anatomies by key, in this process and, if a ``folder`` is given, in files."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._known: dict[str, Anatomy] = {}
 
-    def anatomy(self, loaded: LoadedModel, neurons: str = "", *, fresh: bool = False) -> tuple[Anatomy, bool]:
-        """The anatomy of a model, and whether it was remembered. ``fresh`` looks again, whatever is known.
+    def get_or_dissect(self, loaded: LoadedModel, neurons: str = "", *, fresh: bool = False) -> tuple[Anatomy, bool]:
+        """The anatomy of a model, and whether it came from the cache, which ``fresh`` forbids.
 
-        Raises NeuronsNotFound as ``dissect`` does. What was remembered has to be verified like anything else.
+        Raises NeuronsNotFound and ModelError as ``dissect`` does. A cached anatomy has to be verified too.
         """
-        name = anatomy_key(loaded, neurons)
-        if not fresh:
-            if name in self._known:
-                return self._known[name], True
-            if (read := self._read(name)) is not None:
-                self._known[name] = read
-                return read, True
-        found = self._known[name] = dissect(loaded, neurons)
-        self._write(name, found)
-        return found, False
+        key = anatomy_key(loaded, neurons)
+        known = None if fresh else self._known.get(key) or self._read(key)
+        self._known[key] = known or dissect(loaded, neurons)
+        if known is None:
+            self._write(key, self._known[key])
+        return self._known[key], known is not None
 
-    def _read(self, name: str) -> Anatomy | None:
+    def _read(self, key: str) -> Anatomy | None:
         if self._folder is None:
             return None
         try:
-            kept: Anatomy = revive(Anatomy, json.loads((self._folder / f"{name}.json").read_text(encoding="utf-8")))
+            stored = json.loads((self._folder / f"{key}.json").read_text(encoding="utf-8"))
+            anatomy: Anatomy = revive(Anatomy, stored)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None  # not there, or damaged: it is found again
-        return kept
+            return None  # a file that is missing or damaged is written again
+        return anatomy
 
-    def _write(self, name: str, anatomy: Anatomy) -> None:
+    def _write(self, key: str, anatomy: Anatomy) -> None:
         if self._folder is None:
             return
-        with suppress(OSError):  # it is found again by the next run
-            write_atomically(self._folder / f"{name}.json", json.dumps(asdict(anatomy)).encode())
+        with suppress(OSError):  # without the file, the next run dissects the model again
+            write_atomically(self._folder / f"{key}.json", json.dumps(asdict(anatomy)).encode())
 
 
 def revive(kind: Any, value: Any) -> Any:
-    """A frozen dataclass from what ``asdict`` and JSON made of it. Raises TypeError or KeyError for anything else.
+    """The frozen dataclass that ``asdict`` and JSON turned into ``value``. Raises TypeError or KeyError for others.
 
     >>> from pytest_unineuron.models.discovery.dataflow import InputNorm
     >>> revive(InputNorm, {"norm": "ln_1", "obstacle": ""}).norm

@@ -1,4 +1,4 @@
-"""Attention heads, found in a trace: which rows and columns of which projections are whose."""
+"""Attention heads, found in a trace: the rows and columns of the projections that belong to each head."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.models.discovery.dataflow import InputNorm, input_norm
-from pytest_unineuron.models.discovery.graph import LINEAR, MIX, Trace, TracedOp, projection_of
-from pytest_unineuron.models.discovery.layout import Projection  # noqa: TC001 - its type is read when an anatomy is revived
+from pytest_unineuron.models.discovery.graph import LINEAR, MIX, Trace, TracedOp
+from pytest_unineuron.models.discovery.layout import Projection  # noqa: TC001 - revive reads this annotation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeadPart:
-    """Where one projection of one head lives: ``rows`` of the output of ``of``, and what it reads.
-
-    ``width`` is the number of features that the projection reads.
-    """
+    """The query, key or value of a head: the ``rows`` of a projection that reads ``width`` features behind a norm."""
 
     projection: Projection
     rows: tuple[int, ...]
@@ -31,10 +28,10 @@ class HeadPart:
 
 @dataclass(frozen=True)
 class Head:
-    """The projections of one attention head. Heads that share a key and a value have the same parts.
+    """The projections of one attention head. Heads that share a key and a value have equal parts.
 
-    ``value`` is None and ``columns`` empty where what the output projection ``out`` reads is not the heads' values
-    one by one; it reads ``inputs`` of them.
+    The output projection ``out`` reads ``inputs`` values, of which ``columns`` are those of this head. ``value`` and
+    ``out`` are None and ``columns`` is empty if the output projection does not read the values of the heads unmixed.
     """
 
     layer: int
@@ -59,9 +56,9 @@ class Attention:
 
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """One attention as it ran: query, key and value are [head, token, dimension], keys perhaps fewer heads.
+    """One attention as it ran: query, key and value are [head, token, dimension], with perhaps fewer key heads.
 
-    ``op`` made what the heads return.
+    ``op`` is the operation that returned the values of all heads.
     """
 
     op: TracedOp
@@ -71,12 +68,17 @@ class AttentionCall:
 
     @property
     def heads(self) -> int:
-        """Number of query heads."""
+        """The number of query heads."""
         return len(self.query)
+
+    def layer(self, number: int) -> int:
+        """The number of its block; for an attention in no numbered block, ``number``."""
+        digits = self.op.block.rpartition(".")[2]
+        return int(digits) if digits else number
 
 
 def attention_calls(trace: Trace) -> list[AttentionCall]:
-    """Every attention in a trace: a fused one, or rows of shares times values."""
+    """Every attention in a trace: a fused one, or a product of attention weights and values."""
     found = []
     for op in trace.ops:
         if op.kind != MIX:
@@ -90,15 +92,16 @@ def attention_calls(trace: Trace) -> list[AttentionCall]:
 
 
 def _scores(trace: Trace, op: TracedOp) -> TracedOp | None:
-    """The product whose softmax ``op`` multiplies values by, if that is what it does."""
+    """The product of queries and keys whose softmax is the first factor of ``op``, or None if that is no softmax."""
     weights = op.parts[0]
     if not weights.requires_grad or weights.shape[-1] != op.parts[1].shape[-2]:
         return None
-    shares = weights.detach().float()  # some attention leaves a part of each row to a sink
+    shares = weights.detach().float()
+    # Some models give a part of each row to an attention sink, so that a row may sum to less than 1.
     if bool((shares < 0).any()) or bool((shares.sum(dim=-1) > 1.01).any()):
         return None
-    made_of = [upstream for upstream in trace.reached(weights) if upstream.kind == MIX and len(upstream.parts) == 2]
-    return made_of[-1] if made_of else None
+    products = [source for source in trace.sources(weights) if source.kind == MIX and len(source.parts) == 2]
+    return products[-1] if products else None
 
 
 def _by_head(part: Tensor) -> Tensor:
@@ -106,93 +109,82 @@ def _by_head(part: Tensor) -> Tensor:
 
 
 def find_heads(trace: Trace) -> tuple[Head, ...]:
-    """The heads of every attention whose query and key come straight from parameter matmuls."""
+    """The heads of every attention; none if the query or key of any is not the output of one parameter matmul."""
     found: list[Head] = []
-    for number, mixing in enumerate(attention_calls(trace)):
-        layer = _layer(mixing.op, number)
-        output = _output(trace, mixing)
-        for index in range(mixing.heads):
-            query = _part(trace, mixing.query, index)
-            key = _part(trace, mixing.key, index * len(mixing.key) // mixing.heads)
+    for number, call in enumerate(attention_calls(trace)):
+        layer, output = call.layer(number), _output(trace, call)
+        for index in range(call.heads):
+            query = _part(trace, call.query, index)
+            key = _part(trace, call.key, index * len(call.key) // call.heads)
             if query is None or key is None:
                 return ()
-            value = _part(trace, mixing.value, index * len(mixing.value) // mixing.heads) if output else None
+            value = _part(trace, call.value, index * len(call.value) // call.heads) if output else None
             if output is None or value is None:
                 found.append(Head(layer, index, query, key))
             else:
                 op, columns = output
-                found.append(Head(layer, index, query, key, value, projection_of(op), columns[index], op.rows.shape[1]))
+                found.append(Head(layer, index, query, key, value, op.projection, columns[index], op.inputs.shape[1]))
     return tuple(found)
 
 
 def find_attentions(trace: Trace) -> tuple[Attention, ...]:
-    """The output projections that read the values of one attention, head after head, once in a pass."""
+    """The attention layers whose output projection reads the values of all heads in order, and runs once in a pass."""
     found: list[Attention] = []
-    for number, mixing in enumerate(attention_calls(trace)):
-        output = _output(trace, mixing)
+    for number, call in enumerate(attention_calls(trace)):
+        output = _output(trace, call)
         if output is None:
             continue
         op, columns = output
-        inputs, dimension = op.rows.shape[1], mixing.value.shape[-1]
-        straight = [column for of_head in columns for column in of_head] == list(range(inputs))
-        in_order = op.input.dim() != 3 or op.input.shape[0] == 1
-        if op.whole and not op.channels_first and straight and in_order:
-            found.append(Attention(_layer(mixing.op, number), op.module, mixing.heads, dimension))
-    ran = Counter(attention.out for attention in found)
-    return tuple(attention for attention in found if ran[attention.out] == 1)
+        in_order = [column for of_head in columns for column in of_head] == list(range(op.inputs.shape[1]))
+        one_row = op.input.dim() != 3 or op.input.shape[0] == 1
+        if op.whole and not op.channels_first and in_order and one_row:
+            found.append(Attention(call.layer(number), op.module, call.heads, call.value.shape[-1]))
+    runs = Counter(attention.out for attention in found)
+    return tuple(attention for attention in found if runs[attention.out] == 1)
 
 
-def _layer(op: TracedOp, number: int) -> int:
-    digits = op.block.rpartition(".")[2]
-    return int(digits) if digits else number
+def _output(trace: Trace, call: AttentionCall) -> tuple[TracedOp, list[tuple[int, ...]]] | None:
+    """The matmul that reads the values of an attention, and the columns of its input that belong to each head.
 
-
-def _output(trace: Trace, mixing: AttentionCall) -> tuple[TracedOp, list[tuple[int, ...]]] | None:
-    """The matmul that reads what an attention returns, and which of its columns are whose, by head.
-
-    Where the answer is multiplied by a gate on its way, the slope differs but the place does not.
+    A gate between the two changes the slope of a value but not its column: the derivative of the sum of all columns,
+    each multiplied by its number, is the slope times that number.
     """
-    for op in trace.read_by(mixing.op):
-        x = op.rows
-        if op.kind != LINEAR:
-            continue
-        token = len(x) // 2
-        if x.shape[1] != mixing.heads * mixing.value.shape[-1]:
-            return None
-        leaf = mixing.op.leaf
-        slopes = _gradient(x[token].sum(), leaf)
-        places = _gradient((x[token] * torch.arange(1, x.shape[1] + 1).to(x)).sum(), leaf)
-        if slopes is None or places is None:
-            return None
-        there = _by_head(slopes) != 0
-        if int(there.sum()) != x.shape[1]:
-            return None
-        columns = (_by_head(places) / _by_head(slopes)).round().long() - 1  # [head, token, dimension]
-        return op, [tuple(of[mask].tolist()) for of, mask in zip(columns, there, strict=True)]
-    return None
+    op = next((reader for reader in trace.readers(call.op) if reader.kind == LINEAR), None)
+    if op is None or op.inputs.shape[1] != call.heads * call.value.shape[-1]:
+        return None
+    row = op.inputs[len(op.inputs) // 2]
+    slopes = _gradient(row.sum(), call.op.leaf)
+    numbered = _gradient((row * torch.arange(1, len(row) + 1).to(row)).sum(), call.op.leaf)
+    if slopes is None or numbered is None:
+        return None
+    read = _by_head(slopes) != 0
+    if int(read.sum()) != len(row):
+        return None
+    columns = (_by_head(numbered) / _by_head(slopes)).round().long() - 1  # [head, token, dimension]
+    return op, [tuple(of_head[mask].tolist()) for of_head, mask in zip(columns, read, strict=True)]
 
 
 def _gradient(scalar: Tensor, leaf: Tensor) -> Tensor | None:
-    (found,) = torch.autograd.grad(scalar, leaf, retain_graph=True, allow_unused=True)
-    return found
+    (gradient,) = torch.autograd.grad(scalar, leaf, retain_graph=True, allow_unused=True)
+    return gradient
 
 
 def _part(trace: Trace, parts: Tensor, head: int) -> HeadPart | None:
-    """The rows of the one matmul that one head's part [token, dimension] is made of."""
-    part = parts[head]
-    # Random weights, since rotary positions could let a plain sum cancel.
-    weights = torch.rand(part.shape, generator=torch.Generator().manual_seed(0)).to(part)
-    depends = trace.depends((part * weights).sum(), parts)
-    while len(depends) == 1 and next(iter(depends)).kind not in (LINEAR, MIX):
-        op = next(iter(depends))  # a norm on queries or keys
-        touched = depends[op].any(dim=1).nonzero().flatten(), depends[op].any(dim=0).nonzero().flatten()
-        inside = op.rows[touched[0]][:, touched[1]]
-        random = torch.rand(inside.shape, generator=torch.Generator().manual_seed(1)).to(inside)
-        depends = trace.depends((inside * random).sum(), op.rows)
-    if len(depends) != 1:
+    """The matmul outputs that one head of ``parts`` [head, token, dimension] is made of; None if of several matmuls."""
+    sources = trace.gradients(_random_sum(parts[head], seed=0), parts)
+    while len(sources) == 1 and next(iter(sources)).kind not in (LINEAR, MIX):
+        ((norm, gradient),) = sources.items()  # a norm of queries or keys
+        tokens, features = gradient.any(dim=1).nonzero().flatten(), gradient.any(dim=0).nonzero().flatten()
+        sources = trace.gradients(_random_sum(norm.inputs[tokens][:, features], seed=1), norm.inputs)
+    if len(sources) != 1:
         return None
-    ((op, gradient),) = depends.items()
+    ((op, gradient),) = sources.items()
     if op.kind != LINEAR:
         return None
     rows = tuple(gradient.any(dim=0).nonzero().flatten().tolist())
-    return HeadPart(projection_of(op), rows, input_norm(trace, op), op.rows.shape[1])
+    return HeadPart(op.projection, rows, input_norm(trace, op), op.inputs.shape[1])
+
+
+def _random_sum(x: Tensor, seed: int) -> Tensor:
+    """The sum of all entries with random weights: rotary positions could make a plain sum cancel."""
+    return (x * torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)).sum()

@@ -1,16 +1,17 @@
-"""One forward pass, seen as a graph of parameter matmuls with only cheap operations between them.
+"""The graph of one forward pass: parameter matmuls, token mixing, norms and embeddings, and what depends on what.
 
-What lies between two cuts is a small differentiable graph, and "what does this number depend on?" is one tiny
-backward pass.
+The output of each of these operations is a new autograd leaf. The graph between two of them is therefore small, and
+one short backward pass tells which of them a number depends on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_unineuron.models.discovery.layout import Projection
 
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.discovery.parameters import ParameterPart
 
 LINEAR, MIX, NORM, EMBED = "linear", "mix", "norm", "embedding"
-"""A matmul of data with a parameter; anything that mixes tokens (attention, convolution); a norm; a table."""
+"""The kinds of operations: a matmul of data with a parameter; anything that mixes tokens, such as attention or a
+convolution; a norm; a look-up in an embedding."""
 
 
 @dataclass(eq=False)
 class TracedOp:
-    """One cut: what went in (a function of earlier cuts), and the leaf that came out.
+    """One operation of a traced pass: its input, a function of earlier operations, and its output, a leaf.
 
-    ``module`` is the innermost module that was running, ``block`` the outermost one that is numbered, and
-    ``operand`` the parameter of a matmul. ``parts`` is what a token mixing was given. ``bias`` is the name of a
-    parameter that is added to the product, by a function of its own if ``bias_after``; the leaf has it in.
-    ``whole`` says that the product is all that ``module`` does. ``call`` counts how often it did so before.
+    ``module`` is the innermost module that was running and ``block`` the outermost one with a number. ``operand`` is
+    the parameter of a matmul, ``parts`` are the tensors that a token mixing combines. ``bias`` is the name of a
+    parameter that is added to the product, by a separate function if ``bias_after``; the leaf includes it. ``whole``
+    says that ``module`` does nothing else. ``call`` is how often the module used the operand before.
     """
 
     kind: str
@@ -48,93 +50,101 @@ class TracedOp:
     transposed: bool = False
 
     @cached_property
-    def rows(self) -> Tensor:
+    def inputs(self) -> Tensor:
         """The input as [token, feature]."""
         return self.input.reshape(-1, self.input.shape[-1])
 
     @cached_property
-    def out(self) -> Tensor:
-        """The output as [token, feature]."""
+    def outputs(self) -> Tensor:
+        """The output as [token, feature], without gradient."""
         return self.leaf.detach().reshape(-1, self.leaf.shape[-1])
 
     @property
     def width(self) -> int:
-        """Number of features that come out."""
+        """The number of output features."""
         return int(self.leaf.shape[-1])
+
+    @property
+    def projection(self) -> Projection:
+        """The projection that a matmul is."""
+        assert self.operand is not None
+        return Projection(
+            self.module,
+            *self.operand,
+            bias=self.bias,
+            bias_after=self.bias_after,
+            whole=self.whole,
+            transposed=self.transposed,
+            channels_first=self.channels_first,
+        )
 
 
 @dataclass
 class Trace:
-    """The cuts of one forward pass over ``tokens`` tokens, in the order in which they ran, and its first output."""
+    """The operations of a forward pass over ``tokens`` tokens, in the order in which they ran, and its first output."""
 
     tokens: int = 0
     ops: list[TracedOp] = field(default_factory=list)
     output: Tensor | None = None
-    _reach: dict[int, tuple[Tensor, list[TracedOp]]] = field(default_factory=dict)
+    _sources: Any = field(default_factory=WeakIdKeyDictionary)
 
-    def depends(self, scalar: Tensor, of: Tensor) -> dict[TracedOp, Tensor]:
-        """The cuts a number made of ``of`` depends on directly, each with the gradient, shaped [token, feature]."""
-        reached = self.reached(of)
-        if not reached or not scalar.requires_grad:
+    @property
+    def matmuls(self) -> list[TracedOp]:
+        """The matmuls of data with a parameter."""
+        return [op for op in self.ops if op.kind == LINEAR]
+
+    def gradients(self, scalar: Tensor, of: Tensor) -> dict[TracedOp, Tensor]:
+        """The operations that a number depends on directly, with its gradient by their outputs, [token, feature].
+
+        ``scalar`` is made of entries of the tensor ``of``.
+        """
+        sources = self.sources(of)
+        if not sources or not scalar.requires_grad:
             return {}
-        grads = torch.autograd.grad(scalar, [op.leaf for op in reached], retain_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(scalar, [op.leaf for op in sources], retain_graph=True, allow_unused=True)
         return {
-            op: grad.reshape(-1, grad.shape[-1])
-            for op, grad in zip(reached, grads, strict=True)
-            if grad is not None and bool(grad.any())
+            op: gradient.reshape(-1, gradient.shape[-1])
+            for op, gradient in zip(sources, gradients, strict=True)
+            if gradient is not None and bool(gradient.any())
         }
 
-    def reached(self, tensor: Tensor) -> list[TracedOp]:
-        """The cuts a tensor is made of, in the order in which they ran."""
+    def sources(self, tensor: Tensor) -> list[TracedOp]:
+        """The operations whose outputs a tensor is made of directly, in the order in which they ran."""
         if tensor.grad_fn is None:
             return [op for op in self.ops if op.leaf is tensor]
-        if id(tensor) not in self._reach:
-            known, seen, stack, found = self._by_leaf, {tensor.grad_fn}, [tensor.grad_fn], set()
-            while stack:
-                node = stack.pop()
-                leaf = getattr(node, "variable", None)
-                if leaf is not None and id(leaf) in known:
-                    found.add(known[id(leaf)])
-                for after, _ in node.next_functions:
-                    if after is not None and after not in seen:
-                        seen.add(after)
-                        stack.append(after)
-            # The tensor is kept too, lest another one be given its id.
-            self._reach[id(tensor)] = tensor, [self.ops[number] for number in sorted(found)]
-        return self._reach[id(tensor)][1]
+        if tensor not in self._sources:
+            numbers = {self._numbers[leaf] for leaf in _leaves(tensor.grad_fn) if leaf in self._numbers}
+            self._sources[tensor] = [self.ops[number] for number in sorted(numbers)]
+        found: list[TracedOp] = self._sources[tensor]
+        return found
 
-    def read_by(self, op: TracedOp) -> list[TracedOp]:
-        """The later cuts that read what a cut returned, with nothing but cheap operations between them."""
-        return self._read_by.get(id(op), [])
+    def readers(self, op: TracedOp) -> list[TracedOp]:
+        """The later operations that read the output of ``op`` directly."""
+        return self._readers.get(op, [])
 
     @cached_property
-    def _read_by(self) -> dict[int, list[TracedOp]]:
-        readers: dict[int, list[TracedOp]] = {}
+    def _readers(self) -> dict[TracedOp, list[TracedOp]]:
+        readers: dict[TracedOp, list[TracedOp]] = {}
         for op in self.ops:
-            for upstream in self.reached(op.rows):
-                readers.setdefault(id(upstream), []).append(op)
+            for source in self.sources(op.inputs):
+                readers.setdefault(source, []).append(op)
         return readers
 
     @cached_property
-    def _by_leaf(self) -> dict[int, int]:
+    def _numbers(self) -> dict[int, int]:
         return {id(op.leaf): number for number, op in enumerate(self.ops)}
 
-    def linear(self) -> list[TracedOp]:
-        """The parameter matmuls."""
-        return [op for op in self.ops if op.kind == LINEAR]
 
-
-def projection_of(op: TracedOp) -> Projection:
-    """How the product of an op is named in a plan."""
-    assert op.operand is not None
-    return Projection(
-        op.module,
-        op.operand.parameter,
-        op.operand.part,
-        op.operand.parts,
-        op.bias,
-        op.bias_after,
-        op.whole,
-        op.transposed,
-        op.channels_first,
-    )
+def _leaves(node: torch.autograd.graph.Node) -> set[int]:
+    """The ids of all leaves below a node of an autograd graph."""
+    seen, waiting, leaves = {node}, [node], set()
+    while waiting:
+        node = waiting.pop()
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            leaves.add(id(leaf))
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                waiting.append(below)
+    return leaves

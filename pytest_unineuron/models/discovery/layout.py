@@ -1,28 +1,27 @@
-"""Where the neurons of a model are: a frozen, printable list, in which models of one configuration agree."""
+"""Where the neurons of a model are: frozen, printable, and the same for all models of one configuration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 PLAIN, SEPARATE, FUSED, INTERLEAVED = "plain", "gate and up", "fused gate, up", "interleaved gate, up"
-"""Layouts of what a unit reads: one projection, two, or two halves or alternate rows of one."""
-
+"""How the input weights of a layer are stored: without a gate, as two projections, or as the two halves or the
+alternate rows of one projection."""
 
 TOKENS, PADDED, SEQUENCE_FIRST, POOLED = "tokens", "tokens and padding", "tokens, sequence first", "not tokens"
-"""What the rows of a layer's activations are: the tokens of one text after the other, the same with more rows after
-those of each text, the first tokens of all texts before the second ones, or something else, such as pooled or
-latent positions."""
+"""The kinds of rows that activations have: all tokens, text after text; the same with padding behind each text; the
+first tokens of all texts, then the second ones; or positions that are not tokens, such as pooled or latent ones."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A product with a parameter: ``y = W x + b``.
+    """A product with a parameter, ``y = W x + b``.
 
-    ``module`` runs it, ``parameter`` is multiplied by, of which it takes part number ``part`` of ``parts``
-    (experts in one tensor); ``bias`` is added to it, by a function of its own if ``bias_after``. ``whole`` says
-    that the module does nothing else, so that its input and output are those of the product. ``transposed``
-    says that a parameter that is no module's is stored as [input, output]; ``channels_first`` that features lie
-    on the axis before the last.
+    ``module`` runs it and ``parameter`` is the name of W. Where experts share one tensor, W is its part number
+    ``part`` of ``parts``. ``bias`` is the name of b, which is added by another function if ``bias_after``. ``whole``
+    says that the module does nothing else, so that its input and output are x and y. ``transposed`` says that W is
+    stored as [input, output], ``channels_first`` that features lie on the axis before the last.
     """
 
     module: str
@@ -37,16 +36,16 @@ class Projection:
 
     @property
     def path(self) -> str:
-        """The module, or the parameter where it is not all that the module multiplies by."""
+        """The module, or the parameter if the module does more than this product."""
         return self.module if self.whole else self.parameter
 
 
 @dataclass(frozen=True)
 class ProjectionSlice:
-    """Which outputs of a projection the units read: unit j reads row ``stride * j + offset``.
+    """The outputs of a projection that the units of a layer read: unit j reads output ``stride * j + offset``.
 
-    ``call`` counts how often the projection ran before in the pass; ``also`` is added, as by an adapter, each
-    ``scale`` times.
+    ``call`` is how often the projection ran before in the same pass. ``summands``, such as an adapter, are added to
+    the outputs, each multiplied by its ``scale``.
     """
 
     projection: Projection
@@ -58,26 +57,27 @@ class ProjectionSlice:
 
     @property
     def terms(self) -> tuple[ProjectionSlice, ...]:
-        """These and what is added to them."""
+        """This slice and its summands."""
         return (self, *self.summands)
 
     def slice(self, units: int) -> slice:
-        """The rows of so many units."""
+        """The indices of the outputs that the first ``units`` units read."""
         return slice(self.offset, self.offset + self.stride * units, self.stride)
 
 
 @dataclass(frozen=True)
 class NeuronLayer:
-    """One neuron layer: ``width`` units that the projection ``down`` reads.
+    """One layer of neurons: ``width`` units that the projection ``down`` reads. Each expert is a layer of its own.
 
-    They are made of ``reads`` features, and ``writes`` features are made of them.
-    ``up`` has the pre-activation first; a gated layer has the other factor second. ``norm`` is the module whose
-    output the layer reads, or empty; ``obstacle`` says why none can be folded; ``inner_norm`` is one between the
-    units and ``down``. ``readers`` are norms that read what the layer writes, one of each class, and an empty name
-    if anything else does. ``activation`` is its name in transformers, or empty if none reproduces it. ``call``
-    counts how often the same weights were used before in one pass, ``expert`` is the number of an expert or None,
-    and ``scaled`` says that units carry their token's routing weight. ``rows`` says what the rows of its activations
-    are, one of the words above.
+    The layer is number ``number`` of its ``stack`` (the module list of its blocks), and expert number ``expert`` if
+    it is one. It reads ``input_width`` features and writes ``output_width``. ``up`` has the pre-activation first and,
+    for a gated layer, the other factor second. ``activation`` is the name of the activation function in transformers,
+    empty if none fits. ``norm`` is the module whose output is read, empty if there is none; ``obstacle`` is the reason
+    why no norm can be folded into the weights. ``inner_norm`` is a norm between the units and ``down``.
+    ``reading_norms`` are norms that read what the layer writes, one of each class, with an empty name for any reader
+    that is no norm. ``call`` is how often the same weights were used before in one pass. ``routing_weighted`` says
+    that units are multiplied by the routing weight of their token. ``row_kind`` is the kind of rows that activations
+    have.
     """
 
     stack: str
@@ -104,7 +104,7 @@ class NeuronLayer:
 
     @property
     def gate_layout(self) -> str:
-        """How what the units read is laid out: one of the words above."""
+        """How the input weights are stored: PLAIN, SEPARATE, FUSED or INTERLEAVED."""
         if not self.gated:
             return PLAIN
         first, second = self.up
@@ -124,10 +124,11 @@ class NeuronLayer:
 
 @dataclass(frozen=True)
 class StreamLocation:
-    """The residual stream after half of the blocks, ``width`` features wide: of all of them, where there are several.
+    """Where the residual stream after half of the blocks can be read while a model runs; it has ``width`` features.
 
-    The module ``reader`` is given it when it has run ``call`` times before in the pass, as the ``argument`` of that
-    number or name. ``reader`` is empty where no module is: then it is only found among what the model returns.
+    It is the argument ``argument`` (a position or a name) of the module ``reader``, when that has run ``call`` times
+    before in the same pass. ``reader`` is empty if no module is given the stream, so that it can only be read from the
+    output of the model. The width is that of all streams together in a model that has several.
     """
 
     width: int
@@ -138,31 +139,29 @@ class StreamLocation:
 
 @dataclass(frozen=True)
 class NeuronLayout:
-    """What to watch while a model runs: every neuron layer, in the order in which they run, and the ``stream``."""
+    """All neuron layers of a model in the order in which they run, and the location of the residual stream."""
 
     layers: tuple[NeuronLayer, ...]
     stream: StreamLocation | None = None
 
     @property
     def n_neurons(self) -> int:
-        """How many neurons there are in all."""
-        return sum(site.width for site in self.layers)
+        """The number of neurons of all layers."""
+        return sum(layer.width for layer in self.layers)
 
     @property
     def layer_numbers(self) -> list[int]:
-        """The layer of each site, counted on over stacks: a decoder's first layer follows the encoder's last."""
-        start: dict[str, int] = {}
-        for site in self.layers:
-            if site.stack not in start:
-                start[site.stack] = 1 + max(
-                    (start[s.stack] + s.number for s in self.layers if s.stack in start), default=-1
-                )
-        return [start[site.stack] + site.number for site in self.layers]
+        """The number of each layer, counted on over stacks: a decoder's first layer follows the encoder's last."""
+        sizes: dict[str, int] = {}  # in the order in which the stacks begin
+        for layer in self.layers:
+            sizes[layer.stack] = max(sizes.get(layer.stack, 0), layer.number + 1)
+        start = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
+        return [start[layer.stack] + layer.number for layer in self.layers]
 
     @property
     def per_token(self) -> NeuronLayout:
-        """The sites whose activations belong to tokens."""
-        return replace(self, layers=tuple(site for site in self.layers if site.row_kind != POOLED))
+        """The layout without the layers whose activations do not belong to tokens."""
+        return replace(self, layers=tuple(layer for layer in self.layers if layer.row_kind != POOLED))
 
     def __str__(self) -> str:
-        return "\n".join(str(site) for site in self.layers)
+        return "\n".join(str(layer) for layer in self.layers)

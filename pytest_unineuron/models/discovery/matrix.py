@@ -1,4 +1,4 @@
-"""The matrix and bias of a projection, in one orientation."""
+"""The matrix and bias of a projection as [output, input] and [output], however the model stores them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.discovery.layout import Projection
 
-_ROWS = 4096
-"""Rows of the identity that are replayed at once, to bound memory."""
+_BLOCK = 4096
+"""The number of rows of the identity matrix that a module is applied to at once, to bound memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class LinearMap:
-    """``y = weight @ x + bias``; ``weight`` is [output, input]. ``bias`` is None if there is none."""
+    """``y = weight @ x + bias``; ``weight`` is [output, input], ``bias`` is [output] or None if there is none."""
 
     weight: Tensor
     bias: Tensor | None
 
 
 def projection_matrix(model: nn.Module, projection: Projection, width: int) -> LinearMap:
-    """What a projection multiplies its ``width`` input features by.
+    """The matrix and bias of a projection that reads ``width`` features.
 
-    A module is replayed on the identity matrix, so it does not matter how it stores its weights; of a parameter
-    that no module of its own multiplies by, the plan says which way it lies.
+    Raises NotApplicable for a parameter that is not in memory, or that is only a view of another one.
     """
     if projection.whole:
-        return replay_module(model.get_submodule(projection.module), width, channels_first=projection.channels_first)
+        return module_matrix(model.get_submodule(projection.module), width, channels_first=projection.channels_first)
     stored = _stored(model, projection.parameter, projection)
     with torch.no_grad():
         flat = stored.reshape(projection.parts, -1)[projection.part]
@@ -45,38 +44,38 @@ def projection_matrix(model: nn.Module, projection: Projection, width: int) -> L
     return LinearMap(weight, bias)
 
 
-def replay_module(module: nn.Module, width: int, *, channels_first: bool = False) -> LinearMap:
-    """The matrix and the bias of a module that is linear in its input of ``width`` features.
+def module_matrix(module: nn.Module, width: int, *, channels_first: bool = False) -> LinearMap:
+    """The matrix and bias of a module that is linear in its input of ``width`` features.
 
-    A few random rows tell whether that is a matrix the module holds, as it is or transposed, which is all there
-    is to most modules; if not, the identity matrix is replayed.
+    If a few random inputs show that the matrix is a parameter of the module, perhaps transposed, as in most modules,
+    it is that parameter. If not, it is computed by applying the module to the identity matrix.
     """
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     dtype = like.dtype if like.dtype.itemsize > 1 else torch.float32
 
-    def ask(x: Tensor) -> Tensor:
-        answer: Tensor = module(x.mT[None])[0].mT if channels_first else module(x)
-        return answer
+    def apply(x: Tensor) -> Tensor:
+        y: Tensor = module(x.mT[None])[0].mT if channels_first else module(x)
+        return y
 
     with torch.no_grad():
-        origin = ask(torch.zeros(1, width, dtype=dtype, device=like.device))[0]  # [output]
+        origin = apply(torch.zeros(1, width, dtype=dtype, device=like.device))[0]  # [output]
         biased = any(name.endswith("bias") for name, _ in module.named_parameters())
         bias = origin if biased or bool(origin.any()) else None
-        rows = torch.randn(3, width, generator=torch.Generator().manual_seed(0)).to(like.device, dtype)
-        answer = ask(rows) - origin
-        # Rounding grows with the width; a matrix that is not the right one is off by more than one.
-        allowed = min(8 * torch.finfo(dtype).eps * width**0.5, 0.05) * float(answer.abs().max())
-        errors = [(float((rows @ held.T - answer).abs().max()), held) for held in _held(module, width, len(origin))]
-        least, held = min(errors, key=lambda pair: pair[0], default=(float("inf"), origin))
+        x = torch.randn(3, width, generator=torch.Generator().manual_seed(0)).to(like.device, dtype)
+        y = apply(x) - origin
+        # Rounding errors grow with the width; a wrong matrix has an error above 1.
+        allowed = min(8 * torch.finfo(dtype).eps * width**0.5, 0.05) * float(y.abs().max())
+        errors = [(float((x @ own.T - y).abs().max()), own) for own in _own_matrices(module, width, len(origin))]
+        least, best = min(errors, key=lambda pair: pair[0], default=(float("inf"), origin))
         if least <= allowed:
-            return LinearMap(held, bias)
+            return LinearMap(best, bias)
         identity = torch.eye(width, dtype=dtype, device=like.device)
-        columns = [ask(part) - origin for part in identity.split(_ROWS)]
+        columns = [apply(block) - origin for block in identity.split(_BLOCK)]
     return LinearMap(torch.cat(columns).T.contiguous(), bias)
 
 
-def _held(module: nn.Module, width: int, outputs: int) -> list[Tensor]:
-    """The matrices a module holds that could be its own, [output, input]."""
+def _own_matrices(module: nn.Module, width: int, outputs: int) -> list[Tensor]:
+    """The parameters of a module that could be its matrix, [output, input]."""
     plain = [p for p in module.parameters(recurse=False) if type(p) is torch.nn.Parameter]
     own = [p.detach() for p in plain if p.dim() == 2 and p.is_floating_point()]
     found = [matrix for matrix in own if matrix.shape == (outputs, width)]
@@ -84,13 +83,12 @@ def _held(module: nn.Module, width: int, outputs: int) -> list[Tensor]:
 
 
 def _stored(model: nn.Module, name: str, projection: Projection) -> Tensor:
+    """A parameter or buffer by name. Raises NotApplicable if there is none or if it is not in memory."""
+    module, _, own_name = name.rpartition(".")
     try:
-        stored: Tensor = model.get_parameter(name)
+        stored: Tensor = getattr(model.get_submodule(module), own_name)
     except AttributeError:
-        try:
-            stored = model.get_buffer(name)
-        except AttributeError:
-            raise NotApplicable(f"{name} is no parameter by itself; its weights cannot be read") from None
+        raise NotApplicable(f"{name} is no parameter by itself; its weights cannot be read") from None
     if stored.is_meta:
         raise NotApplicable(f"{projection.path} is not in memory (offloaded); its weights cannot be read")
     return stored.detach()

@@ -1,4 +1,4 @@
-"""Where a layer has more rows than the text has tokens: are the tokens' rows the first of them?"""
+"""Whether the extra rows of a layer that has more rows than the text has tokens are padding behind the text."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 
 
 def mark_pooled_layers(model: Any, layout: NeuronLayout, ids: Tensor) -> NeuronLayout:
-    """The layout, where rows that were taken for tokens and padding are something else if they do not behave so.
+    """The layout in which layers with padding are marked as POOLED if their first rows are not the tokens.
 
-    Of a row of ids [1, position] one is changed: in the first such layer of every stack, the row at its place has to
-    move most. Rows in front of the text, as of a learned prompt, and rows of patches fail that.
+    One token of ``ids`` [1, position] is changed; in the first such layer of every stack, the row at its position has
+    to move most. That is not so where rows stand in front of the text, such as a learned prompt, or are patches.
     """
     first: dict[str, NeuronLayer] = {}
-    for site in layout.layers:
-        if site.row_kind == PADDED:
-            first.setdefault(site.stack, site)
+    for layer in layout.layers:
+        if layer.row_kind == PADDED:
+            first.setdefault(layer.stack, layer)
     if not first:
         return layout
-    place = ids.shape[1] // 2
+    position = ids.shape[1] // 2
     changed = ids.clone()
-    changed[0, place] = next(int(other) for other in ids[0] if other != ids[0, place])
-    before, after = (_read(model, NeuronLayout(tuple(first.values())), each) for each in (ids, changed))
-    wrong = set()
-    for stack, site in first.items():
-        a, b = before.get(site), after.get(site)
-        if a is None or b is None or a.shape != b.shape:
-            wrong.add(stack)
-            continue
-        moved = (a - b).abs().amax(dim=1) / a.abs().amax(dim=1).clamp_min(1e-12)  # [row]
-        if int(moved.argmax()) != place:
-            wrong.add(stack)
-    sites = (
-        replace(site, row_kind=POOLED) if site.row_kind == PADDED and site.stack in wrong else site
-        for site in layout.layers
+    changed[0, position] = next(int(other) for other in ids[0] if other != ids[0, position])
+    before, after = (_units(model, NeuronLayout(tuple(first.values())), each) for each in (ids, changed))
+    pooled = {stack for stack, layer in first.items() if _most_moved(before.get(layer), after.get(layer)) != position}
+    layers = (
+        replace(layer, row_kind=POOLED) if layer.row_kind == PADDED and layer.stack in pooled else layer
+        for layer in layout.layers
     )
-    return replace(layout, layers=tuple(sites))
+    return replace(layout, layers=tuple(layers))
 
 
-def _read(model: Any, layout: NeuronLayout, ids: Tensor) -> dict[NeuronLayer, Tensor]:
-    """What the projections of the sites read, [row, unit]."""
+def _most_moved(before: Tensor | None, after: Tensor | None) -> int:
+    """The row of two tensors [row, unit] that differs most, relative to its size; -1 if they cannot be compared."""
+    if before is None or after is None or before.shape != after.shape:
+        return -1
+    moved = (before - after).abs().amax(dim=1) / before.abs().amax(dim=1).clamp_min(1e-12)  # [row]
+    return int(moved.argmax())
+
+
+def _units(model: Any, layout: NeuronLayout, ids: Tensor) -> dict[NeuronLayer, Tensor]:
+    """The units of every layer that ran, [row, unit]."""
     seen: dict[ProjectionCall, Tensor] = {}
-    with record_projections(model, layout, lambda use, x, y, tokens: seen.__setitem__(use, x.clone())):
+    with record_projections(model, layout, lambda call, x, y, tokens: seen.__setitem__(call, x.clone())):
         run_model(model, ids, torch.ones_like(ids))
-    read = {site: seen.get(ProjectionCall(site.down, site.call)) for site in layout.layers}
-    return {site: x.reshape(-1, x.shape[-1]).float() for site, x in read.items() if x is not None}
+    units = {layer: seen.get(ProjectionCall(layer.down, layer.call)) for layer in layout.layers}
+    return {layer: x.reshape(-1, x.shape[-1]).float() for layer, x in units.items() if x is not None}

@@ -1,86 +1,73 @@
-"""What goes into and comes out of a model's projections while it runs, and which tokens it belongs to.
+"""The inputs and outputs of a model's projections while it runs, and the tokens that they belong to.
 
-A projection that is a module of its own is hooked. Experts that share one tensor, and whatever else multiplies
-by a parameter without being a module, are seen as torch functions. There, tokens are followed through the
-indexing that deals them out to experts, so that a row always knows which token it is.
+A projection that is a whole module is recorded by hooks. Others, such as experts that share one tensor, are recorded
+as torch functions.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
-
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
+from pytest_unineuron.models.discovery.function_recorder import FunctionRecorder
 from pytest_unineuron.models.discovery.layout import POOLED, SEQUENCE_FIRST, NeuronLayer, NeuronLayout, Projection
-from pytest_unineuron.models.discovery.parameters import ParameterFinder, ParameterPart, ParameterProduct, eager_experts
+from pytest_unineuron.models.discovery.parameters import eager_experts
 from pytest_unineuron.models.loading.forward import without_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence, Set
 
+    import torch
     from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
 
     CallReceiver = Callable[["ProjectionCall", Tensor, Tensor | None, Tensor | None], None]
-    """Called with what ran, its input and output, features last, and the number of the token of each row. There is no
-    output where only the input was wanted, and no numbers where the rows are all tokens in order."""
+    """Called with a call, its input and output [..., feature], and the number of the token of each row. The output is
+    None where only the input was asked for, the numbers are None where the rows are all tokens in order."""
 
     ArgumentReader = Callable[[tuple[Any, ...], dict[str, Any]], bool]
-    """Called with what a module is given, by place and by name; returns whether it was what was waited for."""
-
-
-_PLACING = (
-    "index_add",
-    "index_copy",
-    "index_put",
-    "index_fill",
-    "scatter",
-    "masked_scatter",
-    "select_scatter",
-    "slice_scatter",
-)
-"""Functions that put rows into those of their first argument: what comes out has the first's rows."""
+    """Called with the arguments of a module, by position and by name; returns whether no later call is needed."""
 
 
 class StopForward(Exception):  # noqa: N818 - nothing is wrong
-    """Ends a pass of which all that is wanted was seen."""
+    """Ends a forward pass early, once everything that is wanted has been recorded."""
 
 
 class ProjectionCall(NamedTuple):
-    """The ``call``-th time in a pass that a projection runs."""
+    """The run of a projection that ran ``call`` times before in the same pass."""
 
     projection: Projection
     call: int = 0
 
 
 def projection_calls(layout: NeuronLayout) -> list[ProjectionCall]:
-    """Every projection of a plan, each time it runs."""
+    """Every run of every projection that the layers of a layout read or write with."""
     found = []
-    for site in layout.layers:
-        found.append(ProjectionCall(site.down, site.call))
-        found += [ProjectionCall(rows.projection, rows.call) for factor in site.up for rows in factor.terms]
+    for layer in layout.layers:
+        found.append(ProjectionCall(layer.down, layer.call))
+        found += [ProjectionCall(term.projection, term.call) for factor in layer.up for term in factor.terms]
     return list(dict.fromkeys(found))
 
 
 def units_by_token(
-    site: NeuronLayer, units: Tensor, tokens: Tensor | None, shape: tuple[int, int] | torch.Size
+    layer: NeuronLayer, units: Tensor, tokens: Tensor | None, shape: tuple[int, int] | torch.Size
 ) -> tuple[Tensor, Tensor | None]:
-    """Units as [token, unit] with the number of each row's token in a batch of ``shape`` [row, position].
+    """The units of a layer as [token, unit], and the number of the token of each row.
 
-    The numbers are None where the rows are all tokens in order. Raises ModelError where they cannot be told.
+    ``shape`` is that of the batch, [row, position]. The numbers are None where the rows are all tokens in order. Raises
+    ModelError where the number of rows is not the number of tokens.
     """
     if tokens is not None:
         return units.reshape(-1, units.shape[-1]), tokens
-    if site.row_kind == SEQUENCE_FIRST and units.dim() == 3:
+    if layer.row_kind == SEQUENCE_FIRST and units.dim() == 3:
         units = units.transpose(0, 1)
     if units.dim() == 3 and units.shape[0] == shape[0] and units.shape[1] > shape[1]:
-        units = units[:, : shape[1]]  # padded to a round number of positions
+        units = units[:, : shape[1]]  # without the padding to a round number of positions
     flat = units.reshape(-1, units.shape[-1])
-    if len(flat) != shape[0] * shape[1] and site.row_kind != POOLED:
-        raise ModelError(f"{site}: {len(flat)} rows for {shape[0] * shape[1]} tokens; which is which cannot be told")
+    if len(flat) != shape[0] * shape[1] and layer.row_kind != POOLED:
+        raise ModelError(f"{layer}: {len(flat)} rows cannot be assigned to {shape[0] * shape[1]} tokens")
     return flat, None
 
 
@@ -94,216 +81,112 @@ def record_projections(
     reads: Sequence[tuple[str, ArgumentReader]] = (),
     stop: bool = False,
 ) -> Iterator[None]:
-    """While open, a forward pass hands what the projections of a plan read and return to ``receive``.
+    """While open, a forward pass hands the input and output of every projection of a layout to ``receive``.
 
-    Of those in ``inputs`` only what they read is wanted; it is handed over before they run, where they are modules.
-    ``reads`` are further modules, by path, and what is told of all that they are given. With ``stop`` a pass ends in
-    Enough as soon as all of this was seen. Without, the results of the model are the same to the bit, except that
-    experts run one after the other ("eager") whatever kernel is the default.
+    Of the calls in ``inputs`` only the input is handed over, before they run if they are modules. ``reads`` are paths
+    of further modules, each with a function that is called with their arguments. With ``stop``, a pass ends with
+    StopForward once all of this was handed over. Without, a model returns the same bits as ever, except that experts
+    run one after the other whatever kernel is configured. Raises NeuronsNotFound if the model lacks a module of the
+    layout.
     """
-    wanted = set(projection_calls(layout))
-    routed = any(site.expert is not None for site in layout.layers)
-    modules = dict(model.named_modules())
-    if absent := sorted(({use.projection.module for use in wanted} | {path for path, _ in reads}) - set(modules)):
-        raise NeuronsNotFound(f"{type(model).__name__} has no {absent[0]}: this is the plan of another model")
-    pending: set[ProjectionCall | int] = set()
-
-    def settle(what: ProjectionCall | int) -> None:
-        pending.discard(what)
-        if stop and not pending:
-            raise StopForward
-
-    def deliver(use: ProjectionCall, x: Tensor, y: Tensor | None, rows: Tensor | None) -> None:
-        receive(use, x, y, rows)
-        settle(use)
-
-    with ExitStack() as stack:
-        mode = None
-        if routed or not all(use.projection.whole for use in wanted):
-            mode = FunctionRecorder(model, wanted, deliver)
-            stack.enter_context(eager_experts(model))
-        counts: dict[str, int] = {}
-
-        def begin(*_: Any) -> None:
-            counts.clear()
-            pending.update(wanted, range(len(reads)))
-            if mode is not None:
-                mode.begin()
-
-        def hook(projection: Projection) -> Callable[..., None]:
-            path = projection.module
-
-            def ran(module: nn.Module, args: tuple[Any, ...], output: Tensor | None = None) -> None:
-                call = counts[path] = counts.get(path, -1) + 1
-                use = ProjectionCall(projection, call)
-                if use not in wanted:
-                    return
-                x, y = args[0], output
-                if projection.channels_first:
-                    x, y = x.mT, None if y is None else y.mT
-                deliver(use, x, y, mode.tokens(x) if mode is not None else None)
-
-            return ran
-
-        def reader(number: int, read: ArgumentReader) -> Callable[..., None]:
-            def given(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                if read(args, kwargs):
-                    settle(number)
-
-            return given
-
-        for part in {model, without_head(model)}:
-            stack.callback(part.register_forward_pre_hook(begin).remove)
-        for projection in {use.projection for use in wanted if use.projection.whole}:
-            module = modules[projection.module]
-            before = all(use in inputs for use in wanted if use.projection == projection)
-            register = module.register_forward_pre_hook if before else module.register_forward_hook
-            stack.callback(register(hook(projection)).remove)
-        for number, (path, read) in enumerate(reads):
-            handle = modules[path].register_forward_pre_hook(reader(number, read), with_kwargs=True)
-            stack.callback(handle.remove)
-        for path in {use.projection.module for use in wanted if not use.projection.whole and use.projection.module}:
-            assert mode is not None
-            stack.callback(modules[path].register_forward_pre_hook(mode.enter(path)).remove)
-            stack.callback(modules[path].register_forward_hook(mode.leave, always_call=True).remove)
-        if mode is not None:
-            stack.enter_context(mode)
+    recording = _Recording(model, layout, receive, inputs, reads, stop=stop)
+    with recording.attached():
         yield
 
 
-class FunctionRecorder(TorchFunctionMode):
-    """Sees products with parameters that are no modules, and follows rows to the tokens they came from."""
+class _Delivery:
+    """Hands records over to ``receive``; with ``stop``, ends the pass once nothing more is expected."""
 
-    def __init__(self, model: nn.Module, wanted: set[ProjectionCall], receive: CallReceiver) -> None:
-        super().__init__()
-        self._operands = ParameterFinder(model)
-        self._parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        self._wanted = {
-            (
-                use.projection.module,
-                ParameterPart(use.projection.parameter, use.projection.part, use.projection.parts),
-                use.call,
-            ): use
-            for use in wanted
-            if not use.projection.whole
-        }
-        self._receive = receive
-        self._rows = WeakIdKeyDictionary()
-        self._counts: dict[tuple[str, ParameterPart], int] = {}
-        self._running: list[str] = []
+    def __init__(self, receive: CallReceiver, expected: Set[ProjectionCall | int], *, stop: bool) -> None:
+        self._receive, self._expected, self._stop = receive, expected, stop
+        self._pending: set[ProjectionCall | int] = set()
 
-    def begin(self) -> None:
-        """A new forward pass."""
-        self._counts.clear()
+    def start_forward(self) -> None:
+        self._pending = set(self._expected)
 
-    def enter(self, path: str) -> Callable[..., None]:
-        """A hook that notes that the module at ``path`` runs."""
+    def deliver(self, call: ProjectionCall, x: Tensor, y: Tensor | None, tokens: Tensor | None) -> None:
+        self._receive(call, x, y, tokens)
+        self.settle(call)
 
-        def hook(*_: Any) -> None:
-            self._running.append(path)
+    def settle(self, what: ProjectionCall | int) -> None:
+        self._pending.discard(what)
+        if self._stop and not self._pending:
+            raise StopForward
 
-        return hook
 
-    def leave(self, *_: Any) -> None:
-        """A hook that notes that the innermost module has run."""
-        self._running.pop()
+class _Recording:
+    """The hooks on a model that record the projections of a layout."""
 
-    def tokens(self, tensor: Tensor) -> Tensor | None:
-        """The number of the token of each row, or None if they are all tokens in order."""
-        with torch._C.DisableTorchFunction():
-            rows: Tensor | None = self._rows.get(tensor)
-        return rows
+    def __init__(
+        self,
+        model: nn.Module,
+        layout: NeuronLayout,
+        receive: CallReceiver,
+        inputs: Set[ProjectionCall],
+        reads: Sequence[tuple[str, ArgumentReader]],
+        *,
+        stop: bool,
+    ) -> None:
+        self._model, self._inputs, self._reads = model, inputs, reads
+        self._calls = set(projection_calls(layout))
+        self._modules = dict(model.named_modules())
+        needed = {call.projection.module for call in self._calls} | {path for path, _ in reads}
+        if absent := sorted(needed - set(self._modules)):
+            raise NeuronsNotFound(f"{type(model).__name__} has no {absent[0]}: this is the layout of another model")
+        self._delivery = _Delivery(receive, {*self._calls, *range(len(reads))}, stop=stop)
+        self._runs: dict[str, int] = {}
+        self._functions = None
+        if any(layer.expert is not None for layer in layout.layers) or not all(c.projection.whole for c in self._calls):
+            self._functions = FunctionRecorder(model, self._calls, self._delivery.deliver)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        if isinstance(result, torch.Tensor):
-            if not result.is_floating_point() or not result.dim():
-                return result
-            self._follow(func, args, result)
-            if self._wanted and (product := self._operands.product(func, args, kwargs, self._find)) is not None:
-                self._product(product, result)
-        elif isinstance(result, (tuple, list)) and args and isinstance(args[0], torch.Tensor):
-            self._follow_pieces(args[0], result)
-        return result
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """While open, the hooks are on the model."""
+        with ExitStack() as stack:
+            if self._functions is not None:
+                stack.enter_context(eager_experts(self._model))
+            for handle in self._hooks():
+                stack.callback(handle.remove)
+            if self._functions is not None:
+                stack.enter_context(self._functions)
+            yield
 
-    def _find(self, tensor: Any) -> ParameterPart | None:
-        return self._operands.find(tensor) if isinstance(tensor, torch.Tensor) else None
+    def _hooks(self) -> Iterator[RemovableHandle]:
+        for part in {self._model, without_head(self._model)}:
+            yield part.register_forward_pre_hook(self._start_forward)
+        for projection in {call.projection for call in self._calls if call.projection.whole}:
+            module = self._modules[projection.module]
+            early = all(call in self._inputs for call in self._calls if call.projection == projection)
+            register = module.register_forward_pre_hook if early else module.register_forward_hook
+            yield register(partial(self._record, projection))
+        for number, (path, read) in enumerate(self._reads):
+            hook = partial(self._read, number, read)
+            yield self._modules[path].register_forward_pre_hook(hook, with_kwargs=True)
+        if self._functions is not None:
+            for path in self._functions.modules:
+                yield self._modules[path].register_forward_pre_hook(partial(self._functions.enter, path))
+                yield self._modules[path].register_forward_hook(self._functions.leave, always_call=True)
 
-    def _product(self, product: ParameterProduct, result: Tensor) -> None:
-        given, operand, layout = product.given, product.operand, product.layout
-        module = self._running[-1] if self._running else ""
-        if layout == "parts":
-            rows = self._rows.get(given)
-            rows = None if rows is None else rows.view(given.shape[:-1])
-            for part in range(len(result)):
-                one = ParameterPart(operand.parameter, part, len(result))
-                self._hand_over(module, one, given[part], result[part], None if rows is None else rows[part])
+    def _start_forward(self, *_: Any) -> None:
+        self._runs.clear()
+        self._delivery.start_forward()
+        if self._functions is not None:
+            self._functions.start_forward()
+
+    def _record(
+        self, projection: Projection, module: nn.Module, args: tuple[Any, ...], output: Tensor | None = None
+    ) -> None:
+        run = self._runs[projection.module] = self._runs.get(projection.module, -1) + 1
+        call = ProjectionCall(projection, run)
+        if call not in self._calls:
             return
-        x, y = (given.mT, result.mT) if layout else (given, result)
-        self._hand_over(module, operand, x, y, self._rows.get(given))
+        x, y = args[0], output
+        if projection.channels_first:
+            x, y = x.mT, None if y is None else y.mT
+        self._delivery.deliver(call, x, y, None if self._functions is None else self._functions.tokens(x))
 
-    def _hand_over(self, module: str, operand: ParameterPart, x: Tensor, y: Tensor, rows: Tensor | None) -> None:
-        call = self._counts[module, operand] = self._counts.get((module, operand), -1) + 1
-        use = self._wanted.get((module, operand, call))
-        if use is not None:
-            if use.projection.bias_after:
-                y = (
-                    y
-                    + self._parameters[use.projection.bias].reshape(-1, y.shape[-1])[
-                        use.projection.part if use.projection.parts > 1 else 0
-                    ]
-                )
-            self._receive(use, x, y, rows)
-
-    def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Tensor) -> None:
-        """Rows that were picked out keep the numbers of their tokens through whatever keeps their count."""
-        name = getattr(func, "__name__", "")
-        if name in ("__getitem__", "index_select"):
-            base, index = (args[0], args[1]) if name == "__getitem__" else (args[0], args[2])
-            if name == "index_select" and args[1] not in (0, -base.dim()):
-                return
-            if self._find(base) is not None:  # picked out of a table, not out of the tokens
-                return
-            known = self._rows.get(base)
-            if known is None and not _picks(index):
-                return
-            if known is None:
-                known = torch.arange(base.numel() // max(1, base.shape[-1]), device=base.device)
-            try:
-                picked = known.view(*base.shape[:-1], 1).expand(base.shape)[index]
-            except (RuntimeError, IndexError):
-                return
-            if picked.shape == result.shape:
-                self._rows[result] = picked[..., 0].flatten()
-            return
-        if name == "cat":
-            rows = [self._rows.get(piece) for piece in args[0] if isinstance(piece, torch.Tensor)]
-            if rows and all(of is not None for of in rows) and result.dim() == 2:
-                joined = torch.cat(rows)
-                self._rows[result] = joined if len(joined) == len(result) else rows[0]
-            return
-        count = result.numel() // max(1, result.shape[-1])
-        for arg in args[:1] if name.startswith(_PLACING) else args:
-            if isinstance(arg, torch.Tensor) and (rows := self._rows.get(arg)) is not None and len(rows) == count:
-                self._rows[result] = rows
-                return
-
-    def _follow_pieces(self, base: Tensor, pieces: Any) -> None:
-        rows = self._rows.get(base)
-        if rows is None or not all(isinstance(piece, torch.Tensor) and piece.dim() for piece in pieces):
-            return
-        if all(piece.shape[:-1] == base.shape[:-1] for piece in pieces):  # cut along the features
-            for piece in pieces:
-                self._rows[piece] = rows
-        elif all(piece.shape[1:] == base.shape[1:] for piece in pieces) and base.dim() == 2:
-            for piece, of in zip(pieces, rows.split([len(piece) for piece in pieces]), strict=True):
-                self._rows[piece] = of
-
-
-def _picks(index: Any) -> bool:
-    """Whether an index picks rows by number, as opposed to a slice."""
-    items = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(item, torch.Tensor) and item.dim() for item in items)
+    def _read(
+        self, number: int, read: ArgumentReader, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        if read(args, kwargs):
+            self._delivery.settle(number)

@@ -1,19 +1,18 @@
-"""From the neuron layers that were seen to those like them: experts that no token reached, units that were dead.
+"""Neuron layers like those that were found: experts that no token reached, and layers with dead units.
 
-What is alike is the path of the parameters, numbers aside, and their shape.
+Two layers are alike if their parameters have the same shape and the same path up to its numbers.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from pytest_unineuron.models.discovery.activation_functions import name_activation
-from pytest_unineuron.models.discovery.graph import projection_of
-from pytest_unineuron.models.discovery.layout import POOLED, NeuronLayer, NeuronLayout, Projection, ProjectionSlice
+from pytest_unineuron.models.discovery.layout import POOLED, NeuronLayer, Projection, ProjectionSlice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,197 +21,205 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"(?<=[._])\d+(?=[._]|$)")
 
-Place = tuple[str, str, int, int]
-"""A parameter and the module that runs it, the number of the part of it, and how often that was used before."""
+
+class DownCall(NamedTuple):
+    """The use of a parameter, or of a part of it, by a module that used it ``call`` times before in the pass."""
+
+    parameter: str
+    module: str
+    part: int
+    call: int
+
+
+def with_similar_layers(found: list[NeuronLayer], trace: Trace, model: nn.Module) -> tuple[NeuronLayer, ...]:
+    """The layers that were found and those like them in the same model, in the order in which they run."""
+    return _SimilarLayers(found, trace, model).all()
 
 
 def path_pattern(path: str) -> str:
-    """A path with its numbers left open.
+    """A path with its numbers replaced by ``#``.
 
-    >>> pattern("h.3.experts.expert_2.w1.weight")
+    >>> path_pattern("h.3.experts.expert_2.w1.weight")
     'h.#.experts.expert_#.w1.weight'
     """
     return _NUMBER.sub("#", path)
 
 
 def moved_path(path: str, old: str, new: str) -> str:
-    """``path``, which stands near ``old``, as it is called near ``new``: the numbers they share are those of ``new``.
+    """``path`` with the numbers that it shares with ``old`` replaced by those of ``new``.
 
-    >>> moved("h.0.ln_2", "h.0.mlp.w2", "h.5.mlp.w2")
+    >>> moved_path("h.0.ln_2", "h.0.mlp.w2", "h.5.mlp.w2")
     'h.5.ln_2'
     """
-    pieces, olds, news = _NUMBER.split(path), _NUMBER.split(old), _NUMBER.split(new)
-    own, before, after = _NUMBER.findall(path), _NUMBER.findall(old), _NUMBER.findall(new)
-    if olds != news:
+    pieces, old_pieces = _NUMBER.split(path), _NUMBER.split(old)
+    if old_pieces != _NUMBER.split(new):
         return path
+    numbers, old_numbers, new_numbers = (_NUMBER.findall(each) for each in (path, old, new))
     shared = 0
-    while shared < min(len(own), len(before)) and pieces[shared] == olds[shared] and own[shared] == before[shared]:
+    for piece, old_piece, number, old_number in zip(pieces, old_pieces, numbers, old_numbers, strict=False):
+        if (piece, number) != (old_piece, old_number):
+            break
         shared += 1
-    numbers = after[:shared] + own[shared:]
-    return "".join(a + b for a, b in zip(pieces, [*numbers, ""], strict=True))
+    numbers[:shared] = new_numbers[:shared]
+    return "".join(piece + number for piece, number in zip(pieces, [*numbers, ""], strict=True))
 
 
-class SimilarLayers:
-    """The sites of a model, made complete from those that were seen at work."""
+class _SimilarLayers:
+    """The layers of a model by the use of their output projection, starting from those that were found."""
 
     def __init__(self, found: list[NeuronLayer], trace: Trace, model: nn.Module) -> None:
-        self._ops = {_place(projection_of(op), op.call): op for op in trace.linear()}
-        self._order = {place: number for number, place in enumerate(self._ops)}
+        self._ops = {_down_call(op.projection, op.call): op for op in trace.matmuls}
+        self._order = {down: number for number, down in enumerate(self._ops)}
         self._parameters = dict(model.named_parameters())
         self._names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-        self._names |= {place[0] for place in self._ops}
-        self._rows = max((len(op.rows) for op in trace.linear()), default=0)
-        self._templates = {path_pattern(site.down.parameter): site for site in reversed(found)}
-        self._sites = {_place(site.down, site.call): site for site in found}
+        self._names |= {down.parameter for down in self._ops}
+        self._tokens = max((len(op.inputs) for op in trace.matmuls), default=0)
+        self._templates = {path_pattern(layer.down.parameter): layer for layer in reversed(found)}
+        self._layers = {_down_call(layer.down, layer.call): layer for layer in found}
 
-    def plan(self) -> NeuronLayout:
-        """Every site, in the order in which they run."""
-        self._executed()
-        self._parts()
-        self._modules()
+    def all(self) -> tuple[NeuronLayer, ...]:
+        """Every layer, in the order in which they run."""
+        self._add_executed()
+        self._add_parts()
+        self._add_modules()
         self._number_experts()
-        return NeuronLayout(tuple(self._sites[place] for place in self._in_order()))
+        return tuple(self._layers[down] for down in self._in_order())
 
-    def _executed(self) -> None:
-        """Matmuls that ran but could not be told to read neurons, such as those of dead units."""
-        for place, op in self._ops.items():
-            template = self._template(place)
-            alike = template is not None and _name_of(op.module) == _name_of(template.down.module)
-            if template is not None and alike and op.rows.shape[1] == template.width:
-                self._add(template, projection_of(op), op.call, op.block)
+    def _add_executed(self) -> None:
+        """Add matmuls that ran but did not show that they read neurons, such as those of dead units."""
+        for down, op in self._ops.items():
+            template = self._template(down)
+            if template is None or op.inputs.shape[1] != template.width:
+                continue
+            if _last_name(op.module) == _last_name(template.down.module):
+                self._add(template, op.projection, op.call, op.block)
                 if op.operand is None or op.operand.parameter != template.down.parameter:
-                    self._name(place, op)
+                    self._check_activation(down, op)
 
-    def _name(self, place: Place, op: TracedOp) -> None:
-        """Being alike does not make the activation the same: some models have a sparse one in some layers."""
-        site = self._sites[place]
+    def _check_activation(self, down: DownCall, op: TracedOp) -> None:
+        """Drop the name of the activation function where it does not fit, as some models use another in some layers."""
+        layer = self._layers[down]
         values = []
-        for factor in site.up:
-            ups = [(self._ops.get(_place(r.projection, r.call)), r) for r in factor.terms]
-            parts = [r.scale * up.out[:, r.slice(site.width)] for up, r in ups if up is not None]
-            if len(parts) < len(ups):
+        for factor in layer.up:
+            ops = [self._ops.get(_down_call(term.projection, term.call)) for term in factor.terms]
+            parts = [
+                term.scale * up.outputs[:, term.slice(layer.width)]
+                for term, up in zip(factor.terms, ops, strict=True)
+                if up is not None
+            ]
+            if len(parts) < len(ops):
                 return
             values.append(torch.stack(parts).sum(dim=0))
-        named = frozenset({site.activation})
-        found, first = name_activation(op.rows.detach(), values, named, scaled=site.routing_weighted)
-        if (found, first) != (site.activation, 0):
-            self._sites[place] = replace(site, activation="")
+        preferred = frozenset({layer.activation})
+        found = name_activation(op.inputs.detach(), values, preferred, routing_weighted=layer.routing_weighted)
+        if found != (layer.activation, 0):
+            self._layers[down] = replace(layer, activation="")
 
-    def _parts(self) -> None:
-        """Experts in one tensor, of which no token reached some."""
-        tensors = {(site.down.parameter, site.down.module, site.call): site for site in self._sites.values()}
-        for site in tensors.values():
-            for part in range(site.down.parts):
-                self._add(site, replace(site.down, part=part), site.call)
+    def _add_parts(self) -> None:
+        """Add experts in shared tensors that no token reached."""
+        tensors = {(layer.down.parameter, layer.down.module, layer.call): layer for layer in self._layers.values()}
+        for layer in tensors.values():
+            for part in range(layer.down.parts):
+                self._add(layer, replace(layer.down, part=part), layer.call)
 
-    def _modules(self) -> None:
-        """Experts that are modules of their own, in blocks that ran."""
-        known = {place[0] for place in (*self._sites, *self._ops)}
-        blocks = {f"{site.stack}.{site.number}." for site in self._sites.values()}
+    def _add_modules(self) -> None:
+        """Add experts that are modules of their own and that no token reached, in blocks that ran."""
+        known = {down.parameter for down in (*self._layers, *self._ops)}
+        blocks = tuple({f"{layer.stack}.{layer.number}." for layer in self._layers.values()})
         for name, parameter in self._parameters.items():
-            template = self._template((name, "", 0, 0))
-            if (
-                name in known
-                or template is None
-                or template.down.parts > 1
-                or not any(name.startswith(b) for b in blocks)
-            ):
+            template = self._template(DownCall(name, "", 0, 0))
+            if name in known or template is None or template.down.parts > 1 or not name.startswith(blocks):
                 continue
             if parameter.shape == self._parameters[template.down.parameter].shape:
-                old = template.down.parameter
-                down = replace(template.down, parameter=name, module=moved_path(template.down.module, old, name))
-                self._add(template, down, 0)
+                module = moved_path(template.down.module, template.down.parameter, name)
+                self._add(template, replace(template.down, parameter=name, module=module), 0)
 
-    def _template(self, place: Place) -> NeuronLayer | None:
-        return None if place in self._sites else self._templates.get(path_pattern(place[0]))
+    def _template(self, down: DownCall) -> NeuronLayer | None:
+        """The layer that one like it is added after; None if there is none or if this use is known already."""
+        return None if down in self._layers else self._templates.get(path_pattern(down.parameter))
 
     def _add(self, like: NeuronLayer, down: Projection, call: int, block: str = "") -> None:
-        place = _place(down, call)
-        if place in self._sites:
+        key = _down_call(down, call)
+        if key in self._layers:
             return
         old, new = like.down.parameter, down.parameter
-        ups = tuple(self._rows_of(rows, like, down, call) for rows in like.up)
-        if not all(rows.projection.parameter in self._names for factor in ups for rows in factor.terms):
-            return  # alike in name only
-        stack, _, layer = (block or moved_path(f"{like.stack}.{like.number}", old, new)).rpartition(".")
-        self._sites[place] = replace(
+        up = tuple(_moved_slice(factor, like, down, call) for factor in like.up)
+        if not all(term.projection.parameter in self._names for factor in up for term in factor.terms):
+            return  # only the name of the output projection is alike
+        stack, _, number = (block or moved_path(f"{like.stack}.{like.number}", old, new)).rpartition(".")
+        self._layers[key] = replace(
             like,
             stack=stack,
-            number=int(layer) if layer.isdigit() else like.number,
+            number=int(number) if number.isdigit() else like.number,
             down=down,
             call=call,
-            up=ups,
+            up=up,
             norm=moved_path(like.norm, old, new),
             inner_norm=moved_path(like.inner_norm, old, new),
         )
 
-    def _rows_of(self, rows: ProjectionSlice, like: NeuronLayer, down: Projection, call: int) -> ProjectionSlice:
-        old, new = like.down.parameter, down.parameter
-        of = rows.projection
-        part = down.part if of.parts > 1 and of.part == like.down.part else of.part
-        also = tuple(self._rows_of(more, like, down, call) for more in rows.summands)
-        return replace(
-            rows,
-            call=rows.call + call - like.call,
-            summands=also,
-            projection=replace(
-                of,
-                parameter=moved_path(of.parameter, old, new),
-                module=moved_path(of.module, old, new),
-                bias=moved_path(of.bias, old, new),
-                part=part,
-            ),
-        )
-
     def _number_experts(self) -> None:
-        """Where alike matmuls of one block shared the tokens between them, they are experts."""
-        groups: dict[tuple[str, int, int, str], list[Place]] = {}
-        for place, site in self._sites.items():
-            groups.setdefault(_group(place, site), []).append(place)
-        for places in groups.values():
-            if any(self._sites[place].row_kind == POOLED for place in places):
+        """Number layers of one block that are alike and that share the tokens between them: these are experts."""
+        groups: dict[tuple[str, int, int, str], list[DownCall]] = {}
+        for down, layer in self._layers.items():
+            groups.setdefault(_group(down, layer), []).append(down)
+        for downs in groups.values():
+            if any(self._layers[down].row_kind == POOLED for down in downs):
                 continue
-            shared = any(place not in self._ops or len(self._ops[place].rows) < self._rows for place in places)
-            if len(places) == 1 or not (shared or self._sites[places[0]].down.parts > 1):
+            shared = any(down not in self._ops or len(self._ops[down].inputs) < self._tokens for down in downs)
+            if len(downs) == 1 or not (shared or self._layers[downs[0]].down.parts > 1):
                 continue
-            for number, place in enumerate(sorted(places, key=_natural)):
-                self._sites[place] = replace(self._sites[place], expert=number)
+            for number, down in enumerate(sorted(downs, key=_natural)):
+                self._layers[down] = replace(self._layers[down], expert=number)
 
-    def _in_order(self) -> list[Place]:
-        """As they ran; experts stand together, in the order of their numbers, where the first of them ran."""
+    def _in_order(self) -> list[DownCall]:
+        """The layers as they ran. Experts stand together, by their numbers, where the first of them ran."""
         first: dict[tuple[str, int, int, str], int] = {}
-        for place, site in self._sites.items():
-            if place in self._order:
-                group = _group(place, site)
-                first[group] = min(self._order[place], first.get(group, self._order[place]))
+        for down, layer in self._layers.items():
+            if down in self._order:
+                group = _group(down, layer)
+                first[group] = min(self._order[down], first.get(group, self._order[down]))
 
-        def position(place: Place) -> tuple[int, int]:
-            site = self._sites[place]
-            if site.expert is None and place in self._order:
-                return self._order[place], 0
-            return first.get(_group(place, site), 0), site.expert or 0
+        def position(down: DownCall) -> tuple[int, int]:
+            layer = self._layers[down]
+            if layer.expert is None and down in self._order:
+                return self._order[down], 0
+            return first.get(_group(down, layer), 0), layer.expert or 0
 
-        return sorted(self._sites, key=position)
-
-
-def _group(place: Place, site: NeuronLayer) -> tuple[str, int, int, str]:
-    """What is alike in one block: the experts of a layer, for instance."""
-    return site.stack, site.number, site.call, path_pattern(place[0])
+        return sorted(self._layers, key=position)
 
 
-def _place(down: Projection, call: int) -> Place:
-    return down.parameter, down.module, down.part, call
+def _moved_slice(factor: ProjectionSlice, like: NeuronLayer, down: Projection, call: int) -> ProjectionSlice:
+    """A factor of the layer ``like`` as it is in the layer whose output projection is ``down``."""
+    old, new = like.down.parameter, down.parameter
+    projection = factor.projection
+    own_part = projection.parts > 1 and projection.part == like.down.part
+    return replace(
+        factor,
+        call=factor.call + call - like.call,
+        summands=tuple(_moved_slice(summand, like, down, call) for summand in factor.summands),
+        projection=replace(
+            projection,
+            parameter=moved_path(projection.parameter, old, new),
+            module=moved_path(projection.module, old, new),
+            bias=moved_path(projection.bias, old, new),
+            part=down.part if own_part else projection.part,
+        ),
+    )
 
 
-def _name_of(module: str) -> str:
-    """What a module is called where it stands: its number among others' like it is no part of that."""
+def _group(down: DownCall, layer: NeuronLayer) -> tuple[str, int, int, str]:
+    """The key that similar layers of one block share, such as the experts of that block."""
+    return layer.stack, layer.number, layer.call, path_pattern(down.parameter)
+
+
+def _down_call(down: Projection, call: int) -> DownCall:
+    return DownCall(down.parameter, down.module, down.part, call)
+
+
+def _last_name(module: str) -> str:
     return module.rpartition(".")[2]
 
 
-def _natural(place: Place) -> tuple[list[int], int]:
-    return [int(number) for number in _NUMBER.findall(place[0])], place[2]
-
-
-def with_similar_layers(found: list[NeuronLayer], trace: Trace, model: nn.Module) -> NeuronLayout:
-    """The sites that were found and those like them in the same model, in the order in which they run."""
-    return SimilarLayers(found, trace, model).plan()
+def _natural(down: DownCall) -> tuple[list[int], int]:
+    return [int(number) for number in _NUMBER.findall(down.parameter)], down.part
