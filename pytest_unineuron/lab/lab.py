@@ -255,7 +255,7 @@ class Lab:
     def _check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
         """Raises ModelError for a seed that cannot read the same tokens, or is the model itself once more."""
         subject = self.loaded(Arm(model))
-        digests = {subject.digest: model} if subject.digest else {}
+        digests = {subject.weights_digest: model} if subject.weights_digest else {}
         for name in seeds:
             seed = self.loaded(Arm(name))
             if seed.tokenizer.get_vocab() != subject.tokenizer.get_vocab():
@@ -265,8 +265,10 @@ class Lab:
                     f"{name} reads {seed.context} tokens at a time, {model} was given {longest}; "
                     f"say --unineuron-context={seed.context}"
                 )
-            if seed.digest and digests.setdefault(seed.digest, name) != name:
-                raise ModelError(f"{name} has the very weights of {digests[seed.digest]}: it is no further seed")
+            if seed.weights_digest and digests.setdefault(seed.weights_digest, name) != name:
+                raise ModelError(
+                    f"{name} has the very weights of {digests[seed.weights_digest]}: it is no further seed"
+                )
 
     def layer(self, model: str) -> NDArray[np.int64]:
         """The layer of each neuron of a model, [neuron]."""

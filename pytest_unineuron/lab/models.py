@@ -93,7 +93,7 @@ class Models:
         if arm.control:
             subject = self.loaded(Arm(arm.model))
             twin = controls.CONTROLS[arm.control].load()(subject.model, arm.seed)
-            made = replace(subject, model=twin, digest="")
+            made = replace(subject, model=twin, weights_digest="")
         else:
             try:
                 source = self._sources[arm.model]
@@ -130,7 +130,7 @@ class Models:
             "spec": self._sources[model].spec,
             "class": type(loaded.model).__name__,
             "parameters": loaded.parameters,
-            "weights_sha256": loaded.digest or None,
+            "weights_sha256": loaded.weights_digest or None,
             "dtype": self.settings.dtype,
             "neurons": found.layout.per_token.n_neurons,
             "sites": [str(layer) for layer in found.layout.layers],

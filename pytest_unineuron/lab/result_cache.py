@@ -148,4 +148,4 @@ class Keys:
 
     def model(self, loaded: LoadedModel) -> list[str]:
         """Digests of a model's files, and of its weights as they were loaded."""
-        return [loaded.identity, loaded.digest]
+        return [loaded.files_digest, loaded.weights_digest]

@@ -1,1 +1,1 @@
-"""Models: loaded from files, searched for their neurons, and read as weights."""
+"""Models: how they are loaded, where their neurons are, and what their weights are."""

@@ -54,7 +54,7 @@ def original_findings(checkout: Path) -> dict[str, dict[str, float]]:
     """The number of published universal and prediction neurons of every studied model, and the means of the former.
 
     ``universal`` counts the rows of ``universal.csv``, ``prediction`` those of ``prediction_neurons.csv`` (absent
-    for models of which the paper has none). Raises FindingsError, which names the file and the column, for a table
+    for a model without such a table). Raises FindingsError, which names the file and the column, for a table
     that is missing or has a value that is not a number.
     """
     folder = checkout / TABLES_FOLDER

@@ -1,4 +1,4 @@
-"""The nano models: trained weights that ship with the package, and the recipe that trained them."""
+"""The nano models: small trained models that ship with the package. Their recipe is in tools/zoo of the repository."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 PREFIX = "nano:"
+"""The start of the name of a nano model, as a user types it."""
 
 
 def folders() -> dict[str, Path]:
-    """Every nano model by name, from the package and from ``UNINEURON_ZOO`` (a folder made by the recipe).
+    """The folder of every nano model by its name, from the package and from the folder named by ``UNINEURON_ZOO``.
 
-    A model of that folder stands in for a shipped one of the same name.
+    A model in the latter replaces one of the same name that ships with the package.
     """
     roots = [Path(__file__).parent / "models"]
     if extra := os.environ.get("UNINEURON_ZOO"):

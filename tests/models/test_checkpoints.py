@@ -181,11 +181,11 @@ def test_a_model_in_pieces_is_one_model(pieces):
     files = sorted(pieces.glob("*.safetensors"))
     found = opened(pieces)
     assert len(files) > 3
-    assert found.digest == weights_digest(files) != weights_digest(files[1:])
+    assert found.weights_digest == weights_digest(files) != weights_digest(files[1:])
     state = build("llama").state_dict()
     assert all(torch.equal(state[name], value) for name, value in found.model.state_dict().items())
     shutil.copy(files[0], pieces / "consolidated.safetensors")
-    assert opened(pieces).digest == found.digest
+    assert opened(pieces).weights_digest == found.weights_digest
 
 
 @pytest.mark.parametrize(
@@ -274,12 +274,12 @@ def test_a_model_that_is_changed_while_it_is_loaded_is_an_error(llama, monkeypat
         config.write_text(config.read_text().replace("{", '{"note": "changed",', 1))
         return real(*given)
 
-    before = load_model(parse_source(str(llama))).identity
+    before = load_model(parse_source(str(llama))).files_digest
     monkeypatch.setattr(loading, "load_tokenizer", changing)
     with pytest.raises(ModelError, match="its files were changed while it was loaded; run this again"):
         load_model(parse_source(str(llama)))
     monkeypatch.undo()
-    assert load_model(parse_source(str(llama))).identity != before
+    assert load_model(parse_source(str(llama))).files_digest != before
 
 
 @pytest.mark.parametrize("device", devices.SPREAD_MODES)
@@ -491,7 +491,7 @@ def test_a_pooler_is_not_missed_and_a_head_is(tiny, tmp_path):
     restored(tmp_path / "bare", lambda state: [state.pop(name) for name in list(state) if "pooler" in name])
     opened(tmp_path / "bare")
     rewritten(tmp_path / "bare" / "config.json", architectures=["BertForMaskedLM"])
-    with pytest.raises(ModelError, match=r"the weight files lack \d tensors \(cls\..*what is missing would be random"):
+    with pytest.raises(ModelError, match=r"the weight files lack \d tensors \(cls\..*missing weights would be random"):
         opened(tmp_path / "bare")
 
 
@@ -539,8 +539,8 @@ def test_a_model_that_reads_no_text(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "its config.json is no JSON"),
-        ("[1]", "its config.json is no JSON object; save it with save_pretrained"),
+        ("{", "its config.json is not valid JSON"),
+        ("[1]", "its config.json is not a JSON object; save it with save_pretrained"),
         ("{}", "its configuration cannot be used: .*Should have a `model_type` key"),
         ('{"model_type": ["llama"]}', "its configuration cannot be used"),
         ('{"model_type": "llama", "hidden_size": "big"}', "'hidden_size': .* expected int, got str"),
@@ -566,7 +566,7 @@ def test_folders_that_hold_something_else(llama, tmp_path):
         opened(llama / "model.safetensors")
     (llama / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
     if find_spec("peft") is None:
-        with pytest.raises(ModelError, match=r"there is an adapter beside its weights .*pip install peft, or remove"):
+        with pytest.raises(ModelError, match=r"its folder also holds an adapter .*pip install peft, or remove"):
             opened(llama)
     (llama / "config.json").unlink()
     with pytest.raises(ModelError, match=r"this is only an adapter \(adapter_config.json\) for org/base; merge it"):
@@ -623,7 +623,7 @@ def test_a_model_that_is_partly_cached_is_used_as_far_as_it_goes(monkeypatch, pi
         raise error
 
     monkeypatch.setattr(fetch, "snapshot_download", partly)
-    assert load_model(parse_source("org/model")).digest
+    assert load_model(parse_source("org/model")).weights_digest
     next(pieces.glob("*00003*")).unlink()
     with pytest.raises(ModelError, match=r"not there \(model-00003-of-00006.safetensors\)"):
         load_model(parse_source("org/model"))

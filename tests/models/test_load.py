@@ -28,8 +28,8 @@ def test_a_folder_is_loaded_in_float32_and_ready(folder):
     """With its tokenizer, its context and the digest of its weights."""
     found = load_model(parse_source(str(folder)))
     assert (found.model.dtype, found.model.training, found.context) == (torch.float32, False, 64)
-    assert found.digest == weights_digest([weights(folder)])
-    assert len(found.digest) == 64
+    assert found.weights_digest == weights_digest([weights(folder)])
+    assert len(found.weights_digest) == 64
 
 
 def test_untrained_is_the_same_shape_with_other_weights(folder):
@@ -42,7 +42,7 @@ def test_untrained_is_the_same_shape_with_other_weights(folder):
         assert torch.equal(a, b)
         assert not torch.equal(a, c)
         assert a.std().item() == pytest.approx(0.02, rel=0.1)
-    assert first.digest == ""
+    assert first.weights_digest == ""
 
 
 def test_seeding_an_initialisation_leaves_the_world_alone(folder):
@@ -59,8 +59,8 @@ def test_seeding_an_initialisation_leaves_the_world_alone(folder):
         ("./nowhere", "no such folder; give a folder with config.json, a hub id or nano:NAME"),
         ("what is this", "no such folder"),
         ("untrained:nano:gpt9", "there is no such nano model"),
-        ("~nobody-of-that-name/model", "there can be no such folder"),
-        ("a" * 5000, "there can be no such folder"),
+        ("~nobody-of-that-name/model", "a folder cannot have this name"),
+        ("a" * 5000, "a folder cannot have this name"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused_without_loading(spec, words):

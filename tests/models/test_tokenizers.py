@@ -226,6 +226,6 @@ def test_a_tokenizer_that_takes_another_library(folder, kind, file):
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
     (folder / file).write_bytes(PIECES)
     with pytest.raises(
-        ModelError, match=f"cannot be loaded: .*{file} takes sentencepiece, tiktoken and protobuf: inst"
+        ModelError, match=f"cannot be loaded: .*{file} needs sentencepiece, tiktoken and protobuf: inst"
     ):
         load_model(parse_source(str(folder)))

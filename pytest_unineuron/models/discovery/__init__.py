@@ -1,1 +1,1 @@
-"""Where the neurons, norms and heads of any model are, found from its computation graph and verified."""
+"""Where the neurons, norms and heads of a model of any architecture are, found from its computation graph."""

@@ -135,7 +135,7 @@ class _SimilarLayers:
                 self._add(template, replace(template.down, parameter=name, module=module), 0)
 
     def _template(self, down: DownCall) -> NeuronLayer | None:
-        """The layer that one like it is added after; None if there is none or if this use is known already."""
+        """The layer that a new one is copied from; None if no layer is alike or if this use is known already."""
         return None if down in self._layers else self._templates.get(path_pattern(down.parameter))
 
     def _add(self, like: NeuronLayer, down: Projection, call: int, block: str = "") -> None:

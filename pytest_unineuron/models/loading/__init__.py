@@ -1,1 +1,1 @@
-"""From a name to a model in memory: where it comes from, its files, weights and tokenizer."""
+"""Loading a model by its name: its source, files, weights and tokenizer."""

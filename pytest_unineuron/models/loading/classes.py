@@ -1,4 +1,4 @@
-"""The class of a model: one of transformers' own that reads text."""
+"""The class of a model: one of transformers' own classes that reads text."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 
 def model_classes(source: Source, folder: Path, config: PretrainedConfig) -> list[Any]:
-    """The class the checkpoint was saved from, if it is one of transformers' own; else those that might fit it."""
+    """The class that a checkpoint was saved from, or all classes that may fit it if config.json names none.
+
+    Raises ModelError if the class is not part of transformers, or reads no text.
+    """
     architectures = config.architectures or []
     for name in [architectures] if isinstance(architectures, str) else architectures:
         named = getattr(transformers, str(name), None)
         if isinstance(named, type) and issubclass(named, transformers.PreTrainedModel):
-            return [_reading_text(source, named)]
-        if getattr(config, "auto_map", None) or _modules(folder):
+            return [_checked(source, named)]
+        if getattr(config, "auto_map", None) or _has_own_code(folder):
             raise own_code_error(source, str(name))
     autos = [
         transformers.AutoModelForMaskedLM,
@@ -42,14 +45,14 @@ def model_classes(source: Source, folder: Path, config: PretrainedConfig) -> lis
             f"model {source.spec}: transformers has no model for model_type {config.model_type!r}; "
             "write the class it was saved from into config.json as architectures"
         )
-    return [_reading_text(source, kind) for kind in kinds]
+    return [_checked(source, kind) for kind in kinds]
 
 
-def _modules(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("modeling_*.py") if path.is_file()]
+def _has_own_code(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.glob("modeling_*.py"))
 
 
-def _reading_text(source: Source, kind: Any) -> Any:
+def _checked(source: Source, kind: Any) -> Any:
     if accepted_arguments(kind.forward).isdisjoint(TEXT_INPUTS):
         raise ModelError(f"model {source.spec}: {kind.__name__} reads no text; name a language model")
     return kind

@@ -1,4 +1,4 @@
-"""A model's configuration, and those of its parts that read text."""
+"""The configuration of a model, and those of its parts that read text."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def load_configuration(source: Source, folder: Path) -> PretrainedConfig:
-    """The configuration in a model's folder. Raises ModelError if transformers cannot use it by itself."""
+    """The configuration in a model's folder. Raises ModelError if transformers cannot use it without foreign code."""
     try:
         written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {source.spec}: its config.json is no JSON: {first_line(error)}") from error
+        raise ModelError(f"model {source.spec}: its config.json is not valid JSON: {first_line(error)}") from error
     if not isinstance(written, dict):
-        raise ModelError(f"model {source.spec}: its config.json is no JSON object; save it with save_pretrained")
+        raise ModelError(f"model {source.spec}: its config.json is not a JSON object; save it with save_pretrained")
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # any architecture checks its configuration in its own way
@@ -38,7 +38,7 @@ def load_configuration(source: Source, folder: Path) -> PretrainedConfig:
 
 
 def text_config(config: PretrainedConfig) -> Any:
-    """The configuration of the part that reads text; of several the whole."""
+    """The configuration of the part that reads text; that of the whole model if several parts do."""
     try:
         return config.get_text_config()
     except ValueError:
@@ -46,7 +46,7 @@ def text_config(config: PretrainedConfig) -> Any:
 
 
 def text_configs(config: PretrainedConfig) -> Iterator[Any]:
-    """The configurations of all parts that read text: an encoder and a decoder are given the same."""
+    """The configurations of all parts that read text; an encoder and a decoder are given the same text."""
     yield config
     yield text_config(config)
     if getattr(config, "is_encoder_decoder", False) or hasattr(config, "text_encoder"):

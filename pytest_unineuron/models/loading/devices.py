@@ -1,4 +1,4 @@
-"""Where a model lies: on one device, or block by block on several."""
+"""The devices of a model: one, or several with some blocks each."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SPREAD_MODES = ("balanced", "sequential")
-"""What accelerate calls its ways to spread the blocks of a model over all GPUs."""
+"""The device maps of accelerate that spread the blocks of a model over all GPUs."""
 
 
 def device_map_arguments(device: str) -> dict[str, Any]:
-    """What to ask of ``from_pretrained`` for weights to be read straight onto a device, or onto several.
+    """The arguments of ``from_pretrained`` that make it read weights straight onto a device, or onto several.
 
-    Without accelerate, nothing: they come by way of the memory of the machine.
+    Without accelerate there are none: weights are read into the memory of the machine first.
     """
     return {"device_map": device} if device != "cpu" and find_spec("accelerate") is not None else {}
 
 
 def move_to_device(model: PreTrainedModel, device: str) -> PreTrainedModel:
-    """The model on a device, or spread over several unless it was loaded there."""
+    """The model on a device, or spread over several unless it was loaded onto them."""
     if device not in SPREAD_MODES:
         return model.to(device)
     if _device_map(model):
@@ -37,13 +37,13 @@ def move_to_device(model: PreTrainedModel, device: str) -> PreTrainedModel:
 
 
 def to_device_of(model: PreTrainedModel, other: PreTrainedModel) -> PreTrainedModel:
-    """The model where the other one is, which has the same modules."""
+    """The model on the device or devices of another model with the same modules."""
     parts = _device_map(other)
     return _dispatch(model, parts) if len({*parts.values()}) > 1 else model.to(other.device)
 
 
 def _device_map(model: PreTrainedModel) -> Mapping[str, Any]:
-    """The device of every part of a model that was loaded or spread with a device map."""
+    """The device of every part of a model with a device map; empty for any other model."""
     return getattr(model, "hf_device_map", None) or {}
 
 

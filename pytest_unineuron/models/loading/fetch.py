@@ -1,4 +1,4 @@
-"""A model's folder, fetched from the hub where it is not local already: nothing that can run."""
+"""The folder of a model, downloaded from the hub if it is not local, without any file that can run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _OFFLINE = "it is not in the local cache and the hub cannot be reached (offline)
 
 
 def fetch(source: Source) -> Path:
-    """The folder of a source; from the hub's cache or the hub itself where it is not local already.
+    """The local folder of a source, downloaded to the cache of the hub if necessary.
 
-    Of a model that is only partly in the cache of a machine that is offline, the part: what of it is needed and not
-    there is found out when it is read.
+    Offline, the folder of a model that is cached in part; a missing file is an error when it is read. Raises
+    ModelError if there is no folder, or none with a whole model.
     """
     if source.folder is not None:
         return source.folder
@@ -46,7 +46,7 @@ def _why_not_fetched(source: Source, error: Exception) -> str:
     if isinstance(error, hub_errors.GatedRepoError):
         return "access to it is gated; accept its terms on its page and log in with `hf auth login`"
     if isinstance(error, hub_errors.RevisionNotFoundError):
-        return f"the hub has no revision {source.revision!r} of it; its page lists those that there are"
+        return f"the hub has no revision {source.revision!r} of it; its page lists all revisions"
     if isinstance(error, hub_errors.RepositoryNotFoundError):
         return "the hub has no such model, or it is private; check the name or log in with `hf auth login`"
     if isinstance(error, hub_errors.OfflineModeIsEnabled):

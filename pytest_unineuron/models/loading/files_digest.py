@@ -1,4 +1,4 @@
-"""What a model is, told by its files alone: no torch, and nothing is loaded."""
+"""A digest of all files of a model, computed without torch and without loading the model."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def files_digest(source: Source, digests: Digests | None = None, folder: Path | None = None) -> str:
-    """SHA-256 over every file a model can be made of: configuration, tokenizer, weights.
+    """SHA-256 over every file of a model: configuration, tokenizer and weights.
 
-    ``digests`` may know some already, and ``folder`` is where they are, if that is known. An untrained model is drawn
-    from its spec, which is part of it. Raises ModelError for a model of the hub that cannot be fetched.
+    ``digests`` may know those of some files, and ``folder`` is the folder of the model if it is known. For an
+    untrained model its spec is included, which seeds it. Raises ModelError for a model that cannot be downloaded.
     """
     folder = folder or source.folder
     if folder is None:
-        from pytest_unineuron.models.loading.fetch import fetch  # what fetches is not light
+        from pytest_unineuron.models.loading.fetch import fetch  # imports the library of the hub
 
         folder = fetch(source)
     unwanted = {path for pattern in IGNORED_FILES for path in folder.glob(pattern)}

@@ -1,4 +1,4 @@
-"""Running a model on token ids alone, whatever its class calls them."""
+"""Running a model on token ids alone, under any name that its class gives them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 TEXT_INPUTS = ("input_ids", "decoder_input_ids", "inputs")
-"""What models call the tokens they read."""
+"""The names that models give to the token ids they read."""
 
 
 @cache
 def accepted_arguments(forward: Callable[..., Any]) -> frozenset[str]:
-    """The names of what the forward method of a class can be given."""
+    """The names of the arguments of the forward method of a class."""
     return frozenset(inspect.signature(forward).parameters)
 
 
 def without_head(model: Any) -> Any:
-    """The model without the head that makes logits of what its layers say."""
+    """The model without the head that computes logits."""
     return getattr(model, "base_model", model)
 
 
 def text_arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tensor]:
-    """What ``model.forward`` calls these tokens, [row, position] each.
+    """The arguments of ``model.forward`` for some token ids and their attention mask, both [row, position].
 
-    A decoder that reads an encoder is given the same text, so that both stacks have an activation at every token.
+    A decoder behind an encoder is given the same text, so that both stacks have an activation at every token.
     """
     known = accepted_arguments(type(model).forward)
     device = getattr(model, "device", ids.device)
@@ -53,9 +53,10 @@ def text_arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tenso
 
 
 def run_model(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False, states: bool = False) -> Any:
-    """One forward pass, without the head unless ``whole``, under inference mode. Returns what the model does.
+    """The output of one forward pass over ``ids``, without the head unless ``whole``.
 
-    With ``states`` that has the residual stream after every block.
+    ``ids`` and the attention mask ``attended`` are [row, position]. With ``states`` the output has the residual stream
+    after every block.
     """
     running = model if whole else without_head(model)
     known = accepted_arguments(type(running).forward)
@@ -63,14 +64,15 @@ def run_model(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False,
     if "use_cache" in known:
         chosen["use_cache"] = False
     plain = all(type(p) is torch.nn.Parameter for p in running.parameters())
-    with torch.inference_mode() if plain else torch.no_grad():  # quantised tensors may know no inference mode
+    with torch.inference_mode() if plain else torch.no_grad():  # quantised tensors may lack inference mode
         return running(**text_arguments(running, ids, attended), **chosen)
 
 
 def middle_stream(output: Any) -> Tensor | None:
-    """The residual stream after half of the blocks, [row, position, …]; of a decoder where there are two.
+    """The residual stream after half of the blocks, or None if the output has no hidden states.
 
-    Mostly that is its width; where a model keeps several streams, [stream, width].
+    It is [row, position, width], or [row, position, stream, width] for a model with several streams. Of an encoder and
+    a decoder it is that of the decoder.
     """
     for name in ("hidden_states", "decoder_hidden_states", "encoder_hidden_states"):
         states = getattr(output, name, None)

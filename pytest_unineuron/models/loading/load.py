@@ -1,4 +1,4 @@
-"""Loading: a model's folder, its weights from safetensors only, its tokenizer. No remote code, ever."""
+"""Loading a model: its folder, its weights from safetensors alone, its tokenizer, and never any code."""
 
 from __future__ import annotations
 
@@ -33,75 +33,74 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
 
 FINITE_CHUNK = 2**24
-"""Values that are looked at together, so that what is made on the way stays small."""
+"""The number of values that are checked at once, to bound memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A model in memory.
 
-    ``digest`` is the SHA-256 of its weight files, empty for an untrained model; ``identity`` that of all its files.
+    ``weights_digest`` is the SHA-256 of its weight files, empty for an untrained model; ``files_digest`` is that of all
+    its files.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    digest: str
+    weights_digest: str
     folder: Path
-    identity: str = ""
+    files_digest: str = ""
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
+        """The number of weights."""
         return sum(p.numel() for p in self.model.parameters())
 
     @cached_property
     def vocabulary(self) -> int:
-        """Number of token ids the tokenizer has; columns of the unembedding beyond them are padding."""
+        """The number of token ids of the tokenizer; columns of the unembedding beyond it are padding."""
         return token_id_count(self.tokenizer)
 
     @property
     def context(self) -> int:
-        """The longest input the model takes, in tokens; UNLIMITED where neither it nor its tokenizer has a limit."""
+        """The longest input that the model takes, in tokens; UNLIMITED if there is no limit."""
         return longest_input(self.model, self.tokenizer)
 
 
 def load_model(
     source: Source, *, dtype: str = "float32", device: str = "cpu", seed: int = 0, digests: Digests | None = None
 ) -> LoadedModel:
-    """The model a source names, in evaluation mode. ``seed`` initialises it if it is to be untrained.
+    """The model of a source, in evaluation mode; an untrained one is initialised from ``seed``.
 
-    ``digests`` of files may be known from an earlier run.
-
-    Weights are read tensor by tensor in the precision that is asked for, so that memory holds them once. Raises
-    ModelError, in one sentence, for a model that is not there, has no safetensors, has weights that are
-    missing or not finite, or is changed meanwhile.
+    Weights are read tensor by tensor in the precision ``dtype``, so that memory holds them once. ``digests`` may know
+    those of some files. Raises ModelError for a model that is not there, has no safetensors, has weights that are
+    missing or not finite, or has files that change while it is loaded.
     """
     folder = fetch(source)
     of_files = files_digest(source, digests, folder)
     config = load_configuration(source, folder)
-    kinds = model_classes(source, folder, config)
+    classes = model_classes(source, folder, config)
     if source.untrained:
         if hasattr(config, "quantization_config"):
-            del config.quantization_config  # what was never trained was never quantised
-        model, digest = initialise_model(kinds[0], config, seed), ""
+            del config.quantization_config  # a fresh initialisation is not quantised
+        model, of_weights = initialise_model(classes[0], config, seed), ""
     else:
         files = weight_files(source, folder, config)
         request_plain_weights(source, config)
-        model = load_weights(source, folder, config, kinds, dtype=getattr(torch, dtype), device=device)
-        digest = weights_digest(files, digests)
+        model = load_weights(source, folder, config, classes, dtype=getattr(torch, dtype), device=device)
+        of_weights = weights_digest(files, digests)
     _check_finite(source, model, dtype)
     if not getattr(model, "is_quantized", False):
         model = move_to_device(cast_weights(model, getattr(torch, dtype)), device)
     if dtype == "float64":
-        model.set_experts_implementation("eager")  # the others know no float64
+        model.set_experts_implementation("eager")  # other kernels do not support float64
     tokenizer = load_tokenizer(source, folder, model)
     if files_digest(source, digests, folder) != of_files:
         raise ModelError(f"model {source.spec}: its files were changed while it was loaded; run this again")
-    return LoadedModel(model.eval(), tokenizer, digest, folder, of_files)
+    return LoadedModel(model.eval(), tokenizer, of_weights, folder, of_files)
 
 
 def initialise_model(kind: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
-    """A model of this class and configuration with the library's default initialisation, drawn from ``seed``."""
+    """A model of the class ``kind`` with the library's default initialisation, drawn from ``seed``."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: PreTrainedModel = kind._from_config(copy.deepcopy(config), dtype=torch.float32)
@@ -109,36 +108,36 @@ def initialise_model(kind: Any, config: PretrainedConfig, seed: int) -> PreTrain
 
 
 def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """The model with its weights in another precision, one tensor at a time.
+    """The model with its weights in another precision, changed in place one tensor at a time.
 
-    What its class asks to keep in float32 stays so, and what is computed rather than stored, such as the
-    frequencies of rotary positions, keeps its own precision.
+    Weights that the class declares as float32 keep that precision, as do values that are computed rather than stored,
+    such as the frequencies of rotary positions.
     """
-    kept = "|".join(map(str, model._get_dtype_plan(dtype)))
+    exceptions = "|".join(map(str, model._get_dtype_plan(dtype)))
     stored = set(model.state_dict(keep_vars=True))
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        asked = tensor.is_floating_point() and tensor.dtype != dtype and name in stored
-        if asked and not (kept and re.search(rf"(^|\.)({kept})(\.|$)", name)):
+        other = tensor.is_floating_point() and tensor.dtype != dtype and name in stored
+        if other and not (exceptions and re.search(rf"(^|\.)({exceptions})(\.|$)", name)):
             tensor.data = tensor.data.to(dtype)
     return model
 
 
 def _check_finite(source: Source, model: PreTrainedModel, dtype: str) -> None:
     for name, parameter in model.named_parameters():
-        if not _finite(parameter.detach()):
+        if not _is_finite(parameter.detach()):
             reason = "the weights are damaged"
             if dtype == "float16":
                 reason += ", or too large for float16: try --unineuron-dtype=bfloat16"
             raise ModelError(f"model {source.spec}: {name} has values that are not finite; {reason}")
 
 
-def _finite(tensor: Tensor) -> bool:
-    """Whether all values are finite, found without a copy; quantised tensors are integers inside."""
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, found without a copy; quantised tensors, which hold integers, always are."""
     plain = type(tensor) in (torch.Tensor, nn.Parameter)
     if not plain or not tensor.is_floating_point() or tensor.is_meta or not tensor.numel():
         return True
     for part in tensor.flatten().split(FINITE_CHUNK):
-        low, high = torch.aminmax(part if part.itemsize > 1 else part.float())  # either is NaN if anything is
+        low, high = torch.aminmax(part if part.itemsize > 1 else part.float())  # both are NaN if any value is
         if not bool(low.isfinite() & high.isfinite()):
             return False
     return True

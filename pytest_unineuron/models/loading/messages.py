@@ -1,4 +1,4 @@
-"""What is said of a model that cannot be used."""
+"""Parts of messages about models that cannot be used."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, on one line: its first, and where that ends in a colon its second; at most 300 characters."""
+    """The first line of an error, with the second if the first ends in a colon; at most 300 characters."""
     lines = (str(error).strip() or type(error).__name__).splitlines()
     text = " ".join(line.strip() for line in lines[: 2 if lines[0].rstrip().endswith(":") else 1])
     return text[:300].rstrip(".;: ")
 
 
 def own_code_error(source: Source, what: str) -> ModelError:
-    """The refusal of a model of which ``what`` would take code from its own repository (auto_map)."""
+    """The error for a model whose part ``what`` would need code from its own repository (auto_map)."""
     return ModelError(
         f"model {source.spec}: {what} is not part of transformers {transformers.__version__} and its repository's own "
         "code (auto_map) is never run; name a revision or a conversion that transformers can load by itself"

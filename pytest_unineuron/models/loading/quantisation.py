@@ -1,4 +1,4 @@
-"""Quantised weights: how a configuration says that they are, and the plain ones that they stand for."""
+"""Quantised weights: how a configuration declares them, and how they are loaded as plain weights."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 
 def quantisation_settings(config: PretrainedConfig) -> dict[str, Any]:
-    """How weights are quantised, as config.json says it; empty if they are not."""
+    """The quantisation settings in config.json; empty for a model that is not quantised."""
     asked = getattr(config, "quantization_config", None) or getattr(text_config(config), "quantization_config", None)
     return asked if isinstance(asked, dict) else {}
 
 
 def request_plain_weights(source: Source, config: PretrainedConfig) -> None:
-    """Ask for plain weights where transformers can make them out of quantised ones; the others stay as they are."""
+    """Change a configuration so that quantised weights are loaded as plain ones, where transformers can do that.
+
+    Raises ModelError for a method of quantisation that transformers does not know.
+    """
     asked = quantisation_settings(config)
     if not asked:
         return
@@ -40,7 +43,7 @@ def request_plain_weights(source: Source, config: PretrainedConfig) -> None:
 
 
 def quantisation_method(asked: dict[str, Any]) -> str:
-    """What transformers calls the way in which weights are quantised."""
+    """The name of the method of quantisation in transformers."""
     for bits in ("4bit", "8bit"):
         if asked.get(f"load_in_{bits}"):
             return f"bitsandbytes_{bits}"

@@ -1,4 +1,4 @@
-"""A model's shape, read off its config.json: enough to say what measuring it takes. No torch, no weights."""
+"""The shape of a model, read from its config.json without torch: enough to estimate the cost of measuring it."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ CONFIG_NAMES = {
     "vocabulary": ("vocab_size",),
     "context": ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "seq_length"),
 }
-"""What configurations call these; the first that is there counts."""
+"""The names that configurations give to these numbers; the first that is present counts."""
 BYTES_PER_WEIGHT = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-"""Size of one weight as it is loaded, by precision, whatever it is stored in."""
+"""The size of one loaded weight by its precision."""
 EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 UNGATED = (
     *("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "codegen", "bert", "roberta", "distilbert"),
     *("electra", "mpt", "phi", "gpt_bigcode", "starcoder2", "xlm-roberta", "nemotron", "persimmon", "biogpt"),
 )
-"""Types of models whose neurons have two weight vectors; those of all others are taken to have three."""
+"""The model types whose neurons have two weight vectors; all others are assumed to have three."""
 TIED = ("gpt2", "opt", "bloom", "gpt_neo", "bert", "gemma", "gemma2", "gemma3_text")
-"""Types of models whose unembedding is the embedding, unless they say otherwise."""
+"""The model types whose unembedding is the embedding, unless the configuration says otherwise."""
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The numbers that a comparison depends on. ``neurons`` are those of a layer."""
+    """The numbers that the cost of a comparison depends on. ``neurons`` are those of one layer."""
 
     layers: int
     width: int
@@ -55,30 +55,30 @@ class ModelShape:
 
     @property
     def head_values(self) -> int:
-        """What the heads of a layer hand to their output projection."""
+        """The number of values that the output projection of a layer reads from its heads."""
         return self.heads * (self.head_width or self.width // self.heads)
 
     @property
     def in_layers(self) -> int:
-        """Weights of all layers: of attention, and two or, with gates, three vectors to a neuron."""
+        """The weights of all layers: those of attention, and two vectors for each neuron, or three for a gated one."""
         keys = (self.key_values or self.heads) * (self.head_width or self.width // self.heads)
         attention = self.width * (2 * self.head_values + 2 * keys)
         return self.layers * (attention + (2 + self.gated) * self.width * self.neurons)
 
     @property
     def weights(self) -> int:
-        """All weights, biases and norms apart."""
+        """All weights, without biases and norms."""
         return self.in_layers + self.vocabulary * self.width * (1 if self.tied else 2)
 
     def forward(self, context: int) -> int:
-        """Operations for one token, without the head: two to a weight, and attention over the whole context."""
+        """Operations for one token, without the head: two for each weight, and attention over the whole context."""
         return 2 * self.in_layers + 4 * self.layers * context * self.head_values
 
 
 def model_shape(source: Source, *, fetch: bool = True) -> ModelShape:
-    """The shape of a model, from its config.json where it is or, unless ``fetch`` is false, can be fetched.
+    """The shape of a model, from its config.json, which is downloaded if ``fetch`` allows it.
 
-    Raises ModelError if there is none, or it does not say what is needed.
+    Raises ModelError if there is no config.json, or if it lacks a number.
     """
     path = _config(source, fetch=fetch)
     try:
@@ -92,7 +92,7 @@ def model_shape(source: Source, *, fetch: bool = True) -> ModelShape:
 
 
 def shape_from_config(written: Mapping[str, Any]) -> ModelShape:
-    """The shape that a configuration tells. Raises ValueError for what it does not."""
+    """The shape in a configuration. Raises ValueError for a number that it lacks, and for a model with experts."""
     inner = {**written, **(written.get("text_config") or {})}
     found = {
         name: next((inner[key] for key in keys if type(inner.get(key)) is int), 0)

@@ -1,4 +1,4 @@
-"""Where a model comes from, read off what the user typed. No torch: names can be checked at collection."""
+"""The source of a model, as a user types it. Imports no torch, so that names can be checked at collection."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ UNTRAINED = "untrained:"
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_FILE = "adapter_config.json"
 MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
-"""What a model is made of: configuration, tokenizer and weights, nothing that can run."""
+"""The files of a model: configuration, tokenizer and weights, but no code."""
 IGNORED_FILES = ["*/*", "consolidated*.safetensors"]
-"""And what it is not: the same weights once more for other programs, in folders of their own or under this name."""
+"""The files that repeat the weights for other programs, in folders of their own or under this name."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One model as it was asked for. Either ``folder`` or ``hub`` is set; ``label`` is its short name.
+    """One model as a user typed it (``spec``), with a short ``label``. Either ``folder`` or ``hub`` is set.
 
-    ``untrained`` asks for the same configuration with a fresh, seeded initialisation.
+    ``untrained`` asks for a fresh, seeded initialisation of its configuration.
     """
 
     spec: str
@@ -36,9 +36,9 @@ class Source:
 
 
 def parse_source(spec: str) -> Source:
-    """What ``spec`` means. Raises ModelError if it names a nano model or folder that is not there.
+    """The source that ``spec`` names. Raises ModelError for a nano model or folder that does not exist.
 
-    >>> parse("EleutherAI/pythia-70m@step143000").revision
+    >>> parse_source("EleutherAI/pythia-70m@step143000").revision
     'step143000'
     """
     if spec.startswith(UNTRAINED):
@@ -54,12 +54,14 @@ def parse_source(spec: str) -> Source:
         path = Path(spec).expanduser()
         found = path.is_dir()
     except (OSError, RuntimeError) as error:  # no such user, a name too long, a folder that may not be read
-        raise ModelError(f"model {spec}: there can be no such folder ({error}); give one with config.json") from None
+        raise ModelError(
+            f"model {spec}: a folder cannot have this name ({error}); give a folder with config.json"
+        ) from None
     if found:
         check_folder(spec, path)
         return Source(spec, path.resolve().name, folder=path)
     if path.is_file():
-        raise ModelError(f"model {spec}: this is a file; give the folder that it is in, with config.json beside it")
+        raise ModelError(f"model {spec}: this is a file; give the folder that it is in")
     if path.exists() or spec.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(spec):
         raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME")
     hub, _, revision = spec.partition("@")
@@ -67,7 +69,7 @@ def parse_source(spec: str) -> Source:
 
 
 def sources_by_label(specs: tuple[str, ...]) -> dict[str, Source]:
-    """The sources by label, in order. Two folders of the same name are told apart by their whole path."""
+    """The sources by label, in order. Folders of the same name are labelled by their whole path."""
     sources = [parse_source(spec) for spec in specs]
     taken = [source.label for source in sources]
     unique = {}
@@ -82,7 +84,7 @@ def _names(folders: dict[str, Path]) -> str:
 
 
 def check_folder(spec: str, path: Path) -> None:
-    """What can be said about a model's folder without loading it. Raises ModelError if it holds no whole model."""
+    """Raise ModelError if a folder holds no whole model, as far as its file names tell."""
     if (path / "config.json").is_file():
         return
     if has_adapter(path):
@@ -100,7 +102,7 @@ def check_folder(spec: str, path: Path) -> None:
 
 
 def has_adapter(path: Path) -> bool:
-    """Whether there is an adapter in a folder, alone or beside the model that it changes."""
+    """Whether a folder holds an adapter, with or without the model that it changes."""
     return (path / ADAPTER_FILE).is_file()
 
 

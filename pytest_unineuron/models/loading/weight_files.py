@@ -1,4 +1,4 @@
-"""The files that hold a model's weights: safetensors only, whole or in shards, and their digest."""
+"""The files that hold a model's weights: safetensors, whole or in shards, and their digest."""
 
 from __future__ import annotations
 
@@ -25,45 +25,49 @@ if TYPE_CHECKING:
 
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
-"""How safetensors call the precisions that mean what they say, without a scale beside them."""
+"""The precisions in safetensors, by their names there, whose values need no scale."""
 
 
 def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list[Path]:
-    """The safetensors that make up a model, in the order of their names.
+    """The safetensors files of a model, in the order of their names.
 
-    Raises ModelError if there are none, if one that the index names is not there, or if one cannot be read.
+    Raises ModelError if there are none, if one that the index names is missing, or if one cannot be read.
     """
-    first = folder / (getattr(config, "transformers_weights", None) or WEIGHTS_FILE)
-    if first.is_file() and first.name.endswith(".safetensors"):
-        files = [first]
+    whole = folder / (getattr(config, "transformers_weights", None) or WEIGHTS_FILE)
+    if whole.is_file() and whole.name.endswith(".safetensors"):
+        files = [whole]
     else:
-        index = first if first.name.endswith(".json") else folder / INDEX_FILE
+        index = whole if whole.name.endswith(".json") else folder / INDEX_FILE
         if not index.is_file():
             raise ModelError(f"model {source.spec}: {_why_no_weights(folder)}")
-        files = _indexed(source, index)
+        files = _shards(source, index)
     if has_adapter(folder):
-        files.append(_adapter(source, folder))
-    plain = not quantisation_settings(config)
+        files.append(_adapter_weights(source, folder))
     for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                stored = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no dict
-        except (OSError, SafetensorError) as error:
-            raise ModelError(
-                f"model {source.spec}: its weights cannot be loaded: {path.name} is damaged or incomplete "
-                f"({first_line(error)}); fetch it again"
-            ) from error
-        for name, precision in stored.items():
-            if plain and name.endswith("weight") and precision not in PLAIN_DTYPES:
-                raise ModelError(
-                    f"model {source.spec}: {name} is stored as {precision}, and its config.json does not say how to "
-                    "read that (no quantization_config); fetch both from the same revision"
-                )
+        _check_file(source, path, quantised=bool(quantisation_settings(config)))
     return files
 
 
+def _check_file(source: Source, path: Path, *, quantised: bool) -> None:
+    """Raise ModelError for a file that is damaged, or that holds integers although the model is not quantised."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no dict
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"model {source.spec}: its weights cannot be loaded: {path.name} is damaged or incomplete "
+            f"({first_line(error)}); fetch it again"
+        ) from error
+    for name, dtype in stored.items():
+        if not quantised and name.endswith("weight") and dtype not in PLAIN_DTYPES:
+            raise ModelError(
+                f"model {source.spec}: {name} is stored as {dtype}, and its config.json does not say how to "
+                "read that (no quantization_config); fetch both from the same revision"
+            )
+
+
 def _why_no_weights(folder: Path) -> str:
-    """What is there instead of weights that can be read."""
+    """A message about the files in a folder that are no weights that can be read."""
 
     def names(*patterns: str) -> str:
         found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
@@ -84,7 +88,8 @@ def _why_no_weights(folder: Path) -> str:
     return f"there are no weights (*.safetensors) in {folder}; fetch it again, or write it with save_pretrained"
 
 
-def _indexed(source: Source, index: Path) -> list[Path]:
+def _shards(source: Source, index: Path) -> list[Path]:
+    """The files that an index names. Raises ModelError if it cannot be read, or if a file is missing."""
     try:
         named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         files = [index.parent / name for name in named]
@@ -101,12 +106,12 @@ def _indexed(source: Source, index: Path) -> list[Path]:
     return files
 
 
-def _adapter(source: Source, folder: Path) -> Path:
-    """The weights of an adapter beside those of the model. Raises ModelError where it would not be loaded safely."""
+def _adapter_weights(source: Source, folder: Path) -> Path:
+    """The weight file of an adapter in a model's folder. Raises ModelError if it would not be loaded safely."""
     path = folder / "adapter_model.safetensors"
     if find_spec("peft") is None:
         raise ModelError(
-            f"model {source.spec}: there is an adapter beside its weights ({ADAPTER_FILE}), which takes peft; "
+            f"model {source.spec}: its folder also holds an adapter ({ADAPTER_FILE}), which needs peft; "
             "pip install peft, or remove the file to measure the model without it"
         )
     if not path.is_file():
@@ -117,7 +122,7 @@ def _adapter(source: Source, folder: Path) -> Path:
 
 
 def weights_digest(files: Sequence[Path], digests: Digests | None = None) -> str:
-    """SHA-256 over weight files, in the order of their names; ``digests`` may know some already."""
+    """SHA-256 over weight files, in the order of their names; ``digests`` may know those of some files."""
     digests = digests or Digests()
     total = hashlib.sha256()
     for path in sorted(files):

@@ -1,4 +1,4 @@
-"""A model with its weights, read from its files tensor by tensor."""
+"""Building a model and reading its weights from its files, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
 
 UNUSED_MODULES = ("pooler",)
-"""Modules behind the last layer that many checkpoints leave out; no measurement reads them."""
+"""Modules behind the last layer that many checkpoints lack; no measurement reads them."""
 
 
 def load_weights(
     source: Source, folder: Path, config: PretrainedConfig, kinds: Sequence[Any], *, dtype: torch.dtype, device: str
 ) -> PreTrainedModel:
-    """The model of the first of these classes that finds all its weights in the files."""
+    """The model, of the first of the classes ``kinds`` whose weights are all in the files.
+
+    Raises ModelError if there is none, or if the files cannot be read.
+    """
     missing: list[str] = []
     for kind in kinds:
         try:
@@ -38,7 +41,7 @@ def load_weights(
                 ignore_mismatched_sizes=True,
                 **device_map_arguments(device),
             )
-        except Exception as error:  # whatever a damaged file or a missing library makes the loaders raise
+        except Exception as error:  # damaged files and missing libraries make loaders raise errors of any class
             raise ModelError(f"model {source.spec}: {_why_not(config, kind, error)}") from error
         if wrong := sorted(info["mismatched_keys"]):
             name, found, expected = wrong[0]
@@ -52,7 +55,7 @@ def load_weights(
         del model
     raise ModelError(
         f"model {source.spec}: the weight files lack {len(missing)} tensors ({', '.join(missing[:3])}, …); "
-        "what is missing would be random"
+        "missing weights would be random"
     )
 
 

@@ -1,1 +1,1 @@
-"""Weights of a model, read per neuron and per head, with norms folded in."""
+"""The weights of a model per neuron and per head, with norms folded in."""

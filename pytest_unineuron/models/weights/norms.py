@@ -1,4 +1,4 @@
-"""What a norm does to what is read behind it, found by asking the norm itself."""
+"""The gain and the shift of a norm, found by applying it to a few inputs."""
 
 from __future__ import annotations
 
@@ -13,69 +13,70 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _SCALE = 1e4
-"""Inputs this large make the epsilon inside any norm vanish in float32."""
+"""The size of the inputs: so large that the epsilon inside any norm vanishes in float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """``gain * normal(x) + shift``, both [width]. ``centres`` is True for a LayerNorm, False for an RMSNorm.
+    """``gain * normal_form(x) + shift``; both are [width]. ``centres`` is True for LayerNorm and False for RMSNorm.
 
-    For a norm in name only, that leaves the length of its input as it is, ``normal(x)`` is x.
+    The normal form has a mean square of 1 and, for LayerNorm, a mean of 0. For a module that is a norm in name only,
+    it is x itself.
     """
 
     gain: Tensor
     shift: Tensor
     centres: bool
 
-    def normal(self, normed: Tensor) -> Tensor:
-        """What the norm returned, [..., width], before gain and shift; 0 where there is no gain."""
-        return torch.where(self.gain == 0, 0.0, (normed - self.shift) / self.gain)
+    def normal_form(self, output: Tensor) -> Tensor:
+        """The output of the norm, [..., width], without gain and shift; 0 where the gain is 0."""
+        return torch.where(self.gain == 0, 0.0, (output - self.shift) / self.gain)
 
 
 def probe_norm(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
-    """The gain, the shift and the kind of a norm, by what it does to a few inputs.
+    """The gain, the shift and the kind of a norm of ``width`` features: LayerNorm, RMSNorm, or a norm in name only.
 
-    Works for LayerNorm, RMSNorm and variants that store ``gain - 1``, without knowing which it is. Inputs are of the
-    kind of its parameters, or ``like`` a tensor if it has none. Raises NotApplicable for a norm that is neither.
+    Works for any way of storing the gain, such as ``gain - 1``. Inputs have the type of the norm's parameters, or of
+    ``like`` if it has none. Raises NotApplicable for a module that is of none of these kinds.
     """
     reference = next(norm.parameters(), torch.zeros(()) if like is None else like)
     signs = torch.ones(width, dtype=reference.dtype, device=reference.device)
     signs[1::2] = -1
     noise = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).to(signs)
     with torch.no_grad():
-        shift = _ask(norm, torch.zeros_like(signs)[None])[0]
-        answer, answers = _ask(norm, _SCALE * signs[None])[0], _ask(norm, _SCALE * (noise + 1))
+        shift = _apply(norm, torch.zeros_like(signs)[None])[0]
+        output, outputs = _apply(norm, _SCALE * signs[None])[0], _apply(norm, _SCALE * (noise + 1))
         found = []
-        for normal, centres in ((_layer, True), (_rms, False), (_nothing, False)):
-            gain = (answer - shift) / normal(_SCALE * signs[None])[0]
-            error = (gain * normal(_SCALE * (noise + 1)) + shift - answers).abs().max()
+        for normal_form, centres in ((_layer_norm, True), (_rms_norm, False), (_identity, False)):
+            gain = (output - shift) / normal_form(_SCALE * signs[None])[0]
+            error = (gain * normal_form(_SCALE * (noise + 1)) + shift - outputs).abs().max()
             found.append((float(error), Norm(gain.detach(), shift.detach(), centres)))
     least, best = min(found, key=lambda pair: pair[0])
-    limit = 1e-3 if signs.dtype in (torch.float32, torch.float64) else 5e-2
-    if not least <= limit * float(answers.abs().max()):
+    tolerance = 1e-3 if signs.dtype in (torch.float32, torch.float64) else 5e-2
+    if not least <= tolerance * float(outputs.abs().max()):
         raise NotApplicable(f"{type(norm).__name__} is neither a LayerNorm nor an RMSNorm; it cannot be folded")
     return best
 
 
-def _ask(norm: nn.Module, x: Tensor) -> Tensor:
-    """What a norm makes of [row, width], also if it wants features on the axis before the last."""
+def _apply(norm: nn.Module, x: Tensor) -> Tensor:
+    """The output of a norm for x [row, width], also of one that wants features on the axis before the last."""
     try:
-        answer: Tensor = norm(x)
+        y: Tensor = norm(x)
     except (RuntimeError, ValueError, TypeError, IndexError):
         try:
-            answer = norm(x.T[None])[0].T
-        except Exception as error:  # whatever else a module that calls itself a norm may want
+            y = norm(x.T[None])[0].T
+        except Exception as error:  # modules that are called norms may want anything
             raise NotApplicable(f"{type(norm).__name__} does not take one vector; it cannot be folded") from error
-    return answer
+    return y
 
 
-def _layer(x: Tensor) -> Tensor:
-    return _rms(x - x.mean(dim=-1, keepdim=True))
+def _layer_norm(x: Tensor) -> Tensor:
+    return _rms_norm(x - x.mean(dim=-1, keepdim=True))
 
 
-def _rms(x: Tensor) -> Tensor:
+def _rms_norm(x: Tensor) -> Tensor:
     return x / x.pow(2).mean(dim=-1, keepdim=True).sqrt()
 
 
-def _nothing(x: Tensor) -> Tensor:
+def _identity(x: Tensor) -> Tensor:
     return x

@@ -1,8 +1,8 @@
-"""A model's weights as its neurons see them: one orientation, norms folded in, writes centred.
+"""The weights of a model per neuron: in one orientation, with norms folded in and writes centred.
 
-Weights are read by replaying a module on the identity matrix, so it does not matter how it stores them.
-Folding follows the paper's appendix A.1: with norm gain γ and shift β, ŵ = γ⊙w (centred where the norm
-centres), b̂ = b + w·β with the raw w, and what is written is centred where every reader centres.
+Folding follows appendix A.1 of Gurnee et al. 2024. With the gain γ and the shift β of the norm that a neuron reads,
+its read vector is ŵ = γ ⊙ w (centred if the norm centres) and its bias is b̂ = b + w · β with the raw w. Its write
+vector is centred if every norm that reads it centres.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """The weights of one neuron layer, float32 at least.
+    """The weights of one neuron layer, in float32 or float64.
 
-    ``read`` and ``write`` are [unit, width] with norms folded and writes centred; ``gate`` is None for a plain
-    layer, and for a gated one ``read`` belongs to the factor that the activation acts on. ``bias`` is [unit], with
-    the norm's shift; None if the layer has no bias.
+    ``read`` and ``write`` are [unit, width] with norms folded in and writes centred. In a gated layer ``read`` belongs
+    to the factor that the activation function acts on, and ``gate`` [unit, width] to the other one; it is None in a
+    plain layer. ``bias`` is [unit] with the norm's shift, None for a layer without a bias.
     """
 
     layer: int
@@ -43,7 +43,7 @@ class LayerWeights:
 
 
 class WeightView:
-    """A loaded model read as units. Everything is computed when it is first asked for."""
+    """The weights of a loaded model, each computed when it is first used."""
 
     def __init__(self, loaded: LoadedModel, anatomy: Anatomy) -> None:
         self.loaded = loaded
@@ -55,52 +55,56 @@ class WeightView:
     def layers(self) -> list[LayerWeights]:
         """The weights of every neuron layer, in the order in which the layers run.
 
-        Raises NotApplicable, with the reason, for a model in which a norm cannot be folded into what reads it.
+        Raises NotApplicable, with the reason, if a norm of the model cannot be folded.
         """
-        return [self.layer_weights(site) for site in self.anatomy.layout.per_token.layers]
+        return [self.layer_weights(layer) for layer in self.anatomy.layout.per_token.layers]
 
     @property
     def raw_biases(self) -> list[Tensor | None]:
-        """The input bias of every neuron layer as it is stored, [unit]; None where there is none."""
+        """The stored input bias of every neuron layer, [unit]; None for a layer without one."""
         found = []
-        for site in self.anatomy.layout.per_token.layers:
-            bias = _take(self.linear(site.up[0].projection, site.input_width), site.up[0], site.width).bias
+        for layer in self.anatomy.layout.per_token.layers:
+            bias = _rows_of(self.linear(layer.up[0].projection, layer.input_width), layer.up[0], layer.width).bias
             found.append(None if bias is None else _wide(bias))
         return found
 
     def linear(self, projection: Projection, width: int) -> LinearMap:
-        """The matrix and bias of a projection that reads ``width`` features. Kept once computed."""
+        """The matrix and bias of a projection that reads ``width`` features, computed once."""
         key = (projection, width)
         if key not in self._linear:
             self._linear[key] = projection_matrix(self.loaded.model, projection, width)
         return self._linear[key]
 
-    def layer_weights(self, site: NeuronLayer) -> LayerWeights:
-        """The weights of one neuron layer. Raises NotApplicable where a norm cannot be folded in."""
-        if site.obstacle:
-            raise NotApplicable(f"layer {site.number} cannot be folded: {site.obstacle}")
-        norm = self.norm(site.norm, site.input_width)
-        reads = [_take(self.linear(rows.projection, site.input_width), rows, site.width) for rows in site.up]
-        write = projection_matrix(self.loaded.model, site.down, site.width).weight.T  # [unit, width]
-        if site.inner_norm:
-            write = write * probe_norm(self._modules[site.inner_norm], site.width, self._like).gain[:, None]
+    def layer_weights(self, layer: NeuronLayer) -> LayerWeights:
+        """The weights of one neuron layer. Raises NotApplicable if a norm cannot be folded."""
+        if layer.obstacle:
+            raise NotApplicable(f"layer {layer.number} cannot be folded: {layer.obstacle}")
+        norm = self.norm(layer.norm, layer.input_width)
+        reads = [
+            _rows_of(self.linear(factor.projection, layer.input_width), factor, layer.width) for factor in layer.up
+        ]
+        write = projection_matrix(self.loaded.model, layer.down, layer.width).weight.T  # [unit, width]
+        if layer.inner_norm:
+            write = write * probe_norm(self._modules[layer.inner_norm], layer.width, self._like).gain[:, None]
         raw = reads[0].bias
         return LayerWeights(
-            layer=site.number,
+            layer=layer.number,
             read=_wide(fold(reads[0].weight, norm)),
-            gate=_wide(fold(reads[1].weight, norm)) if site.gated else None,
-            write=_wide(centred(write) if self.centres(site) else write),
-            bias=None if raw is None else _wide(shifted_bias(raw, reads[0].weight, norm)),
+            gate=_wide(fold(reads[1].weight, norm)) if layer.gated else None,
+            write=_wide(centred(write) if self.centres(layer) else write),
+            bias=None if raw is None else _wide(fold_bias(raw, reads[0].weight, norm)),
         )
 
     def norm(self, path: str, width: int) -> Norm | None:
-        """The norm of ``width`` features at ``path``, or None where nothing is normalised."""
+        """The norm of ``width`` features at ``path``, or None for an empty path. Raises NotApplicable as probe_norm."""
         return probe_norm(self._modules[path], width, self._like) if path else None
 
-    def centres(self, site: NeuronLayer) -> bool:
-        """Whether all that reads what a layer writes subtracts its mean, so that it may be left out."""
-        norms = [self.norm(path, site.output_width) for path in site.reading_norms if path]
-        return "" not in site.reading_norms and bool(norms) and all(norm is not None and norm.centres for norm in norms)
+    def centres(self, layer: NeuronLayer) -> bool:
+        """Whether every reader of a layer's output subtracts its mean, so that it can be left out of the weights."""
+        norms = [self.norm(path, layer.output_width) for path in layer.reading_norms if path]
+        return (
+            "" not in layer.reading_norms and bool(norms) and all(norm is not None and norm.centres for norm in norms)
+        )
 
     @property
     def _like(self) -> Tensor:
@@ -109,10 +113,10 @@ class WeightView:
 
     @cached_property
     def unembedding(self) -> Tensor:
-        """Ŵ_U, [token, width]: final norm folded, centred over the width and over the vocabulary.
+        """Ŵ_U, [token, width]: final norm folded in, centred over the width and over the vocabulary.
 
-        Columns beyond the tokenizer's vocabulary are padding and are left out. Raises NotApplicable for a
-        model without an unembedding that reads the last norm, such as a bare encoder.
+        Padding rows beyond the tokenizer's vocabulary are left out. Raises NotApplicable for a model without an
+        unembedding that reads the last norm, such as an encoder without a head.
         """
         folded = fold(
             self.unembedding_weight.weight[: self.loaded.vocabulary],
@@ -122,7 +126,7 @@ class WeightView:
 
     @property
     def unembedding_weight(self) -> LinearMap:
-        """W_U as it is stored, [token, width], padding and all, and its bias."""
+        """The stored W_U, [token, width], with its padding rows and its bias. Raises NotApplicable if there is none."""
         path = self.anatomy.unembedding
         if not path:
             raise NotApplicable(f"{type(self.loaded.model).__name__} has no unembedding behind its last norm")
@@ -130,9 +134,9 @@ class WeightView:
 
     @cached_property
     def embedding(self) -> Tensor:
-        """W_E, [token, width], raw, without the padding rows beyond the tokenizer's vocabulary.
+        """The stored W_E, [token, width], without padding rows beyond the tokenizer's vocabulary.
 
-        Raises NotApplicable for a model that has several tables, or none.
+        Raises NotApplicable for a model without an embedding, or with several.
         """
         weight = getattr(self.loaded.model.get_input_embeddings(), "weight", None)
         if weight is None:
@@ -144,25 +148,25 @@ def _wide(weight: Tensor) -> Tensor:
     return weight if weight.dtype == torch.float64 else weight.float()
 
 
-def _take(linear: LinearMap, rows: ProjectionSlice, units: int) -> LinearMap:
-    """The rows that belong to the units, [unit, input]."""
-    chosen = rows.slice(units)
-    return LinearMap(linear.weight[chosen], None if linear.bias is None else linear.bias[chosen])
+def _rows_of(linear: LinearMap, factor: ProjectionSlice, units: int) -> LinearMap:
+    """The rows of a matrix that belong to the units, [unit, input]."""
+    rows = factor.slice(units)
+    return LinearMap(linear.weight[rows], None if linear.bias is None else linear.bias[rows])
 
 
 def centred(weight: Tensor) -> Tensor:
-    """Each row without its mean: what a LayerNorm that reads it, or reads what it wrote, cannot see."""
+    """Each row [..., width] without its mean, which a LayerNorm before or behind it makes invisible."""
     return weight - weight.mean(dim=-1, keepdim=True)
 
 
 def fold(weight: Tensor, norm: Norm | None) -> Tensor:
-    """Read vectors [unit, width] with the gain of the norm in front folded in, and centred if it centres."""
+    """Read vectors [unit, width] with the gain of their norm folded in, and centred if it centres."""
     if norm is None:
         return weight
     scaled = weight * norm.gain
     return centred(scaled) if norm.centres else scaled
 
 
-def shifted_bias(bias: Tensor, weight: Tensor, norm: Norm | None) -> Tensor:
-    """The bias [unit] with what the shift of the norm in front adds, by the raw read vectors."""
+def fold_bias(bias: Tensor, weight: Tensor, norm: Norm | None) -> Tensor:
+    """A bias [unit] plus the product of the raw read vectors [unit, width] with the shift of their norm."""
     return bias if norm is None else bias + weight @ norm.shift
