@@ -1,15 +1,18 @@
-"""Neurons are found by what they do, whatever a model calls them."""
+"""Neurons are found by what they compute, under any name, or at the paths that a user names."""
 
 import pytest
 import torch
 from torch import nn
 
 from pytest_unineuron.errors import NeuronsNotFound
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
 from pytest_unineuron.models.discovery.neurons import find_neurons
 from pytest_unineuron.models.discovery.trace import trace_forward
-from tests.models.tiny import SHAPES, VOCABULARY, build
+from pytest_unineuron.models.discovery.verification import verify
+from tests.models.checkpoints import load
+from tests.models.tiny import SHAPES, VOCABULARY, build, shrunk
 
-DOWN = {
+EXPECTED = {
     "gpt2": ("transformer.h.{}.mlp.c_proj", False, "gelu_new", "transformer.h.{}.ln_2"),
     "gpt_neox": ("gpt_neox.layers.{}.mlp.dense_4h_to_h", False, "gelu", "gpt_neox.layers.{}.post_attention_layernorm"),
     "llama": ("model.layers.{}.mlp.down_proj", True, "silu", "model.layers.{}.post_attention_layernorm"),
@@ -19,30 +22,27 @@ DOWN = {
 IDS = {"input_ids": torch.randint(1, VOCABULARY, (1, 14), generator=torch.Generator().manual_seed(1))}
 
 
-def words(model):
-    return frozenset(v for v in model.config.to_dict().values() if isinstance(v, str))
-
-
-def found(architecture, **choices):
+def layers_of(architecture, **choices):
     model = build(architecture, **choices)
-    return find_neurons(trace_forward(model, IDS), model, words(model))
+    words = frozenset(value for value in model.config.to_dict().values() if isinstance(value, str))
+    return find_neurons(trace_forward(model, IDS), model, words).layers
 
 
-@pytest.mark.parametrize("architecture", DOWN)
-def test_neurons_of_an_architecture(architecture):
-    """Every layer, its width, its activation, the norm it reads, and whether it is gated."""
-    path, gated, activation, norm = DOWN[architecture]
-    layers = found(architecture).layers
-    assert [layer.number for layer in layers] == [0, 1]
-    assert [layer.down.path for layer in layers] == [path.format(i) for i in (0, 1)]
-    assert [layer.norm for layer in layers] == [norm.format(i) for i in (0, 1)]
+@pytest.mark.parametrize("architecture", EXPECTED)
+def test_every_layer_of_an_architecture_is_found(architecture):
+    """Its width, its activation function, the norm that it reads, and whether it is gated are right."""
+    path, gated, activation, norm = EXPECTED[architecture]
+    layers = layers_of(architecture)
+    assert [(layer.number, layer.down.path, layer.norm) for layer in layers] == [
+        (i, path.format(i), norm.format(i)) for i in (0, 1)
+    ]
     assert {(layer.width, layer.gated, layer.activation) for layer in layers} == {(48, gated, activation)}
 
 
 @pytest.mark.parametrize("architecture", ["llama", "phi3"])
-def test_the_activation_acts_on_the_gate(architecture):
-    """The first factor is the one that the activation function reads, in separate and in fused layouts."""
-    for layer in found(architecture).layers:
+def test_the_first_factor_is_the_gate(architecture):
+    """The activation function acts on it, whether gate and up are separate projections or one."""
+    for layer in layers_of(architecture):
         first, second = layer.up
         if architecture == "llama":
             assert first.projection.module.endswith("gate_proj")
@@ -51,50 +51,45 @@ def test_the_activation_acts_on_the_gate(architecture):
             assert (first.projection, first.offset, second.offset) == (second.projection, 0, 48)
 
 
-WIDTH = {
-    "gpt2": {"n_inner": 32},
-    "gpt_neox": {"intermediate_size": 32},
-    "llama": {"intermediate_size": 32},
-    "bert": {"intermediate_size": 32},
-}
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [
+        ("gpt2", {"n_inner": 32}),
+        ("gpt_neox", {"intermediate_size": 32}),
+        ("llama", {"intermediate_size": 32}),
+        ("bert", {"intermediate_size": 32}),
+        ("llama", {"head_dim": 16}),
+    ],
+)
+def test_equal_widths_do_not_matter(architecture, sizes):
+    """Attention's output projection has the shape of an MLP's if MLPs are as narrow as the residual stream, or heads
+    twice as wide.
+    """
+    paths = [EXPECTED[architecture][0].format(i) for i in (0, 1)]
+    assert [layer.down.path for layer in layers_of(architecture, **sizes)] == paths
 
 
-@pytest.mark.parametrize("architecture", WIDTH)
-def test_width_equal_to_the_residual_stream_confuses_nothing(architecture):
-    """A shape rule could not tell the output projection of attention from that of the MLP."""
-    path = DOWN[architecture][0]
-    assert [layer.down.path for layer in found(architecture, **WIDTH[architecture]).layers] == [
-        path.format(0),
-        path.format(1),
-    ]
+def test_a_layer_with_dead_units_is_found():
+    """Units that are off at every traced token do not hide the other units."""
+    assert {layer.activation for layer in layers_of("gpt2", activation_function="relu")} == {"relu"}
 
 
-def test_heads_wider_than_the_stream_confuse_nothing():
-    """With head_dim twice as large, attention's output projection looks exactly like an MLP's."""
-    layers = found("llama", head_dim=16).layers
-    assert [layer.down.path for layer in layers] == ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj"]
-
-
-def test_a_relu_with_dead_units_is_found():
-    """Units that are off at every traced token do not hide the layer."""
-    layers = found("gpt2", activation_function="relu").layers
-    assert {layer.activation for layer in layers} == {"relu"}
-
-
-def test_bfloat16_is_found():
-    """In half precision the structure is the same."""
+def test_neurons_are_found_in_half_precision():
+    """The graph is the same in bfloat16."""
     model = build("llama").bfloat16()
     assert len(find_neurons(trace_forward(model, IDS), model).layers) == 2
 
 
-def test_a_model_without_mlp_says_why():
-    """Mamba has none: every matmul is listed with the reason."""
+def test_a_model_without_mlps_is_an_error():
+    """Mamba has none; the error names the reason for every matmul. Torch has as many threads as before."""
+    threads = torch.get_num_threads()
     with pytest.raises(NeuronsNotFound, match="no MLP neurons: no matmul's input is made unit by unit"):
-        found("mamba")
+        dissect(shrunk("causal", "mamba"))
+    assert torch.get_num_threads() == threads
 
 
 class Bottleneck(nn.Module):
-    """Low rank without an activation: linear, so no neurons."""
+    """A low-rank layer without an activation function."""
 
     def __init__(self):
         super().__init__()
@@ -107,16 +102,16 @@ class Bottleneck(nn.Module):
         return x + self.up(self.down(self.norm(x)))
 
 
-def test_a_linear_bottleneck_is_not_a_neuron_layer():
-    """Its units are linear in what feeds them."""
+def test_a_linear_bottleneck_has_no_neurons():
+    """Its units are linear in their inputs."""
     model = Bottleneck()
     with pytest.raises(NeuronsNotFound, match="is linear"):
         find_neurons(trace_forward(model, IDS), model)
 
 
 @pytest.mark.parametrize("architecture", SHAPES)
-def test_tracing_leaves_the_model_as_it_was(architecture):
-    """No hook, no frozen weight, the same output."""
+def test_tracing_does_not_change_a_model(architecture):
+    """Its output is the same, it has no hooks, and its weights still have gradients."""
     model = build(architecture)
     with torch.no_grad():
         before = model(**IDS)[0]
@@ -127,11 +122,45 @@ def test_tracing_leaves_the_model_as_it_was(architecture):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_the_outside_model(minilm):
-    """MiniLM: six layers of 1536 neurons."""
-    from pytest_unineuron.models.loading.load import load_model
-    from pytest_unineuron.models.loading.source import parse_source
-
-    model = load_model(parse_source(str(minilm))).model
+def test_the_neurons_of_a_real_encoder_are_found(minilm):
+    """MiniLM has six layers of 1536 neurons."""
+    model = load(minilm).model
     layout = find_neurons(trace_forward(model, {"input_ids": torch.randint(1000, 2000, (1, 14))}), model)
-    assert [(layer.width, layer.number) for layer in layout.layers] == [(1536, layer) for layer in range(6)]
+    assert [(layer.width, layer.number) for layer in layout.layers] == [(1536, number) for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "model_type", "pattern", "expected"),
+    [
+        ("seq2seq", "bart", "model.encoder.layers.*.fc2", [f"model.encoder.layers.{i}.fc2" for i in (0, 1)]),
+        ("causal", "gpt2", "*.mlp.c_proj", [f"transformer.h.{i}.mlp.c_proj" for i in (0, 1)]),
+        ("masked", "xmod", "*.output.dense", [f"roberta.encoder.layer.{i}.output.dense" for i in (0, 1)]),
+        ("masked", "ultrabert", "head.linear2", ["head.linear2"]),
+    ],
+)
+def test_a_pattern_chooses_neurons(mapping, model_type, pattern, expected):
+    """It can choose one stack of two, one kind of MLP of two, or an MLP outside of any layer."""
+    model = shrunk(mapping, model_type)
+    layout = dissect(model, pattern).layout
+    assert [layer.down.module for layer in layout.layers] == expected
+    verify(model.model, layout, probe_ids(model, rows=2), whole=True)
+
+
+def test_a_pattern_chooses_experts_by_their_parameter():
+    """The path of the shared tensor chooses all experts of a layer."""
+    layout = dissect(shrunk("causal", "mixtral"), "model.layers.1.mlp.experts.down_proj").layout
+    assert [(layer.number, layer.expert) for layer in layout.layers] == [(1, expert) for expert in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("*.attn.c_proj", r"no MLP neurons at '\*.attn.c_proj' \(2 × reads a mix\)"),
+        ("*.mlp.c_fc", r"no MLP neurons at '\*.mlp.c_fc' \(2 × reads a norm\)"),
+        ("layers.*", r"no MLP neurons at 'layers.\*' \(there are transformer.h.#.attn.c_attn, transformer"),
+    ],
+)
+def test_a_pattern_that_chooses_no_neurons_is_an_error(pattern, words):
+    """The error says what the chosen matmuls read, or which paths there are."""
+    with pytest.raises(NeuronsNotFound, match=words):
+        dissect(shrunk("causal", "gpt2"), pattern)

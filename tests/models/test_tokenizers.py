@@ -1,7 +1,6 @@
-"""Tokenizers of every kind: what stands around a text, what fills a row, and which token a word ends in."""
+"""Tokenizers of every kind: their special tokens, their padding, the token at the end of a word, and their size."""
 
 import json
-import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -14,10 +13,9 @@ from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.errors import CorpusError, ModelError
 from pytest_unineuron.models.discovery.anatomy import probe_ids
-from pytest_unineuron.models.loading.load import LoadedModel, load_model
-from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.loading.tokenizer import token_id_count
-from tests.models.tiny import build
+from tests.models.checkpoints import load
+from tests.models.tiny import build, in_memory
 
 SIZE = 300
 WORD = "seventeen"
@@ -29,7 +27,7 @@ def prose():
 
 
 def byte_level(prose, **named):
-    """Byte-level BPE, as GPT-2's."""
+    """A byte-level BPE tokenizer like that of GPT-2."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -43,7 +41,7 @@ def byte_level(prose, **named):
 
 
 def with_bos(prose):
-    """BPE that puts a BOS in front by itself, as Llama's."""
+    """A BPE tokenizer that begins every text with a BOS, like that of Llama."""
     made = byte_level(prose, bos_token="<|end|>")
     made.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<|end|> $A", special_tokens=[("<|end|>", 0)]
@@ -52,7 +50,7 @@ def with_bos(prose):
 
 
 def unigram(prose):
-    """Unigram pieces with an end behind the text, as T5's."""
+    """A unigram tokenizer that ends every text with an EOS, like that of T5."""
     made = Tokenizer(models.Unigram())
     made.normalizer, made.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
     made.decoder = decoders.Metaspace()
@@ -67,7 +65,7 @@ def unigram(prose):
 
 
 def word_pieces(prose):
-    """WordPiece between [CLS] and [SEP], as BERT's."""
+    """A WordPiece tokenizer that puts every text between [CLS] and [SEP], like that of BERT."""
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     made.decoder = decoders.WordPiece()
@@ -98,7 +96,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_saved_loaded_and_cut(kind, prose, tmp_path):
-    """Its own special tokens around every block, none twice; its own padding, or 0, where nothing is attended to."""
+    """Every block has the special tokens around it once; positions that are not attended to hold the padding, or 0."""
     make, around, padding = KINDS[kind]
     make(prose).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
@@ -122,8 +120,8 @@ def test_every_kind_is_saved_loaded_and_cut(kind, prose, tmp_path):
     assert not bool(batch.text_mask[batch.attention_mask == 0].any())
 
 
-def test_a_tokenizer_that_drops_what_it_does_not_know(prose):
-    """What stands around a text is seen on a text that it knows."""
+def test_special_tokens_are_found_although_unknown_text_is_dropped():
+    """A tokenizer may drop text that it does not know; special tokens are then found on text that it knows."""
     made = Tokenizer(models.WordLevel({"[CLS]": 0, "[SEP]": 1, "the": 2, "[UNK]": 3}, unk_token="[UNK]"))
     made.model = models.BPE(vocab={"[CLS]": 0, "[SEP]": 1, "0": 2}, merges=[])
     made.post_processor = processors.TemplateProcessing(
@@ -133,7 +131,7 @@ def test_a_tokenizer_that_drops_what_it_does_not_know(prose):
 
 
 class Merging:
-    """Stands for a tokenizer in Python code whose tokens depend on what follows, and that does not say where."""
+    """A tokenizer whose tokens depend on the text behind them, and that returns no offsets."""
 
     bos_token_id = pad_token_id = None
 
@@ -141,91 +139,74 @@ class Merging:
         return {"input_ids": [len(text)]}
 
 
-def test_a_word_that_cannot_be_told_from_its_neighbours():
-    """Rather than a label on the wrong token."""
+def test_a_word_without_tokens_of_its_own_is_an_error():
+    """No label is put on the wrong token."""
     text = f"{WORD} sailors"
     corpus = Corpus("test", (Document(text, marks=(Mark(0, len(WORD), 1),)), Document("more")))
     with pytest.raises(CorpusError, match=f"does not say which of its tokens are '{WORD}'; save it as tokenizer.json"):
         to_blocks(corpus, Merging(), context=8, budget=100)
 
 
-@pytest.fixture
-def folder(tiny, tmp_path):
-    return shutil.copytree(tiny("llama"), tmp_path / "model")
-
-
-def with_token(folder, number):
-    """Give one more token this id, in the tokenizer of a folder."""
+def add_token(folder, number):
+    """Add a token with this id to the tokenizer in a folder."""
     path = folder / "tokenizer.json"
     stored = json.loads(path.read_text(encoding="utf-8"))
     stored["model"]["vocab"]["far"] = number
     path.write_text(json.dumps(stored), encoding="utf-8")
 
 
-def test_more_tokens_than_rows_is_an_error(folder):
-    """Both numbers are named: an index beyond the table would fail later, or worse."""
-    with_token(folder, SIZE)
-    with pytest.raises(ModelError, match="its tokenizer has 301 tokens, its embedding 300; save the model's own"):
-        load_model(parse_source(str(folder)))
+@pytest.mark.parametrize(("number", "tokens"), [(SIZE, 301), (400, 401)])
+def test_a_token_id_beyond_the_embedding_is_an_error(llama, number, tokens):
+    """The largest id counts, not the number of tokens; the error names both sizes."""
+    add_token(llama, number)
+    with pytest.raises(ModelError, match=f"its tokenizer has {tokens} tokens, its embedding 300; save the model's own"):
+        load(llama)
 
 
-def test_fewer_tokens_than_rows_is_padding(folder):
-    """Rows that no token has, as many models have to make the number round; none of them is a probe."""
-    build("llama", vocab_size=320).save_pretrained(folder)
-    found = load_model(parse_source(str(folder)))
+def test_embedding_rows_without_a_token_are_padding(llama):
+    """Many models round the number of rows up; none of the additional ids is used as a probe."""
+    build("llama", vocab_size=320).save_pretrained(llama)
+    found = load(llama)
     assert (found.vocabulary, found.model.get_input_embeddings().weight.shape[0]) == (SIZE, 320)
     assert int(probe_ids(found, rows=50).max()) < SIZE
 
 
-def test_ids_may_have_holes(folder):
-    """A token far behind the others belongs to the vocabulary, though there are not so many."""
-    build("llama", vocab_size=320).save_pretrained(folder)
-    with_token(folder, 310)
-    found = load_model(parse_source(str(folder)))
+def test_token_ids_may_have_gaps(llama):
+    """The vocabulary reaches to the largest id, also if there are fewer tokens. It is counted once."""
+    build("llama", vocab_size=320).save_pretrained(llama)
+    add_token(llama, 310)
+    found = load(llama)
     assert (len(found.tokenizer), found.vocabulary) == (301, 311)
-
-
-def test_an_id_beyond_the_table_counts_however_few_there_are(folder):
-    """It is the largest id that is looked up."""
-    with_token(folder, 400)
-    with pytest.raises(ModelError, match="its tokenizer has 401 tokens, its embedding 300"):
-        load_model(parse_source(str(folder)))
-
-
-def test_the_number_of_ids_is_counted_once(folder):
-    """It is asked for again and again."""
-    found = load_model(parse_source(str(folder)))
-    assert found.vocabulary == SIZE
     assert "vocabulary" in vars(found)
-    assert LoadedModel(found.model, found.tokenizer, "", folder).vocabulary == token_id_count(found.tokenizer)
-
-
-PIECES = b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02"
-"""A model of sentence pieces, as far as it takes to look like one."""
+    assert in_memory(found.model, found.tokenizer).vocabulary == token_id_count(found.tokenizer)
 
 
 @pytest.mark.parametrize(
-    "kind", ["LlamaTokenizer", "T5Tokenizer", "DebertaV2Tokenizer", "GPT2Tokenizer", "BertTokenizer"]
+    "kind", [None, "LlamaTokenizer", "T5Tokenizer", "DebertaV2Tokenizer", "GPT2Tokenizer", "BertTokenizer"]
 )
-def test_a_tokenizer_without_its_vocabulary(folder, kind):
-    """The library makes one of special tokens, which reads every text alike."""
-    (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
-    with pytest.raises(
-        ModelError, match=r"its tokenizer (has \d+ tokens and all of them are special|cannot be loaded)"
-    ):
-        load_model(parse_source(str(folder)))
+def test_a_tokenizer_without_its_vocabulary_is_an_error(llama, kind):
+    """The library would make a tokenizer of special tokens alone, to which all texts are the same."""
+    (llama / "tokenizer.json").unlink()
+    (llama / "tokenizer_config.json").unlink()
+    if kind is not None:
+        (llama / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    words = r"its tokenizer (has \d+ tokens and all of them are special, .*; save|cannot be loaded)"
+    with pytest.raises(ModelError, match=words):
+        load(llama)
+
+
+PIECES = b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02"
+"""The beginning of a file of sentence pieces, enough for it to be recognised."""
 
 
 @pytest.mark.parametrize(("kind", "file"), [("T5Tokenizer", "spiece.model"), ("MarianTokenizer", "source.spm")])
-def test_a_tokenizer_that_takes_another_library(folder, kind, file):
-    """Which, and that it can be saved so that it takes none."""
+def test_a_tokenizer_names_the_library_that_it_needs(llama, kind, file):
+    """The error also says in which form a tokenizer needs no library."""
     if find_spec("sentencepiece") is not None:
         pytest.skip("sentencepiece is installed")
-    (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
-    (folder / file).write_bytes(PIECES)
-    with pytest.raises(
-        ModelError, match=f"cannot be loaded: .*{file} needs sentencepiece, tiktoken and protobuf: inst"
-    ):
-        load_model(parse_source(str(folder)))
+    (llama / "tokenizer.json").unlink()
+    (llama / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    (llama / file).write_bytes(PIECES)
+    words = f"cannot be loaded: .*{file} needs sentencepiece, tiktoken and protobuf: inst"
+    with pytest.raises(ModelError, match=words):
+        load(llama)

@@ -1,4 +1,4 @@
-"""Tiny random models of four shapes, with the zoo's kind of tokenizer, saved as a user would have them."""
+"""Tiny random models of six architectures, with a tokenizer like the zoo's, in memory or saved to a folder."""
 
 from functools import cache
 
@@ -9,43 +9,23 @@ from pytest_unineuron import corpora
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
-from tools.architectures.shrink import Entry
-from tools.architectures.shrink import tiny as shrunk
+from tools.architectures.examine import SizedTokenizer
+from tools.architectures.shrink import Entry, tiny
 from tools.zoo.text import train_tokenizer
 
+COMMON = {
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
 SHAPES = {
     "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_inner": 48, "n_positions": 64},
-    "gpt_neox": {
-        "num_hidden_layers": 2,
-        "hidden_size": 32,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 64,
-    },
-    "llama": {
-        "num_hidden_layers": 2,
-        "hidden_size": 32,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 48,
-        "max_position_embeddings": 64,
-    },
-    "phi3": {
-        "num_hidden_layers": 2,
-        "hidden_size": 32,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 48,
-        "max_position_embeddings": 64,
-        "pad_token_id": 0,
-    },
-    "bert": {
-        "num_hidden_layers": 2,
-        "hidden_size": 32,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 64,
-    },
+    "gpt_neox": COMMON,
+    "llama": {**COMMON, "num_key_value_heads": 2},
+    "phi3": {**COMMON, "num_key_value_heads": 2, "pad_token_id": 0},
+    "bert": COMMON,
     "mamba": {"num_hidden_layers": 2, "hidden_size": 32, "state_size": 4},
 }
 VOCABULARY = 300
@@ -80,16 +60,26 @@ def build(architecture, seed=0, scale=5.0, **choices):
             if parameter.dim() == 1:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
             else:
-                # Embeddings of deviation one, so that the epsilon inside a norm does not matter.
+                # Embeddings of standard deviation one, so that the epsilon inside a norm does not matter.
                 parameter.mul_(50.0 if "emb" in name or "wte" in name or "wpe" in name else scale)
     return model
 
 
+def in_memory(model, words=None):
+    """A model that was never saved, with a tokenizer, as if it had been loaded."""
+    return LoadedModel(model, words or tokenizer(), "", None)
+
+
+def shrunk(mapping, model_type):
+    """A tiny model of any architecture of transformers, with a stand-in for its tokenizer."""
+    return in_memory(tiny(Entry(mapping, model_type)), SizedTokenizer())
+
+
 def prepared(mapping, model_type):
-    """A tiny model of any architecture that reads what the tokenizer says, and what is found in it."""
-    model = shrunk(Entry(mapping, model_type))
+    """A tiny model of any architecture that reads the tokens of the tokenizer, and its anatomy."""
+    model = tiny(Entry(mapping, model_type))
     model.resize_token_embeddings(VOCABULARY)
-    loaded = LoadedModel(model, tokenizer(), "", None)
+    loaded = in_memory(model)
     return loaded, dissect(loaded)
 
 

@@ -72,8 +72,8 @@ class Examined:
         return asdict(self)
 
 
-class _Tokens:
-    """Stands for the tokenizer of a model that has none: all that is asked of it is how many tokens there are."""
+class SizedTokenizer:
+    """A stand-in for the tokenizer of a tiny model: it knows its number of tokens and nothing else."""
 
     all_special_ids: tuple[int, ...] = ()
 
@@ -102,7 +102,7 @@ def _examine(entry: Entry, variant: str, found: Examined) -> None:
         model = model.to(torch.bfloat16)
     if variant.endswith("_mm"):
         model.set_experts_implementation(variant)
-    loaded = LoadedModel(model, _Tokens(), "", None)  # type: ignore[arg-type]
+    loaded = LoadedModel(model, SizedTokenizer(), "", None)  # type: ignore[arg-type]
     found.outcome = FAILED
     try:
         anatomy = dissect(loaded)

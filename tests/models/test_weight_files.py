@@ -1,0 +1,148 @@
+"""Weight files: shards, damage, missing tensors, and values that cannot be used."""
+
+import pickle
+import shutil
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.loading import load as loading
+from pytest_unineuron.models.loading.weight_files import weights_digest
+from tests.models.checkpoints import change_json, change_weights, load
+from tests.models.tiny import build, tokenizer
+
+DOWN = "model.layers.0.mlp.down_proj.weight"
+INDEX = "model.safetensors.index.json"
+SECOND = "model-00002-of-00006.safetensors"
+
+
+def test_a_model_in_shards_is_one_model(shards):
+    """Its digest is that of all shards, and of no other file in the folder."""
+    files = sorted(shards.glob("*.safetensors"))
+    found = load(shards)
+    assert len(files) > 3
+    assert found.weights_digest == weights_digest(files) != weights_digest(files[1:])
+    state = build("llama").state_dict()
+    assert all(torch.equal(state[name], value) for name, value in found.model.state_dict().items())
+    shutil.copy(files[0], shards / "consolidated.safetensors")
+    assert load(shards).weights_digest == found.weights_digest
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda folder: (folder / SECOND).unlink(),
+            rf"1 of the 6 weight files that .*index.json names are not there \({SECOND}\); fetch it again",
+        ),
+        (
+            lambda folder: (folder / INDEX).unlink(),
+            r"there is neither model.safetensors nor .* are its weights; fetch it again",
+        ),
+        (lambda folder: (folder / INDEX).write_text("{}"), "does not say which file holds which"),
+        (lambda folder: (folder / INDEX).write_text("?"), "does not say which file holds which"),
+        (
+            lambda folder: (folder / SECOND).write_bytes((folder / SECOND).read_bytes()[:-9]),
+            rf"weights cannot be loaded: {SECOND} is damaged or incomplete \(.*fetch it again",
+        ),
+    ],
+)
+def test_a_missing_or_damaged_shard_is_named(shards, damage, words):
+    """The error comes before anything is loaded."""
+    damage(shards)
+    with pytest.raises(ModelError, match=words):
+        load(shards)
+
+
+@pytest.mark.parametrize("size", [0, 7, 2000])
+def test_a_truncated_file_is_an_error(llama, size):
+    """Whatever error the library raises, the message is one sentence."""
+    path = llama / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ModelError, match="its weights cannot be loaded"):
+        load(llama)
+
+
+class Bomb:
+    """An object that writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_pickled_weights_are_never_unpickled(llama, tmp_path):
+    """Pickled weights are refused, and a payload in them does not run."""
+    (llama / "model.safetensors").unlink()
+    with (llama / "pytorch_model.bin").open("wb") as file:
+        pickle.dump(Bomb(tmp_path / "ran"), file)
+    with pytest.raises(ModelError, match=r"its weights are pickled \(pytorch_model.bin\), and unpickling can run code"):
+        load(llama)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_tensors_are_an_error(llama):
+    """The library would initialise them at random."""
+    change_weights(llama, lambda state: state.pop(DOWN))
+    with pytest.raises(ModelError, match="the weight files lack 1 tensors"):
+        load(llama)
+
+
+def test_a_missing_pooler_is_allowed_and_a_missing_head_is_not(tmp_path):
+    """No measurement reads the pooler of an encoder."""
+    transformers.BertModel(build("bert").config).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    change_weights(tmp_path, lambda state: [state.pop(name) for name in list(state) if "pooler" in name])
+    load(tmp_path)
+    change_json(tmp_path / "config.json", architectures=["BertForMaskedLM"])
+    with pytest.raises(ModelError, match=r"the weight files lack \d tensors \(cls\..*missing weights would be random"):
+        load(tmp_path)
+
+
+def test_tied_weights_are_stored_once_and_not_missing(tmp_path):
+    """The unembedding of a tied model is its embedding."""
+    build("llama", tie_word_embeddings=True).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    model = load(tmp_path).model
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_tensors_of_another_shape_are_an_error(llama):
+    """A configuration of another size does not fit the files."""
+    change_json(llama / "config.json", intermediate_size=56)
+    with pytest.raises(ModelError, match=r"6 tensors .* another shape .*: \(32, 48\), not \(32, 56\)\); fetch both"):
+        load(llama)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+def test_a_single_value_that_is_not_finite_is_an_error(llama, value, dtype, monkeypatch):
+    """It is found in any precision and at any position, also in the last of several chunks."""
+    monkeypatch.setattr(loading, "FINITE_CHUNK", 7)
+    change_weights(llama, lambda state: state[DOWN].__setitem__((-1, -1), value))
+    with pytest.raises(ModelError, match=rf"{DOWN} has values that are not finite; the weights are damaged"):
+        load(llama, dtype=dtype)
+
+
+def test_values_too_large_for_float16_are_not_reported_as_damage_alone(llama):
+    """They would be infinite in float16; the error suggests bfloat16, in which they are finite."""
+    change_weights(llama, lambda state: state[DOWN].__setitem__((0, 0), 1e6))
+    with pytest.raises(ModelError, match="damaged, or too large for float16: try --unineuron-dtype=bfloat16"):
+        load(llama, dtype="float16")
+    load(llama, dtype="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"), [(torch.float8_e4m3fn, "F8_E4M3"), (torch.int8, "I8"), (torch.int32, "I32")]
+)
+def test_numbers_without_their_scale_are_an_error(llama, stored, name):
+    """The library would convert them without a warning."""
+    change_weights(llama, lambda state: state.update({DOWN: state[DOWN].mul(9).to(stored)}))
+    with pytest.raises(ModelError, match=rf"{DOWN} is stored as {name}, and its config.json does not say how to read"):
+        load(llama)
