@@ -11,9 +11,8 @@ FILE = re.compile(r"`((?:[a-z_]+/)+[a-z_]*\.?p?y?)`")
 
 
 def folders():
-    """Every folder of the package that holds source, relative to it; of nested ones the innermost."""
-    found = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")} - {"."}
-    return {folder for folder in found if not any(other.startswith(f"{folder}/") for other in found)}
+    """Every folder of the package that holds source, relative to it."""
+    return {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")} - {"."}
 
 
 def test_the_map_names_every_room_and_no_other():
