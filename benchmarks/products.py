@@ -33,7 +33,7 @@ def answer(shape: Shape, turns: int) -> Answer:
         each = {who: spread.times(1000 / times) for who, spread in found.items()}
         rate = size / each["ours"].median / 1e6
         rows.append((name, each["torch"], each["ours"], found["torch"].over(found["ours"]), rate))
-    by = "oneDNN" if gemm.faster() else "torch as well: MKL is no slower on this processor, or torch has no oneDNN"
+    by = gemm.product_library()
     return Answer("products", TITLE, COLUMNS, tuple(rows), f"{shape}. Here they are made by {by}.")
 
 
