@@ -1,7 +1,6 @@
-"""Controls: what must NOT show the effect. Each keeps something of the subject and destroys the rest.
+"""Controls: null models and null texts that must not show an effect. Each keeps a part of the subject.
 
-To add a control, write its file and add a row here. Names can be checked at collection, before torch is
-imported.
+To add a control, write its file and add a row to ``CONTROLS``, which is read before torch is imported.
 """
 
 from __future__ import annotations
@@ -14,16 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
 MODEL, UNITS, TEXT, PAIRING, LABELS = "model", "units", "text", "pairing", "labels"
-"""What a control replaces: the weights, the units within each layer, the text, which text two models share, or
-which of the neurons is said to be what."""
+"""The part of a trial that a control replaces: the weights, the units within each layer, the text, the text that the
+model reads when it is compared with its seeds, or the labels of neurons."""
 
 ACTIVATIONS, SEEDS, LABELLED = "activations", "seeds", "labelled neurons"
-"""What a trial reads besides weights, on which it depends which controls are defined for it."""
+"""The inputs of a trial besides weights."""
+
+REQUIRED_INPUTS = {MODEL: set[str](), UNITS: {ACTIVATIONS}, TEXT: {ACTIVATIONS}, PAIRING: {SEEDS}, LABELS: {LABELLED}}
+"""The inputs that a trial must have for a control of each kind to change anything."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """One row: where the control's code is, what it replaces, and what it keeps and destroys, in words."""
+    """One row: ``path`` is MODULE:FUNCTION, ``replaces`` one of the parts above; ``default`` controls run unasked."""
 
     path: str
     replaces: str
@@ -31,7 +33,7 @@ class Control:
     default: bool = True
 
     def load(self) -> Any:
-        """The control itself; importing it imports torch."""
+        """Import the function that makes the control; imports torch."""
         module, _, attribute = self.path.partition(":")
         return getattr(import_module(module), attribute)
 
@@ -40,56 +42,48 @@ CONTROLS = {
     "untrained": Control(
         "pytest_unineuron.controls.untrained:untrained",
         MODEL,
-        "the architecture; every weight is drawn anew by the library's default initialisation",
+        "keeps the architecture; every weight has the default initialisation of the library",
     ),
     "reinitialised": Control(
         "pytest_unineuron.controls.reinitialised:reinitialised",
         MODEL,
-        "the mean and the deviation of every tensor; every weight is drawn anew",
+        "keeps the mean and the standard deviation of every tensor; its weights are drawn from a Normal",
     ),
     "shuffled": Control(
         "pytest_unineuron.controls.shuffled:shuffled",
         MODEL,
-        "the values of every tensor; their places are permuted",
+        "keeps the values of every tensor; their places are permuted",
     ),
     "rotation": Control(
         "pytest_unineuron.controls.rotation:Rotation",
         UNITS,
-        "everything a layer computes, linearly; its standardised units are rotated at random",
+        "keeps everything that a layer computes linearly; its standardised units are rotated at random",
     ),
     "shifted-documents": Control(
         "pytest_unineuron.controls.shifted_documents:shifted_documents",
         PAIRING,
-        "the model, lengths and positions; it reads other documents than the seeds it is compared with",
+        "keeps the model, lengths and positions; it reads other documents than the seeds it is compared with",
     ),
     "random-tokens": Control(
         "pytest_unineuron.controls.random_tokens:random_tokens",
         TEXT,
-        "the model and the lengths of the documents; every token is drawn at random",
+        "keeps the model and the lengths of the documents; every token is drawn at random",
         default=False,
     ),
     "permuted-labels": Control(
         "pytest_unineuron.controls.permuted_labels:permuted_labels",
         LABELS,
-        "the model, the text and how many neurons of each layer are labelled; which ones is drawn at random",
+        "keeps the model, the text and the number of labelled neurons in each layer; the neurons are drawn at random",
     ),
 }
-"""N0, N1, N2, N5, N4 and N6 of the trials' catalogue, and a content control for claims about text."""
-
-REQUIRED_READS = {
-    MODEL: set[str](),
-    UNITS: {ACTIVATIONS},
-    TEXT: {ACTIVATIONS},
-    PAIRING: {SEEDS},
-    LABELS: {LABELLED},
-}
+"""N0, N1, N2, N5, N4, a control for claims about text, and N6 of the trials' catalogue, in this order."""
 
 
-def applicable(reads: Set[str]) -> tuple[str, ...]:
-    """The controls that can be made for a trial that reads this besides weights."""
-    return tuple(name for name, control in CONTROLS.items() if REQUIRED_READS[control.replaces] <= reads)
+def applicable(inputs: Set[str]) -> tuple[str, ...]:
+    """Return the names of the controls that can be made for a trial with these inputs."""
+    return tuple(name for name, control in CONTROLS.items() if REQUIRED_INPUTS[control.replaces] <= inputs)
 
 
-def defaults(reads: Set[str]) -> tuple[str, ...]:
-    """The controls of an ordinary trial that reads this besides weights."""
-    return tuple(name for name in applicable(reads) if CONTROLS[name].default)
+def defaults(inputs: Set[str]) -> tuple[str, ...]:
+    """Return the names of the controls that a trial with these inputs has unless it lists its own."""
+    return tuple(name for name in applicable(inputs) if CONTROLS[name].default)

@@ -1,4 +1,4 @@
-"""N6: the same labels on other neurons. If they say something about the neurons, these are not so."""
+"""N6: the labels of neurons are permuted within layers, so that they say nothing about the neurons."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def permuted_labels(layer: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Whose label every neuron gets, [neuron]: that of a neuron of the same ``layer`` [neuron], drawn by ``seed``."""
+    """Return the neuron whose label each neuron gets, [neuron], drawn from the same layer; ``layer`` is [neuron]."""
     random, order = np.random.default_rng(seed), np.arange(len(layer))
     for number in np.unique(layer):
-        (own,) = np.nonzero(layer == number)
-        order[own] = random.permutation(own)
+        (members,) = np.nonzero(layer == number)
+        order[members] = random.permutation(members)
     return order

@@ -1,4 +1,4 @@
-"""A content control: the same model, the same lengths, and text that says nothing."""
+"""A content control: the same model and lengths, with random tokens for a text."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def random_tokens(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int) -> Blocks:
-    """The same blocks with every token of text drawn uniformly from the vocabulary without special tokens.
+    """Return the same blocks with all tokens of text drawn uniformly from the vocabulary without special tokens.
 
-    What does not change is not about the text.
+    An effect that this control also shows is not about the text.
     """
     generator = torch.Generator().manual_seed(seed)
-    specials = set(tokenizer.all_special_ids)
-    plain = torch.tensor([token for token in range(len(tokenizer)) if token not in specials])
+    special = set(tokenizer.all_special_ids)
+    ordinary = torch.tensor([token for token in range(len(tokenizer)) if token not in special])
     made = []
     for block in blocks.blocks:
-        drawn = plain[torch.randint(len(plain), (len(block.ids),), generator=generator)].tolist()
-        ids = tuple(new if counts else old for old, new, counts in zip(block.ids, drawn, block.text_mask, strict=True))
-        made.append(replace(block, ids=ids))
+        drawn = ordinary[torch.randint(len(ordinary), (len(block.ids),), generator=generator)].tolist()
+        pairs = zip(block.ids, drawn, block.text_mask, strict=True)
+        made.append(replace(block, ids=tuple(new if is_text else old for old, new, is_text in pairs)))
     return replace(blocks, blocks=tuple(made))

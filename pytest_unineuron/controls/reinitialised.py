@@ -1,4 +1,4 @@
-"""N1: weights drawn anew with the mean and the deviation each tensor had."""
+"""N1: weights drawn from a Normal with the mean and the standard deviation of each tensor."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def reinitialised(model: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """A copy whose every parameter is Normal with the parameter's own mean and population deviation.
+    """Return a copy whose parameters are Normal with each parameter's own mean and population standard deviation.
 
-    Keeps what scale and offset alone explain (a negative mean bias, for one) and destroys everything learnt.
-    Tied parameters stay tied.
+    It keeps what scale and offset alone explain, such as a negative mean bias, and nothing that was learnt. Tied
+    parameters stay tied.
     """
     twin = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)

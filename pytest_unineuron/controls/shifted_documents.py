@@ -1,4 +1,4 @@
-"""N4: the model reads other documents than the seeds it is compared with. What they still share is not the text."""
+"""N4: the model reads other documents than the seeds it is compared with, so that they share no text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 
 def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int) -> Blocks:
-    """The same blocks in the same places and of the same lengths, each with the text of another document.
+    """Return blocks of the same lengths in the same places, each with the text of another document.
 
-    Blocks are ordered by length, and every one takes its text from the ``1 + seed % 17``-th longer one of another
-    document, as much as it has room for; the longest, for which there is none, from the others in turn.
-    Special tokens stay where they are.
+    Blocks are ordered by length. Each gets as much text as it has room for from the first block of another document
+    that is at least ``1 + seed % 17`` places further; the order is cyclic. Special tokens stay in place.
     """
     del tokenizer
     order = sorted(range(len(blocks.blocks)), key=lambda i: (len(blocks.blocks[i].ids), i))
@@ -31,6 +30,7 @@ def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: 
 
 
 def _with_text_of(own: Block, other: Block) -> Block:
-    text = cycle([token for token, counts in zip(other.ids, other.text_mask, strict=True) if counts])
-    ids = [next(text) if counts else token for token, counts in zip(own.ids, own.text_mask, strict=True)]
+    """The block ``own`` with the text of ``other``, which is repeated where it is shorter."""
+    text = cycle([token for token, is_text in zip(other.ids, other.text_mask, strict=True) if is_text])
+    ids = [next(text) if is_text else token for token, is_text in zip(own.ids, own.text_mask, strict=True)]
     return replace(own, ids=tuple(ids))

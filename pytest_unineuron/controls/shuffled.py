@@ -1,4 +1,4 @@
-"""N2: every weight kept, none in its place."""
+"""N2: the weights of each tensor in random places."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def shuffled(model: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """A copy with the values of each parameter permuted within it. Tied parameters stay tied.
+    """Return a copy with the values of each parameter permuted within it.
 
-    Keeps the whole distribution of every tensor, heavy tails included, and destroys its structure.
+    It keeps the distribution of every tensor, heavy tails included, and none of its structure. Tied parameters stay
+    tied.
     """
     twin = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""N0: the same architecture before training."""
+"""N0: the architecture before training."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """A model of the same configuration with the library's default initialisation, drawn from ``seed``."""
+    """Return a model of the same configuration, dtype and device with the default initialisation of the library."""
     return to_device_of(cast_weights(initialise_model(type(model), model.config, seed), model.dtype), model).eval()

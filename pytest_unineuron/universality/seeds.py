@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.controls.rotation import haar_rotation
+from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.statistics.correlation import CentredUnits, LayerComoments, ShiftedUnits, inverse_deviation
 from pytest_unineuron.universality import cost
 from pytest_unineuron.universality.cost import DRAWS, Task, passing

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_unineuron.controls.rotation import haar_rotation
+from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.statistics.correlation import (
     BestMatchSearch,
     CentredUnits,

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from pytest_unineuron.activations.sweep import Sweeper, sweep
-from pytest_unineuron.controls.rotation import haar_rotation
 from pytest_unineuron.controls.shifted_documents import shifted_documents
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
@@ -17,6 +16,7 @@ from pytest_unineuron.lab.universality import Matched, Universality
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import PRE
+from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.universality import match as matching
 from pytest_unineuron.universality.seeds import Counterpart, task_of
 from pytest_unineuron.universality.units import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES, Member
