@@ -1,4 +1,4 @@
-"""Text: where it comes from, what it is called, and how it is cut for a model.
+"""Corpora: texts by name, file or data set of the Hugging Face Hub, and the tokens that a model reads of them.
 
 To add a corpus, put a ``.jsonl`` file into ``bundled/`` or add a row here.
 """
@@ -13,9 +13,10 @@ GENERATED = {
     "stdlib": "pytest_unineuron.corpora.python_text:stdlib",
     "pydoc": "pytest_unineuron.corpora.python_text:pydoc",
 }
-"""Corpora that are read from the running Python; they change with its version, so no default run uses them."""
+"""Corpora from the files of the running Python, as MODULE:FUNCTION. They change with its version, so no default run
+reads them."""
 
 
 def corpus_names() -> list[str]:
-    """Every corpus that is known by name."""
+    """Return the names of all bundled and generated corpora."""
     return sorted(path.stem for path in BUNDLED.glob("*.jsonl")) + sorted(GENERATED)

@@ -1,4 +1,4 @@
-"""A corpus: named documents with their provenance, and a fingerprint of what they say."""
+"""A corpus: named documents with their provenance, and a fingerprint of their texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_unineuron.errors import CorpusError
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of a document's text, [start, stop) in characters, that carries a label."""
+    """A part of a document's text, from character ``start`` up to ``stop``, that has a label."""
 
     start: int
     stop: int
@@ -22,7 +22,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Document:
-    """One text. What is not known about it is an empty string. ``marks`` label some of its words."""
+    """One text. Unknown fields are empty strings. ``marks`` label some of its words."""
 
     text: str
     provenance: str = ""
@@ -34,7 +34,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents under a name. ``labels`` names what the marks of the documents point to, by number."""
+    """At least two documents under a name. ``labels`` are the names of the labels that marks refer to by number.
+
+    Raises CorpusError for fewer than two documents.
+    """
 
     name: str
     documents: tuple[Document, ...]
@@ -44,18 +47,18 @@ class Corpus:
         if len(self.documents) < 2:
             count = len(self.documents)
             raise CorpusError(
-                f"corpus {self.name}: {count} document{'s' * (count != 1)} with text, needs at least 2: "
-                "without several documents there is no telling a finding from one text's accident"
+                f"corpus {self.name}: {count} document{'s' * (count != 1)} with text, needs at least 2, since every "
+                "interval rests on differences between documents; give more text"
             )
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the texts and their marks, in order. The same texts have the same fingerprint."""
+        """SHA-256 of the texts and their marks, in order; it depends on nothing else."""
         content = [[d.text, [[m.start, m.stop, m.label] for m in d.marks]] for d in self.documents]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8")).hexdigest()
 
     def facts(self) -> dict[str, Any]:
-        """What the report says about the corpus."""
+        """Return what the report records about the corpus, as JSON data."""
         dates = sorted(d.date for d in self.documents if d.date)
         return {
             "fingerprint": self.fingerprint,

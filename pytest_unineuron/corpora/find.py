@@ -1,4 +1,4 @@
-"""From what the user typed to a corpus."""
+"""Find the corpus that an option names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_unineuron import corpora
+from pytest_unineuron.corpora import BUNDLED, GENERATED, corpus_names
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.errors import CorpusError
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 
 
 def check_spec(spec: str) -> None:
-    """Whether ``spec`` can name a corpus at all, without reading it. Raises CorpusError."""
-    if spec in corpora.corpus_names() or Path(spec).expanduser().exists():
+    """Raise CorpusError if ``spec`` can be neither a known name, a path that exists, nor a data set of the Hub."""
+    if spec in corpus_names() or Path(spec).expanduser().exists():
         return
     if spec.startswith((".", "/", "~")) or Path(spec).suffix in (".txt", ".jsonl") or "/" not in spec:
         raise CorpusError(
-            f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpora.corpus_names())} "
+            f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpus_names())} "
             "(a data set of the hub is named OWNER/NAME)"
         )
 
 
 def find_corpus(spec: str, *, field: str = "text") -> Corpus:
-    """The corpus ``spec`` names: a bundled or generated one, a path, or a data set of the hub.
+    """Read the corpus that ``spec`` names: a bundled or generated one, a path, or a data set of the Hub.
 
-    Raises CorpusError if there is no such corpus or it cannot be read.
+    ``field`` is the field of the text in JSON lines and data sets. Raises CorpusError if there is no such corpus or it
+    cannot be read.
     """
     check_spec(spec)
-    if spec in corpora.GENERATED:
-        module, _, function = corpora.GENERATED[spec].partition(":")
+    if spec in GENERATED:
+        module, _, function = GENERATED[spec].partition(":")
         return getattr(import_module(module), function)()  # type: ignore[no-any-return]
-    bundled = corpora.BUNDLED / f"{spec}.jsonl"
+    bundled = BUNDLED / f"{spec}.jsonl"
     if bundled.exists():
         return from_path(spec, bundled)
     path = Path(spec).expanduser()
@@ -46,13 +47,13 @@ def find_corpus(spec: str, *, field: str = "text") -> Corpus:
 
 
 def corpus_label(spec: str) -> str:
-    """The short name of a corpus: a path's last part without its ending, or the name itself."""
+    """Return the short name of a corpus: the stem of a path, or the name itself."""
     path = Path(spec).expanduser()
-    return path.resolve().stem if spec not in corpora.corpus_names() and path.exists() else spec
+    return path.resolve().stem if spec not in corpus_names() and path.exists() else spec
 
 
 def corpora_by_label(specs: tuple[str, ...]) -> dict[str, str]:
-    """Specs by label, in order; two paths with the same short name keep their whole spec as the label.
+    """Return specs by label, in order. Paths with the same short name have their whole spec as a label.
 
     Raises CorpusError for a spec that cannot name a corpus.
     """

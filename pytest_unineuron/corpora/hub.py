@@ -1,4 +1,4 @@
-"""Corpora from a data set of the hub, through the optional ``datasets`` library."""
+"""Corpora from data sets of the Hugging Face Hub, through the optional ``datasets`` library."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from itertools import islice
 from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.errors import CorpusError
 
-ROWS = 5000
+MAX_ROWS = 5000
 """Rows that are read at most; the token budget decides how many of them are used."""
 
 
 def from_hub(spec: str, *, field: str = "text") -> Corpus:
-    """The first rows of a data set, streamed. ``OWNER/NAME``, ``OWNER/NAME:CONFIG`` or ``…:CONFIG:SPLIT``.
+    """Stream the first rows of ``OWNER/NAME``, ``OWNER/NAME:CONFIG`` or ``OWNER/NAME:CONFIG:SPLIT``, one document each.
 
-    Raises CorpusError if ``datasets`` is not installed, the data set cannot be had, or a row has no text.
+    Raises CorpusError if ``datasets`` is not installed, or the data set cannot be read or has no text in ``field``.
     """
     try:
         import datasets
@@ -26,9 +26,9 @@ def from_hub(spec: str, *, field: str = "text") -> Corpus:
     configuration, _, split = rest.partition(":")
     try:
         rows = list(
-            islice(datasets.load_dataset(name, configuration or None, split=split or "train", streaming=True), ROWS)
+            islice(datasets.load_dataset(name, configuration or None, split=split or "train", streaming=True), MAX_ROWS)
         )
-    except Exception as error:  # whatever the hub, the network or the data set's own files come up with
+    except Exception as error:  # the hub, the network and the files of a data set raise errors of many libraries
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorpusError(f"corpus {spec}: the data set cannot be read: {reason}") from error
     if rows and not isinstance(rows[0].get(field), str):

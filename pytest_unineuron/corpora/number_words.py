@@ -1,8 +1,8 @@
-"""A probe: words for numbers beside words of the same length and ending, in the same sentences.
+"""A probe corpus: words for numbers, and other words of the same length and ending, in the same sentences.
 
-The unit of analysis is the word type, read at its last token, so that a word of several tokens is one
-observation and a repeated sentence is none. The partners were chosen by hand to look alike (``seven`` and
-``raven``, ``sixtieth`` and ``breath``): a neuron that reads spelling sees no difference.
+The unit of analysis is the word type, read at its last token: a word of several tokens is one observation, and a
+repeated sentence none. The other words were chosen by hand to look like those for numbers (``seven`` and ``raven``,
+``sixtieth`` and ``breath``), so that a neuron that responds to spelling sees no difference.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ stronghold freehold threshold hero stallion trowel train moral
 """.split()
 )
 
-# Two sets of sentences, so that a finding is confirmed in sentences it was not discovered in. What follows
-# the word is for models that read in both directions.
+# Two sets, so that a finding is confirmed in sentences other than those in which it was made. The full stop after the
+# word is for models that read in both directions.
 TEMPLATES = (
     (
         "We had heard about the {}.",
@@ -58,9 +58,9 @@ NAME = "number-words"
 
 
 def corpus() -> Corpus:
-    """Every word in every sentence.
+    """Return a document for every word in every sentence.
 
-    The label of a word is its place in ``WORDS``; in the second set of sentences, their number is added.
+    The label of a word is its index in ``WORDS``, plus the number of words in the second set of sentences.
     """
     documents = []
     for half, templates in enumerate(TEMPLATES):

@@ -1,4 +1,4 @@
-"""Real text that nobody wrote for this and every Python brings along: its library and its manual."""
+"""Corpora from the files of the running Python: its standard library and its reference manual."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.errors import CorpusError
 
 SAMPLE = 600
-"""Documents drawn, with a fixed seed: more than any token budget of an ordinary run."""
+"""Documents drawn with a fixed seed: more than the token budget of an ordinary run."""
 _DEFINITION = re.compile(r"^(?=(?:async )?def |class )", re.MULTILINE)
 
 
 def stdlib() -> Corpus:
-    """Top-level functions and classes of Python's standard library, a seeded sample of them."""
+    """Return a seeded sample of the top-level functions and classes of the standard library.
+
+    Raises CorpusError if this Python was installed without them.
+    """
     folder = Path(sysconfig.get_path("stdlib"))
     pieces = []
     for path in sorted(folder.glob("*.py")):
@@ -28,7 +31,10 @@ def stdlib() -> Corpus:
 
 
 def pydoc() -> Corpus:
-    """Paragraphs of Python's language reference as it lies in ``pydoc_data``, a seeded sample of them."""
+    """Return a seeded sample of the paragraphs of the language reference in ``pydoc_data``.
+
+    Raises CorpusError if this Python was installed without it.
+    """
     try:
         topics = import_module("pydoc_data.topics").topics
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Corpora from files: ``.txt`` (paragraphs), ``.jsonl`` (a document a line), or a folder of either."""
+"""Corpora from files: ``.txt`` (a document per paragraph), ``.jsonl`` (one per line), or a folder of these."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 def from_path(name: str, path: Path, *, field: str = "text") -> Corpus:
-    """The corpus in a file or folder. Raises CorpusError naming the file, and the line where there is one."""
+    """Read the corpus in a file or folder. Raises CorpusError, which names the file and, if there is one, the line."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".jsonl"))
         if not files:
             raise CorpusError(f"corpus {name}: {path} holds no .txt and no .jsonl file")
-        # In a folder a text file is one document; alone, it is a document per paragraph.
+        # In a folder each text file is one document; a single text file has a document per paragraph.
         documents = [d for file in files for d in _documents(name, file, field, whole=True)]
     else:
         documents = list(_documents(name, path, field, whole=False))
@@ -30,6 +30,7 @@ def from_path(name: str, path: Path, *, field: str = "text") -> Corpus:
 
 
 def _documents(name: str, path: Path, field: str, *, whole: bool) -> Iterator[Document]:
+    """The documents of one file; a text file is ``whole`` or split into paragraphs."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -46,6 +47,7 @@ def _documents(name: str, path: Path, field: str, *, whole: bool) -> Iterator[Do
 
 
 def _lines(name: str, path: Path, text: str, field: str) -> Iterator[Document]:
+    """The documents of JSON lines, without blank lines and texts."""
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

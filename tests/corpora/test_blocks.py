@@ -1,4 +1,4 @@
-"""How documents are cut for a model."""
+"""How documents become blocks and batches of tokens."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_unineuron.corpora import number_words
-from pytest_unineuron.corpora.blocks import GROUPS, UNLABELLED, special_tokens, to_blocks
+from pytest_unineuron.corpora.blocks import GROUPS, to_blocks
 from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
+from pytest_unineuron.corpora.encode import UNLABELLED, special_tokens
 from pytest_unineuron.errors import CorpusError
 from tests.models.tiny import tokenizer
 
@@ -20,13 +21,13 @@ def corpus(*texts):
 
 @settings(max_examples=60, deadline=None)
 @given(texts, st.integers(8, 40), st.integers(16, 200))
-def test_every_token_of_text_counts_once_and_nothing_else(documents, context, batch):
-    """Blocks spell the documents; BOS and padding do not count; no block holds two documents."""
+def test_text_masks_mark_every_token_of_text_once(documents, context, batch):
+    """The marked tokens are the documents in order; BOS and padding are not marked, and blocks fit the context."""
     tok = tokenizer()
     blocks = to_blocks(corpus(*documents), tok, context=context, budget=10**6)
     expected = [token for text in documents for token in tok(text, add_special_tokens=False)["input_ids"]]
-    spelled = [t for b in blocks.blocks for t, counts in zip(b.ids, b.text_mask, strict=True) if counts]
-    assert spelled == expected
+    marked = [t for b in blocks.blocks for t, is_text in zip(b.ids, b.text_mask, strict=True) if is_text]
+    assert marked == expected
     assert blocks.tokens == len(expected)
     assert all(len(block.ids) <= context and block.ids[0] == tok.bos_token_id for block in blocks.blocks)
 
@@ -40,7 +41,7 @@ def test_every_token_of_text_counts_once_and_nothing_else(documents, context, ba
 
 
 def test_groups_hold_whole_documents():
-    """Sixteen groups, dealt in turn; fewer documents make fewer groups."""
+    """Documents are dealt into sixteen groups in turn; fewer documents make fewer groups."""
     many = to_blocks(corpus(*(f"text {i}" for i in range(50))), tokenizer(), context=32, budget=10**6)
     assert many.groups == GROUPS
     assert len({part.group for part in many.batches(10_000)}) == GROUPS
@@ -48,8 +49,8 @@ def test_groups_hold_whole_documents():
     assert few.groups == 3
 
 
-def test_the_budget_ends_the_reading():
-    """Not a token more, and documents behind it are not read."""
+def test_no_token_beyond_the_budget_is_read():
+    """The last document is cut off, and those after it are not read."""
     blocks = to_blocks(corpus("a first text", "a second, longer text", "third"), tokenizer(), context=32, budget=12)
     assert blocks.tokens == 12
     assert blocks.documents == 2
@@ -57,19 +58,19 @@ def test_the_budget_ends_the_reading():
 
 @pytest.mark.parametrize("budget", [1, 3])
 def test_too_little_text_is_an_error(budget):
-    """One document, or one token, says nothing."""
+    """One document, or one token, has no interval."""
     with pytest.raises(CorpusError, match="too few to say anything"):
         to_blocks(corpus("a b c d e f", "g h"), tokenizer(), context=32, budget=budget)
 
 
 def test_a_context_without_room_is_an_error():
-    """The special tokens alone fill it."""
+    """There is an error if the special tokens alone fill the context."""
     with pytest.raises(CorpusError, match="leaves no room for text"):
         to_blocks(corpus("a", "b"), tokenizer(), context=2, budget=10)
 
 
-def test_padding_does_not_change_what_is_attended():
-    """Rows of different lengths share a batch."""
+def test_padding_is_not_attended_to():
+    """The attention masks of a batch have the lengths of its blocks, longest first."""
     blocks = to_blocks(corpus("a much longer document than the other", "short"), tokenizer(), context=32, budget=100)
     object.__setattr__(blocks, "groups", 1)
     (batch,) = blocks.batches(10_000)
@@ -79,7 +80,7 @@ def test_padding_does_not_change_what_is_attended():
 
 
 def test_a_marked_word_is_labelled_at_its_last_token():
-    """However many tokens it takes."""
+    """A word of several tokens has its label at the last of them only."""
     tok = tokenizer()
     text = "We met seventeen sailors."
     start = text.index("seventeen")
@@ -92,15 +93,15 @@ def test_a_marked_word_is_labelled_at_its_last_token():
 
 
 def test_every_probe_word_is_read_in_every_sentence():
-    """Twelve sentences in two sets."""
+    """Every word has its label six times in each of the two sets of sentences."""
     blocks = to_blocks(number_words.corpus(), tokenizer(), context=64, budget=10**9)
     labels = torch.tensor([label for block in blocks.blocks for label in block.labels])
     counts = torch.bincount(labels[labels >= 0])
     assert counts.tolist() == [6] * (2 * len(number_words.WORDS))
 
 
-def test_specials_are_those_of_the_tokenizer(minilm):
-    """A lone BOS for the zoo's; [CLS] and [SEP] for an encoder's."""
+def test_special_tokens_are_those_of_the_tokenizer(minilm):
+    """They are BOS for the tokenizer of the zoo, and [CLS] and [SEP] for that of an encoder."""
     from transformers import AutoTokenizer
 
     assert special_tokens(tokenizer()) == ((0,), ())

@@ -1,4 +1,4 @@
-"""The bundled corpora are what they say: enough, dated, of known origin, and without repetition."""
+"""The bundled corpora are large enough, dated, of known origin, and without repetition."""
 
 import ast
 import json
@@ -19,22 +19,22 @@ def rows(name):
 
 @pytest.mark.parametrize("name", SIZES)
 class TestBundled:
-    """One class per promise would be longer than the promises."""
+    """What holds for each of the bundled corpora."""
 
-    def test_there_is_enough_of_it(self, name):
-        """Documents for intervals, words for moments."""
+    def test_it_has_enough_documents_and_words(self, name):
+        """Intervals need documents, and moments need words."""
         documents, words = SIZES[name]
         texts = [row["text"] for row in rows(name)]
         assert len(texts) >= documents
         assert sum(len(text.split()) for text in texts) >= words
 
     def test_every_line_says_where_it_comes_from(self, name):
-        """Provenance, language, domain and date."""
+        """Every document has an id, provenance, language, domain and date."""
         for row in rows(name):
             assert all(row[key] for key in ("id", "text", "provenance", "language", "domain", "date"))
 
-    def test_hardly_anything_is_said_twice(self, name):
-        """The share of repeated runs of eight words is under one in a hundred."""
+    def test_hardly_any_text_is_repeated(self, name):
+        """Fewer than one in a hundred sequences of eight words are repeated."""
         grams = Counter()
         for row in rows(name):
             words = row["text"].lower().split()
@@ -42,25 +42,25 @@ class TestBundled:
         repeated = sum(grams.values()) - len(grams)
         assert repeated / sum(grams.values()) < 0.01
 
-    def test_no_two_documents_begin_alike(self, name):
-        """More than a few would be a template."""
+    def test_hardly_any_documents_begin_alike(self, name):
+        """More than four documents with the same first words would look like a template."""
         openings = Counter(" ".join(row["text"].split()[:4]) for row in rows(name))
         assert openings.most_common(1)[0][1] <= 4
 
     def test_the_fingerprint_is_that_of_the_texts(self, name):
-        """The same texts have the same fingerprint, wherever they were read from."""
+        """The same texts have the same fingerprint, whether read by name or by path."""
         found = find_corpus(name)
         assert len(found.documents) == len(rows(name))
         assert found.fingerprint == find_corpus(str(corpora.BUNDLED / f"{name}.jsonl")).fingerprint
 
 
-def test_news_is_after_2022():
-    """Text that no model of the paper can have seen."""
+def test_news_is_from_after_2022():
+    """No model of the paper can have seen it."""
     assert min(row["date"] for row in rows("news")) > "2022-12"
 
 
-def test_the_languages_are_there():
-    """French, Spanish and German; Python, SQL, JavaScript and shell."""
+def test_languages_are_those_described():
+    """The corpora hold French, Spanish and German, and Python, SQL, JavaScript and shell."""
     languages = Counter(row["language"] for row in rows("multilingual"))
     assert all(languages[name] >= 30 for name in ("fr", "es", "de"))
     kinds = Counter(row["language"] for row in rows("code"))
@@ -68,14 +68,14 @@ def test_the_languages_are_there():
     assert kinds["python"] > kinds["sql"] > kinds["shell"]
 
 
-def test_the_python_parses():
-    """It is code, not something that looks like it."""
+def test_the_python_code_parses():
+    """Every document of Python is a valid program."""
     for row in rows("code"):
         if row["language"] == "python":
             ast.parse(row["text"])
 
 
-def test_fingerprints_differ():
-    """Of all corpora, and of a corpus with one letter changed."""
+def test_fingerprints_of_all_corpora_differ():
+    """No two corpora have the same fingerprint."""
     found = [find_corpus(name).fingerprint for name in SIZES]
     assert all(a != b for a, b in pairwise(sorted(found)))

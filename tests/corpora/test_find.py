@@ -1,4 +1,4 @@
-"""Corpora from names, files and folders, and one clear sentence for what cannot be read."""
+"""Corpora from names, files and folders, and the errors for those that cannot be read."""
 
 import json
 import sys
@@ -18,14 +18,14 @@ def write(path, text, mode="w"):
 
 
 def test_a_text_file_is_a_document_per_paragraph(tmp_path):
-    """Paragraphs are parted by empty lines."""
+    """Paragraphs are separated by empty lines."""
     found = find_corpus(write(tmp_path / "my.txt", "One.\nStill one.\n\nTwo.\n\n\n\nThree.\n"))
     assert [d.text for d in found.documents] == ["One.\nStill one.", "Two.", "Three."]
     assert found.name == "my"
 
 
 def test_a_jsonl_file_is_a_document_per_line(tmp_path):
-    """The field can be named; provenance and the rest are read where they are."""
+    """The field of the text can be named, and fields about the text are read if present."""
     lines = [{"body": "One.", "date": "2020"}, {"body": "Zwei.", "language": "de"}]
     path = write(tmp_path / "my.jsonl", "\n".join(json.dumps(line) for line in lines) + "\n\n")
     found = find_corpus(path, field="body")
@@ -33,7 +33,7 @@ def test_a_jsonl_file_is_a_document_per_line(tmp_path):
 
 
 def test_a_folder_is_a_document_per_text_file(tmp_path):
-    """In the order of their names, subfolders included."""
+    """Files are read in the order of their names, those of subfolders included."""
     (tmp_path / "sub").mkdir()
     write(tmp_path / "b.txt", "B one.\n\nB two.")
     write(tmp_path / "sub" / "c.jsonl", json.dumps({"text": "C."}))
@@ -54,8 +54,8 @@ def test_a_folder_is_a_document_per_text_file(tmp_path):
         ("number.jsonl", '{"text": 3}\n', "line 1: no text in field 'text'"),
     ],
 )
-def test_files_that_hold_no_corpus(tmp_path, name, content, words):
-    """The file is named, and the line where there is one."""
+def test_the_error_for_a_file_without_a_corpus_names_the_file_or_line(tmp_path, name, content, words):
+    """It says what was found there, and which option names another field."""
     with pytest.raises(CorpusError, match=words):
         find_corpus(write(tmp_path / name, content))
 
@@ -63,21 +63,21 @@ def test_files_that_hold_no_corpus(tmp_path, name, content, words):
 @pytest.mark.parametrize(
     ("content", "words"), [(b"\x89PNG\r\n\x1a\n\xff\xfe", "is not UTF-8 text"), (b"abc\0def", "is a binary file")]
 )
-def test_binary_files(tmp_path, content, words):
-    """Whether or not they happen to be UTF-8."""
+def test_a_binary_file_is_refused(tmp_path, content, words):
+    """It is refused even if its bytes are valid UTF-8."""
     with pytest.raises(CorpusError, match=words):
         find_corpus(write(tmp_path / "my.txt", content, "wb"))
 
 
-def test_a_folder_without_text(tmp_path):
-    """Nothing to read."""
+def test_a_folder_without_text_is_refused(tmp_path):
+    """The error says which kinds of file are read."""
     with pytest.raises(CorpusError, match=r"holds no .txt and no .jsonl file"):
         find_corpus(str(tmp_path))
 
 
 @pytest.mark.parametrize("spec", ["novels", "gone.txt", "./gone", "/gone/away.jsonl"])
-def test_names_of_nothing(spec):
-    """What is known by name is listed."""
+def test_the_error_for_an_unknown_name_lists_the_known_ones(spec):
+    """A name, a file and a path that do not exist are refused alike."""
     with pytest.raises(CorpusError, match="no such corpus, file or folder; known by name: code, multilingual, news"):
         find_corpus(spec)
 
@@ -90,8 +90,8 @@ def test_a_hub_data_set_needs_the_datasets_library(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["stdlib", "pydoc"])
-def test_text_of_the_running_python(name):
-    """A seeded sample: the same twice, of known origin."""
+def test_the_files_of_python_are_sampled_by_a_fixed_seed(name):
+    """The sample is the same every time, and says which version of Python it is from."""
     found = find_corpus(name)
     assert found.fingerprint == find_corpus(name).fingerprint
     assert len(found.documents) > 200
@@ -99,7 +99,7 @@ def test_text_of_the_running_python(name):
 
 
 def test_labels_are_short_and_unique(tmp_path):
-    """A path's name without its ending; two of one name keep their whole path."""
+    """The label of a path is its stem; two paths with the same stem keep the whole path."""
     paths = []
     for part in "ab":
         (tmp_path / part).mkdir()

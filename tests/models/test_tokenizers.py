@@ -8,8 +8,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from pytest_unineuron import corpora
-from pytest_unineuron.corpora.blocks import UNLABELLED, special_tokens, to_blocks
+from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
+from pytest_unineuron.corpora.encode import UNLABELLED, special_tokens
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.errors import CorpusError, ModelError
 from pytest_unineuron.models.discovery.anatomy import probe_ids
