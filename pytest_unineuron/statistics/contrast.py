@@ -1,4 +1,4 @@
-"""How units that were singled out differ from the rest of their layer, with an interval."""
+"""How selected units differ from the rest of their layer, with an interval."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def contrast(values: Callable[[Any], NDArray[np.float64]], positive: NDArray[np.bool_], units: Any) -> Estimate:
-    """The AUROC within layers of ``values(units)``, singled out against the rest, with a jackknife interval.
+    """Return the AUROC within layers of the selected units against the rest, with a jackknife interval.
 
-    ``units`` is a Sample with a ``layer``, such as the neurons of a model on a corpus; ``values`` makes [unit] of it
-    or of it without a group, and ``positive`` [unit] stays as it is (paper, Figure 3).
+    ``units`` is a Sample with a ``layer`` [unit], such as the neurons of a model on a corpus. ``values`` computes
+    [unit] from it, whether whole or without a group; ``positive`` [unit] marks the selected units (Gurnee et al. 2024,
+    figure 3).
     """
     return jackknife(lambda sample: within(values(sample), positive, sample.layer), units)

@@ -1,4 +1,4 @@
-"""Comparisons by rank: how two groups of units differ, and how two orders agree."""
+"""Comparisons by rank: how two groups of units differ."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def auroc(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """The chance that a positive's value lies above another's, ties counting half; nan without both kinds.
+    """Return the probability that a positive unit has a larger value than another, ties counting half.
 
-    ``values`` [unit]; a unit whose value is nan is left out. 0.5 is no difference (Mann and Whitney 1947).
+    ``values`` and ``positive`` are [unit]; units with value nan are left out. 0.5 means no difference, and nan that one
+    of the two groups is empty (Mann and Whitney 1947).
     """
     known = ~np.isnan(values)
     values, positive = values[known], positive[known]
@@ -26,10 +27,10 @@ def auroc(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 
 
 def within(values: NDArray[np.float64], positive: NDArray[np.bool_], layer: NDArray[np.int64]) -> float:
-    """The AUROC inside each layer, averaged with weight by how many pairs it compares; nan if no layer has both.
+    """Return the mean AUROC within layers, weighted by the number of pairs in each; nan if no layer has both groups.
 
-    ``values``, ``positive`` and ``layer`` are [unit]. Layers differ in everything, so only a contrast inside
-    a layer says something about the units (paper, Figure 3).
+    ``values``, ``positive`` and ``layer`` are [unit]. Layers differ in most statistics, so only a contrast within
+    layers is about the units (Gurnee et al. 2024, figure 3).
     """
     scores, weights = [], []
     for number in np.unique(layer):

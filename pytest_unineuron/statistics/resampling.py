@@ -1,4 +1,4 @@
-"""Intervals by leaving one group out at a time."""
+"""Intervals by leaving out one group at a time, or from random draws."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ def leave_one_out_sums(parts: Sequence[A]) -> list[A]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its standard error and 95 % interval; ``method`` says how they were made.
+    """A value with its standard error and interval; ``method`` says how these were computed.
 
-    ``degrees`` are the degrees of freedom of the error, ``resolution`` the finest step the value can move in.
-    ``parts`` has, for each independent sample, the value with each group left out: what pairs two runs.
+    ``degrees`` are the degrees of freedom of the error, ``resolution`` is the smallest step by which the value can
+    change. ``parts`` has, for each independent sample, the value with each group left out; the parts of two runs can be
+    compared in pairs.
     """
 
     value: float
@@ -71,13 +72,13 @@ class Estimate:
 
     @classmethod
     def student(cls, value: float, error: float, degrees: int, method: str, level: float, **rest: Any) -> Self:
-        """With Student's interval; at least one degree of freedom is taken."""
+        """Return an estimate with Student's interval at ``level``, of at least one degree of freedom."""
         degrees = max(1, degrees)
         reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
         return cls(value, value - reach, value + reach, error, method, degrees, **rest)
 
     def p_value(self, bound: float, *, above: bool) -> float:
-        """The chance of an estimate at least this far beyond ``bound``, were the truth at the bound (Student's t)."""
+        """Return the probability of a value at least this far above (or below) ``bound`` if the truth is ``bound``."""
         distance = (self.value - bound) if above else (bound - self.value)
         if self.error == 0:
             return 0.0 if distance > 0 else 1.0
@@ -85,17 +86,17 @@ class Estimate:
 
 
 def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float = 0.0, level: float = 0.95) -> Estimate:
-    """``statistic(*samples)`` with its delete-a-group jackknife interval.
+    """Return ``statistic(*samples)`` with its delete-a-group jackknife interval.
 
-    Each of ``samples`` is a Sample, such as the neurons of a model on a corpus, whose groups hold whole
-    documents: the unit of resampling is the document, since neighbouring tokens repeat one another. Samples
-    are independent, so their variances add; a sample given twice is left out of jointly. The interval is
-    Student's with one degree of freedom less than the smallest number of groups (Shao and Tu 1995, 2.2). With
-    fewer than two groups, or where leaving one out leaves nothing to measure, the interval is nan.
+    Each of ``samples`` is a Sample, such as the neurons of a model on a corpus, whose groups hold whole documents: the
+    unit of resampling is the document, since neighbouring tokens repeat one another. Samples are independent, so their
+    variances add; if one is given twice, the same group is left out of both. The interval is Student's, with one degree
+    of freedom less than the smallest number of groups (Shao and Tu 1995, section 2.2). It is nan with fewer than two
+    groups, or if the statistic is nan without one of them.
 
-    ``statistic`` returns one number and must not depend on the order of documents. A share of few units moves in
-    steps, and may not move at all when a group is left out: that is no certainty. ``resolution`` is the step,
-    one over the number of units, and the error is at least that.
+    ``statistic`` returns one number and must not depend on the order of documents. A share of n units changes in steps
+    of 1/n, and may not change at all when a group is left out, which does not make it certain. Set ``resolution`` to
+    that step; the error is at least as large.
     """
     value = float(statistic(*samples))
     distinct = list({id(sample): sample for sample in samples}.values())
@@ -120,10 +121,10 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
 def over_units(
     statistic: Callable[[Any], float], values: Any, level: float = 0.95, *, units: str = "units"
 ) -> Estimate:
-    """``statistic(values)`` with a delete-one jackknife over units, for what has no text: heads, dimensions, seeds.
+    """Return ``statistic(values)`` with a delete-one jackknife over units that have no documents: heads, seeds, ….
 
-    ``values`` is [unit]; ``units`` is what they are called. Units of one model are not independent draws; the
-    interval says how much rests on single ones.
+    ``values`` is [unit]; ``units`` is their name in ``method``. Units of one model are not independent draws, so the
+    interval only shows how much the value depends on single units.
     """
     value, size = float(statistic(values)), len(values)
     partial = np.array([statistic(np.delete(values, unit)) for unit in range(size)], dtype=float)
@@ -132,10 +133,10 @@ def over_units(
 
 
 def over_splits(values: Any, level: float = 0.95) -> Estimate:
-    """The mean of a statistic over random halves of the same material, with its half-sample interval.
+    """Return the mean of a statistic over random halves of the same data, with its half-sample interval.
 
-    ``values`` is [split], each computed on a random half. The deviation between halves estimates the standard
-    error of the whole (half-sample replication; McCarthy 1969), so it is not divided by the number of splits.
+    ``values`` is [split], each computed on a random half. The standard deviation between halves estimates the standard
+    error of the whole (half-sample replication, McCarthy 1969), so it is not divided by the number of splits.
     """
     values = np.asarray(values, dtype=float)
     error = float(values.std(ddof=1)) if len(values) > 1 else np.nan
@@ -144,9 +145,9 @@ def over_splits(values: Any, level: float = 0.95) -> Estimate:
 
 
 def against_draws(value: float, draws: Any, level: float = 0.95) -> Estimate:
-    """How far ``value`` lies above the mean of draws from its null, with the draws' own spread as the interval.
+    """Return ``value`` minus the mean of draws from its null distribution, with an interval from their spread.
 
-    ``draws`` is [draw]. Were the value one more draw, the interval would hold zero with probability ``level``.
+    ``draws`` is [draw]. If the value is one more draw, the interval contains zero with probability ``level``.
     """
     draws = np.asarray(draws, dtype=float)
     error = float(draws.std(ddof=1) * np.sqrt(1 + 1 / len(draws))) if len(draws) > 1 else np.nan

@@ -1,15 +1,15 @@
-"""Products in TF32 on a GPU, where what that rounds off is less than what chance leaves open.
+"""Products in TF32 on a GPU, where its rounding error is smaller than the sampling error.
 
-TF32 keeps 10 explicit bits of each factor's mantissa and sums in float32. Rounding to nearest changes a factor by at
-most 2⁻¹¹ of itself, so by Cauchy and Schwarz the product of two units x and y over all tokens changes by at most
-‖δx‖‖y‖ + ‖x‖‖δy‖ + ‖δx‖‖δy‖ ≤ (2⁻¹⁰ + 2⁻²²) ‖x‖‖y‖: with values about their means, |Δρ| ≤ 2⁻¹⁰ + 2⁻²², and with
-values about a shift near their means as much times the root mean square over the deviation, of both units. In the
-worst case, that is, all roundings conspiring; independent ones leave 2⁻¹¹ / √T. A direction of a random basis of m
-units mixes the roundings of all of them, in the worst case up to √m times as many.
+TF32 keeps 10 explicit bits of the mantissa of each factor and sums in float32. Rounding to nearest changes a factor by
+a relative 2⁻¹¹ at most. By Cauchy and Schwarz the product of two units x and y over all tokens then changes by at most
+‖δx‖‖y‖ + ‖x‖‖δy‖ + ‖δx‖‖δy‖ ≤ (2⁻¹⁰ + 2⁻²²) ‖x‖‖y‖. For values about their means this means |Δρ| ≤ 2⁻¹⁰ + 2⁻²²; for
+values about a shift the bound is larger by the ratio of root mean square to standard deviation of both units. It is
+reached only if all rounding errors add up; independent ones leave 2⁻¹¹ / √T over T tokens. A direction of a random
+basis of m units mixes the rounding errors of all of them, in the worst case up to √m times as much.
 
-ρ of two units that have nothing in common has a deviation of 1/√T over T tokens, more where neighbouring tokens are
-alike. So up to MAX_TOKENS = 2²⁰ the bound is below the deviation that chance alone gives a ρ: the partner that TF32
-chooses is one that another sample of text might have chosen as well. Beyond that, products are taken in float32.
+The ρ of two independent units over T tokens has a standard deviation of 1/√T, more if neighbouring tokens are alike. Up
+to MAX_TOKENS = 2²⁰ the bound is below it: another sample of text could have changed ρ, and with it the partner that is
+chosen, as much. For more tokens, products are taken in float32.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MANTISSA_BITS = 10
-"""Explicit bits of a mantissa in TF32."""
+"""Explicit bits of the mantissa in TF32."""
 MAX_CHANGE = 2.0**-MANTISSA_BITS + 2.0 ** (-2 * MANTISSA_BITS - 2)
-"""The most that ρ of two units can change."""
+"""The largest change of the ρ of two units."""
 MAX_TOKENS = 2 ** (2 * MANTISSA_BITS)
-"""Tokens up to which that is less than chance."""
+"""The number of tokens over which the standard deviation of a ρ by chance is about ``MAX_CHANGE``."""
 
 
 def tf32_allowed(tokens: int, device: str, dtype: torch.dtype) -> bool:
-    """Whether products over so many tokens may be taken in TF32: on a GPU that has it, never in float64."""
+    """Return whether products over so many tokens may be taken in TF32: on a GPU, and never in float64."""
     return device == "cuda" and dtype == torch.float32 and tokens <= MAX_TOKENS
 
 
 @contextmanager
 def tf32_products(*, on: bool = True) -> Iterator[None]:
-    """Products of float32 matrices on a GPU are taken in TF32 meanwhile; elsewhere nothing changes."""
+    """Take products of float32 matrices on a GPU in TF32 meanwhile, if ``on``; nothing changes elsewhere."""
     if not on:
         yield
         return
