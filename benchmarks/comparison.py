@@ -38,7 +38,7 @@ BASES = "random basis"
 
 
 @dataclass(frozen=True)
-class Task:
+class ComparisonCost:
     """Something that a worker can do."""
 
     worker: Worker
@@ -81,7 +81,7 @@ def _prepare(shape: work.Shape, batches: int, folder: Path) -> None:
 def _answer(
     kind: str, workers: Sequence[Worker], turns: int, missing: Iterable[str], shape: work.Shape, batches: int
 ) -> Answer:
-    tasks = [Task(worker, kind, name) for worker in workers for of, name in worker.tasks if of == kind]
+    tasks = [ComparisonCost(worker, kind, name) for worker in workers for of, name in worker.tasks if of == kind]
     variants = {str(number): partial(task.worker.do, kind, task.name) for number, task in enumerate(tasks)}
     sweeps = kind == SWEEP  # short, and first: they warm up every process
     found = [*interleaved(variants, OFTENER * turns if sweeps else turns, variants.values() if sweeps else ()).values()]
@@ -93,7 +93,7 @@ def _answer(
     return Answer(f"peers_{kind}", TITLES[kind], COLUMNS, tuple(rows(tasks, found)), note + left_out)
 
 
-def rows(tasks: Sequence[Task], found: Sequence[Spread]) -> Iterator[tuple[Cell, ...]]:
+def rows(tasks: Sequence[ComparisonCost], found: Sequence[Spread]) -> Iterator[tuple[Cell, ...]]:
     """One for each task; the first are what cannot be done without, and ours, which others' same work is divided by."""
     for number, (task, seconds) in enumerate(zip(tasks, found, strict=True)):
         others = task.worker.name != tasks[OURS].worker.name

@@ -11,13 +11,13 @@ import torch
 from benchmarks import work
 from benchmarks.answer import Answer
 from benchmarks.timing import interleaved, timed
-from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.capture import capture_activations
 from pytest_unineuron.statistics.gemm import add_product, fast_linear
 from pytest_unineuron.universality.choice import choose
 from pytest_unineuron.universality.match import match
 from pytest_unineuron.universality.products import gather
-from pytest_unineuron.universality.seeds import Counterpart
-from pytest_unineuron.universality.units import NEURONS, Member
+from pytest_unineuron.universality.seeds import SeedActivations
+from pytest_unineuron.universality.units import NEURONS, ComparedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def answer(shape: work.Shape, batches: int, turns: int) -> Answer:
     return Answer("correlation", TITLE, COLUMNS, rows, note)
 
 
-def _variants(members: Sequence[Member], batches: list[Batch]) -> dict[str, Callable[[], float]]:
+def _variants(members: Sequence[ComparedModel], batches: list[Batch]) -> dict[str, Callable[[], float]]:
     return {
         BOUND: lambda: bound(members, batches),
         FAST: lambda: bound(members, batches, fast=True),
@@ -61,16 +61,16 @@ def _variants(members: Sequence[Member], batches: list[Batch]) -> dict[str, Call
 
 
 @timed
-def forwards(members: Sequence[Member], batches: list[Batch]) -> None:
+def forwards(members: Sequence[ComparedModel], batches: list[Batch]) -> None:
     """Two passes as ours are, of which nothing is kept."""
     for batch in batches:
         for of in members[:2]:
-            with caught(of.model, of.anatomy.layout, lambda *_: None, stream=False) as capture:
-                capture.forward(batch.ids, batch.attention_mask)
+            with capture_activations(of.model, of.anatomy.layout, lambda *_: None, stream=False) as capture:
+                capture.forward(batch.ids, batch.attended)
 
 
 @timed
-def bound(members: Sequence[Member], batches: list[Batch], *, fast: bool = False) -> None:
+def bound(members: Sequence[ComparedModel], batches: list[Batch], *, fast: bool = False) -> None:
     """What cannot be done without; ``fast`` by the library that multiplies faster on this machine."""
     units = sum(members[0].sizes(NEURONS))
     device = members[0].model.device
@@ -89,16 +89,16 @@ def bound(members: Sequence[Member], batches: list[Batch], *, fast: bool = False
 
 
 @timed
-def pair(members: Sequence[Member], batches: list[Batch]) -> None:
+def pair(members: Sequence[ComparedModel], batches: list[Batch]) -> None:
     """The sums from which every correlation and every baseline follows, over all tokens."""
-    seed = Counterpart(members[1], batches, kinds=(NEURONS,), room=0)  # no arm comes after this one
+    seed = SeedActivations(members[1], batches, kinds=(NEURONS,), room=0)  # no arm comes after this one
     gather(members[0], batches, [seed], kinds=(NEURONS,))
 
 
 @timed
-def finish(members: Sequence[Member], batches: list[Batch]) -> float:
+def finish(members: Sequence[ComparedModel], batches: list[Batch]) -> float:
     """From the sums to partners: what does not grow with the text. The time it began."""
-    seed = Counterpart(members[1], batches[:1], kinds=(NEURONS,))
+    seed = SeedActivations(members[1], batches[:1], kinds=(NEURONS,))
     sums = gather(members[0], batches[:1], [seed], kinds=(NEURONS,))[NEURONS, 0]
     began = time.perf_counter()
     choose(sums, seed, NEURONS, absolute=False)
@@ -106,7 +106,9 @@ def finish(members: Sequence[Member], batches: list[Batch]) -> float:
 
 
 @timed
-def trial(members: Sequence[Member], batches: list[Batch]) -> None:
+def trial(members: Sequence[ComparedModel], batches: list[Batch]) -> None:
     """Partners in the seeds and in three random bases of each, chosen on every other batch and read on the rest."""
     halves = work.halves(batches)
-    match(members[0], halves, [Counterpart(seed, halves, kinds=(NEURONS,)) for seed in members[1:]], kinds=(NEURONS,))
+    match(
+        members[0], halves, [SeedActivations(seed, halves, kinds=(NEURONS,)) for seed in members[1:]], kinds=(NEURONS,)
+    )

@@ -14,7 +14,7 @@ from benchmarks import correlation, work
 from benchmarks.sweep import swept
 from pytest_unineuron.system import process
 from pytest_unineuron.universality.match import match
-from pytest_unineuron.universality.seeds import Counterpart, task_of
+from pytest_unineuron.universality.seeds import SeedActivations, comparison_cost
 from pytest_unineuron.universality.units import NEURONS
 
 STATUS = Path("/proc/self/status")
@@ -46,8 +46,8 @@ def main(asked: str) -> None:
             correlation.pair(members, batches)
         else:
             halves = work.halves(batches)
-            seed = Counterpart(members[1], halves, kinds=(NEURONS,), room=0)
-            task = task_of(members[0], halves, [seed], (NEURONS,))
+            seed = SeedActivations(members[1], halves, kinds=(NEURONS,), room=0)
+            task = comparison_cost(members[0], halves, [seed], (NEURONS,))
             memory = given["memory"] or ENOUGH * task.least
             plan = {"budget": memory, "blocks": len(task.blocks(memory))}
             match(members[0], halves, [seed], kinds=(NEURONS,), memory=memory)

@@ -9,8 +9,8 @@ import torch
 from benchmarks import work
 from benchmarks.answer import Answer
 from benchmarks.timing import interleaved, timed
-from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.activations.sweep import Swept, sweep
+from pytest_unineuron.activations.capture import capture_activations
+from pytest_unineuron.activations.sweep import SweepResult, sweep
 from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE
 from pytest_unineuron.statistics.extremes import N_LARGEST
 from pytest_unineuron.statistics.gemm import fast_linear
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_unineuron.corpora.blocks import Blocks
-    from pytest_unineuron.universality.units import Member
+    from pytest_unineuron.universality.units import ComparedModel
 
 TITLE = "Statistics of one pass, against the forward pass without its head"
 COLUMNS = (
@@ -78,7 +78,7 @@ def answer(shape: work.Shape, batches: int, turns: int) -> Answer:
     return Answer("sweep", TITLE, COLUMNS, rows, note)
 
 
-def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Callable[[], float]]:
+def _variants(member: ComparedModel, blocks: Blocks, shape: work.Shape) -> dict[str, Callable[[], float]]:
     model, layout = member.model, member.anatomy.layout
     batches = blocks.batches(shape.tokens)
 
@@ -95,7 +95,7 @@ def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Ca
 
     @timed
     def watched() -> None:
-        with caught(model, layout, lambda *_: None) as capture:
+        with capture_activations(model, layout, lambda *_: None) as capture:
             for batch in batches:
                 capture.forward(batch.ids, batch.attention_mask)
 
@@ -112,7 +112,9 @@ def _variants(member: Member, blocks: Blocks, shape: work.Shape) -> dict[str, Ca
     }
 
 
-def swept(member: Member, blocks: Blocks, shape: work.Shape, statistics: Mapping[str, tuple[str, ...]] | None) -> Swept:
+def swept(
+    member: ComparedModel, blocks: Blocks, shape: work.Shape, statistics: Mapping[str, tuple[str, ...]] | None
+) -> SweepResult:
     """What one sweep finds, of these statistics by site, or of all."""
     sites = DEFAULT_SITES if statistics is None else frozenset(statistics)
     return sweep(member.model, member.anatomy.layout, blocks, batch=shape.tokens, sites=sites, statistics=statistics)

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from pytest_unineuron.corpora.blocks import Block, Blocks
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
-from pytest_unineuron.universality.units import Member
+from pytest_unineuron.universality.units import ComparedModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,9 +85,9 @@ def model(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> Any:
     return AutoModelForCausalLM.from_config(config).eval().to(device=shape.device, dtype=dtype)
 
 
-def member(of: Any, shape: Shape) -> Member:
+def member(of: Any, shape: Shape) -> ComparedModel:
     """A model with what is found in it."""
-    return Member(of, dissect(LoadedModel(of, Tokens(shape.vocabulary), "", None)))  # type: ignore[arg-type]
+    return ComparedModel(of, dissect(LoadedModel(of, Tokens(shape.vocabulary), "", None)))  # type: ignore[arg-type]
 
 
 def ids(shape: Shape, batches: int) -> Tensor:

@@ -192,7 +192,7 @@ def test_by_hand_and_by_the_plugin_the_numbers_are_the_same(shape):
     from benchmarks import comparison, work
     from benchmarks.peers import ours, sums
     from benchmarks.sweep import EXTREMES, swept
-    from pytest_unineuron.activations.capture import caught
+    from pytest_unineuron.activations.capture import capture_activations
     from pytest_unineuron.statistics.extremes import N_LARGEST
 
     member, ids = work.member(work.model(shape, 0), shape), work.ids(shape, 2)
@@ -203,7 +203,7 @@ def test_by_hand_and_by_the_plugin_the_numbers_are_the_same(shape):
         if site in of_site:
             of_site[site][index].take(values)
 
-    with torch.inference_mode(), caught(member.model, member.anatomy.layout, receive) as capture:
+    with torch.inference_mode(), capture_activations(member.model, member.anatomy.layout, receive) as capture:
         for batch in ids:
             capture.forward(batch, torch.ones_like(batch))
     found = ours._picked(swept(member, work.text(ids), shape, EXTREMES), shape)

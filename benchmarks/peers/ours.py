@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pytest_unineuron.universality.reader import Reader
 
 from benchmarks import correlation, work
 from benchmarks.peers.serve import CORRELATION, SWEEP, Tasks, Work, serve
@@ -13,8 +14,7 @@ from benchmarks.sweep import EXTREMES, swept
 from pytest_unineuron.statistics import POST, PRE
 from pytest_unineuron.statistics.correlation import CrossComoments
 from pytest_unineuron.universality.products import gather
-from pytest_unineuron.universality.reader import Reader
-from pytest_unineuron.universality.seeds import Counterpart
+from pytest_unineuron.universality.seeds import SeedActivations
 from pytest_unineuron.universality.units import NEURONS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def build(given: Work) -> tuple[str, Tasks]:
         return lambda: _correlated(sums)
 
     def pair() -> Callable[[], list[float]]:
-        seed = Counterpart(members[1], batches, kinds=(NEURONS,), room=0)
+        seed = SeedActivations(members[1], batches, kinds=(NEURONS,), room=0)
         sums = gather(members[0], batches, [seed], kinds=(NEURONS,))[NEURONS, 0]
         return lambda: _correlated(sums)
 

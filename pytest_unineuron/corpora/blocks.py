@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,6 +85,20 @@ class Blocks:
     def documents(self) -> int:
         """The number of documents."""
         return len({block.document for block in self.blocks})
+
+    def documents_of(self, group: int) -> int:
+        """The number of documents in one group."""
+        return len({block.document for block in self.blocks if block.document % self.groups == group})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that a model reads: ids, masks, labels and the group of each block."""
+        total = hashlib.sha256()
+        for block in self.blocks:
+            for numbers in (block.ids, block.labels, (block.document % self.groups, self.padding)):
+                total.update(array("q", numbers).tobytes())
+            total.update(bytes(block.text_mask))
+        return total.hexdigest()
 
     def batches(self, tokens: int, *, compare: int | None = None) -> list[Batch]:
         """Return batches of about ``tokens`` positions with every block once, longest first within each group.

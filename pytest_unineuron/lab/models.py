@@ -29,31 +29,32 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options.settings import Settings
 
-KEPT = 0.4
+MEMORY_SHARE = 0.4
 """Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
-UNTOLD = 4 * 2**30
-"""Bytes that are taken to be free where the system does not say."""
+ASSUMED_FREE = 4 * 2**30
+"""Free bytes where the system does not say."""
+CPU_POSITIONS, GPU_POSITIONS = 1024, 32_768
+"""Tokens per forward pass, unless another number is asked for: on a CPU they stay in its cache."""
 
 
 class Models:
-    """Models by arm, and where things are in them by model.
+    """Models by arm, and by model where their neurons, norms and heads are.
 
-    ``sources`` maps labels to what they stand for and may grow. ``note`` hears the facts of every model that was
-    loaded and checked. ``folder`` is where to remember, by configuration, where the neurons are;
-    ``digests`` may know those of weight files.
+    ``sources`` maps labels to models and may grow. ``notify`` is given the facts of every model that was loaded and
+    checked. ``folder`` is where anatomies are stored by configuration; ``digests`` may know those of weight files.
     """
 
     def __init__(
         self,
         settings: Settings,
         sources: Mapping[str, Source],
-        note: Callable[[dict[str, Any]], None],
+        notify: Callable[[dict[str, Any]], None],
         folder: Path | None = None,
         digests: Digests | None = None,
     ) -> None:
         self.settings = settings
         self._sources = sources
-        self._note = note
+        self._notify = notify
         self._models: OrderedDict[Arm, LoadedModel] = OrderedDict()
         self._anatomies = AnatomyCache(folder)
         self._digests = digests
@@ -78,37 +79,41 @@ class Models:
             raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
         return asked
 
+    @property
+    def positions(self) -> int:
+        """About how many tokens are read in one forward pass."""
+        return self.settings.batch or (CPU_POSITIONS if self.device == "cpu" else GPU_POSITIONS)
+
     def loaded(self, arm: Arm) -> LoadedModel:
         """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is.
 
-        Raises ModelError; what could not be loaded once is not tried again.
+        Raises ModelError; a model that could not be loaded once is not tried again.
         """
         if not arm.replaces(controls.MODEL):
             arm = Arm(arm.model)
         if arm.model in self._broken:
             raise self._broken[arm.model]
-        if arm in self._models:
-            self._models.move_to_end(arm)
-            return self._models[arm]
-        if arm.control:
-            subject = self.loaded(Arm(arm.model))
-            twin = controls.CONTROLS[arm.control].load()(subject.model, arm.seed)
-            made = replace(subject, model=twin, weights_digest="")
-        else:
-            try:
-                source = self._sources[arm.model]
-                # Untrained models of different names are different draws.
-                seed = zlib.crc32(source.spec.encode())
-                made = load_model(
-                    source, dtype=self.settings.dtype, device=self.device, seed=seed, digests=self._digests
-                )
-            except ModelError as error:
-                self._broken[arm.model] = error
-                raise
-        self._models[arm] = made
-        while len(self._models) > 2 and self._bytes() > KEPT * (free_memory() or UNTOLD):
+        if arm not in self._models:
+            self._models[arm] = self._control(arm) if arm.control else self._load(arm.model)
+        self._models.move_to_end(arm)
+        while len(self._models) > 2 and self._bytes() > MEMORY_SHARE * (free_memory() or ASSUMED_FREE):
             self._models.popitem(last=False)
-        return made
+        return self._models[arm]
+
+    def _control(self, arm: Arm) -> LoadedModel:
+        """The model of a control arm, made of the subject's."""
+        subject = self.loaded(Arm(arm.model))
+        model = controls.CONTROLS[arm.control].load()(subject.model, arm.seed)
+        return replace(subject, model=model, weights_digest="")
+
+    def _load(self, model: str) -> LoadedModel:
+        source = self._sources[model]
+        seed = zlib.crc32(source.spec.encode())  # untrained models of different names are different draws
+        try:
+            return load_model(source, dtype=self.settings.dtype, device=self.device, seed=seed, digests=self._digests)
+        except ModelError as error:
+            self._broken[model] = error
+            raise
 
     def release(self) -> None:
         """Let go of every model in memory; each is loaded again when it is asked for."""
@@ -136,7 +141,7 @@ class Models:
             "sites": [str(layer) for layer in found.layout.layers],
             "verified": verified.facts(),
         }
-        self._note({"kind": "model", "label": model, "facts": facts})
+        self._notify({"kind": "model", "label": model, "facts": facts})
         return replace(found, layout=found.layout.per_token)
 
     def _found(self, loaded: LoadedModel) -> tuple[Anatomy, verification.Verification]:

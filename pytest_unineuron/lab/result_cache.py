@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_unineuron.cache.source_code import INSTRUMENTS, own_digest
-from pytest_unineuron.cache.store import Entry
+from pytest_unineuron.cache.store import PARTS_FOLDER, Entry, Store
 from pytest_unineuron.distributed.single_process import compute_uncached
 from pytest_unineuron.lab.serialize import packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from pytest_unineuron.cache.store import Store
-    from pytest_unineuron.corpora.blocks import Blocks
     from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
     from pytest_unineuron.lab.arm import Arm
-    from pytest_unineuron.models.loading.load import LoadedModel
-    from pytest_unineuron.options.settings import Settings
 
 Result = TypeVar("Result")
-LIBRARIES = ("torch", "transformers", "tokenizers")
-"""Libraries that run the models, whose versions are part of every key."""
 
 
 class ResultCache:
@@ -69,18 +62,28 @@ class ResultCache:
                 found = self._processes.broadcast(lambda: _read(store, full_key))
                 if found is None:
                     return self._compute(store, self._parts, full_key, compute)
-        self._notify(
-            {
-                "kind": "cache_hit",
-                "what": what,
-                "model": arm.model,
-                "corpus": corpus,
-                "control": arm.control,
-                "draw": arm.draw,
-            }
-        )
+        self._note_found(what, arm, corpus)
         result: Result = found
         return result
+
+    def find(self, what: str, arm: Arm, corpus: str, key: Callable[[], Mapping[str, Any]]) -> Any | None:
+        """Return the stored result of ``what`` under the key, or None."""
+        if self._store is None:
+            return None
+        store, full_key = self._store, {"what": what, **key()}
+        found = self._processes.broadcast(lambda: _read(store, full_key))
+        if found is not None:
+            self._note_found(what, arm, corpus)
+        return found
+
+    def store(self, what: str, key: Mapping[str, Any], result: Any) -> None:
+        """Store a result that was computed along with another one."""
+        if self._store is not None and not self._processes.index:
+            self.unsaved += not _write(self._store, {"what": what, **key}, result)
+
+    def _note_found(self, what: str, arm: Arm, corpus: str) -> None:
+        where = {"model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}
+        self._notify({"kind": "cache_hit", "what": what, **where})
 
     def _compute(
         self, store: Store, parts: Store, key: Mapping[str, Any], compute: Callable[[ComputePart], Result]
@@ -124,28 +127,14 @@ def _write(store: Store, key: Mapping[str, Any], result: Any) -> bool:
     return store.put(key, Entry(*packed(result)))
 
 
-class Keys:
-    """What results depend on, beyond rounding: content, never names or places."""
+def open_result_cache(
+    folder: Path | None, limit: float, notify: Callable[[dict[str, Any]], None], processes: ProcessGroup
+) -> ResultCache:
+    """The cache of results in a folder, of at most ``limit`` bytes; without a folder nothing is stored."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def note(text: str) -> None:
+        notify({"kind": "cache_note", "text": text})
 
-    def of(self, arm: Arm, loaded: LoadedModel, blocks: Blocks, context: int, **more: Any) -> dict[str, Any]:
-        """The key of a result on an arm reading ``blocks``; ``more`` is what only some results depend on."""
-        settings = self._settings
-        return {
-            "instruments": own_digest(*INSTRUMENTS),
-            "libraries": {name: version(name) for name in LIBRARIES},
-            "model": self.model(loaded),
-            "control": [arm.control, arm.draw],
-            "corpus": blocks.corpus.fingerprint,
-            "context": context,
-            "tokens": blocks.tokens,
-            "dtype": settings.dtype,
-            "neurons": settings.neurons,
-            **more,
-        }
-
-    def model(self, loaded: LoadedModel) -> list[str]:
-        """Digests of a model's files, and of its weights as they were loaded."""
-        return [loaded.files_digest, loaded.weights_digest]
+    store = None if folder is None else Store(folder, limit, note)
+    parts = None if folder is None else Store(folder, notify=note, name=PARTS_FOLDER)
+    return ResultCache(store, parts, notify, processes)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_unineuron.activations.sweep import Part, Swept
-from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP, statistics_at
+from pytest_unineuron.activations.sweep import PartialStatistics, SweepResult
+from pytest_unineuron.statistics import STATISTICS, statistic_class
 from pytest_unineuron.statistics.correlation import BestMatches, PairComoments
 from pytest_unineuron.universality.choice import Choice
 from pytest_unineuron.universality.match import Matches
@@ -22,8 +22,11 @@ from pytest_unineuron.universality.match import Matches
 @cache
 def known() -> dict[str, type]:
     """The classes that can be stored, by name."""
-    gathered = (kind for site in (PRE, POST, RESIDUAL, UP) for kind in statistics_at(site).values())
-    return {kind.__name__: kind for kind in (Swept, Part, Matches, Choice, BestMatches, PairComoments, *gathered)}
+    statistics = map(statistic_class, STATISTICS)
+    return {
+        kind.__name__: kind
+        for kind in (SweepResult, PartialStatistics, Matches, Choice, BestMatches, PairComoments, *statistics)
+    }
 
 
 def packed(value: Any) -> tuple[Any, dict[str, Tensor]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property, reduce
-from operator import add
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.universality.units import DIMENSIONS, HEADS, NEURONS, VALUES
+from pytest_unineuron.universality.kinds import DIMENSIONS, HEADS, NEURONS, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,9 +17,15 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.universality.match import Matches
 
-UNIVERSAL, UNIVERSAL_IN_TOYS, TOY = 0.5, 0.4, 100e6
-"""The paper's threshold on the excess correlation (it says itself that none is principled), and what takes its
-place in models with fewer parameters than ``TOY``, whose largest ϱ barely reach the paper's."""
+UNIVERSAL = 0.5
+"""The paper's threshold on the excess correlation (which it calls unprincipled itself)."""
+UNIVERSAL_IN_SMALL_MODELS, SMALL_MODEL = 0.4, 100e6
+"""The threshold in models with fewer parameters than this, whose largest ϱ barely reach the paper's."""
+
+
+def universality_threshold(parameters: int) -> float:
+    """The excess correlation above which a unit of a model with so many parameters is universal."""
+    return UNIVERSAL if parameters >= SMALL_MODEL else UNIVERSAL_IN_SMALL_MODELS
 
 
 class Matched:
@@ -85,10 +90,7 @@ class Matched:
         if not self._groups:
             return np.full((len(self._matches), *self._matches[0].sign.shape), np.nan)
         return np.stack(
-            [
-                (reduce(add, (m.pairs[g] for g in self._groups)).correlation * m.sign).cpu().numpy()[:, self._order]
-                for m in self._matches
-            ]
+            [(m.pairs_of(self._groups).correlation * m.sign).cpu().numpy()[:, self._order] for m in self._matches]
         )
 
     @property

@@ -14,7 +14,7 @@ from pytest_unineuron.statistics import POST
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_unineuron.activations.sweep import Swept
+    from pytest_unineuron.activations.sweep import SweepResult
 
 
 class WordResponses:
@@ -24,12 +24,12 @@ class WordResponses:
     number; ``last_token`` is [word], the token the word was read at.
     """
 
-    def __init__(self, swept: Swept, sizes: list[int], last_token: NDArray[np.int64]) -> None:
-        self._swept = swept
+    def __init__(self, result: SweepResult, sizes: list[int], last_token: NDArray[np.int64]) -> None:
+        self._result = result
         self._sizes = sizes
         self.last_token = last_token
         self.number = np.arange(len(WORDS)) < len(NUMBERS)
-        by_label = swept.total(POST, "label_means").mean  # [sentence set × word, neuron]
+        by_label = result.total(POST, "label_means").mean  # [sentence set × word, neuron]
         self.means: NDArray[np.float64] = by_label.reshape(2, len(WORDS), -1).numpy()
 
     def rotated(self, seed: int) -> NDArray[np.float64]:
@@ -37,7 +37,7 @@ class WordResponses:
 
         The mean over tokens is linear, so rotating the means is the mean of the rotated units.
         """
-        rotation = Rotation({POST: self._swept.total(POST, "moments")}, {POST: self._sizes}, seed)
+        rotation = Rotation({POST: self._result.total(POST, "moments")}, {POST: self._sizes}, seed)
         flat = torch.from_numpy(self.means).reshape(-1, self.means.shape[-1])
         layers = flat.split(self._sizes, dim=1)
         turned = torch.cat([rotation(POST, index, layer) for index, layer in enumerate(layers)], dim=1)

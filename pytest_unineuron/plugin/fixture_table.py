@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_unineuron import controls
-from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP
+from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ITEM, REFERENCE, WORDS, ANY = "the item's corpus", "the reference corpus", "number words", "any corpus"
 """The text that a fixture reads."""
-NEURONS = (PRE, POST, RESIDUAL)
-"""The sites whose statistics a trial on neurons may read."""
+NEURONS = (PRE, RESIDUAL)
+"""The sites whose statistics trials on neurons read. Post-activations come with them, except of rotated units, of which
+they take a pass of their own when a trial asks for them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_reference_neurons": Reads(ACTIVATIONS, REFERENCE, NEURONS),
     "unineuron_sweeps": Reads(ACTIVATIONS, ANY, NEURONS),
     "unineuron_up": Reads(ACTIVATIONS, ITEM, (UP,)),
-    "unineuron_extremes": Reads(ACTIVATIONS, ITEM, (POST,)),
+    "unineuron_extremes": Reads(ACTIVATIONS, ITEM, (EXTREMES,)),
     "unineuron_number_words": Reads(ACTIVATIONS, WORDS, (POST,)),
     "unineuron_universality": Reads(SEEDS, ITEM),
     "unineuron_reference_universality": Reads(SEEDS, REFERENCE),

@@ -10,8 +10,8 @@ from pytest_unineuron.models.loading.shape import model_shape
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.plugin.collection import model_of
-from pytest_unineuron.universality.cost import GIB, gib
-from pytest_unineuron.universality.expected import Expected
+from pytest_unineuron.universality.cost import GIB, format_gib
+from pytest_unineuron.universality.estimate import CostEstimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +54,7 @@ def _blocks(source: Source, seeds: int, settings: Settings) -> str:
     except ModelError:
         return ""
     compared = min(settings.tokens, settings.correlation_tokens)
-    expected = Expected(
+    estimate = CostEstimate(
         of_model,
         seeds,
         settings.tokens,
@@ -65,9 +65,9 @@ def _blocks(source: Source, seeds: int, settings: Settings) -> str:
         dtype=settings.dtype,
     )
     try:
-        number = len(expected.blocks)
+        number = len(estimate.blocks)
     except OptionError:
-        return f", which is too little: it takes {gib(expected.task.least + sum(expected.held))}"
+        return f", which is too little: it takes {format_gib(estimate.cost.least_bytes + sum(estimate.kept_bytes))}"
     return f" in {number} blocks" if number > 1 else ""
 
 

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_unineuron.statistics.accumulator import Statistic
 
 PRE, POST, RESIDUAL, UP = "pre", "post", "residual", "up"
@@ -18,20 +20,30 @@ middle residual stream, and the factor that the gate of a gated neuron multiplie
 DEFAULT_SITES = frozenset({PRE, POST, RESIDUAL})
 """The sites of an ordinary pass. UP is only accumulated on request."""
 
+EXTREMES = "extremes"
+"""The statistic of the largest post-activations, which is accumulated on request too, and requested like a site."""
+
 STATISTICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL, UP)),
     "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL, UP)),
-    "extremes": ("pytest_unineuron.statistics.extremes:Extremes", (POST,)),
+    EXTREMES: ("pytest_unineuron.statistics.extremes:Extremes", (POST,)),
     "label_means": ("pytest_unineuron.statistics.label_means:LabelMeans", (POST,)),
 }
 """For every statistic, the path of its class and the sites at which it is accumulated."""
 
 
-def statistics_at(site: str) -> dict[str, type[Statistic]]:
-    """Return the classes of the statistics that are accumulated at a site, by name; imports torch."""
-    found = {}
-    for name, (path, sites) in STATISTICS.items():
-        if site in sites:
-            module, _, attribute = path.partition(":")
-            found[name] = getattr(import_module(module), attribute)
+def statistics_for(sites: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of the statistics that a pass accumulates at each site, if these are requested of it."""
+    found = {POST if site == EXTREMES else site: [EXTREMES] for site in sites if site == EXTREMES}
+    for site in sites:
+        if site != EXTREMES:
+            own = [name for name, (_, places) in STATISTICS.items() if site in places and name != EXTREMES]
+            found[site] = [*own, *found.get(site, [])]
+    return found
+
+
+def statistic_class(name: str) -> type[Statistic]:
+    """Return the class of a statistic; imports torch."""
+    module, _, attribute = STATISTICS[name][0].partition(":")
+    found: type[Statistic] = getattr(import_module(module), attribute)
     return found

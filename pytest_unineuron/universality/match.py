@@ -1,18 +1,17 @@
 """Excess correlation across seeds: how well every unit is matched in another model, beyond a random basis.
 
-The partner of a unit is chosen on one half of the document groups, which needs one large product per batch;
-its correlation is then read on the other half, group by group, pair by pair. What is chosen and read for random
-bases in the same way is the baseline. So nothing is read where it was chosen, and every number has a
-delete-a-group interval. Where memory allows, a model reads the text once, whatever the number of seeds; where it
-does not, the products are taken in blocks, see budget and ways.
+The partner of a unit is chosen on the selection split of the document groups, which needs one large product per
+batch; its correlation is then read on the held-out split, group by group. Partners in random bases, chosen and read
+in the same way, are the baseline (Gurnee et al. 2024, equation 3). So nothing is read where it was chosen, and every
+number has a delete-a-group interval. Where memory allows, a model reads the text once, whatever the number of seeds;
+where it does not, the products are computed in blocks, see ``blocks``, and activations again for each block.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -20,39 +19,41 @@ import torch
 
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.statistics.correlation import CentredUnits, PairComoments
+from pytest_unineuron.statistics.resampling import leave_one_out_sums
 from pytest_unineuron.statistics.tf32 import tf32_allowed
 from pytest_unineuron.system.process import returning_memory
-from pytest_unineuron.universality import spill
-from pytest_unineuron.universality.choice import Choice, Searching
-from pytest_unineuron.universality.products import Sums
-from pytest_unineuron.universality.reader import Reader
-from pytest_unineuron.universality.seeds import task_of
-from pytest_unineuron.universality.units import HEADS, KINDS, NEURONS, Member
-from pytest_unineuron.universality.ways import AGAIN, Rates, told, ways
+from pytest_unineuron.universality.blocks import blocks_within
+from pytest_unineuron.universality.choice import Choice, PartnerSearch
+from pytest_unineuron.universality.cost import format_gib
+from pytest_unineuron.universality.kinds import KINDS
+from pytest_unineuron.universality.products import BlockProducts
+from pytest_unineuron.universality.seeds import comparison_cost
+from pytest_unineuron.universality.selection import SelectionUnits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor
 
-    from pytest_unineuron.activations.sweep import Sweeper
+    from pytest_unineuron.activations.forward_pass import Consumer
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.distributed.single_process import ComputePart
-    from pytest_unineuron.universality.cost import Block
-    from pytest_unineuron.universality.seeds import Counterpart
+    from pytest_unineuron.universality.blocks import Block
+    from pytest_unineuron.universality.seeds import SeedActivations
+    from pytest_unineuron.universality.units import ComparedModel
 
-    Read = dict[tuple[str, int], dict[int, PairComoments]]
-    """What was read for the pairs of a kind and a seed, by document group."""
     Progress = Callable[[Sequence[Any]], Iterable[Any]]
+    PairsByGroup = dict[tuple[str, int], dict[int, PairComoments]]
+    """The sums of chosen pairs of a kind and a seed, by document group."""
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
     """The units of one kind of a model, matched in one seed.
 
-    ``layer`` and ``partner_layer`` are [unit]. ``pairs`` holds, for each document group of the reading half,
-    the sums of all comparisons, [1 + draw, unit]: the partner first, then one direction per random basis.
-    ``sign`` is [1 + draw, unit]. Units without a partner, having never varied, are nan throughout.
+    ``layer`` and ``partner_layer`` are [unit]. ``pairs`` holds, for each document group of the held-out split, the
+    sums of all comparisons, [1 + basis, unit]: the partner first, then one direction per random basis. Units without
+    a partner, having never varied, are nan throughout.
     """
 
     choice: Choice
@@ -60,167 +61,216 @@ class Matches:
     partner_layer: Tensor
     pairs: tuple[PairComoments, ...]
 
+    @cached_property
+    def _leave_one_out(self) -> list[PairComoments]:
+        return leave_one_out_sums(self.pairs)
+
+    def pairs_of(self, groups: Sequence[int]) -> PairComoments:
+        """The sums of all comparisons over some document groups, [1 + basis, unit]."""
+        left_out = set(range(len(self.pairs))) - set(groups)
+        if len(left_out) == 1 and groups:
+            return self._leave_one_out[left_out.pop()]
+        return reduce(add, (self.pairs[group] for group in groups))
+
     @property
     def sign(self) -> Tensor:
-        """The sign each comparison was chosen with."""
+        """The sign with which each comparison was chosen, [1 + basis, unit]."""
         return torch.stack([chosen.sign for chosen in self.choice.all])
 
 
+@dataclass(frozen=True)
+class Resources:
+    """The means of a comparison.
+
+    ``memory`` (bytes) bounds everything beside the models and what the seeds keep, in every process. ``processes``
+    share the batches, and ``compute_part`` stores the part of each. ``progress`` may wrap the steps in a bar, and
+    ``announce`` is given one line if products have to be computed in blocks, which begins with ``title``.
+    """
+
+    memory: float = 8e9
+    processes: ProcessGroup = SINGLE_PROCESS
+    compute_part: ComputePart = compute_uncached
+    progress: Progress | None = None
+    announce: Callable[[str], None] | None = None
+    title: str = "comparison"
+
+
 def match(
-    subject: Member,
+    subject: ComparedModel,
     batches: Sequence[Batch],
-    seeds: Sequence[Counterpart],
+    seeds: Sequence[SeedActivations],
     *,
     kinds: Sequence[str] = KINDS,
-    memory: float = 8e9,
-    sweeper: Sweeper | None = None,
-    progress: Progress | None = None,
-    announce: Callable[[str], None] | None = None,
-    title: str = "comparison",
-    rates: Rates | None = None,
-    processes: ProcessGroup = SINGLE_PROCESS,
-    compute_part: ComputePart = compute_uncached,
+    also: Sequence[Consumer] = (),
+    resources: Resources | None = None,
 ) -> dict[str, list[Matches]]:
-    """How the units of ``subject``, reading ``batches``, are matched in every one of ``seeds``, by kind of unit.
+    """The matches of the units of ``subject``, reading ``batches``, in every one of ``seeds``, by kind of unit.
 
-    The batches are those that the seeds read, with tokens in the same places. All that is needed beside the models
-    and what the seeds keep stays within ``memory`` (bytes), in every process: where products do not fit, they are
-    taken in blocks, and activations are kept, spilled to disk or computed again, whichever is estimated to be the
-    quickest from the ``rates`` of this machine (measured, if not given). ``announce`` is told so in one line before
-    it starts. A ``sweeper`` gathers its statistics from the same pass. Raises OptionError if there is too little
-    memory.
+    The batches are those that the seeds read, with tokens in the same places. The pass of the subject over them feeds
+    the consumers in ``also`` too. Raises OptionError if there is too little memory.
 
-    On a GPU partners are chosen by products in TF32 where their rounding is less than chance, see tf32; that goes
-    for the paper's ϱ too, which is read where it was chosen. What is read for chosen pairs is float32.
-
-    ``processes`` share the batches: each gathers sums over its own, which are added up before anything is chosen, and
-    again when all is read; ``keep`` keeps the part of each of them.
+    On a GPU, partners are chosen by products in TF32 where its rounding is less than chance, see ``tf32``; this goes
+    for ϱ by the paper's procedure too, which is read where it was chosen. What is read for chosen pairs is float32.
     """
-    task = task_of(subject, batches, seeds, kinds)
-    if processes.count > 1:
-        memory /= 2  # what is exchanged, or kept for another attempt, is there twice meanwhile
-    blocks, places = task.blocks(memory), [seed.place for seed in seeds]
-    place = AGAIN
-    if len(blocks) > 1:
-        rates = rates or processes.broadcast(lambda: measured(subject, batches))
-        found = ways(task, memory, places, rates)
-        blocks, (place, *places) = list(found[0].blocks), found[0].places
-        if announce:
-            announce(told(title, memory, found))
-    for seed, there in zip(seeds, places, strict=True):
-        seed.place = there
-        seed.draw()
-    choosing, reading = (
-        processes.shard(
-            [n for n, batch in enumerate(batches) if batch.group % 2 == half and (sweeper or batch.n_compared)]
-        )
-        for half in (0, 1)
-    )
-    again = [number for number in choosing if batches[number].n_compared]
-    passes = [choosing, *[again] * (len(blocks) - 1)]
-    steps = [number for of_block in (*passes, reading) for number in of_block]
-    ticks = iter(progress(steps) if progress else steps)  # one bar over all blocks
-    searches = {
-        (kind, index): Searching(seed, kind, sum(subject.sizes(kind)), absolute=_signless(subject, kind))
-        for index, seed in enumerate(seeds)
-        for kind in task.kinds
-    }
-    fast = tf32_allowed(task.choosing, subject.model.device.type, subject.dtype)
-    with returning_memory(on=len(blocks) > 1), Reader(subject, batches, task.kinds, place) as reader:
-        for block, numbers in zip(blocks, passes, strict=True):
-            sums = Sums(block, seeds, fast=fast)
+    return _Comparison(subject, batches, seeds, kinds, also, resources or Resources()).run()
 
-            def gathered(sums: Sums = sums, block: Block = block, numbers: Sequence[int] = numbers) -> Any:
-                for number in numbers:
-                    next(ticks)
-                    units = reader.units(number, sums.wanted, sweeper if block is blocks[0] else None)
-                    if units:
-                        sums.take(number, units)
-                return sums.as_tensors() if processes.count > 1 else None
 
-            # How text is cut into blocks depends on more than the key that results are kept under.
-            own = compute_part(f"products {_digest(repr(block))}", gathered)
-            if processes.count > 1:
-                sums.join(own, processes, subject.model.device)
-            for cell, of_cell in sums.finished():
-                searches[cell.kind, cell.seed].look(of_cell, cell)
-            del sums  # before the next block's are made
-    choices = processes.broadcast(lambda: {key: search.choice() for key, search in searches.items()})
+class _Comparison:
+    """One comparison, from its products to its matches."""
 
-    def read() -> Read:
-        pairs: Read = {key: {} for key in choices}
-        for number in reading:
-            next(ticks)
-            batch = batches[number]
-            observed = subject.observe(batch, task.kinds, sweeper)
-            if not batch.n_compared:
-                continue
-            xs = {kind: CentredUnits.of(observed.pop(kind)) for kind in task.kinds}
-            for index, seed in enumerate(seeds):
-                ys = seed.compared(number)
-                for kind in task.kinds:
-                    partners = (best.partner.clamp_min(0) for best in choices[kind, index].all)
-                    new = PairComoments.of(xs[kind], zip(ys.pop(kind), partners, strict=True))
-                    before = pairs[kind, index].get(batch.group)
-                    pairs[kind, index][batch.group] = new if before is None else before + new
-        return pairs
+    def __init__(
+        self,
+        subject: ComparedModel,
+        batches: Sequence[Batch],
+        seeds: Sequence[SeedActivations],
+        kinds: Sequence[str],
+        also: Sequence[Consumer],
+        resources: Resources,
+    ) -> None:
+        self._subject, self._batches, self._seeds, self._also = subject, batches, seeds, also
+        self._resources, self._processes = resources, resources.processes
+        cost = comparison_cost(subject, batches, seeds, kinds)
+        self._kinds = cost.kinds
+        # Sums that are exchanged, or stored for another attempt, exist twice meanwhile.
+        memory = resources.memory / (2 if self._processes.count > 1 else 1)
+        self._blocks = blocks_within(cost, memory)
+        self._tf32 = tf32_allowed(cost.selection_tokens, subject.model.device.type, subject.dtype)
+        self._selection, self._held_out = map(self._numbers, (0, 1))
+        if len(self._blocks) > 1 and resources.announce:
+            resources.announce(
+                f"{resources.title}: {len(self._blocks)} blocks of products within {format_gib(memory)}; activations "
+                "are computed again for each block"
+            )
 
-    partners = [best.partner.tolist() for choice in choices.values() for best in choice.all]
-    with returning_memory(on=len(blocks) > 1):
-        pairs = reduce(_together, processes.all_gather(compute_part(f"pairs {_digest(repr(partners))}", read)))
-    for _ in ticks:  # so that a bar knows it is done, also of what was finished before
-        pass
-    return {
-        kind: [
-            _matches(subject, seed.member, kind, choices[kind, index], pairs[kind, index])
-            for index, seed in enumerate(seeds)
+    def run(self) -> dict[str, list[Matches]]:
+        """Choose partners, read their correlations, and return the matches."""
+        for seed in self._seeds:
+            seed.draw_bases()
+        steps = self._steps()
+        with returning_memory(on=len(self._blocks) > 1):
+            choices = self._choose(steps)
+            pairs = self._read(choices, steps)
+        for _ in steps:  # what was finished before is over too
+            pass
+        return {
+            kind: [
+                self._matches(kind, seed, choices[kind, index], pairs[kind, index])
+                for index, seed in enumerate(self._seeds)
+            ]
+            for kind in self._kinds
+        }
+
+    def _numbers(self, odd: int) -> Sequence[int]:
+        """The batches of one split that this process reads; consumers want those too that compare nothing."""
+        wanted = [
+            number
+            for number, batch in enumerate(self._batches)
+            if batch.group % 2 == odd and (self._also or batch.n_compared)
         ]
-        for kind in task.kinds
-    }
+        return self._processes.shard(wanted)
 
+    @property
+    def _passes(self) -> list[tuple[Block, Sequence[int]]]:
+        """Every block of products with the batches that are read for it; only the first pass feeds other consumers."""
+        again = [number for number in self._selection if self._batches[number].n_compared]
+        return [(block, again if place else self._selection) for place, block in enumerate(self._blocks)]
 
-def measured(subject: Member, batches: Sequence[Batch]) -> Rates:
-    """How fast this machine is: at one forward pass, and at writing and reading a few megabytes, if it can."""
-    choosing = [batch for batch in batches if batch.group % 2 == 0 and batch.n_compared]
-    start = time.perf_counter()
-    subject.observe(choosing[0])
-    took = time.perf_counter() - start
-    positions = sum(batch.ids.numel() for batch in choosing) / choosing[0].ids.numel()
-    try:
-        disk = spill.rates()
-    except OSError:
-        disk = 1.0, 1.0, 0.0
-    return Rates(took * positions, *disk)
+    def _steps(self) -> Iterator[Any]:
+        """One step for each batch that is read, in one progress bar over all blocks."""
+        numbers = [*(number for _, of_block in self._passes for number in of_block), *self._held_out]
+        return iter(self._resources.progress(numbers) if self._resources.progress else numbers)
+
+    # -- selection split -------------------------------------------------------------------------------------
+
+    def _choose(self, steps: Iterator[Any]) -> dict[tuple[str, int], Choice]:
+        """The partners in every seed, by kind and number of the seed."""
+        searches = {
+            (kind, index): PartnerSearch(
+                seed, kind, sum(self._subject.sizes(kind)), absolute=self._subject.arbitrary_sign(kind)
+            )
+            for index, seed in enumerate(self._seeds)
+            for kind in self._kinds
+        }
+        units = SelectionUnits(self._subject, self._batches, self._kinds)
+        for block, numbers in self._passes:
+            for cell, sums in self._products(block, numbers, units, steps).finished():
+                searches[cell.kind, cell.seed].update(sums, cell)
+            del sums  # before those of the next block are computed
+        return self._processes.broadcast(lambda: {key: search.choice() for key, search in searches.items()})
+
+    def _products(
+        self, block: Block, numbers: Sequence[int], units: SelectionUnits, steps: Iterator[Any]
+    ) -> BlockProducts:
+        """The co-moments of a block over all processes."""
+        products = BlockProducts(block, self._seeds, tf32=self._tf32)
+        also = self._also if block is self._blocks[0] else ()
+
+        def accumulate() -> Any:
+            for number in numbers:
+                next(steps)
+                found = units.units(number, products.kinds, also)
+                if found:
+                    products.update(number, found)
+            return products.as_tensors() if self._processes.count > 1 else None
+
+        # How the text is cut into blocks depends on more than the key of the result.
+        own = self._resources.compute_part(f"products {_digest(repr(block))}", accumulate)
+        if self._processes.count > 1:
+            products.join(own, self._processes, self._subject.model.device)
+        return products
+
+    # -- held-out split --------------------------------------------------------------------------------------
+
+    def _read(self, choices: dict[tuple[str, int], Choice], steps: Iterator[Any]) -> PairsByGroup:
+        """The sums of chosen pairs over all processes."""
+
+        def accumulate() -> PairsByGroup:
+            pairs: PairsByGroup = {key: {} for key in choices}
+            for number in self._held_out:
+                next(steps)
+                self._read_batch(number, choices, pairs)
+            return pairs
+
+        partners = [best.partner.tolist() for choice in choices.values() for best in choice.all]
+        own = self._resources.compute_part(f"pairs {_digest(repr(partners))}", accumulate)
+        return reduce(_joined, self._processes.all_gather(own))
+
+    def _read_batch(self, number: int, choices: dict[tuple[str, int], Choice], pairs: PairsByGroup) -> None:
+        """Add the chosen pairs of one batch to those of its document group."""
+        batch = self._batches[number]
+        observed = self._subject.observe(batch, self._kinds, self._also)
+        if not batch.n_compared:
+            return
+        xs = {kind: CentredUnits.of(observed.pop(kind)) for kind in self._kinds}
+        for index, seed in enumerate(self._seeds):
+            ys = seed.held_out_units(number)
+            for kind in self._kinds:
+                partners = (best.partner.clamp_min(0) for best in choices[kind, index].all)
+                new = PairComoments.of(xs[kind], zip(ys.pop(kind), partners, strict=True))
+                by_group = pairs[kind, index]
+                by_group[batch.group] = by_group[batch.group] + new if batch.group in by_group else new
+
+    def _matches(self, kind: str, seed: SeedActivations, choice: Choice, pairs: dict[int, PairComoments]) -> Matches:
+        layers = torch.tensor(seed.model.layers(kind))
+        partner = choice.direct.partner.cpu()
+        return Matches(
+            choice=choice,
+            layer=torch.tensor(self._subject.layers(kind)),
+            partner_layer=torch.where(partner < 0, -1, layers[partner.clamp_min(0)]),
+            pairs=tuple(pairs[group] for group in sorted(pairs)),
+        )
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _together(one: Read, other: Read) -> Read:
-    """What was read of different batches, for the same choices."""
+def _joined(one: PairsByGroup, other: PairsByGroup) -> PairsByGroup:
+    """The sums of the pairs of the same choices over different batches."""
     return {
         key: {
-            group: reduce(add, (part[group] for part in (of_one, other[key]) if group in part))
-            for group in of_one.keys() | other[key].keys()
+            group: reduce(add, (part[group] for part in (by_group, other[key]) if group in part))
+            for group in by_group.keys() | other[key].keys()
         }
-        for key, of_one in one.items()
+        for key, by_group in one.items()
     }
-
-
-def _signless(subject: Member, kind: str) -> bool:
-    """Whether the sign of a unit is arbitrary: a gated or rotated neuron, a direction of a stream; not a norm."""
-    if kind == NEURONS:
-        return subject.change is not None or any(layer.gated for layer in subject.anatomy.layout.layers)
-    return kind != HEADS
-
-
-def _matches(subject: Member, member: Member, kind: str, choice: Choice, pairs: dict[int, PairComoments]) -> Matches:
-    layers = torch.tensor(member.layers(kind))
-    partner = choice.direct.partner.cpu()
-    return Matches(
-        choice=choice,
-        layer=torch.tensor(subject.layers(kind)),
-        partner_layer=torch.where(partner < 0, -1, layers[partner.clamp_min(0)]),
-        pairs=tuple(pairs[group] for group in sorted(pairs)),
-    )

@@ -1,14 +1,15 @@
-"""What a model's units do on a batch, of every kind that can be compared between models."""
+"""The units of one model on a batch, of every kind that can be compared between models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.forward_pass import Consumer, open_pass
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.discovery.matrix import module_matrix
 from pytest_unineuron.statistics import POST, RESIDUAL
@@ -19,34 +20,32 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_unineuron.activations.sweep import Sweeper
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.models.discovery.anatomy import Anatomy
     from pytest_unineuron.models.discovery.attention import Attention
 
-__all__ = ["DIMENSIONS", "HEADS", "KINDS", "NEURONS", "VALUES", "Member", "Seen"]
-
 
 @dataclass(eq=False)
-class Member:
-    """One of the models that are compared. ``change`` makes other units of a layer's units, as a rotation does.
+class ComparedModel:
+    """One of the models that are compared.
 
-    ``site`` is where neurons are compared, before or after the activation function.
+    ``transform`` makes other units of a layer's units, as a rotation does: (site, layer, [token, unit]) to
+    [token, unit]. ``site`` is where neurons are compared, before or after the activation function.
     """
 
     model: Any
     anatomy: Anatomy
-    change: Callable[[str, int, Tensor], Tensor] | None = None
+    transform: Callable[[str, int, Tensor], Tensor] | None = None
     site: str = POST
-    _writes: dict[str, Tensor] = field(default_factory=dict)
+    _write_products: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of what is observed: float64 of a float64 model, float32 of all others."""
+        """The precision of observed units: float64 of a float64 model, float32 of all others."""
         return torch.float64 if self.model.dtype == torch.float64 else torch.float32
 
     def sizes(self, kind: str) -> list[int]:
-        """How many units there are of a kind, by layer."""
+        """The number of units of a kind, layer by layer."""
         if kind == NEURONS:
             return [layer.width for layer in self.anatomy.layout.layers]
         if kind == DIMENSIONS:
@@ -54,101 +53,112 @@ class Member:
         return [a.heads * (a.dimension if kind == VALUES else 1) for a in self.anatomy.attentions]
 
     @property
-    def units(self) -> int:
-        """How many units there are of all kinds."""
+    def n_units(self) -> int:
+        """The number of units of all kinds."""
         return sum(sum(self.sizes(kind)) for kind in KINDS)
 
     def layers(self, kind: str) -> list[int]:
-        """The layer of every unit of a kind."""
-        named = {
+        """The layer number of every unit of a kind."""
+        numbers = {
             NEURONS: self.anatomy.layout.layer_numbers,
             DIMENSIONS: [0] if self.anatomy.middle_width else [],
         }.get(kind, [a.layer for a in self.anatomy.attentions])
-        return [layer for layer, size in zip(named, self.sizes(kind), strict=True) for _ in range(size)]
+        return [number for number, size in zip(numbers, self.sizes(kind), strict=True) for _ in range(size)]
 
-    def observe(self, batch: Batch, kinds: Sequence[str] = KINDS, sweeper: Sweeper | None = None) -> dict[str, Tensor]:
-        """The units of these kinds at the tokens looked at, [token, unit], layers side by side.
+    def arbitrary_sign(self, kind: str) -> bool:
+        """Whether the sign of a unit is arbitrary: of a gated or rotated neuron, or a direction; not of a norm."""
+        if kind == NEURONS:
+            return self.transform is not None or any(layer.gated for layer in self.anatomy.layout.layers)
+        return kind != HEADS
 
-        A ``sweeper`` gathers its statistics from the same pass. Raises ModelError if a value is not finite.
+    def observe(self, batch: Batch, kinds: Sequence[str] = KINDS, also: Sequence[Consumer] = ()) -> dict[str, Tensor]:
+        """The units of these kinds at the tokens that are compared, [token, unit], layers side by side.
+
+        The same pass feeds the consumers in ``also``. Raises ModelError if a value is not finite.
         """
-        seen, of_site = Seen(self, batch, kinds), {self.site: NEURONS, RESIDUAL: DIMENSIONS}
-        if sweeper:
-            sweeper.start(batch)
-
-        def receive(site: str, index: int, values: Tensor, tokens: Tensor | None) -> None:
-            if sweeper:
-                sweeper.receive(site, index, values, tokens)
-            kind = of_site.get(site, "")
-            if kind in kinds:
-                units = seen.chosen(values)
-                seen.take(kind, index, self.change(site, index, units.to(self.dtype)) if self.change else units)
-
-        reads = [
-            (a.out, self._heads(index, a, seen, batch.attention_mask))
-            for index, a in enumerate(self.anatomy.attentions)
-            if VALUES in kinds or HEADS in kinds
-        ]
-        stream = DIMENSIONS in kinds or (sweeper is not None and RESIDUAL in sweeper.sites)
-        with caught(self.model, self.anatomy.layout, receive, stream=stream, reads=reads) as capture:
-            capture.forward(batch.ids, batch.attention_mask)
-        if bad := [kind for kind, units in seen.units.items() if not bool(units.sum().isfinite())]:
+        units = BatchUnits(self, kinds)
+        with open_pass(self.model, self.anatomy.layout, [units, *also]) as read:
+            read(batch)
+        if bad := [kind for kind, found in units.units.items() if not bool(found.sum().isfinite())]:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
-        return seen.units
+        return units.units
 
-    def _module(self, path: str) -> Any:
-        return self.model.get_submodule(path)
-
-    def _heads(self, index: int, attention: Attention, seen: Seen, attention_mask: Tensor) -> Callable[[Tensor], None]:
-        """Keeps a layer's head values, and the norm of what each head writes: ‖W_O z‖ from z and W_OᵀW_O.
-
-        A head that looks at everything writes less the more there is, so norms follow the position in any
-        model. The mean over the rows of the batch is taken off at every position, which takes as much from
-        covariances as from variances. A batch of one row says nothing about heads.
-        """
-        if attention.out not in self._writes:
-            weight = module_matrix(self._module(attention.out), attention.heads * attention.dimension).weight.to(
-                self.dtype
-            )
-            blocks = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
-            self._writes[attention.out] = torch.einsum("whi,whj->hij", blocks, blocks)  # [head, value, value]
-
-        def take(values: Tensor) -> None:
-            z = values.reshape(-1, attention.heads * attention.dimension).to(self.dtype)  # [row·position, value]
-            by_head = z.reshape(-1, attention.heads, attention.dimension)
-            squares = torch.einsum("thi,hij,thj->th", by_head, self._writes[attention.out], by_head)
-            norms = squares.clamp_min(0).sqrt().view(*attention_mask.shape, attention.heads)  # [row, position, head]
-            there = attention_mask.to(z.device, self.dtype)[..., None]  # [row, position, 1]
-            usual = (norms * there).sum(dim=0) / there.sum(dim=0).clamp_min(1)
-            seen.take(VALUES, index, seen.chosen(z))
-            seen.take(HEADS, index, seen.chosen(norms - usual))
-
-        return take
+    def write_products(self, attention: Attention) -> Tensor:
+        """W_OᵀW_O of every head, [head, value, value]: the squared norm of what a head writes is zᵀ W_OᵀW_O z."""
+        if attention.out not in self._write_products:
+            module = self.model.get_submodule(attention.out)
+            weight = module_matrix(module, attention.heads * attention.dimension).weight.to(self.dtype)
+            by_head = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
+            self._write_products[attention.out] = torch.einsum("whi,whj->hij", by_head, by_head)
+        return self._write_products[attention.out]
 
 
-class Seen:
-    """What has been seen of a batch: ``units`` by kind, [token, unit], filled layer by layer."""
+class BatchUnits(Consumer):
+    """Copies the units of a model at the tokens that are compared: ``units`` by kind, [token, unit]."""
 
-    def __init__(self, member: Member, batch: Batch, kinds: Sequence[str]) -> None:
-        wanted, device = batch.comparison_mask.flatten(), member.model.device
-        self._tokens = None if bool(wanted.all()) else wanted.to(device)
-        sizes = {kind: member.sizes(kind) for kind in kinds}
-        self._ends = {kind: list(accumulate(of)) for kind, of in sizes.items()}
-        # In one piece from the start: to join layers afterwards costs as much as to gather them. All that is asked
-        # of them later reads unit by unit, so that is how they lie.
-        tokens = int(wanted.sum())
-        self._held = {
-            kind: torch.empty(sum(of), tokens, device=device, dtype=member.dtype) for kind, of in sizes.items() if of
+    def __init__(self, model: ComparedModel, kinds: Sequence[str]) -> None:
+        self._model = model
+        self._sizes = {kind: model.sizes(kind) for kind in kinds}
+        self._ends = {kind: list(accumulate(sizes)) for kind, sizes in self._sizes.items()}
+        self._kind_at = {
+            site: kind for site, kind in ((model.site, NEURONS), (RESIDUAL, DIMENSIONS)) if kind in self._sizes
         }
-        self.units = {kind: units.T for kind, units in self._held.items()}
+        self.sites = frozenset(self._kind_at)
+        self.units: dict[str, Tensor] = {}
 
-    def chosen(self, values: Tensor) -> Tensor:
-        """The tokens looked at, [token, unit], of [row, position, unit] or [row · position, unit]."""
+    def argument_readers(self) -> Sequence[tuple[str, Callable[[Tensor], None]]]:
+        """The inputs of the heads' output projections."""
+        if not {VALUES, HEADS} & set(self._sizes):
+            return ()
+        # Products of weights are computed now: they run modules, which are recorded during the pass.
+        return [
+            (attention.out, partial(self._read_heads, index, attention, self._model.write_products(attention)))
+            for index, attention in enumerate(self._model.anatomy.attentions)
+        ]
+
+    def start_batch(self, batch: Batch) -> None:
+        """Allocate the units of a batch in one piece: joining layers afterwards would cost as much as copying them."""
+        compared, device = batch.comparison_mask.flatten(), self._model.model.device
+        self._attention_mask = batch.attention_mask
+        self._tokens = None if bool(compared.all()) else compared.to(device)
+        tokens = int(compared.sum())
+        # All later steps read unit by unit, so the values of a unit lie one after the other.
+        self._columns = {
+            kind: torch.empty(sum(sizes), tokens, device=device, dtype=self._model.dtype)
+            for kind, sizes in self._sizes.items()
+            if sizes
+        }
+        self.units = {kind: columns.T for kind, columns in self._columns.items()}
+
+    def receive(self, site: str, index: int, values: Tensor, tokens: Tensor | None) -> None:
+        """Copy the neurons of one layer, or the residual stream."""
+        units, transform = self._compared(values), self._model.transform
+        if transform is not None:
+            units = transform(site, index, units.to(self._model.dtype))
+        self._copy(self._kind_at[site], index, units)
+
+    def _compared(self, values: Tensor) -> Tensor:
+        """The tokens that are compared, [token, unit], of [row, position, unit] or [row · position, unit]."""
         flat = values.reshape(-1, values.shape[-1])
         return flat if self._tokens is None else flat[self._tokens.to(flat.device)]
 
-    def take(self, kind: str, index: int, units: Tensor) -> None:
-        """The units of one layer, [token, unit]."""
-        if kind not in self.units:
-            return
-        stop = self._ends[kind][index]
-        self._held[kind][stop - units.shape[1] : stop] = units.T
+    def _copy(self, kind: str, index: int, units: Tensor) -> None:
+        if kind in self._columns:
+            stop = self._ends[kind][index]
+            self._columns[kind][stop - units.shape[1] : stop] = units.T
+
+    def _read_heads(self, index: int, attention: Attention, write_products: Tensor, values: Tensor) -> None:
+        """Copy a layer's head values, and the norm of what each head writes.
+
+        A head that attends to everything writes less the more there is, so norms follow the position in any model.
+        The mean over the rows of the batch is taken off at every position, which takes as much from covariances as
+        from variances. A batch of one row says nothing about heads.
+        """
+        z = values.reshape(-1, attention.heads * attention.dimension).to(self._model.dtype)  # [row·position, value]
+        by_head = z.reshape(-1, attention.heads, attention.dimension)
+        squares = torch.einsum("thi,hij,thj->th", by_head, write_products, by_head)
+        norms = squares.clamp_min(0).sqrt().view(*self._attention_mask.shape, attention.heads)  # [row, position, head]
+        mask = self._attention_mask.to(z.device, self._model.dtype)[..., None]  # [row, position, 1]
+        mean = (norms * mask).sum(dim=0) / mask.sum(dim=0).clamp_min(1)
+        self._copy(VALUES, index, self._compared(z))
+        self._copy(HEADS, index, self._compared(norms - mean))

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 
-from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.capture import capture_activations
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.discovery.parameters import eager_experts
@@ -37,7 +37,9 @@ def prepared(name):
 
 def observed(model, anatomy, **how):
     got = {}
-    with caught(model, anatomy.layout, lambda s, i, units, t: got.update({(s, i): units.clone()}), **how) as capture:
+    with capture_activations(
+        model, anatomy.layout, lambda s, i, units, t: got.update({(s, i): units.clone()}), **how
+    ) as capture:
         capture.forward(IDS, THERE)
     return got
 
@@ -135,7 +137,9 @@ def test_nothing_that_was_handed_over_is_kept():
         def receive(site, index, units, tokens):
             kept.append(weakref.ref(units))
 
-        with caught(model, anatomy.layout, receive, reads=[("transformer.ln_f", lambda x: None)]) as capture:
+        with capture_activations(
+            model, anatomy.layout, receive, reads=[("transformer.ln_f", lambda x: None)]
+        ) as capture:
             capture.forward(IDS, THERE)
         inside = weakref.ref(capture)
         del capture
@@ -152,5 +156,5 @@ def test_what_goes_wrong_in_a_pass_is_not_taken_for_its_end():
     def fail(*_):
         raise ZeroDivisionError
 
-    with caught(model, anatomy.layout, fail) as capture, pytest.raises(ZeroDivisionError):
+    with capture_activations(model, anatomy.layout, fail) as capture, pytest.raises(ZeroDivisionError):
         capture.forward(IDS, THERE)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron.activations.sweep import sweep
 from pytest_unineuron.controls.rotation import Rotation
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
@@ -12,12 +11,12 @@ from pytest_unineuron.lab.universality import Matched
 from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
 from pytest_unineuron.models.loading.load import LoadedModel
-from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE, RESIDUAL, UP
-from pytest_unineuron.universality.cost import Task
-from pytest_unineuron.universality.match import match
-from pytest_unineuron.universality.seeds import Counterpart, task_of
-from pytest_unineuron.universality.units import Member
-from pytest_unineuron.universality.ways import Rates
+from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, RESIDUAL, UP, statistics_for
+from pytest_unineuron.universality.cost import ComparisonCost
+from pytest_unineuron.universality.match import Resources, match
+from pytest_unineuron.universality.seeds import SeedActivations, comparison_cost
+from pytest_unineuron.universality.units import ComparedModel
+from tests.activations.sweeping import sweep_blocks
 from tests.devices import moved, simulated, spread
 from tests.models.tiny import build, tokenizer
 
@@ -26,7 +25,10 @@ ONE, TWO = ("cuda:0",), ("cuda:0", "cuda:1")
 
 def member(architecture, seed):
     model = build(architecture, seed=seed).requires_grad_(False)
-    return Member(model, dissect(LoadedModel(model, tokenizer(), "", None)))
+    return ComparedModel(model, dissect(LoadedModel(model, tokenizer(), "", None)))
+
+
+EVERYTHING = statistics_for([*DEFAULT_SITES, UP, EXTREMES])
 
 
 def place(model, devices):
@@ -43,10 +45,10 @@ def test_a_sweep_on_devices_is_one_on_the_cpu(architecture, devices, monkeypatch
     """Every statistic at every site, the largest values and their tokens too."""
     subject = member(architecture, 0)
     layout = subject.anatomy.layout.per_token
-    expected = sweep(subject.model, layout, text(), batch=256, sites=DEFAULT_SITES | {UP})
+    expected = sweep_blocks(subject.model, layout, text(), batch=256, statistics=EVERYTHING)
     place(subject.model, devices)
     with simulated(monkeypatch):
-        found = sweep(subject.model, layout, text(), batch=256, sites=DEFAULT_SITES | {UP})
+        found = sweep_blocks(subject.model, layout, text(), batch=256, statistics=EVERYTHING)
     assert expected.sums[0].keys() == found.sums[0].keys()
     for site, name in expected.sums[0]:
         one, two = found.total(site, name), expected.total(site, name)
@@ -70,22 +72,26 @@ def same(found, expected):
 @pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_comparison_on_devices_is_one_on_the_cpu(whole, devices, monkeypatch):
-    """Of all kinds of units, the products whole or in blocks, of activations that are spilled."""
-    for name in ("working", "comparing", "drawing"):  # tiny models have hardly any products beside a batch
-        monkeypatch.setattr(Task, name, 0)
+    """All kinds of units, the products whole or in blocks."""
+    for name in (
+        "working_bytes",
+        "held_out_bytes",
+        "drawing_bytes",
+    ):  # tiny models have hardly any products beside a batch
+        monkeypatch.setattr(ComparisonCost, name, 0)
     subject, seed = member("gpt2", 0), member("gpt2", 3)
     batches = tuple(text().batches(256))
 
     def compared():
-        seeds = [Counterpart(seed, batches, room=0)]
-        task = task_of(subject, batches, seeds)
-        memory = 8e9 if whole else task.least + task.cross // 4
-        return match(subject, batches, seeds, memory=memory, rates=Rates(forward=1, write=1e12, read=1e12))
+        seeds = [SeedActivations(seed, batches, room=0)]
+        cost = comparison_cost(subject, batches, seeds)
+        memory = 8e9 if whole else cost.least_bytes + cost.product_bytes // 4
+        return match(subject, batches, seeds, resources=Resources(memory=memory))
 
     expected = compared()
     for one in (subject, seed):
         place(one.model, devices)
-        one._writes.clear()
+        one._write_products.clear()
     with simulated(monkeypatch):
         found = compared()
         same(found, expected)
@@ -96,13 +102,13 @@ def test_rotated_units_are_rotated_where_they_are(devices, monkeypatch):
     """A control that changes activations takes them as it finds them."""
     subject = member("gpt2", 0)
     layout = subject.anatomy.layout
-    plain = sweep(subject.model, layout, text(), batch=256)
+    plain = sweep_blocks(subject.model, layout, text(), batch=256)
     moments = {site: plain.total(site, "moments") for site in DEFAULT_SITES}
     sizes = [layer.width for layer in layout.layers]
 
     def rotated():
         change = Rotation(moments, {PRE: sizes, POST: sizes, RESIDUAL: [subject.anatomy.middle_width]}, seed=1)
-        return sweep(subject.model, layout, text(), batch=256, change=change).total(POST, "moments").kurtosis
+        return sweep_blocks(subject.model, layout, text(), batch=256, transform=change).total(POST, "moments").kurtosis
 
     expected = rotated()
     place(subject.model, devices)

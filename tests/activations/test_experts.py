@@ -6,14 +6,14 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.activations.sweep import sweep
+from pytest_unineuron.activations.capture import capture_activations
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.models.discovery.parameters import eager_experts
-from pytest_unineuron.statistics import POST, PRE, UP
+from pytest_unineuron.statistics import EXTREMES, POST, PRE, UP, statistics_for
+from tests.activations.sweeping import sweep_blocks
 from tests.models.tiny import prepared
 
 IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
@@ -26,7 +26,7 @@ def observed(loaded, anatomy, ids=IDS):
     def receive(site, index, values, tokens):
         got[site, index] = (values.clone(), None if tokens is None else tokens.clone())
 
-    with caught(loaded.model, anatomy.layout, receive) as capture:
+    with capture_activations(loaded.model, anatomy.layout, receive) as capture:
         capture.forward(ids, torch.ones_like(ids))
     return got
 
@@ -118,7 +118,7 @@ def test_statistics_are_over_routed_tokens():
         kept.setdefault((site, index), []).append(units.clone())
         return units
 
-    swept = sweep(loaded.model, anatomy.layout, blocks, batch=200, change=spy)
+    swept = sweep_blocks(loaded.model, anatomy.layout, blocks, batch=200, transform=spy)
     neurons = Neurons(lambda site: swept, np.zeros(anatomy.layout.n_neurons, dtype=int))
     values = [torch.cat(kept[PRE, i]).double().numpy() for i in range(len(anatomy.layout.layers))]
     np.testing.assert_allclose(neurons.pre.mean, np.concatenate([v.mean(axis=0) for v in values]), atol=1e-6)
@@ -140,7 +140,7 @@ def test_an_expert_that_no_token_reaches_is_undefined():
             layer.mlp.gate.weight[2] = layer.mlp.gate.weight[1] * 2
             layer.mlp.gate.weight[3] = 0
     found = [
-        sweep(
+        sweep_blocks(
             loaded.model,
             anatomy.layout,
             to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600),
@@ -157,7 +157,7 @@ def test_the_strongest_tokens_of_an_expert_are_its_own():
     """Their numbers are those of the text, not of the rows the expert saw."""
     loaded, anatomy = prepared("causal", "mixtral")
     blocks = to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=300)
-    swept = sweep(loaded.model, anatomy.layout, blocks, batch=64)
+    swept = sweep_blocks(loaded.model, anatomy.layout, blocks, batch=64, statistics=statistics_for([EXTREMES]))
     truth = {}
     for batch in blocks.batches(64):
         got = observed(loaded, anatomy, batch.ids)
@@ -209,7 +209,7 @@ def test_adapters_are_part_of_the_pre_activation():
 def test_models_without_a_gate_have_no_other_factor():
     """It does not apply, and says so."""
     loaded, anatomy = prepared("causal", "gpt2")
-    swept = sweep(
+    swept = sweep_blocks(
         loaded.model, anatomy.layout, to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600), batch=64
     )
     with pytest.raises(NotApplicable, match="the model shows no up activations"):

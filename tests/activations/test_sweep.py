@@ -5,15 +5,16 @@ import pytest
 import torch
 from scipy import stats
 
-from pytest_unineuron.activations.capture import caught
-from pytest_unineuron.activations.sweep import Part, sweep
+from pytest_unineuron.activations.capture import capture_activations
+from pytest_unineuron.activations.sweep import PartialStatistics
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
-from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, statistics_for
+from tests.activations.sweeping import sweep_blocks
 from tests.models.tiny import build, tokenizer
 
 
@@ -38,7 +39,7 @@ def by_hand(model, anatomy, blocks):
             if site in kept:
                 kept[site].setdefault(index, []).append(values[counts].double())
 
-        with caught(model.model, anatomy.layout, receive) as capture:
+        with capture_activations(model.model, anatomy.layout, receive) as capture:
             ids = torch.tensor([block.ids])
             capture.forward(ids, torch.ones_like(ids))
         with torch.no_grad():
@@ -52,7 +53,7 @@ def by_hand(model, anatomy, blocks):
 def test_statistics_agree_with_float64(architecture):
     """Mean, variance and kurtosis to 1e-6 relative, skew to 1e-6, density exactly."""
     model, anatomy, blocks = prepared(architecture)
-    found = neurons(sweep(model.model, anatomy.layout, blocks, batch=700))
+    found = neurons(sweep_blocks(model.model, anatomy.layout, blocks, batch=700))
     expected = by_hand(model, anatomy, blocks)
     assert found.tokens == len(expected[PRE])
     for site in (PRE, POST, RESIDUAL):
@@ -75,7 +76,7 @@ def test_the_sums_themselves_are_exact_to_a_millionth():
         captured.setdefault((site, index), []).append(units.double().clone())
         return units
 
-    found = neurons(sweep(model.model, anatomy.layout, blocks, batch=700, change=spy))
+    found = neurons(sweep_blocks(model.model, anatomy.layout, blocks, batch=700, transform=spy))
     values = torch.cat([torch.cat(captured[PRE, i]) for i in (0, 1)], dim=1).numpy()
     np.testing.assert_allclose(found.pre.mean, values.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.pre.variance, values.var(axis=0), rtol=1e-6)
@@ -87,7 +88,7 @@ def test_the_sums_themselves_are_exact_to_a_millionth():
 def test_batch_size_changes_nothing():
     """P60, P5: the sums do not depend on how rows share a batch."""
     model, anatomy, blocks = prepared("gpt2")
-    small, large = (sweep(model.model, anatomy.layout, blocks, batch=size) for size in (64, 20_000))
+    small, large = (sweep_blocks(model.model, anatomy.layout, blocks, batch=size) for size in (64, 20_000))
     for site in (PRE, POST):
         a, b = small.total(site, "moments"), large.total(site, "moments")
         np.testing.assert_allclose(a.kurtosis, b.kurtosis, rtol=1e-4)
@@ -103,7 +104,7 @@ def test_a_gated_neuron_has_the_gate_before_and_the_product_after():
     def receive(site, index, values, tokens):
         got[site, index] = values
 
-    with torch.inference_mode(), caught(model.model, anatomy.layout, receive) as capture:
+    with torch.inference_mode(), capture_activations(model.model, anatomy.layout, receive) as capture:
         ids = torch.tensor([blocks.blocks[0].ids])
         hooked = []
         handle = module.register_forward_pre_hook(lambda m, a: hooked.append(a[0]))
@@ -124,7 +125,7 @@ def test_hooks_are_gone_afterwards():
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
-        sweep(model.model, anatomy.layout, blocks, batch=100, change=fail)
+        sweep_blocks(model.model, anatomy.layout, blocks, batch=100, transform=fail)
     modules = dict(model.model.named_modules())  # transformers leaves hooks of its own on whole blocks
     for layer in anatomy.layout.layers:
         assert not modules[layer.down.module]._forward_pre_hooks
@@ -137,34 +138,36 @@ def test_activations_that_are_not_finite_are_an_error():
     with torch.no_grad():
         model.model.transformer.h[1].mlp.c_fc.bias[0] = float("inf")
     with pytest.raises(ModelError, match="not finite; try --unineuron-dtype float32"):
-        sweep(model.model, anatomy.layout, blocks, batch=100)
+        sweep_blocks(model.model, anatomy.layout, blocks, batch=100)
 
 
 def test_half_precision_models_are_summed_in_full():
     """The statistics of a bfloat16 model are those of its activations, not of sums in bfloat16."""
     model, anatomy, blocks = prepared("gpt2", torch.bfloat16, budget=3000)
-    found = neurons(sweep(model.model, anatomy.layout, blocks, batch=20_000))
+    found = neurons(sweep_blocks(model.model, anatomy.layout, blocks, batch=20_000))
     full, _, _ = prepared("gpt2")
-    expected = neurons(sweep(full.model, anatomy.layout, blocks, batch=20_000))
+    expected = neurons(sweep_blocks(full.model, anatomy.layout, blocks, batch=20_000))
     assert np.corrcoef(found.pre.variance, expected.pre.variance)[0, 1] > 0.999
 
 
 def test_only_what_is_asked_for_is_gathered():
     """Sites and statistics by name, the same as in a sweep of everything; a name that is not there is an error."""
     model, anatomy, blocks = prepared("gpt2", budget=2000)
-    whole = sweep(model.model, anatomy.layout, blocks, batch=500)
-    some = sweep(model.model, anatomy.layout, blocks, batch=500, statistics={PRE: ("firing",), POST: ("moments",)})
+    whole = sweep_blocks(model.model, anatomy.layout, blocks, batch=500)
+    some = sweep_blocks(
+        model.model, anatomy.layout, blocks, batch=500, statistics={PRE: ("firing",), POST: ("moments",)}
+    )
     assert {key for group in some.sums for key in group} == {(PRE, "firing"), (POST, "moments")}
     assert torch.equal(some.total(POST, "moments").m4, whole.total(POST, "moments").m4)
     assert torch.equal(some.total(PRE, "firing").positive, whole.total(PRE, "firing").positive)
-    with pytest.raises(KeyError, match="firing"):
-        sweep(model.model, anatomy.layout, blocks, batch=500, statistics={POST: ("firing",)})
+    with pytest.raises(KeyError, match="median"):
+        sweep_blocks(model.model, anatomy.layout, blocks, batch=500, statistics={POST: ("median",)})
 
 
 def test_a_double_precision_sweep_does_not_depend_on_batches():
     """To 1e-9, which several machines rely on."""
     model, anatomy, blocks = prepared("gpt2", torch.float64, budget=3000)
-    small, large = (sweep(model.model, anatomy.layout, blocks, batch=size) for size in (64, 20_000))
+    small, large = (sweep_blocks(model.model, anatomy.layout, blocks, batch=size) for size in (64, 20_000))
     for site in (PRE, POST, RESIDUAL):
         a, b = small.total(site, "moments"), large.total(site, "moments")
         for name in ("variance", "skew", "kurtosis"):
@@ -179,25 +182,30 @@ def test_a_part_of_another_cut_is_not_taken():
     kept = {}
 
     def first_half(name, make):
-        part = make()
-        kept[name] = Part(part.sums, part.widths, {g: n for g, n in part.tokens.items() if g})
+        (part,) = make()
+        kept[name] = [PartialStatistics(part.sums, part.widths, {g: n for g, n in part.tokens.items() if g})]
         return kept[name]
 
     for batch in (128, 256):
         with pytest.raises(ModelError, match="tokens were swept; give all processes the same arguments"):
-            sweep(model.model, anatomy.layout, blocks, batch=batch, compute_part=first_half)
+            sweep_blocks(model.model, anatomy.layout, blocks, batch=batch, compute_part=first_half)
     assert len(kept) == 2
 
 
-def test_groups_without_one_are_the_rest():
-    """Leaving a group out and adding it back is the whole."""
+def test_leaving_a_group_out_and_adding_it_back_is_the_whole():
+    """Every group in turn, and several after one another."""
     model, anatomy, blocks = prepared("gpt2", budget=3000)
-    swept = sweep(model.model, anatomy.layout, blocks, batch=20_000)
-    rest = swept.without(3)
-    assert rest.groups == swept.groups - 1
-    again = rest.total(PRE, "moments") + swept.sums[3][PRE, "moments"]
-    np.testing.assert_allclose(again.kurtosis, swept.total(PRE, "moments").kurtosis, rtol=1e-9)
-    assert sum(rest.tokens) + swept.tokens[3] == sum(swept.tokens)
+    swept = sweep_blocks(model.model, anatomy.layout, blocks, batch=20_000)
+    for group in range(swept.groups):
+        rest = swept.without(group)
+        assert rest.groups == swept.groups - 1
+        again = rest.total(PRE, "moments") + swept.sums[group][PRE, "moments"]
+        np.testing.assert_allclose(again.kurtosis, swept.total(PRE, "moments").kurtosis, rtol=1e-9)
+        assert sum(rest.tokens) + swept.tokens[group] == sum(swept.tokens)
+    twice, other = swept.without(3).without(0), swept.without(0).without(2)
+    for name in ("mean", "kurtosis"):
+        one, two = (getattr(each.total(PRE, "moments"), name) for each in (twice, other))
+        np.testing.assert_allclose(one, two, rtol=1e-9)
 
 
 def test_extremes_name_their_tokens():
@@ -209,7 +217,8 @@ def test_extremes_name_their_tokens():
         captured.setdefault((site, index), []).append(units.clone())
         return units
 
-    swept = sweep(model.model, anatomy.layout, blocks, batch=500, change=spy)
+    statistics = statistics_for([EXTREMES])
+    swept = sweep_blocks(model.model, anatomy.layout, blocks, batch=500, transform=spy, statistics=statistics)
     values = torch.cat([torch.cat(captured[POST, i]) for i in (0, 1)], dim=1)
     extremes = swept.total(POST, "extremes")
     for rank in (0, 4):

@@ -42,7 +42,7 @@ def test_it_is_shown_as_a_table(capsys):
     text = "\n".join(" ".join(line.split()) for line in lines)
     for row in (
         "products 2 × neurons × neurons of a seed, per token and seed 1.93e+10 FLOP",
-        "blocks of products within 64 GiB; activations recomputed 5 blocks",
+        "blocks of products within 64 GiB; activations recomputed for each block 5 blocks",
         "device has 60 GiB does not fit",
     ):
         assert row in text
@@ -81,12 +81,12 @@ def test_a_folder_with_only_a_configuration_will_do(capsys, tmp_path):
 
 
 def test_less_memory_takes_more_blocks(capsys):
-    """Of which each is another reading of the half that chooses, where that is cheaper than the disk."""
+    """Each further block is another reading of the selection split."""
     found = [planned(capsys, *MEDIUM, "--seeds=1", f"--memory={memory}") for memory in (100, 30, 8)]
-    assert [each["blocks"] for each in found] == [1, 3, 6]
+    assert [each["blocks"] for each in found] == [1, 2, 6]
     assert [each["operations"]["product"] for each in found] == [found[0]["operations"]["product"]] * 3
     assert found[0]["forward_passes"] == 2
-    assert found[2]["forward_passes"] > found[1]["forward_passes"] or found[2]["bytes"]["spilled"]
+    assert found[2]["forward_passes"] > found[1]["forward_passes"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_unineuron import controls
-from pytest_unineuron.activations.sweep import sweep
 from pytest_unineuron.controls.permuted_labels import permuted_labels
 from pytest_unineuron.controls.random_tokens import random_tokens
 from pytest_unineuron.controls.reinitialised import reinitialised
@@ -20,6 +19,7 @@ from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
+from tests.activations.sweeping import sweep_blocks
 from tests.models.tiny import build, tokenizer
 
 MODELS = [name for name, row in controls.CONTROLS.items() if row.replaces == controls.MODEL]
@@ -92,10 +92,10 @@ def test_a_rotated_sweep_is_standardised():
     model = LoadedModel(build("gpt2"), tokenizer(), "", None)
     anatomy = dissect(model)
     blocks = to_blocks(find_corpus("news"), model.tokenizer, context=64, budget=4000)
-    plain = sweep(model.model, anatomy.layout, blocks, batch=2000)
+    plain = sweep_blocks(model.model, anatomy.layout, blocks, batch=2000)
     sizes = {PRE: [48, 48], POST: [48, 48], RESIDUAL: [32]}
     moments = {site: plain.total(site, "moments") for site in sizes}
-    rotated = sweep(model.model, anatomy.layout, blocks, batch=2000, change=Rotation(moments, sizes, 5))
+    rotated = sweep_blocks(model.model, anatomy.layout, blocks, batch=2000, transform=Rotation(moments, sizes, 5))
     for site in (PRE, POST):
         after = rotated.total(site, "moments")
         np.testing.assert_allclose(after.mean, 0, atol=1e-4)

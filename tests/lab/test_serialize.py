@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from pytest_unineuron.activations.sweep import Swept
+from pytest_unineuron.activations.sweep import SweepResult
 from pytest_unineuron.lab.serialize import known, packed, unpacked
-from pytest_unineuron.statistics import POST, PRE, statistics_at
+from pytest_unineuron.statistics import STATISTICS, statistic_class
 from pytest_unineuron.statistics.correlation import BestMatches, CentredUnits, PairComoments
 from pytest_unineuron.statistics.moments import Moments
 from pytest_unineuron.universality.choice import Choice
@@ -19,7 +19,9 @@ def statistics(site):
     values = torch.randn(20, 3)
     labels = torch.arange(20) % 4 - 1
     return {
-        (site, name): kind.of(values.clone(), torch.arange(20), labels) for name, kind in statistics_at(site).items()
+        (site, name): statistic_class(name).of(values.clone(), torch.arange(20), labels)
+        for name, (_, sites) in STATISTICS.items()
+        if site in sites
     }
 
 
@@ -42,12 +44,12 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("site", [PRE, POST])
+@pytest.mark.parametrize("site", ["pre", "post"])
 def test_statistics_come_back_as_they_were(site):
     """Every statistic that a sweep gathers, with its keys."""
-    kept = Swept((statistics(site), statistics(site)), (20, 20), (3, 4))
+    kept = SweepResult((statistics(site), statistics(site)), (20, 20), (3, 4))
     found = unpacked(*packed(kept))
-    assert isinstance(found, Swept)
+    assert isinstance(found, SweepResult)
     assert found.tokens == kept.tokens
     assert found.sums[0].keys() == kept.sums[0].keys()
     assert same(kept, found)
@@ -77,7 +79,7 @@ def test_only_classes_of_ours_are_written():
     "description",
     [
         {"class": "Popen", "fields": {}},
-        {"class": "Swept", "fields": {"surplus": {"value": 1}}},
+        {"class": "SweepResult", "fields": {"surplus": {"value": 1}}},
         {"call": "os.system"},
         {"tensor": "nowhere"},
         {},
@@ -91,4 +93,4 @@ def test_a_description_that_was_not_written_here_is_refused(description):
 
 def test_every_statistic_of_the_sweep_is_known():
     """To add one takes no row here."""
-    assert {kind.__name__ for kind in statistics_at(PRE).values()} <= set(known())
+    assert {statistic_class(name).__name__ for name in STATISTICS} <= set(known())

@@ -29,15 +29,15 @@ DIES = """
 import os, signal
 from pathlib import Path
 if os.environ.get("RANK") == "1" and Path("die").exists():
-    from pytest_unineuron.activations.sweep import Sweeper
-    start, started = Sweeper.start, []
+    from pytest_unineuron.activations.sweep import StatisticsConsumer
+    start, started = StatisticsConsumer.start, []
     def counted(self, batch):
         started.append(batch)
         if len(started) > 12:
             Path("die").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         start(self, batch)
-    Sweeper.start = counted
+    StatisticsConsumer.start = counted
 """
 
 

@@ -1,4 +1,4 @@
-"""``--unineuron-memory``: past it, seeds are compared block by block, and a run says so."""
+"""``--unineuron-memory``: beyond it, seeds are compared block by block, and a run says so."""
 
 import numpy as np
 
@@ -10,11 +10,10 @@ def test_matched(unineuron_universality, unineuron_measure):
 
 
 def test_a_run_in_blocks_finds_the_same(two_seeds, trials, monkeypatch):
-    """What is measured, on every arm, and one line for each comparison before it starts."""
-    from pytest_unineuron.lab import lab
-    from pytest_unineuron.universality.cost import Task
-    from pytest_unineuron.universality.match import match
-    from pytest_unineuron.universality.seeds import task_of
+    """Every arm has the same measurements, and one line before it announces the blocks."""
+    from pytest_unineuron.universality import match
+    from pytest_unineuron.universality.blocks import blocks_within
+    from pytest_unineuron.universality.cost import ComparisonCost
 
     trials.write(TRIAL)
 
@@ -25,25 +24,24 @@ def test_a_run_in_blocks_finds_the_same(two_seeds, trials, monkeypatch):
             "--unineuron-tokens=600",
             "--unineuron-correlation-tokens=300",
             "--unineuron-fail-on=never",
+            "--unineuron-no-cache",
         )
         ((_, subject),) = found.report["trials"][0]["subjects"].items()
         (case,) = subject["cases"]
         arms = {"": case["subject"], **case["controls"]}
-        measured = {name: arm["measurements"][0]["value"] for name, arm in arms.items()}
-        return measured, [line for line in found.result.stdout.lines if " blocks" in line]
+        values = {name: arm["measurements"][0]["value"] for name, arm in arms.items()}
+        return values, [line for line in found.result.stdout.lines if " blocks of products within " in line]
 
-    def tight(subject, batches, seeds, *, memory, **more):
-        task = task_of(subject, batches, seeds)
-        assert memory > task.least + task.cross
-        return match(subject, batches, seeds, memory=task.least + task.cross // 4, **more)
-
-    whole, said = run()
-    assert said == []
-    for name in ("working", "comparing", "drawing"):  # tiny models have hardly any products beside a batch
-        monkeypatch.setattr(Task, name, 0)
-    monkeypatch.setattr(lab, "match", tight)
-    found, said = run()
+    whole, lines = run()
+    assert lines == []
+    for name in ("working_bytes", "held_out_bytes", "drawing_bytes"):  # next to a batch, tiny products are small
+        monkeypatch.setattr(ComparisonCost, name, 0)
+    # No option asks for as few bytes as tiny models fill.
+    monkeypatch.setattr(
+        match, "blocks_within", lambda cost, _: blocks_within(cost, cost.least_bytes + cost.product_bytes // 4)
+    )
+    found, lines = run()
     assert found.keys() == whole.keys() == {"", "shuffled"}
     for name, value in whole.items():
         np.testing.assert_allclose(found[name], value, atol=1e-6)
-    assert len(said) == 2
+    assert len(lines) == 2

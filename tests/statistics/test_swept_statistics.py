@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron.statistics import STATISTICS, layer_batch, statistics_at
+from pytest_unineuron.statistics import STATISTICS, layer_batch, statistic_class
 from pytest_unineuron.statistics.accumulator import accumulate
 from pytest_unineuron.statistics.layer_batch import LayerBatch
 from pytest_unineuron.statistics.scratch import Scratch
 
-KINDS = {name: kind for site in ("pre", "post", "residual") for name, kind in statistics_at(site).items()}
+KINDS = {name: statistic_class(name) for name in STATISTICS}
 RANDOM = np.random.default_rng(0)
 VALUES = torch.from_numpy(RANDOM.standard_normal((60, 4)).astype(np.float32))
 TOKENS, LABELS = torch.arange(60), torch.from_numpy(RANDOM.integers(-1, 3, 60))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron.activations.sweep import Sweeper, sweep
+from pytest_unineuron.activations.sweep import StatisticsConsumer
 from pytest_unineuron.controls.shifted_documents import shifted_documents
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
@@ -18,23 +18,25 @@ from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import PRE
 from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.universality import match as matching
-from pytest_unineuron.universality.seeds import Counterpart, task_of
-from pytest_unineuron.universality.units import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES, Member
+from pytest_unineuron.universality.kinds import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES
+from pytest_unineuron.universality.seeds import SeedActivations, comparison_cost
+from pytest_unineuron.universality.units import ComparedModel
+from tests.activations.sweeping import sweep_blocks
 from tests.models.tiny import build, tokenizer
 
 
 def member(model):
-    return Member(model, dissect(LoadedModel(model, tokenizer(), "", None)))
+    return ComparedModel(model, dissect(LoadedModel(model, tokenizer(), "", None)))
 
 
-def match(subject, seeds, batches, *, own=None, draws=3, room=1e9, **kwargs):
-    seeds = [Counterpart(seed, batches, draws=draws, room=room) for seed in seeds]
-    return matching.match(subject, own or batches, seeds, **kwargs)
+def match(subject, seeds, batches, *, own=None, bases=3, room=1e9, memory=8e9, also=()):
+    seeds = [SeedActivations(seed, batches, n_bases=bases, room=room) for seed in seeds]
+    return matching.match(subject, own or batches, seeds, also=also, resources=matching.Resources(memory=memory))
 
 
 def least(subject, seeds, batches):
     """The least memory in which they can be compared, in bytes: then it takes many blocks."""
-    return task_of(subject, batches, [Counterpart(seed, batches, room=0) for seed in seeds]).least
+    return comparison_cost(subject, batches, [SeedActivations(seed, batches, room=0) for seed in seeds]).least_bytes
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def turned(y, sizes, draw, deviation=None):
 def test_it_agrees_with_brute_force(batches, kind):
     """Partners chosen on one half, ρ and its baseline read on the other, all in float64."""
     one, two = member(build("gpt2")), member(build("gpt2", seed=3))
-    found = Matched(match(one, [two], batches, draws=2)[kind])
+    found = Matched(match(one, [two], batches, bases=2)[kind])
     x0, x1 = (units(one, batches, kind, half=half) for half in (0, 1))
     y0, y1 = (units(two, batches, kind, half=half) for half in (0, 1))
     sizes, rows = two.sizes(kind), np.arange(x0.shape[1])
@@ -108,7 +110,7 @@ def test_it_agrees_with_brute_force(batches, kind):
 def test_seeds_can_be_left_out(batches):
     """The excess is the mean over seeds, so each seed alone gives its part of it."""
     seeds = [member(build("gpt2", seed=seed)) for seed in (3, 4)]
-    found = Matched(match(member(build("gpt2")), seeds, batches, draws=1)[NEURONS])
+    found = Matched(match(member(build("gpt2")), seeds, batches, bases=1)[NEURONS])
     alone = [found.in_seeds([number]).excess for number in (0, 1)]
     np.testing.assert_allclose(np.mean(alone, axis=0), found.excess, atol=1e-12)
 
@@ -117,13 +119,13 @@ def test_neurons_can_be_compared_before_the_activation_function(batches, blocks)
     """The same units one site earlier: what a sweep calls pre-activations, and other partners than after it."""
     one, two = (replace(member(build("gpt2", seed=seed)), site=PRE) for seed in (0, 3))
     x, y = units(one, batches, NEURONS), units(two, batches, NEURONS)
-    swept = sweep(one.model, one.anatomy.layout, blocks, batch=1024)
+    swept = sweep_blocks(one.model, one.anatomy.layout, blocks, batch=1024)
     np.testing.assert_allclose(x.mean(0), swept.total(PRE, "moments").mean.numpy(), atol=1e-6)
-    found = Matched(match(one, [two], batches, draws=1)[NEURONS])
+    found = Matched(match(one, [two], batches, bases=1)[NEURONS])
     chosen = rho(*(units(of, batches, NEURONS, half=0) for of in (one, two))).argmax(axis=1)
     reading = rho(*(units(of, batches, NEURONS, half=1) for of in (one, two)))
     np.testing.assert_allclose(found.correlation[0], reading[np.arange(x.shape[1]), chosen], atol=1e-5)
-    after = Matched(match(member(one.model), [member(two.model)], batches, draws=1)[NEURONS])
+    after = Matched(match(member(one.model), [member(two.model)], batches, bases=1)[NEURONS])
     assert np.abs(after.correlation - found.correlation).max() > 0.05
     assert y.shape == x.shape
 
@@ -131,7 +133,7 @@ def test_neurons_can_be_compared_before_the_activation_function(batches, blocks)
 def test_it_agrees_with_the_papers_own_procedure(batches):
     """Read where it was chosen, against unstandardised bases, over the same tokens: |Δϱ| < 1e-5."""
     one, two = member(build("gpt2")), member(build("gpt2", seed=3))
-    found = Matched(match(one, [two], batches, draws=2)[NEURONS])
+    found = Matched(match(one, [two], batches, bases=2)[NEURONS])
     x, y = units(one, batches, NEURONS, half=0), units(two, batches, NEURONS, half=0)
     baseline = rho(x, turned(y, two.sizes(NEURONS), 0)).max(axis=1)
     np.testing.assert_allclose(found.paper, rho(x, y).max(axis=1) - baseline, atol=1e-5)
@@ -164,7 +166,7 @@ def test_a_hidden_rotation_has_no_excess(batches):
     one, two = member(build("gpt2")), member(build("gpt2", seed=3))
     scale = units(two, batches, NEURONS).std(axis=0)
     width = two.sizes(NEURONS)[0]
-    two.change = lambda site, layer, values: (
+    two.transform = lambda site, layer, values: (
         values
         / torch.as_tensor(scale[layer * width : (layer + 1) * width]).float()
         @ haar_rotation(width, 999 + layer).T
@@ -202,7 +204,7 @@ def test_a_text_is_read_once_by_every_model(batches):
     members = [member(model) for model in models]
     for number, model in enumerate(models):
         model.transformer.register_forward_pre_hook(lambda *_, number=number: seen.append(number))
-    seeds = [Counterpart(other, batches) for other in members[1:]]
+    seeds = [SeedActivations(other, batches) for other in members[1:]]
     matching.match(members[0], batches, seeds)
     assert sorted(seen) == sorted([0, 1, 2] * len(batches))
     matching.match(members[0], batches, seeds)  # another arm: the seeds have read it
@@ -253,8 +255,8 @@ def test_a_neuron_that_is_silent_while_partners_are_chosen(batches):
     one = member(model)
     real = one.observe
 
-    def observe(batch, kinds=KINDS, sweeper=None):
-        found = real(batch, kinds, sweeper)
+    def observe(batch, kinds=KINDS, also=()):
+        found = real(batch, kinds, also)
         if batch.group % 2 == 0:
             found[NEURONS][:, 7] = 0
         return found
@@ -347,10 +349,10 @@ def test_a_sweep_of_the_same_pass_is_the_sweep(blocks):
     """Comparing models and gathering statistics at once changes neither."""
     one, two = member(build("gpt2")), member(build("gpt2", seed=3))
     few = blocks.batches(1024, compare=2000)
-    sweeper = Sweeper(blocks, "cpu")
-    found = match(one, [two], few, memory=least(one, [two], few), sweeper=sweeper)
-    alone = sweep(one.model, one.anatomy.layout, blocks, batch=1024)
-    together = sweeper.finished()
+    consumer = StatisticsConsumer(blocks, "cpu")
+    found = match(one, [two], few, memory=least(one, [two], few), also=[consumer])
+    alone = sweep_blocks(one.model, one.anatomy.layout, blocks, batch=1024)
+    together = consumer.result()
     assert together.tokens == alone.tokens
     for ours, theirs in zip(together.sums, alone.sums, strict=True):
         assert ours.keys() == theirs.keys()

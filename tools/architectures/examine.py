@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.capture import capture_activations
 from pytest_unineuron.errors import NeuronsNotFound, UnineuronError
 from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
@@ -148,7 +148,11 @@ def _same(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:
 def _early(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:
     model, layout, there = loaded.model, anatomy.layout.per_token, torch.ones_like(ids)
     found: dict[tuple[str, int], torch.Tensor] = {}
-    with caught(model, layout, lambda site, index, units, _: found.update({(site, index): units.clone()})) as capture:
+
+    def receive(site: str, index: int, units: torch.Tensor, _: torch.Tensor | None) -> None:
+        found[site, index] = units.clone()
+
+    with capture_activations(model, layout, receive) as capture:
         capture.forward(ids, there)
     with eager_experts(model):
         stream = middle_stream(run_model(model, ids, there, states=True))

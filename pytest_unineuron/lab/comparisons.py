@@ -1,0 +1,157 @@
+"""Comparisons of the arms of a model with its further seeds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron import controls
+from pytest_unineuron.errors import ModelError
+from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.models.registry import seeds_compared_with
+from pytest_unineuron.universality.cost import GIB, batch_positions, seed_room
+from pytest_unineuron.universality.match import Resources, match
+from pytest_unineuron.universality.seeds import SeedActivations
+from pytest_unineuron.universality.units import ComparedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_unineuron.activations.forward_pass import Consumer
+    from pytest_unineuron.activations.sweep import Transform
+    from pytest_unineuron.corpora.blocks import Batch, Blocks
+    from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
+    from pytest_unineuron.lab.models import Models
+    from pytest_unineuron.lab.reporting import Reporting
+    from pytest_unineuron.lab.texts import Texts
+    from pytest_unineuron.models.loading.source import Source
+    from pytest_unineuron.options.settings import Settings
+
+KEPT_TEXTS = 2
+"""Texts on which the activations of seeds are kept: a trial on new data reads the reference corpus as well."""
+
+
+class Comparisons:
+    """Compares models with further seeds. The activations of seeds are shared by all arms that read a text.
+
+    ``sources`` maps labels to models, and grows by the seeds that are found.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: dict[str, Source],
+        models: Models,
+        texts: Texts,
+        reporting: Reporting,
+        processes: ProcessGroup,
+    ) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._models = models
+        self._texts = texts
+        self._reporting = reporting
+        self._processes = processes
+        self._memory = settings.memory * float(GIB)
+        self._seeds: OrderedDict[tuple[Arm, str], list[SeedActivations]] = OrderedDict()
+
+    def seeds(self, model: str) -> tuple[str, ...]:
+        """The labels of the further seeds of a model. Raises NotApplicable if there are none."""
+        labels = {source.spec: label for label, source in self._sources.items()}
+        specs = seeds_compared_with(self._sources[model], self._settings.seed)
+        for spec in specs:
+            if spec not in labels:
+                # A seed may have been typed as the label of a model under test.
+                labels[spec] = spec if spec not in self._sources else f"seed {spec}"
+                self._sources[labels[spec]] = parse_source(spec)
+        return tuple(labels[spec] for spec in specs)
+
+    def positions(self, model: str) -> int:
+        """About how many tokens are read in one pass where seeds are compared: no more than memory allows."""
+        if self._settings.batch:
+            return self._settings.batch
+        models = [self._compared_model(Arm(name)) for name in self.seeds(model)]
+        most = max(each.n_units for each in models)
+        return batch_positions(self._models.positions, most, models[0].dtype.itemsize, self._memory)
+
+    def compute(
+        self,
+        arm: Arm,
+        corpus: str,
+        transform: Transform | None,
+        also: Sequence[Consumer],
+        compute_part: ComputePart,
+    ) -> dict[str, Any]:
+        """The matches of an arm in the seeds of its model on a corpus; the arm's pass feeds ``also``.
+
+        Raises NotApplicable if there are no seeds, ModelError for one that cannot be compared, and OptionError if
+        there is too little memory.
+        """
+        names = self.seeds(arm.model)
+        seeds = self._seed_activations(arm, corpus, names)
+        subject = self._compared_model(arm, transform)
+        blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT, controls.PAIRING)
+        batches = self._batches(arm.model, blocks)
+        self._reporting.note_pass(arm, corpus)
+        kept = sum(seed.kept_bytes for of_text in self._seeds.values() for seed in of_text)
+        what = f"{corpus} with {len(names)} seeds"
+        resources = Resources(
+            memory=self._memory - kept,
+            processes=self._processes,
+            compute_part=compute_part,
+            progress=self._reporting.bar(arm, what),
+            announce=self._reporting.announce,
+            title=f"{arm} on {what}",
+        )
+        found = match(subject, batches, seeds, also=also, resources=resources)
+        return {"matches": found, "tokens": sum(batch.n_compared for batch in batches), "documents": blocks.documents}
+
+    def release(self) -> None:
+        """Let go of the activations of all seeds."""
+        self._seeds.clear()
+
+    def _seed_activations(self, arm: Arm, corpus: str, names: Sequence[str]) -> list[SeedActivations]:
+        """The seeds of a model on the text that an arm reads; those of the last few texts are kept."""
+        text = arm if arm.replaces(controls.TEXT) else Arm(arm.model)
+        key = (text, corpus)
+        if key not in self._seeds:
+            blocks = self._texts.blocks_of_arm(text, corpus, controls.TEXT)
+            self._check_comparable(arm.model, names, max(len(block.ids) for block in blocks.blocks))
+            models = [self._compared_model(Arm(name)) for name in names]
+            batches = self._batches(arm.model, blocks)
+            for name in names:
+                self._reporting.note_pass(replace(text, model=name), corpus)
+            room = seed_room(self._memory, len(names))
+            self._seeds[key] = [SeedActivations(model, batches, room=room) for model in models]
+        self._seeds.move_to_end(key)
+        while len(self._seeds) > KEPT_TEXTS:
+            self._seeds.popitem(last=False)
+        return self._seeds[key]
+
+    def _batches(self, model: str, blocks: Blocks) -> list[Batch]:
+        """A text in the batches in which a model and its seeds read it."""
+        return blocks.batches(self.positions(model), compare=self._settings.correlation_tokens)
+
+    def _compared_model(self, arm: Arm, transform: Callable[..., Any] | None = None) -> ComparedModel:
+        site = self._settings.correlation_site
+        return ComparedModel(self._models.loaded(arm).model, self._models.anatomy(arm.model), transform, site)
+
+    def _check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
+        """Raise ModelError for a seed that cannot read the same tokens, or is the model itself once more."""
+        subject = self._models.loaded(Arm(model))
+        digests = {subject.weights_digest: model} if subject.weights_digest else {}
+        for name in seeds:
+            seed = self._models.loaded(Arm(name))
+            if seed.tokenizer.get_vocab() != subject.tokenizer.get_vocab():
+                raise ModelError(f"{name} has another tokenizer than {model}: their tokens cannot be compared")
+            if seed.context < longest:
+                raise ModelError(
+                    f"{name} reads {seed.context} tokens at a time, {model} was given {longest}; "
+                    f"say --unineuron-context={seed.context}"
+                )
+            if seed.weights_digest and digests.setdefault(seed.weights_digest, name) != name:
+                raise ModelError(
+                    f"{name} has the very weights of {digests[seed.weights_digest]}: it is no further seed"
+                )

@@ -1,0 +1,46 @@
+"""Events of a lab for the report, and progress for whoever is watching."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_unineuron.lab.arm import Arm
+
+    Progress = Callable[[Sequence[Any]], Iterable[Any]]
+
+
+class Reporting:
+    """Collects ``events`` in order: models loaded, corpora read, passes made, results found in the cache.
+
+    ``progress`` makes a progress bar from a title; ``announce`` shows one line before something takes long.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[str], Progress] | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.announce = announce
+        self._progress = progress
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Add an event, a dictionary of plain JSON data."""
+        self.events.append(event)
+
+    def note_text(self, text: str) -> None:
+        """Add a sentence about the cache for the reader of the report."""
+        self.note({"kind": "cache_note", "text": text})
+
+    def note_pass(self, arm: Arm, corpus: str) -> None:
+        """Add a forward pass of an arm over a corpus."""
+        self.note(
+            {"kind": "forward_pass", "model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}
+        )
+
+    def bar(self, arm: Arm, what: str) -> Progress | None:
+        """A progress bar over the batches of a pass, if anybody is watching."""
+        return self._progress(f"{arm} on {what}") if self._progress else None

@@ -1,0 +1,205 @@
+"""Finished results by arm and corpus: from memory, from the cache, or from a forward pass that serves several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron import controls
+from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
+from pytest_unineuron.errors import UnineuronError
+from pytest_unineuron.lab.arm import Arm, Request
+from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, RESIDUAL, UP, statistics_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_unineuron.activations.sweep import Transform
+    from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
+    from pytest_unineuron.lab.comparisons import Comparisons
+    from pytest_unineuron.lab.keys import Keys
+    from pytest_unineuron.lab.models import Models
+    from pytest_unineuron.lab.reporting import Reporting
+    from pytest_unineuron.lab.result_cache import ResultCache
+    from pytest_unineuron.lab.texts import Texts
+
+
+def swept_together(arm: Arm, site: str) -> tuple[str, ...]:
+    """The sites whose statistics are one result: all ordinary ones, from one pass.
+
+    The up projection and the extremes are results of their own. So are post-activations of rotated units: rotating
+    them takes longer than the pass, and few trials ask for them.
+    """
+    if site in (UP, EXTREMES):
+        return (site,)
+    if arm.replaces(controls.UNITS):
+        return (POST,) if site == POST else (PRE, RESIDUAL)
+    return (PRE, POST, RESIDUAL)
+
+
+class Results:
+    """Statistics of sweeps and comparisons with seeds, each computed once and held until its model is released.
+
+    ``requests`` are what the items of the run are going to ask for: a pass that is made for one result serves the
+    others that are requested of the same arm on the same corpus.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        texts: Texts,
+        comparisons: Comparisons,
+        cache: ResultCache,
+        keys: Keys,
+        reporting: Reporting,
+        *,
+        requests: Iterable[Request] = (),
+        processes: ProcessGroup,
+    ) -> None:
+        self._models = models
+        self._texts = texts
+        self._comparisons = comparisons
+        self._cache = cache
+        self._keys = keys
+        self._reporting = reporting
+        self._processes = processes
+        self._requested = {job: None for request in requests for job in _jobs(request)}
+        self._held: dict[Request, Any] = {}
+
+    def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
+        """The statistics of an arm on a corpus that hold a site."""
+        arm = arm.read
+        result: SweepResult = self._get(Request(arm, corpus, swept_together(arm, site)))
+        return result
+
+    def comparison(self, arm: Arm, corpus: str) -> dict[str, Any]:
+        """The matches of an arm in the seeds of its model on a corpus. Raises as ``Comparisons.compute``."""
+        found: dict[str, Any] = self._get(Request(arm.read, corpus, compares_seeds=True))
+        return found
+
+    def release(self, model: str) -> None:
+        """Let go of all results of a model; what is in the cache can be read again."""
+        self._held = {job: result for job, result in self._held.items() if job.arm.model != model}
+
+    def _get(self, job: Request) -> Any:
+        if job not in self._held:
+            self._held[job] = self._cache.get_or_compute(
+                _kind(job), job.arm, job.corpus, lambda: self._key(job), lambda part: self._compute(job, part)
+            )
+        return self._held[job]
+
+    # -- one pass for several results ------------------------------------------------------------------------
+
+    def _compute(self, job: Request, compute_part: ComputePart) -> Any:
+        """The result of a job; others that the same pass serves are held and stored along the way."""
+        jobs = [job, *self._riders(job)]
+        comparison = next((each for each in jobs if each.compares_seeds), None)
+        if comparison is not None:
+            try:
+                return self._keep_riders(job, self._compare(comparison, jobs, compute_part))
+            except UnineuronError:
+                if comparison == job:
+                    raise
+                # A trial that compares seeds will report it; this one does not.
+                del self._requested[comparison]
+                jobs.remove(comparison)
+        return self._keep_riders(job, self._sweep(jobs, compute_part))
+
+    def _riders(self, job: Request) -> list[Request]:
+        """Other requested results of the same arm and corpus that are neither held nor stored."""
+        reads_other_text = job.arm.replaces(controls.TEXT) or job.arm.replaces(controls.PAIRING)
+        riders = []
+        for other in self._requested:
+            same_pass = (other.arm, other.corpus) == (job.arm, job.corpus) and other != job
+            if (
+                not same_pass
+                or other in self._held
+                or (reads_other_text and job.compares_seeds != other.compares_seeds)
+            ):
+                continue
+            if not self._find(other):
+                riders.append(other)
+        return riders
+
+    def _find(self, job: Request) -> bool:
+        """Whether a result is stored, and is now held; one that cannot be computed is no longer requested."""
+        found = self._cache.find(_kind(job), job.arm, job.corpus, lambda: self._key(job))
+        if found is not None:
+            self._held[job] = found
+        return found is not None
+
+    def _keep_riders(self, job: Request, results: dict[Request, Any]) -> Any:
+        for other, result in results.items():
+            if other != job:
+                self._held[other] = result
+                self._cache.store(_kind(other), self._key(other), result)
+        return results[job]
+
+    def _compare(self, comparison: Request, jobs: Sequence[Request], compute_part: ComputePart) -> dict[Request, Any]:
+        """The results of all jobs, from the pass of a comparison."""
+        arm, corpus = comparison.arm, comparison.corpus
+        transform = self._transform(arm, corpus, jobs)
+        consumers = {job: self._consumer(job, transform) for job in jobs if job != comparison}
+        found = self._comparisons.compute(arm, corpus, transform, list(consumers.values()), compute_part)
+        return {comparison: found, **{job: consumer.result() for job, consumer in consumers.items()}}
+
+    def _sweep(self, jobs: Sequence[Request], compute_part: ComputePart) -> dict[Request, Any]:
+        """The results of jobs that all are statistics."""
+        arm, corpus = jobs[0].arm, jobs[0].corpus
+        transform = self._transform(arm, corpus, jobs)
+        consumers = [self._consumer(job, transform) for job in jobs]
+        blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT)
+        self._reporting.note_pass(arm, corpus)
+        found = sweep(
+            self._models.loaded(arm).model,
+            self._models.anatomy(arm.model).layout,
+            blocks.batches(self._models.positions),
+            consumers,
+            progress=self._reporting.bar(arm, corpus),
+            processes=self._processes,
+            compute_part=compute_part,
+        )
+        return dict(zip(jobs, found, strict=True))
+
+    def _consumer(self, job: Request, transform: Transform | None) -> StatisticsConsumer:
+        blocks = self._texts.blocks_of_arm(job.arm, job.corpus, controls.TEXT)
+        device = self._models.loaded(job.arm).model.device
+        return StatisticsConsumer(blocks, device, statistics=statistics_for(job.sites), transform=transform)
+
+    def _transform(self, arm: Arm, corpus: str, jobs: Sequence[Request]) -> Transform | None:
+        """The rotation of an arm's units, standardised by the moments of the model itself; None for other arms."""
+        if not arm.replaces(controls.UNITS):
+            return None
+        sites = {UP} if any(UP in job.sites for job in jobs) else set()
+        if any(job.sites != (UP,) for job in jobs):
+            sites |= DEFAULT_SITES
+        plain = Arm(arm.model)
+        moments = {site: self.sweep(plain, corpus, site).total(site, "moments") for site in sites}
+        made: Transform = controls.CONTROLS[arm.control].load()(moments, self.sizes(arm.model), arm.seed)
+        return made
+
+    def sizes(self, model: str) -> dict[str, list[int]]:
+        """The number of units at each site, layer by layer."""
+        anatomy = self._models.anatomy(model)
+        widths = [layer.width for layer in anatomy.layout.layers]
+        gated = [layer.width for layer in anatomy.layout.layers if layer.gated]
+        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle_width], UP: gated}
+
+    def _key(self, job: Request) -> dict[str, Any]:
+        """Everything that a result depends on."""
+        model = job.arm.model
+        loaded, blocks = self._models.loaded(Arm(model)), self._texts.blocks(model, job.corpus)
+        if not job.compares_seeds:
+            return self._keys.sweep(job.arm, loaded, blocks, statistics_for(job.sites), self._models.positions)
+        seeds = [self._models.loaded(Arm(name)) for name in self._comparisons.seeds(model)]
+        return self._keys.comparison(job.arm, loaded, blocks, seeds, self._comparisons.positions(model))
+
+
+def _jobs(request: Request) -> list[Request]:
+    """The results that a request is made of."""
+    if request.compares_seeds:
+        return [Request(request.arm, request.corpus, compares_seeds=True)]
+    return [Request(request.arm, request.corpus, swept_together(request.arm, site)) for site in request.sites]
+
+
+def _kind(job: Request) -> str:
+    return "universality" if job.compares_seeds else "sweep"

@@ -1,0 +1,95 @@
+"""The corpora of a run, as its models and their control arms read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_unineuron import controls
+from pytest_unineuron.corpora import number_words
+from pytest_unineuron.corpora.blocks import Blocks, to_blocks
+from pytest_unineuron.corpora.find import find_corpus
+from pytest_unineuron.lab.arm import Arm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_unineuron.corpora.corpus import Corpus
+    from pytest_unineuron.lab.models import Models
+    from pytest_unineuron.models.loading.load import LoadedModel
+    from pytest_unineuron.options.settings import Settings
+
+DEFAULT_CONTEXT = 512
+"""Tokens that are read together, unless the model's context is shorter or another is asked for."""
+WHOLE = 10**9
+"""Token budget of a probe, which is read whole."""
+
+
+class Texts:
+    """Corpora by label, each read once, and their blocks by model.
+
+    ``corpora`` maps labels to what was typed. ``notify`` is given an event for every corpus that a model reads.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        corpora: Mapping[str, str],
+        models: Models,
+        notify: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._settings = settings
+        self._specs = corpora
+        self._models = models
+        self._notify = notify
+        self._corpora: dict[str, Corpus] = {}
+        self._blocks: dict[tuple[str, str], Blocks] = {}
+
+    def corpus(self, label: str) -> Corpus:
+        """A corpus of the run, or the probe of number words. Raises CorpusError."""
+        if label not in self._corpora:
+            spec = self._specs.get(label, label)
+            self._corpora[label] = (
+                number_words.corpus()
+                if label == number_words.NAME
+                else find_corpus(spec, field=self._settings.text_field)
+            )
+        return self._corpora[label]
+
+    def blocks(self, model: str, corpus: str) -> Blocks:
+        """A corpus as a model reads it. Raises CorpusError if there is too little of it."""
+        if (model, corpus) not in self._blocks:
+            loaded = self._models.loaded(Arm(model))
+            budget = WHOLE if corpus == number_words.NAME else self._settings.tokens
+            blocks = to_blocks(self.corpus(corpus), loaded.tokenizer, context=self.context(loaded), budget=budget)
+            self._blocks[model, corpus] = blocks
+            facts = {"spec": self._specs.get(corpus, corpus), **blocks.corpus.facts()}
+            self._notify({"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens})
+        return self._blocks[model, corpus]
+
+    def blocks_of_arm(self, arm: Arm, corpus: str, *replaced: str) -> Blocks:
+        """A corpus as an arm reads it, where its control replaces one of these; else as its model reads it."""
+        blocks = self.blocks(arm.model, corpus)
+        if any(map(arm.replaces, replaced)):
+            tokenizer = self._models.loaded(Arm(arm.model)).tokenizer
+            made: Blocks = controls.CONTROLS[arm.control].load()(blocks, tokenizer, arm.seed)
+            return made
+        return blocks
+
+    def context(self, loaded: LoadedModel) -> int:
+        """The number of tokens that a model reads together."""
+        return min(self._settings.context or DEFAULT_CONTEXT, loaded.context)
+
+    def last_tokens(self, model: str) -> NDArray[np.int64]:
+        """The token at which each probe word is read, [word]: its last one."""
+        last: dict[int, int] = {}
+        for block in self.blocks(model, number_words.NAME).blocks:
+            last.update((label, token) for label, token in zip(block.labels, block.ids, strict=True) if label >= 0)
+        return np.array([last[label] for label in range(len(number_words.WORDS))])
+
+    def release(self, model: str) -> None:
+        """Let go of the blocks of a model."""
+        self._blocks = {key: blocks for key, blocks in self._blocks.items() if key[0] != model}

@@ -1,0 +1,157 @@
+"""Any memory budget gives the same matches."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
+from pytest_unineuron.lab.serialize import packed
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.universality.blocks import blocks_within
+from pytest_unineuron.universality.cost import ComparisonCost
+from pytest_unineuron.universality.kinds import KINDS
+from pytest_unineuron.universality.match import Resources, match
+from pytest_unineuron.universality.seeds import SeedActivations, comparison_cost
+from pytest_unineuron.universality.units import ComparedModel
+from tests.models.tiny import build, tokenizer
+
+
+@cache
+def compared_model(architecture="gpt2", seed=0, dtype=torch.float32):
+    model = build(architecture, seed=seed).to(dtype)
+    return ComparedModel(model, dissect(LoadedModel(model, tokenizer(), "", None)))
+
+
+@cache
+def batches(tokens=512):
+    return tuple(to_blocks(find_corpus("news"), tokenizer(), context=64, budget=1500).batches(tokens))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_batches():
+    """Tiny models have hardly any products beside a batch: here batches take nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("working_bytes", "held_out_bytes", "drawing_bytes"):
+            patch.setattr(ComparisonCost, name, 0)
+        yield
+
+
+def seeds(*, room=0.0, dtype=torch.float32, read=None):
+    read = read or batches()
+    return [SeedActivations(compared_model(seed=seed, dtype=dtype), read, room=room) for seed in (3, 5)]
+
+
+def matched(memory, *, room=0.0, dtype=torch.float32, read=None, kinds=KINDS, **resources):
+    read = read or batches()
+    return match(
+        compared_model(dtype=dtype),
+        read,
+        seeds(room=room, dtype=dtype, read=read),
+        kinds=kinds,
+        resources=Resources(memory=memory, **resources),
+    )
+
+
+def cost(dtype=torch.float32):
+    return comparison_cost(compared_model(dtype=dtype), batches(), seeds(dtype=dtype))
+
+
+@cache
+def whole(dtype=torch.float32):
+    return matched(8e9, dtype=dtype, room=1e9)
+
+
+def assert_same(found, expected, atol):
+    for kind, in_seeds in expected.items():
+        for one, two in zip(found[kind], in_seeds, strict=True):
+            for a, b in zip(one.choice.all, two.choice.all, strict=True):
+                np.testing.assert_array_equal(a.partner, b.partner)
+                np.testing.assert_allclose(a.correlation, b.correlation, atol=atol)
+            np.testing.assert_allclose(one.choice.raw, two.choice.raw, atol=atol)
+            for a, b in zip(one.pairs, two.pairs, strict=True):
+                np.testing.assert_allclose(a.correlation, b.correlation, atol=atol)
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.floats(0.05, 1), st.sampled_from([0.0, 3e6]))
+def test_any_budget_gives_the_same(share, room):
+    """Many blocks or few, with the seeds' activations kept or computed again."""
+    assert_same(matched(cost().least_bytes + share * cost().product_bytes, room=room), whole(), atol=1e-6)
+
+
+def test_any_budget_gives_the_same_in_float64():
+    """To 1e-12."""
+    double = torch.float64
+    memory = cost(double).least_bytes + cost(double).product_bytes // 5
+    assert_same(matched(memory, dtype=double), whole(double), atol=1e-12)
+
+
+def test_blocks_are_announced_once_and_have_one_progress_bar():
+    """The line comes before anything is read; with a single block nothing is announced."""
+    said, bars = [], []
+
+    def progress(steps):
+        bars.append(len(steps))
+        yield from steps
+        bars.append("done")
+
+    memory = cost().least_bytes + cost().product_bytes // 4
+    matched(memory, announce=said.append, progress=progress, title="a on news with 2 seeds")
+    blocks = len(blocks_within(cost(), memory))
+    assert blocks > 3
+    (line,) = said
+    assert line.startswith(f"a on news with 2 seeds: {blocks} blocks of products within ")
+    selection, held_out = (sum(b.n_compared > 0 for b in batches() if b.group % 2 == odd) for odd in (0, 1))
+    assert bars == [blocks * selection + held_out, "done"]
+    matched(8e9, announce=said.append)
+    assert len(said) == 1
+
+
+def test_parts_are_named_by_all_they_depend_on():
+    """A part of another attempt that cut the products in another way is not taken for a part of this one."""
+
+    def names(memory, *, read_by=None, subject=None):
+        seen = []
+
+        def note(name, compute):
+            seen.append(name)
+            return compute()
+
+        read_by = read_by or [SeedActivations(compared_model(seed=3), batches(), room=0)]
+        match(subject or compared_model(), batches(), read_by, resources=Resources(memory=memory, compute_part=note))
+        return seen
+
+    one_seed = [SeedActivations(compared_model(seed=3), batches(), room=0)]
+    tight = comparison_cost(compared_model(), batches(), one_seed)
+    one, four = (names(memory) for memory in (8e9, tight.least_bytes + tight.product_bytes // 4))
+    assert names(8e9) == one
+    assert not set(one[:-1]) & set(four[:-1])
+    assert one[-1] == four[-1]  # the same pairs are read, however they were chosen
+    first, again = names(8e9, read_by=one_seed), names(8e9, read_by=one_seed)
+    assert first == one
+    assert first[0] != again[0]  # the covariances within layers of the seed are known by then
+    assert names(8e9, subject=compared_model(seed=5))[-1] != one[-1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_batches_do_not_matter(dtype):
+    """To 1e-9 in float64; heads are left out, as the mean over a batch is taken off them."""
+    few, many = (matched(8e9, read=batches(tokens), dtype=dtype, kinds=KINDS[:3]) for tokens in (128, 1024))
+    atol = 1e-9 if dtype == torch.float64 else 1e-5
+    for kind in KINDS[:3]:
+        for one, two in zip(few[kind], many[kind], strict=True):
+            for a, b in zip(one.choice.all, two.choice.all, strict=True):
+                assert a.correlation.dtype == dtype
+                np.testing.assert_allclose(a.correlation, b.correlation, atol=atol)
+
+
+def test_a_stored_comparison_is_as_large_as_planned():
+    """To the byte."""
+    _, tensors = packed(whole())
+    assert sum(tensor.nbytes for tensor in tensors.values()) == cost().cache_bytes
