@@ -49,8 +49,6 @@ def _reasons_of_arms(arms: list[ArmResult], *, partial: bool) -> Iterator[str]:
     deselected = [arm for arm in not_run if arm.reason == DESELECTED.reason]
     if deselected and not partial:
         yield f"{len(deselected)} items were deselected ({deselected[0].nodeid}); run all of them, or say --partial"
-    if resumed := sum(arm.resumed for arm in arms):
-        yield f"{resumed} results are those of an earlier attempt; run it in one piece (--unineuron-resume=never)"
 
 
 def _reasons_of_corpora(evidence: Evidence) -> Iterator[str]:

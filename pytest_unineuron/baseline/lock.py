@@ -196,8 +196,6 @@ def _case_differences(locked: Mapping[str, Any], each: RecordedCase) -> Iterator
     if subject.outcome in (Outcome.NOT_RUN, Outcome.ERROR):
         yield f"locked, and did not come to its end ({subject.reason})"
         return
-    if any(arm.resumed for arm in each.arms):
-        yield "taken from an earlier attempt; a locked claim is measured anew"
     yield from _bound_differences(locked["bounds"], subject)
     declared = each.record.trial.as_dict()
     for field in ("criterion", "primary", "controls", "claim", "source"):

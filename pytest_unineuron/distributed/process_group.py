@@ -29,6 +29,10 @@ T = TypeVar("T")
 RANK_TIMEOUT = "UNINEURON_RANK_TIMEOUT"
 """Environment variable: seconds to wait for the other processes at each exchange (default: half an hour)."""
 DEFAULT_TIMEOUT = 1800.0
+PROBE_SECONDS = 10
+"""Seconds in which the process that is gone is looked for."""
+BARRIER_FAILED = "failed to pass monitoredBarrier"
+"""Words of torch about a process that did not come to a barrier."""
 RERUN = "parts that were finished are kept: start the same command again"
 SHIFT = "shift"
 """Tensors whose name contains this are what sums are about; all others are summed over processes."""
@@ -133,11 +137,21 @@ class TorchProcessGroup(SingleProcess):
         try:
             yield
         except RuntimeError as error:
-            raise RankLost(f"{self._lost(str(error))} while waiting for {what}: {words_of(error)}; {RERUN}") from None
+            raise RankLost(f"{self._lost(self._barrier_error(error))} while waiting for {what}; {RERUN}") from None
+
+    def _barrier_error(self, error: RuntimeError) -> str:
+        """The message of a barrier, which names the process that is gone; other exchanges only say that one is."""
+        if BARRIER_FAILED in str(error):
+            return str(error)
+        try:
+            dist.monitored_barrier(self._control, timeout=timedelta(seconds=PROBE_SECONDS))
+        except RuntimeError as named:
+            return str(named)
+        return str(error)
 
     def _lost(self, message: str) -> str:
         """The process that did not come to a barrier, by its rank and place; rank 0 where only the others are told."""
-        found = [rank for rank in range(self.count) if f"Rank {rank} failed to pass monitoredBarrier" in message]
+        found = [rank for rank in range(self.count) if f"Rank {rank} {BARRIER_FAILED}" in message]
         rank = found[0] if found else 0
         if rank == self.index:
             return f"another rank than {self.index} of {self.count} is lost"

@@ -36,8 +36,8 @@ class ControlStatus(StrEnum):
 class ArmResult:
     """The result of one arm of a case: its outcome with the reason, and everything it measured.
 
-    ``made_from`` holds digests of the models and corpora that were read, by label. ``resumed`` marks a result that an
-    earlier attempt at the run measured. ``nodeid`` is pytest's name of the item, by which it can be run again.
+    ``made_from`` holds digests of the models and corpora that were read, by label. ``nodeid`` is pytest's name of the
+    item, by which it can be run again.
     """
 
     outcome: Outcome
@@ -46,7 +46,6 @@ class ArmResult:
     duration: float = 0.0
     notes: tuple[str, ...] = ()
     made_from: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    resumed: bool = False
     nodeid: str = ""
 
     @property
@@ -91,7 +90,6 @@ class ArmResult:
             "duration": round(self.duration, 3),
             "notes": list(self.notes),
             "made_from": {kind: dict(digests) for kind, digests in self.made_from.items()},
-            "resumed": self.resumed,
             "nodeid": self.nodeid,
         }
 
@@ -105,7 +103,6 @@ class ArmResult:
             duration=data["duration"],
             notes=tuple(data["notes"]),
             made_from=data["made_from"],
-            resumed=data["resumed"],
             nodeid=data["nodeid"],
         )
 

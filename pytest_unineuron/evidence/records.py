@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.evidence.trial import Trial
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.records import SCHEMA_VERSION, Evidence
 from pytest_unineuron.evidence.summary import report_data
 from pytest_unineuron.evidence.trial import Trial
+from pytest_unineuron.evidence.upgrade import UPGRADES, upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +57,8 @@ def read_report(path: Path, kind: str = "report") -> Evidence:
 def evidence_from_report(data: dict[str, Any], where: str) -> Evidence:
     """The evidence in the data of a report, digest included; ``where`` names the file in errors. Raises ReportError."""
     _check_version(data, where)
-    content = strict_json.verify_digest(data, where, REPORT_HINT)
-    _check_schema(data, where)
+    content = upgraded(strict_json.verify_digest(data, where, REPORT_HINT))
+    _check_schema({**content, strict_json.DIGEST_KEY: data[strict_json.DIGEST_KEY]}, where)
     pairs = list(_items_with_results(content, where))
     if len({item.nodeid for item, _ in pairs}) != len(pairs):
         raise _unusable(where, "lists an item twice")
@@ -71,8 +72,8 @@ def evidence_from_report(data: dict[str, Any], where: str) -> Evidence:
         models=content["models"],
         corpora=content["corpora"],
         forward_passes=content["forward_passes"],
-        cache_hits=tuple(content["cache"]["taken_over"]),
-        cache_notes=tuple(content["cache"]["told"]),
+        cache_hits=tuple(content["cache"]["hits"]),
+        cache_notes=tuple(content["cache"]["notes"]),
         versions=content["versions"],
         incomplete=tuple(content["incomplete"]),
         violations=tuple(content["lock_violations"]),
@@ -97,8 +98,8 @@ def _check_version(data: dict[str, Any], where: str) -> None:
             f"{where}: was written by a newer pytest-unineuron (schema {version}, this one reads {SCHEMA_VERSION}); "
             "pip install --upgrade pytest-unineuron"
         )
-    if version < SCHEMA_VERSION:
-        raise _unusable(where, f"is of schema {version}, this version reads {SCHEMA_VERSION}")
+    if version < min(UPGRADES):
+        raise _unusable(where, f"is of schema {version}, this version reads {min(UPGRADES)} to {SCHEMA_VERSION}")
 
 
 def _check_schema(data: dict[str, Any], where: str) -> None:

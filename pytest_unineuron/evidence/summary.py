@@ -53,7 +53,7 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
         "models": dict(evidence.models),
         "corpora": dict(evidence.corpora),
         "forward_passes": evidence.forward_passes,
-        "cache": {"taken_over": [dict(hit) for hit in evidence.cache_hits], "told": list(evidence.cache_notes)},
+        "cache": {"hits": [dict(hit) for hit in evidence.cache_hits], "notes": list(evidence.cache_notes)},
         "incomplete": list(evidence.incomplete),
         "lock_violations": list(evidence.violations),
         "original_findings": evidence.findings,

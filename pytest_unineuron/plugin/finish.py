@@ -12,7 +12,7 @@ from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.evidence.events import CRASHED, PHASE_REPORT, PLAN, WORKER_ENDED
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
-from pytest_unineuron.options.settings import Settings
+from pytest_unineuron.options import settings as declared
 from pytest_unineuron.reports import github, terminal, write
 from pytest_unineuron.reports.step import GitHubStep
 
@@ -116,7 +116,7 @@ class Finisher:
         Workers that die while they collect take even the names of their trials along.
         """
         lost = self._collector.incomplete
-        asked = self._run.settings != Settings()
+        asked = self._run.settings != declared.Settings()
         of_ours = asked or any(f"[{label}" in what for what in lost for label in self._run.models)
         return self._collector.active or self._run.gated or bool(lost and of_ours)
 

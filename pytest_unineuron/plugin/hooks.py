@@ -9,8 +9,8 @@ import pytest
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.options import settings as declared
 from pytest_unineuron.options import sources
-from pytest_unineuron.options.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{criterion.marker}({arguments}): a trial: {criterion.question}")
     try:
         settings = sources.read(config.getoption, config.getini)
-        if settings != Settings() and not hasattr(config, "workerinput"):
+        if settings != declared.Settings() and not hasattr(config, "workerinput"):
             session_of(config).run.validate()
             if config.getoption("cacheclear", False):
                 session_of(config).run.clear_cache()

@@ -85,8 +85,6 @@ def provenance_sections(evidence: Evidence) -> list[str]:
     if evidence.findings:
         out += ["", "## Original findings", ""]
         out += [f"- {escape_markdown(name)}: {_pairs(facts)}" for name, facts in evidence.findings.items()]
-    if resumed := sum(arm.resumed for arm in evidence.arms):
-        out += ["", f"{resumed} results were measured by an attempt that was cut short."]
     if evidence.cache_hits:
         results = "; ".join(map(_cache_hit, evidence.cache_hits))
         out += ["", f"{len(evidence.cache_hits)} results were taken from the cache, not measured: {results}."]

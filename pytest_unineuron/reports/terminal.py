@@ -138,8 +138,6 @@ def note_lines(evidence: Evidence) -> Iterator[Line]:
     for (outcome, model, reason), names in names_by_reason.items():
         trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"
         yield f"{outcome}: {trials} on {model}: {reason}", OUTCOME_COLOURS[outcome]
-    if resumed := sum(arm.resumed for arm in evidence.arms):
-        yield f"RESUMED: {resumed} results were measured by an attempt that was cut short", "cyan"
     yield from ((f"CACHE: {note}", "yellow") for note in evidence.cache_notes)
     yield from ((f"INCOMPLETE: {lost}", "red") for lost in evidence.incomplete)
     yield from ((f"LOCK: {violation}", "red") for violation in evidence.violations)

@@ -117,7 +117,6 @@ def test_validate_prints_one_line_for_each_file(reports, capsys):
         (evidence({KEY: BROKEN}), "1 items broke"),
         (evidence({KEY: GOOD}, incomplete=("worker gw0 vanished",)), "results were lost (worker gw0 vanished)"),
         (evidence({KEY: GOOD}, violations=("x moved",)), "it was locked, and something changed since (x moved)"),
-        (evidence({KEY: arm(share(0.9), resumed=True)}), "1 results are those of an earlier attempt"),
         (evidence({KEY: arm(outcome=Outcome.NOT_RUN, reason="never reached")}), "1 items were never reached"),
         (evidence({KEY: GOOD, ("dense", "", "m"): None}), "2 items were deselected"),
         (evidence({KEY: GOOD}, settings={"corpus": ["stdlib"]}), "stdlib depends on the version of Python"),

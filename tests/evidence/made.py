@@ -22,11 +22,11 @@ def share(value, *, above=0.5, error=None, parts=(), name="share", **more):
     return Measurement(name, value, above=above, low=value - reach, high=value + reach, method="made", spread=spread)
 
 
-def arm(*measurements, outcome=None, reason=None, models=None, corpora=None, resumed=False):
+def arm(*measurements, outcome=None, reason=None, models=None, corpora=None):
     """The result of an arm with these measurements; its outcome follows from them unless one is given."""
     judged, why = judge(measurements) if measurements else (Outcome.ERROR, "nothing was judged")
     made_from = {"models": models or {"m": "1" * 64}, "corpora": corpora or {"news": "2" * 64}}
-    return ArmResult(outcome or judged, reason or why, tuple(measurements), 0.1, (), made_from, resumed)
+    return ArmResult(outcome or judged, reason or why, tuple(measurements), 0.1, (), made_from)
 
 
 def evidence(

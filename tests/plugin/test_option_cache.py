@@ -44,7 +44,7 @@ def values(run):
 
 
 def taken(run):
-    return [(each["what"], each["control"], each["corpus"]) for each in run.report["cache"]["taken_over"]]
+    return [(each["what"], each["control"], each["corpus"]) for each in run.report["cache"]["hits"]]
 
 
 def test_a_second_run_makes_no_pass(measured):
@@ -138,9 +138,9 @@ def test_a_damaged_entry_is_measured_again(measured, trials):
         path.write_bytes(path.read_bytes()[:-1])
     again = measured("-k", "kurtosis")
     assert again.report["forward_passes"] == 3
-    assert len(again.report["cache"]["told"]) == 3
+    assert len(again.report["cache"]["notes"]) == 3
     again.result.stdout.fnmatch_lines(["CACHE: cache entry *.safetensors cannot be used and is made again*"])
-    assert measured("-k", "kurtosis").report["cache"]["told"] == []
+    assert measured("-k", "kurtosis").report["cache"]["notes"] == []
 
 
 def test_workers_share_it(measured):

@@ -1,0 +1,106 @@
+"""A setting and a fixture are declared once: made-up ones are carried everywhere without another line."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_unineuron import controls
+from pytest_unineuron.options import settings
+from pytest_unineuron.options.settings import Affects, Settings, options_of
+from pytest_unineuron.plugin import fixture_table
+from pytest_unineuron.plugin.fixture_table import REFERENCE, Reads
+
+TRIAL = """
+@pytest.mark.gt2(source="x", controls=["untrained"])
+def test_kurtosis(unineuron_neurons, unineuron_measure):
+    unineuron_measure("median", float(np.median(unineuron_neurons.kurtosis)), above=1e9)
+"""
+ARGS = ("--unineuron-corpus=news", "--unineuron-tokens=600", "--unineuron-fail-on=never", "-p", "cacheprovider")
+
+
+@dataclass(frozen=True)
+class MoreSettings(Settings):
+    """The settings, and one that activations are made up to depend on."""
+
+    colour: str = settings._setting("red", "a made-up setting", Affects.ACTIVATIONS, metavar="COLOUR")
+
+
+@pytest.fixture
+def with_colour(monkeypatch, trials, two_seeds):
+    """Runs of a trial that may be given ``--unineuron-colour``."""
+    monkeypatch.setattr(settings, "Settings", MoreSettings)
+    monkeypatch.setattr(settings, "OPTIONS", options_of(MoreSettings))
+    trials.write("import numpy as np\n" + TRIAL)
+    return lambda *more: trials.run(f"--unineuron-model={two_seeds[0]}", *ARGS, *more)
+
+
+class TestSetting:
+    """A made-up setting that affects activations."""
+
+    def test_it_is_an_option_in_all_forms_and_part_of_the_report(self, with_colour, monkeypatch):
+        assert with_colour("--unineuron-colour=blue").report["settings"]["colour"] == "blue"
+        monkeypatch.setenv("UNINEURON_COLOUR", "green")
+        assert with_colour().report["settings"]["colour"] == "green"
+
+    def test_it_is_part_of_the_key_of_every_stored_result(self, with_colour):
+        assert with_colour("--unineuron-colour=blue").report["forward_passes"] == 2
+        assert with_colour("--unineuron-colour=blue").report["forward_passes"] == 0
+        assert with_colour("--unineuron-colour=green").report["forward_passes"] == 2
+
+    def test_the_command_that_reproduces_a_trial_states_it(self, with_colour):
+        lines = with_colour("--unineuron-colour=blue").result.outlines
+        assert any(line.strip().startswith("pytest ") and "--unineuron-colour=blue" in line for line in lines)
+
+    def test_a_lock_holds_to_it(self, with_colour, trials):
+        assert with_colour("--unineuron-colour=blue", "--unineuron-write-lock=claim.lock").ret == 0
+        assert json.loads((trials.path / "claim.lock").read_text())["settings"]["colour"] == "blue"
+        found = with_colour("--unineuron-colour=green", "--unineuron-lock=claim.lock")
+        assert found.report["settings"]["colour"] == "blue"
+        assert "--unineuron-colour=green gives way to the lock: blue" in found.result.outlines
+
+    def test_runs_that_differ_in_it_are_not_compared(self, with_colour, trials):
+        with_colour("--unineuron-colour=blue")
+        report = trials.path / "evaluation" / "generalization_eval_report.json"
+        report.rename(trials.path / "before.json")
+        found = with_colour("--unineuron-colour=green", "--unineuron-baseline=before.json")
+        found.result.stdout.fnmatch_lines(["*colour was blue and is green*"])
+
+
+FIXTURE = """
+import pytest
+
+@pytest.fixture
+def my_comparison(unineuron_case):
+    return None
+"""
+ASKS = """
+@pytest.mark.gt1(source="x")
+def test_mine(my_comparison):
+    measure("size", 1, above=0)
+"""
+
+
+def test_a_fixture_that_is_said_to_compare_seeds_brings_everything_along(trials, monkeypatch, two_seeds):
+    """Its row alone adds the control arms, the comparison to the forecast, and seeds and texts to the provenance."""
+    row = Reads((controls.ACTIVATIONS, controls.SEEDS), REFERENCE)
+    monkeypatch.setitem(fixture_table.FIXTURES, "my_comparison", row)
+    (trials.path / "conftest.py").write_text(FIXTURE)
+    given = (f"--unineuron-model={two_seeds[0]}", f"--unineuron-seed={two_seeds[1]}", "--unineuron-fail-on=never")
+    found = trials.write(ASKS).run(*given)
+    ((label, subject),) = found.trial("mine")["subjects"].items()
+    (case,) = subject["cases"]
+    assert set(case["controls"]) == set(controls.defaults({controls.ACTIVATIONS, controls.SEEDS}))
+    made_from = case["subject"]["made_from"]
+    assert set(made_from["models"]) == {label, str(two_seeds[1])}
+    assert set(made_from["corpora"]) == {"prose"}
+    found.result.stdout.fnmatch_lines([f"{label} is compared with {two_seeds[1]}: * forward passes *"])
+
+
+def test_every_public_fixture_that_reads_something_has_a_row():
+    """Fixtures without one read weights alone, or only hand on what another one reads."""
+    from pytest_unineuron.plugin import fixtures
+
+    public = {name for name in vars(fixtures) if name.startswith("unineuron_")}
+    plain = {"verified", "case", "measure", "arm", "weights", "labelled"}
+    assert set(fixture_table.FIXTURES) == public - {f"unineuron_{name}" for name in plain}
