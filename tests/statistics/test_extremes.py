@@ -14,7 +14,7 @@ from tests.strategies import cut_batches
 
 @given(cut_batches())
 def test_extremes_are_the_largest_values_with_their_tokens(case):
-    """However the tokens are cut, the largest values are kept, and each is found at its token."""
+    """The largest values do not depend on how the tokens are cut, and each is found at its token."""
     batch, cuts = case
     tokens = torch.arange(100, 100 + len(batch))
     pieces = zip(np.split(batch, cuts), np.split(tokens.numpy(), cuts), strict=True)
@@ -30,16 +30,16 @@ def test_extremes_are_the_largest_values_with_their_tokens(case):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 4000), st.integers(1, 3000), st.integers(0, 100))
-def test_a_search_among_many_finds_them_too(first, second, seed):
-    """Whatever the number of tokens, and whether its last chunk is full: the values, and where they are."""
+def test_extremes_of_many_tokens_are_those_of_topk(first, second, seed):
+    """This holds for any number of tokens, whether or not it fills the last chunk of every level."""
     random = torch.Generator().manual_seed(seed)
     values = torch.randn(first + second, 3, generator=random)
     values[:, 1] = torch.linspace(0, 1, len(values))
     values[:, 2] = -values[:, 1]
-    running, tokens = Extremes.accumulator(3, "cpu"), torch.arange(len(values)) + 7
+    accumulator, tokens = Extremes.accumulator(3, "cpu"), torch.arange(len(values)) + 7
     for part in (slice(0, first), slice(first, None)):
-        accumulate(LayerBatch(values[part], tokens[part], None), [running], Scratch())
-    found, kept = running.result(), min(N_LARGEST, len(values))
+        accumulate(LayerBatch(values[part], tokens[part], None), [accumulator], Scratch())
+    found, kept = accumulator.result(), min(N_LARGEST, len(values))
     assert torch.equal(found.values[:kept], values.topk(kept, dim=0).values)
     assert torch.equal(values.gather(0, found.tokens[:kept] - 7), found.values[:kept])
     assert bool((found.tokens[kept:] == -1).all())

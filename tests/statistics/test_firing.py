@@ -1,4 +1,4 @@
-"""Laws of the density."""
+"""Laws of the share of tokens at which a unit is on."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_density_is_the_exact_share_above_zero(batch):
 
 @given(batches())
 def test_density_and_its_mirror_leave_only_ties(batch):
-    """P27: density(x) + density(−x) = 1 but for exact zeros."""
+    """P27: density(x) + density(−x) is one minus the share of exact zeros."""
     np.testing.assert_allclose(density(batch) + density(-batch), 1 - (batch == 0).mean(axis=0), atol=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""Laws of the means by label."""
+"""Laws of label means."""
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from tests.strategies import batches
 
 
 @given(batches(), st.randoms(use_true_random=False))
-def test_means_by_label_are_those_of_the_labelled_tokens(batch, random):
-    """Unlabelled tokens do not count; a label that never came is nan."""
+def test_label_means_are_those_of_the_labelled_tokens(batch, random):
+    """Tokens without a label are left out, and the mean of a label without tokens is nan."""
     labels = np.array([random.choice([-1, 0, 2]) for _ in batch])
     found = LabelMeans.of(torch.from_numpy(batch), torch.arange(len(batch)), torch.from_numpy(labels))
     for label in range(len(found.count)):

@@ -18,8 +18,18 @@ def moments(array):
     return Moments.of(values, torch.arange(len(values)), torch.zeros(len(values), dtype=torch.int64))
 
 
-def rows(array):
-    return LayerBatch(torch.as_tensor(array), torch.arange(len(array)), None)
+def accumulated(parts):
+    """The moments of batches that were added in place."""
+    accumulator = Moments.accumulator(parts[0].shape[1], "cpu")
+    for part in parts:
+        accumulate(LayerBatch(torch.as_tensor(part), torch.arange(len(part)), None), [accumulator], Scratch())
+    return accumulator.result()
+
+
+def added(parts):
+    """The sum of the moments of batches."""
+    first, *others = map(moments, parts)
+    return sum(others, first)
 
 
 def sample(kind, n=200_000, seed=0):
@@ -41,12 +51,10 @@ def test_moments_agree_with_scipy(batch):
 
 
 @given(cut_batches())
-def test_a_cut_batch_adds_up_to_the_whole(case):
-    """P25: however the tokens are cut into batches, the sums are those of one batch."""
+def test_the_parts_of_a_batch_add_up_to_the_whole(case):
+    """P25: the sums do not depend on how the tokens are cut into batches."""
     batch, cuts = case
-    whole = moments(batch)
-    parts = [moments(part) for part in np.split(batch, cuts)]
-    joined = sum(parts[1:], parts[0])
+    whole, joined = moments(batch), added(np.split(batch, cuts))
     spread = batch.std(axis=0, dtype=np.float64).max()
     for power, name in enumerate(("mean", "m2", "m3", "m4"), start=1):
         expected = getattr(whole, name).numpy()
@@ -55,7 +63,7 @@ def test_a_cut_batch_adds_up_to_the_whole(case):
 
 
 def test_merging_is_associative_to_float64():
-    """P25: the order of merging changes nothing beyond 1e-9."""
+    """P25: the order of merging changes nothing by more than 1e-9."""
     parts = [moments(sample("standard_normal", 1000, seed)) for seed in range(3)]
     left, right = (parts[0] + parts[1]) + parts[2], parts[0] + (parts[1] + parts[2])
     np.testing.assert_allclose(left.kurtosis, right.kurtosis, rtol=1e-9)
@@ -95,16 +103,16 @@ def test_one_outlier_has_the_largest_kurtosis():
     assert found.kurtosis.item() == pytest.approx(21 - 2 + 1 / 20)
 
 
-def test_scaling_and_flipping():
-    """P23: kurtosis ignores scale and place, skew flips with the sign."""
+def test_kurtosis_ignores_scale_and_offset_and_skew_flips_with_the_sign():
+    """P23: an affine change of a unit changes at most the sign of its skew."""
     x = sample("standard_exponential", 5000)
     plain, changed = moments(x), moments(-3 * x + 10)
     assert changed.kurtosis.item() == pytest.approx(plain.kurtosis.item(), rel=1e-6)
     assert changed.skew.item() == pytest.approx(-plain.skew.item(), rel=1e-6)
 
 
-def test_a_constant_unit_is_undefined_not_zero():
-    """A unit that never varied has nan skew and kurtosis, and zero variance."""
+def test_skew_and_kurtosis_of_a_constant_unit_are_undefined():
+    """They are nan, and the variance is zero."""
     found = moments(np.full((100, 1), 0.1, dtype=np.float32))
     assert torch.isnan(found.skew).all()
     assert torch.isnan(found.kurtosis).all()
@@ -112,63 +120,54 @@ def test_a_constant_unit_is_undefined_not_zero():
 
 
 def test_large_means_do_not_cancel():
-    """P9: with a mean ten thousand times the deviation, the result is that of two exact passes."""
+    """P9: with a mean of ten thousand standard deviations, the moments are those of two passes in float64."""
     x = (sample("standard_exponential", 50_000) + 1e4).astype(np.float32)
     wide = x.astype(np.float64)
-    found = sum((moments(part) for part in np.array_split(x, 7)[1:]), moments(np.array_split(x, 7)[0]))
+    found = added(np.array_split(x, 7))
     assert found.variance.item() == pytest.approx(wide.var(), rel=1e-6)
     assert found.skew.item() == pytest.approx(stats.skew(wide)[0], abs=1e-5)
     assert found.kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False)[0], rel=1e-5)
 
 
 def placed(mean, n=262_144):
-    """Values of a unit that lies ``mean`` standard deviations from zero, as a model in float32 would make them."""
+    """Float32 values of a unit whose mean is ``mean`` standard deviations from zero."""
     return (sample("standard_normal", n) + mean).astype(np.float32)
 
 
 def heavy(n=262_144):
-    """Kurtosis near 10⁴ and a mean of ten standard deviations: one value in ten thousand is far out."""
+    """Values with a kurtosis near 10⁴ and a mean of ten standard deviations: one in ten thousand is an outlier."""
     random = np.random.default_rng(0)
     x = np.where(random.random((n, 1)) < 1e-4, random.normal(0, 1, (n, 1)) * 58 + 100, random.normal(0, 0.1, (n, 1)))
     return (x + 10 * x.std()).astype(np.float32)
 
 
 @pytest.mark.parametrize("x", [placed(0), placed(100), placed(1000), heavy()], ids=["0 σ", "100 σ", "1000 σ", "heavy"])
-def test_sums_in_float32_are_safe(x):
-    """The cases that raw powers fail: every moment to a millionth, in one batch, in many, and added up."""
+def test_sums_of_shifted_powers_are_exact_to_a_millionth(x):
+    """Raw powers would fail here. It holds in one batch, in many added in place, and in many added up."""
     wide = x[:, 0].astype(np.float64)
-    running = Moments.accumulator(1, "cpu")
-    for part in np.array_split(x, 100):
-        accumulate(rows(part), [running], Scratch())
-    parts = [moments(part) for part in np.array_split(x, 100)]
-    for found in (moments(x), running.result(), sum(parts[1:], parts[0])):
+    parts = np.array_split(x, 100)
+    for found in (moments(x), accumulated(parts), added(parts)):
         assert found.mean.item() == pytest.approx(wide.mean(), rel=1e-6, abs=1e-7)
         assert found.variance.item() == pytest.approx(wide.var(), rel=1e-6)
         assert found.skew.item() == pytest.approx(stats.skew(wide), rel=1e-6, abs=1e-6)
         assert found.kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False), rel=1e-6)
 
 
-def test_a_text_that_changes_its_nature_halfway_is_safe():
-    """The first tile's mean, from which all is measured, may lie several standard deviations off."""
+def test_moments_are_exact_if_the_text_changes_its_nature():
+    """The shift is the mean of the first tile, which may lie several standard deviations from that of the whole."""
     x = np.concatenate([placed(0, 2000), placed(30, 200_000)])
-    wide, running = x[:, 0].astype(np.float64), Moments.accumulator(1, "cpu")
-    for part in np.array_split(x, 100):
-        accumulate(rows(part), [running], Scratch())
-    assert running.result().variance.item() == pytest.approx(wide.var(), rel=1e-6)
-    assert running.result().kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False), rel=1e-5)
+    wide, found = x[:, 0].astype(np.float64), accumulated(np.array_split(x, 100))
+    assert found.variance.item() == pytest.approx(wide.var(), rel=1e-6)
+    assert found.kurtosis.item() == pytest.approx(stats.kurtosis(wide, fisher=False), rel=1e-5)
 
 
 @given(cut_batches())
-def test_in_float64_cuts_change_nothing(case):
-    """What several machines gather is what one does: to 1e-9, whether in place or added up."""
+def test_float64_moments_do_not_depend_on_the_cuts(case):
+    """Several machines get the result of one to 1e-9, whether batches are added in place or added up."""
     batch, cuts = case
     batch = batch.astype(np.float64)
-    running = Moments.accumulator(batch.shape[1], "cpu")
     parts = np.split(batch, cuts)
-    for part in parts:
-        accumulate(rows(part), [running], Scratch())
-    added = [moments(part) for part in parts]
-    for found in (running.result(), sum(added[1:], added[0])):
+    for found in (accumulated(parts), added(parts)):
         spread = batch.std(axis=0).max() + 1e-30
         for power, name in enumerate(("m2", "m3", "m4"), start=2):
             scale = len(batch) * max(spread, 1e-3) ** power
@@ -180,8 +179,8 @@ def test_in_float64_cuts_change_nothing(case):
 
 @pytest.mark.parametrize(("dtype", "step"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)], ids=["bf16", "fp16"])
 @pytest.mark.parametrize("mean", [0, 3, 10])
-def test_half_precision_loses_what_the_model_lost(dtype, step, mean):
-    """The sums are those of the rounded values to a millionth; rounding itself adds about (m · step)² / 12 at most."""
+def test_half_precision_moments_are_those_of_the_rounded_values(dtype, step, mean):
+    """They agree to a millionth; the rounding by the model adds about (m · step)² / 12 to the variance."""
     x = torch.from_numpy(placed(mean, 100_000))
     rounded, exact = x.to(dtype).double().numpy(), x.double().numpy()
     found = moments(x.to(dtype))
@@ -191,21 +190,21 @@ def test_half_precision_loses_what_the_model_lost(dtype, step, mean):
 
 
 def test_half_precision_input_is_widened():
-    """P10: squares that overflow float16 do not overflow the sums."""
+    """P10: values whose squares overflow float16 have a finite variance."""
     x = torch.full((4096, 1), 300.0, dtype=torch.float16)
     x[::2] = -300.0
     assert moments(x).variance.item() == pytest.approx(9e4)
 
 
 def test_pooled_moments_are_those_of_the_flattened_array():
-    """Pooling all units is the kurtosis of the flattened array."""
+    """Their kurtosis is that of scipy over all units and tokens."""
     x = np.random.default_rng(0).standard_normal((500, 7)) * np.arange(1, 8)
     pooled = moments(x).pooled()
     assert pooled.kurtosis.item() == pytest.approx(stats.kurtosis(x, axis=None, fisher=False), rel=1e-9)
 
 
 def test_gelu_of_a_normal_is_heavy_tailed_already():
-    """P28: GELU of noise has kurtosis 6.08 and skew 1.77, so a level after the activation proves nothing."""
+    """P28: GELU of noise has kurtosis 6.08 and skew 1.77, so post-activations alone show no heavy tail of the model."""
     post = torch.nn.functional.gelu(torch.from_numpy(sample("standard_normal", 1_000_000)))
     found = moments(post)
     assert found.kurtosis.item() == pytest.approx(6.08, rel=0.03)

@@ -13,7 +13,7 @@ pairs = st.lists(st.tuples(st.integers(-5, 5).map(float), st.booleans()), min_si
 
 @given(pairs)
 def test_auroc_is_the_share_of_pairs_won(items):
-    """By brute force over all pairs, ties counting half."""
+    """The oracle counts all pairs, ties as half."""
     values, positive = np.array([v for v, _ in items]), np.array([p for _, p in items])
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a in values[positive] for b in values[~positive]]
     found = auroc(values, positive)
@@ -21,20 +21,20 @@ def test_auroc_is_the_share_of_pairs_won(items):
 
 
 def test_auroc_agrees_with_mann_whitney():
-    """The statistic of scipy over the number of pairs."""
+    """It is the U statistic of scipy divided by the number of pairs."""
     random = np.random.default_rng(0)
     values, positive = random.normal(size=200), random.random(200) < 0.3
     expected = stats.mannwhitneyu(values[positive], values[~positive]).statistic / positive.sum() / (~positive).sum()
     assert auroc(values, positive) == pytest.approx(expected)
 
 
-def test_undefined_units_are_left_out():
-    """A unit whose value is nan neither wins nor loses."""
+def test_units_without_a_value_are_left_out():
+    """A unit whose value is nan is in no pair."""
     assert auroc(np.array([1.0, np.nan, 0.0]), np.array([True, True, False])) == 1.0
 
 
-def test_a_difference_between_layers_is_no_difference_within():
-    """A statistic that only tells layers apart scores one half."""
+def test_a_difference_between_layers_is_no_difference_within_layers():
+    """The AUROC within layers of a statistic that depends on the layer alone is one half."""
     random = np.random.default_rng(0)
     layer = np.repeat([0, 1], 500)
     positive = random.random(1000) < np.where(layer == 0, 0.1, 0.6)
@@ -43,6 +43,6 @@ def test_a_difference_between_layers_is_no_difference_within():
     assert within(values, positive, layer) == pytest.approx(0.5, abs=0.06)
 
 
-def test_layers_without_both_kinds_do_not_count():
-    """No layer to compare in is undefined, not one half."""
+def test_layers_without_both_groups_are_left_out():
+    """The AUROC is undefined, not one half, if no layer is left."""
     assert np.isnan(within(np.arange(4.0), np.array([True, True, False, False]), np.array([0, 0, 1, 1])))

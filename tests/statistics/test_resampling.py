@@ -1,4 +1,4 @@
-"""Laws of the intervals."""
+"""Laws of intervals, and of sums without one part."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ from pytest_unineuron.statistics.resampling import (
 
 @dataclass(eq=False)
 class Groups:
-    """Numbers in groups, as the jackknife sees neurons."""
+    """Numbers in groups of documents: a Sample."""
 
     parts: list
 
@@ -43,7 +43,7 @@ def groups(seed=0, count=16, size=50, spread=0.0):
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
-    """Of equal groups, the error is the deviation of the group means over the root of their number."""
+    """For equal groups it is the standard deviation of their means over the square root of their number."""
     sample = groups()
     found = jackknife(lambda s: s.mean, sample)
     means = [part.mean() for part in sample.parts]
@@ -53,7 +53,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 
 
 def test_two_samples_add_their_variances():
-    """Independent corpora: the squared errors add."""
+    """The squared errors of independent corpora add up."""
     a, b = groups(1), groups(2)
     both = jackknife(lambda x, y: x.mean - y.mean, a, b)
     single = [jackknife(lambda s: s.mean, s).error for s in (a, b)]
@@ -61,13 +61,13 @@ def test_two_samples_add_their_variances():
 
 
 def test_a_sample_given_twice_is_left_out_of_jointly():
-    """A difference of a sample and itself is certain."""
+    """The difference of a sample and itself has no error."""
     a = groups()
     assert jackknife(lambda x, y: x.mean - y.mean, a, a).error == pytest.approx(0)
 
 
-def test_the_interval_covers_what_it_should():
-    """Between documents that differ, about 95 of 100 intervals hold the true mean."""
+def test_intervals_cover_the_true_mean_as_often_as_they_say():
+    """With documents that differ, about 95 of 100 intervals contain the true mean."""
     hits = [
         abs(found.value) < found.high - found.value
         for found in (jackknife(lambda s: s.mean, groups(seed, spread=1.0)) for seed in range(400))
@@ -76,19 +76,19 @@ def test_the_interval_covers_what_it_should():
 
 
 def test_one_group_has_no_interval():
-    """Nothing can be said from one group; the value stands without an interval."""
+    """The error of a value from one group is nan."""
     found = jackknife(lambda s: s.mean, groups(count=1))
     assert np.isnan(found.error)
 
 
-def test_over_units_is_the_standard_error_of_a_mean():
-    """Delete-one of a mean is the textbook formula."""
+def test_over_units_gives_the_standard_error_of_a_mean():
+    """The delete-one jackknife of a mean is the textbook formula."""
     values = np.random.default_rng(0).normal(size=40)
     assert over_units(np.mean, values).error == pytest.approx(values.std(ddof=1) / np.sqrt(40))
 
 
 def test_over_splits_estimates_the_error_of_the_whole():
-    """The deviation of half-sample means is the standard error of the mean of all."""
+    """The standard deviation of half-sample means is the standard error of the mean of all values."""
     random = np.random.default_rng(0)
     values = random.normal(size=400)
     halves = [random.permutation(values)[:200].mean() for _ in range(2000)]
@@ -96,7 +96,7 @@ def test_over_splits_estimates_the_error_of_the_whole():
 
 
 def test_a_further_draw_of_the_null_is_covered():
-    """Were the value one more draw, the interval would hold zero about 95 times in 100."""
+    """If the value is one more draw, about 95 of 100 intervals contain zero."""
     random = np.random.default_rng(0)
     found = [against_draws(random.normal(), random.normal(size=20)) for _ in range(2000)]
     assert np.mean([f.low < 0 < f.high for f in found]) == pytest.approx(0.95, abs=0.015)
@@ -104,7 +104,7 @@ def test_a_further_draw_of_the_null_is_covered():
 
 @pytest.mark.parametrize("above", [True, False])
 def test_p_values_are_those_of_a_t_test(above):
-    """Of a mean over equal groups against a bound, and they agree with the interval."""
+    """The oracle is the t test of the means of equal groups; p is 0.025 for a bound at the end of the interval."""
     sample = groups(seed=4, size=30)
     found = jackknife(lambda s: s.mean, sample)
     means = [part.mean() for part in sample.parts]
@@ -114,16 +114,16 @@ def test_p_values_are_those_of_a_t_test(above):
     assert found.p_value(found.low if above else found.high, above=above) == pytest.approx(0.025)
 
 
-def test_p_values_without_any_error():
-    """What does not vary is beyond the bound or it is not."""
+def test_a_value_without_error_has_p_value_zero_or_one():
+    """It is beyond the bound, or it is not."""
     found = jackknife(lambda s: 1.0, groups())
     assert found.p_value(0.5, above=True) == 0
     assert found.p_value(0.5, above=False) == 1
     assert found.p_value(1.0, above=True) == 1
 
 
-def test_a_share_is_no_finer_than_one_unit():
-    """A statistic that no group moves has the error of one step; a larger error stays."""
+def test_the_error_is_at_least_the_resolution():
+    """A statistic that no group changes has the error of one step; a larger error stays."""
     stuck = jackknife(lambda s: 0.003, groups(), resolution=0.001)
     assert stuck.error == 0.001
     assert stuck.low < 0.002 < 0.004 < stuck.high

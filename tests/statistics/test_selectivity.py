@@ -12,7 +12,7 @@ POSITIVE = np.arange(160) < 80
 
 
 def responses(units=500, planted=20, seed=0):
-    """[sentence set, word, unit] of noise, with a class difference in the first ``planted`` units."""
+    """Noise, [sentence set, word, unit], with a difference between classes in the first ``planted`` units."""
     random = np.random.default_rng(seed)
     means = random.standard_normal((2, 160, units))
     means[:, POSITIVE, :planted] += 4
@@ -22,34 +22,34 @@ def responses(units=500, planted=20, seed=0):
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 30), min_size=160, max_size=160), st.integers(0, 5))
 def test_no_token_is_in_both_halves(tokens, seed):
-    """Words that are read at one token stay together; every word is in one half."""
+    """Words that are read at the same token stay together, and every word is in exactly one half."""
     tokens = np.array(tokens)
     halves = split(POSITIVE, tokens, seed)
     assert np.array_equal(halves.first, ~halves.second)
     assert not set(tokens[halves.first]) & set(tokens[halves.second])
 
 
-def test_halves_are_even_where_they_can_be():
-    """With a token for every word, either half has forty of either kind."""
+def test_halves_are_even_if_every_word_has_a_token_of_its_own():
+    """Each half then has forty words of each class."""
     assert split(POSITIVE, np.arange(160), 0).smallest(POSITIVE) == 40
 
 
 def test_planted_units_are_found_and_others_are_not():
-    """Sensitivity and false positives."""
+    """All twenty planted units are found, and fewer than one in two hundred others."""
     found = confirmed(responses(), POSITIVE, split(POSITIVE, np.arange(160), 0))
     assert found[:20].all()
     assert found[20:].mean() < 0.005
 
 
 def test_a_unit_must_keep_its_sign():
-    """A difference that turns around between the halves is not confirmed."""
+    """A difference that has the opposite sign in the second half is not confirmed."""
     means = responses()
     means[1, :, :20] *= -1
     assert not confirmed(means, POSITIVE, split(POSITIVE, np.arange(160), 0))[:20].any()
 
 
-def test_silent_units_are_not_selective():
-    """Units that answer alike to everything break nothing."""
+def test_constant_units_are_not_selective():
+    """They do not keep the other units from being found either."""
     means = responses()
     means[:, :, 20:30] = 0.25
     found = confirmed(means, POSITIVE, split(POSITIVE, np.arange(160), 0))
@@ -58,7 +58,7 @@ def test_silent_units_are_not_selective():
 
 
 def test_separation_is_that_of_scipy_unit_by_unit():
-    """AUROC and p of each column on its own."""
+    """AUROC and p-value of each unit are those of scipy for this unit alone."""
     values = np.round(np.random.default_rng(0).standard_normal((160, 5)), 1)  # with ties
     scores, p = separation(values, POSITIVE)
     for unit in range(5):

@@ -1,4 +1,4 @@
-"""What TF32 rounds off, emulated on the CPU, is within the bound that is stated for it."""
+"""The rounding error of TF32, emulated on the CPU, is within the stated bound."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ units = st.integers(2, 60).flatmap(lambda tokens: arrays.arrays(np.float32, (tok
 
 
 def rounded(values):
-    """Float32 values as TF32 has them: to the nearest of 10 bits, ties to even."""
+    """Float32 values rounded to the nearest of 10 bits of mantissa, ties to even, as in TF32."""
     bits = values.float().contiguous().view(torch.int32)
     drop = 23 - MANTISSA_BITS
     up = (1 << (drop - 1)) - 1 + ((bits >> drop) & 1)
@@ -24,7 +24,7 @@ def rounded(values):
 @settings(deadline=None)
 @given(units)
 def test_the_bound_holds(case):
-    """|Δρ| ≤ 2⁻¹⁰ + 2⁻²², relative to the norms of both units, whatever they are."""
+    """The product of any two units changes by at most 2⁻¹⁰ + 2⁻²² of their norms."""
     x = torch.as_tensor(case)
     near = rounded(x).double()
     x = x.double()
@@ -33,7 +33,7 @@ def test_the_bound_holds(case):
 
 
 def test_the_bound_is_nearly_reached():
-    """By units of which every value lies half way between two that TF32 has: a smaller bound would be wrong."""
+    """Values half way between two values of TF32 reach 99 % of it, so a smaller bound would be wrong."""
     x = torch.full((10,), 1 + 2.0**-11 - 2.0**-23)
     error = 1 - (rounded(x) @ rounded(x)) / (x @ x)
     assert 0.99 * MAX_CHANGE < error < MAX_CHANGE
@@ -42,7 +42,7 @@ def test_the_bound_is_nearly_reached():
 @settings(deadline=None)
 @given(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False))
 def test_rounding_is_to_the_nearest_of_ten_bits(value):
-    """What is left is a multiple of the last bit, and half of one away at most."""
+    """The rounded value is a multiple of the last bit, and at most half of it away."""
     exact = torch.tensor([value], dtype=torch.float32)
     near = rounded(exact)
     mantissa, _ = np.frexp(near.item())
@@ -51,8 +51,8 @@ def test_rounding_is_to_the_nearest_of_ten_bits(value):
     assert torch.equal(rounded(near), near)
 
 
-def test_it_is_less_than_chance_up_to_a_million_tokens():
-    """There 1/√T is as large as the bound, about; beyond, and in float64, and off a GPU, nothing is rounded."""
+def test_tf32_is_allowed_up_to_a_million_tokens_on_a_gpu():
+    """There 1/√T is about as large as the bound. TF32 is not used beyond it, in float64, or elsewhere."""
     assert pytest.approx(MAX_CHANGE, rel=1e-3) == MAX_TOKENS**-0.5
     assert tf32_allowed(MAX_TOKENS, "cuda", torch.float32)
     assert not tf32_allowed(MAX_TOKENS + 1, "cuda", torch.float32)
@@ -60,8 +60,8 @@ def test_it_is_less_than_chance_up_to_a_million_tokens():
     assert not tf32_allowed(10, "cpu", torch.float32)
 
 
-def test_the_switch_is_put_back():
-    """Also after an error; where it is not wanted it is not touched."""
+def test_the_switch_of_torch_is_restored():
+    """It is restored after an error too, and not changed if TF32 is off."""
     switch = torch.backends.cuda.matmul
     if not hasattr(switch, "fp32_precision"):
         pytest.skip("this torch has the older switch only")
