@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from pytest_unineuron.statistics.accumulator import Statistic
 
@@ -18,10 +18,10 @@ PRE, POST, RESIDUAL, UP = "pre", "post", "residual", "up"
 middle residual stream, and the factor that the gate of a gated neuron multiplies."""
 
 DEFAULT_SITES = frozenset({PRE, POST, RESIDUAL})
-"""The sites of an ordinary pass. UP is only accumulated on request."""
+"""The sites of an ordinary pass."""
 
 EXTREMES = "extremes"
-"""The statistic of the largest post-activations, which is accumulated on request too, and requested like a site."""
+"""The statistic of the largest post-activations. It is requested like a site; as UP, it is not in an ordinary pass."""
 
 STATISTICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL, UP)),
@@ -32,13 +32,15 @@ STATISTICS: dict[str, tuple[str, tuple[str, ...]]] = {
 """For every statistic, the path of its class and the sites at which it is accumulated."""
 
 
-def statistics_for(sites: Iterable[str]) -> dict[str, list[str]]:
+def statistics_for(sites: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the statistics that a pass accumulates at each site, if these are requested of it."""
-    found = {POST if site == EXTREMES else site: [EXTREMES] for site in sites if site == EXTREMES}
-    for site in sites:
-        if site != EXTREMES:
-            own = [name for name, (_, places) in STATISTICS.items() if site in places and name != EXTREMES]
-            found[site] = [*own, *found.get(site, [])]
+    found = {
+        site: [name for name, (_, places) in STATISTICS.items() if site in places and name != EXTREMES]
+        for site in sites
+        if site != EXTREMES
+    }
+    if EXTREMES in sites:
+        found.setdefault(POST, []).append(EXTREMES)
     return found
 
 
