@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from pytest_unineuron.activations.capture import caught
+from pytest_unineuron.activations.capture import capture_activations
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
@@ -14,7 +14,8 @@ from pytest_unineuron.models.discovery.layout import POOLED
 from pytest_unineuron.models.discovery.verification import verify
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import PRE
-from pytest_unineuron.universality.units import DIMENSIONS, Member
+from pytest_unineuron.universality.kinds import DIMENSIONS
+from pytest_unineuron.universality.units import ComparedModel
 from tests.models.tiny import build, in_memory, shrunk
 from tools.architectures.examine import SizedTokenizer
 
@@ -119,7 +120,9 @@ def test_the_pre_activation_includes_an_adapter(scale, first):
     got, ids = {}, probe_ids(model)
     read = []
     handle = model.model.model.layers[1].mlp.gate_proj.register_forward_hook(lambda m, a, y: read.append(y))
-    with caught(model.model, anatomy.layout, lambda s, i, v, t: got.setdefault((s, i), v.clone())) as capture:
+    with capture_activations(
+        model.model, anatomy.layout, lambda s, i, v, t: got.setdefault((s, i), v.clone())
+    ) as capture:
         capture.forward(ids, torch.ones_like(ids))
     handle.remove()
     torch.testing.assert_close(got[PRE, 1], read[0][0], rtol=1e-4, atol=1e-4)
@@ -190,7 +193,7 @@ def test_stacks_may_have_different_widths():
     assert widths == [(32, 96, 32)] * 2 + [(24, 80, 24)] * 2
     view = WeightView(found, anatomy)
     assert [layer.write.shape for layer in view.layers] == [(96, 32)] * 2 + [(80, 24)] * 2
-    assert Member(found.model, anatomy).sizes(DIMENSIONS) == [24]
+    assert ComparedModel(found.model, anatomy).sizes(DIMENSIONS) == [24]
     if anatomy.unembedding:
         assert view.unembedding.shape == (203, 24)
 
