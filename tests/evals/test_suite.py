@@ -14,7 +14,7 @@ from tests.evals.catalogue import EVALS, catalogue
 from tests.evals.once import once
 
 NEWS = "--unineuron-corpus=news"
-COMPARED = controls.default({controls.ACTIVATIONS, controls.SEEDS})
+COMPARED = controls.defaults({controls.ACTIVATIONS, controls.SEEDS})
 """The controls of a trial that compares seeds."""
 
 
@@ -61,7 +61,7 @@ def test_a_pass_is_one_model_corpus_and_arm(untrained):
     report, _ = untrained
     # The reference and the new data: on the subject, its controls, with shifted documents too, and by two seeds. The
     # probe of number words: on the subject and its controls.
-    alone, pairs = len(controls.default({controls.ACTIVATIONS})), len(COMPARED)
+    alone, pairs = len(controls.defaults({controls.ACTIVATIONS})), len(COMPARED)
     assert report["forward_passes"] == 2 * (1 + pairs + 2) + (1 + alone)
 
 
@@ -83,7 +83,7 @@ def test_every_arm_has_its_measurements(untrained):
     (trial,) = [t for t in report["trials"] if t["name"] == "neurons_are_mostly_off[prose]"]
     (case,) = trial["subjects"]["untrained:neox-a"]["cases"]
     names = [m["name"] for m in case["subject"]["measurements"]]
-    assert set(case["controls"]) == set(controls.default({controls.ACTIVATIONS})) != set()
+    assert set(case["controls"]) == set(controls.defaults({controls.ACTIVATIONS})) != set()
     for arm in case["controls"].values():
         assert [m["name"] for m in arm["measurements"]] == names
 
