@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SETTINGS = process.WAITING | dict(zip(process.SETTINGS, map(str, process.KEEPING), strict=True))
+SETTINGS = process.OPENMP | dict(zip(process.MALLOC, map(str, process.RETAIN), strict=True))
 """How the plugin has its process wait and keep memory: all are given the same, so that it is no advantage."""
 
 
