@@ -1,4 +1,4 @@
-"""Short names for the plugin's fixtures, so that a trial reads like a lab note."""
+"""Short names for the plugin's fixtures, for use in the trials of this folder."""
 
 import pytest
 
@@ -17,31 +17,31 @@ def neurons(unineuron_neurons):
 
 @pytest.fixture
 def reference_neurons(unineuron_reference_neurons):
-    """The same neurons on the reference corpus."""
+    """Every MLP neuron on the reference corpus."""
     return unineuron_reference_neurons
 
 
 @pytest.fixture
 def universality(unineuron_universality):
-    """The model compared with further seeds of itself, on the trial's corpus: neurons, heads, dimensions."""
+    """The model compared with its further seeds on the trial's corpus: neurons, heads, residual dimensions."""
     return unineuron_universality
 
 
 @pytest.fixture
 def reference_universality(unineuron_reference_universality):
-    """The same comparison on the reference corpus."""
+    """The comparison with further seeds on the reference corpus."""
     return unineuron_reference_universality
 
 
 @pytest.fixture
 def labelled(unineuron_labelled):
-    """The neurons as matched on the reference corpus, to label others by; one control permutes the labels."""
+    """The neurons compared on the reference corpus, which say which are universal; one control permutes them."""
     return unineuron_labelled
 
 
 @pytest.fixture
 def published(unineuron_published):
-    """Which neurons of the model the paper published as universal; one control permutes the labels."""
+    """Which neurons of the model the paper published as universal; one control permutes them within layers."""
     return unineuron_published
 
 
@@ -56,17 +56,17 @@ def claimed(universality):
 
 @pytest.fixture
 def number_words(unineuron_number_words):
-    """How the neurons answer to words for numbers, and to words like them."""
+    """The response of every neuron to words for numbers, and to similar words that are not numbers."""
     return unineuron_number_words
 
 
 @pytest.fixture
 def weights(unineuron_weights):
-    """What the weights alone say."""
+    """The weights of the model, per neuron and per head."""
     return unineuron_weights
 
 
 @pytest.fixture
 def verified(unineuron_verified):
-    """The identities that held when a model was loaded: at how many layers, and the largest error of each."""
+    """The identities verified when a model was loaded: at how many layers, and the largest error of each."""
     return unineuron_verified
