@@ -205,7 +205,7 @@ class StatisticsConsumer(Consumer):
         documents = [self._blocks.documents_of(group) for group in groups]
         sums = tuple(self._side_by_side(partial, group) for group in groups)
         for of_group in sums:
-            _check_finite(of_group)
+            _check_finite_means(of_group)
         return SweepResult(sums, tuple(partial.tokens[group] for group in groups), tuple(documents))
 
     def _side_by_side(self, partial: PartialStatistics, group: int) -> dict[tuple[str, str], Any]:
@@ -219,7 +219,7 @@ class StatisticsConsumer(Consumer):
         return {key: type(parts[0]).concat_units(parts) for key, parts in layers.items()}
 
 
-def _check_finite(sums: Mapping[tuple[str, str], Any]) -> None:
+def _check_finite_means(sums: Mapping[tuple[str, str], Any]) -> None:
     """Raise ModelError if the mean of a unit is not finite."""
     for (site, name), statistic in sums.items():
         if name == "moments" and not bool(torch.isfinite(statistic.mean).all()):

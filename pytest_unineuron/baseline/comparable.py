@@ -66,7 +66,7 @@ def _other_declaration(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
     """Differences in the controls, in whether the trial is primary, and in its criterion."""
     controls, other_controls = old.case.result.arms, new.case.result.arms
     if set(controls) != set(other_controls):
-        yield f"its controls were {_names(controls)} and are {_names(other_controls)}"
+        yield f"its controls were {_format_names(controls)} and are {_format_names(other_controls)}"
     trial, other = old.record.trial, new.record.trial
     if trial.primary != other.primary:
         yield "it was primary and is not" if trial.primary else "it was not primary and is"
@@ -88,7 +88,7 @@ def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) 
         if not before or not after:
             yield f"it is not known which {kind} it rests on"
         elif before.keys() != after.keys():
-            yield f"{kind} were {_names(before)} and are {_names(after)}"
+            yield f"{kind} were {_format_names(before)} and are {_format_names(after)}"
         elif option not in across:
             changed = ", ".join(label for label in before if before[label] != after[label])
             yield f"other {word}: {changed} (--unineuron-across={option} compares nevertheless)"
@@ -97,7 +97,7 @@ def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) 
 def _other_bounds(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
     before, after = (_measurements_by_key(each.case.result.subject.measurements) for each in (old, new))
     for key in before:
-        if key in after and (was := _bounds(before[key])) != (now := _bounds(after[key])):
+        if key in after and (was := _format_bounds(before[key])) != (now := _format_bounds(after[key])):
             yield f"{key[0]} was claimed {was} and is claimed {now}"
 
 
@@ -145,7 +145,7 @@ def claims_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, M
     return {key: m for key, m in _measurements_by_key(measurements).items() if m.claimed}
 
 
-def _bounds(m: Measurement) -> str:
+def _format_bounds(m: Measurement) -> str:
     return exact_bounds(above=m.above, below=m.below, null=m.null, needed=m.needed)
 
 
@@ -153,5 +153,5 @@ def _format_setting(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value) or "nothing"
 
 
-def _names(found: Iterable[str]) -> str:
+def _format_names(found: Iterable[str]) -> str:
     return ", ".join(found) or "none"

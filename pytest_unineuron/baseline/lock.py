@@ -174,12 +174,12 @@ def _bounds_by_name(arms: Iterable[ArmResult]) -> dict[str, list[dict[str, Any]]
     """The different bounds of the measurements of each name, which a trial can use several times."""
     found: dict[str, list[dict[str, Any]]] = {}
     for m in (m for arm in arms for m in arm.measurements if m.needed or m.claimed):
-        if _bounds(m) not in found.setdefault(m.name, []):
-            found[m.name].append(_bounds(m))
+        if _bound_fields(m) not in found.setdefault(m.name, []):
+            found[m.name].append(_bound_fields(m))
     return found
 
 
-def _bounds(m: Measurement) -> dict[str, Any]:
+def _bound_fields(m: Measurement) -> dict[str, Any]:
     return {name: getattr(m, name) for name in BOUND_FIELDS}
 
 
@@ -216,6 +216,6 @@ def _case_differences(locked: Mapping[str, Any], each: RecordedCase) -> Iterator
 def _bound_differences(locked: Mapping[str, Any], subject: ArmResult) -> Iterator[str]:
     for m in subject.measurements:
         bounds = locked.get(m.name)
-        if (m.needed or m.claimed) and bounds is not None and _bounds(m) not in bounds:
+        if (m.needed or m.claimed) and bounds is not None and _bound_fields(m) not in bounds:
             before = " or ".join(exact_bounds(**each) for each in bounds)
-            yield f"the bound of {m.name!r} was locked at {before} and is {exact_bounds(**_bounds(m))}"
+            yield f"the bound of {m.name!r} was locked at {before} and is {exact_bounds(**_bound_fields(m))}"

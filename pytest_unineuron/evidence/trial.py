@@ -50,7 +50,7 @@ class Trial:
         return cls(
             id=arguments.get("trial", function.removeprefix("test_")),
             criterion=criterion,
-            claim=arguments.get("claim") or _first_line(docstring) or function,
+            claim=arguments.get("claim") or _first_doc_line(docstring) or function,
             source=arguments["source"],
             primary=bool(arguments.get("primary", False)),
             controls=None if controls is None else tuple(controls),
@@ -67,6 +67,6 @@ class Trial:
         return cls(**{**fields, "controls": None if data["controls"] is None else tuple(data["controls"])})
 
 
-def _first_line(docstring: str | None) -> str:
+def _first_doc_line(docstring: str | None) -> str:
     lines = [line.strip() for line in (docstring or "").splitlines() if line.strip()]
     return lines[0] if lines else ""

@@ -24,7 +24,7 @@ def junit_properties(trial: str, result: ArmResult) -> list[tuple[str, float | s
     """
     found: dict[str, float | str] = {}
     count: Counter[str] = Counter()
-    for name, value in _pairs(trial, result):
+    for name, value in _properties_of(trial, result):
         plain = unique = PROPERTY_PREFIX + _NOT_IN_XML.sub(lambda match: f"#x{ord(match[0]):02X}", name)
         count[plain] += 1
         while unique in found:
@@ -34,7 +34,7 @@ def junit_properties(trial: str, result: ArmResult) -> list[tuple[str, float | s
     return list(found.items())
 
 
-def _pairs(trial: str, result: ArmResult) -> Iterator[tuple[str, float | str]]:
+def _properties_of(trial: str, result: ArmResult) -> Iterator[tuple[str, float | str]]:
     yield "trial", trial
     yield "outcome", str(result.outcome)
     for m in result.measurements:

@@ -84,7 +84,7 @@ def provenance_sections(evidence: Evidence) -> list[str]:
         out += [_model_row(name, facts) for name, facts in evidence.models.items()]
     if evidence.findings:
         out += ["", "## Original findings", ""]
-        out += [f"- {escape_markdown(name)}: {_pairs(facts)}" for name, facts in evidence.findings.items()]
+        out += [f"- {escape_markdown(name)}: {_format_facts(facts)}" for name, facts in evidence.findings.items()]
     if evidence.cache_hits:
         results = "; ".join(map(_cache_hit, evidence.cache_hits))
         out += ["", f"{len(evidence.cache_hits)} results were taken from the cache, not measured: {results}."]
@@ -92,7 +92,7 @@ def provenance_sections(evidence: Evidence) -> list[str]:
     out += _list_section("Lock violated", evidence.violations)
     out += _list_section("Incomplete", evidence.incomplete)
     passes = evidence.forward_passes
-    return [*out, "", f"Policy `{evidence.policy}`; {passes} forward passes; {_pairs(evidence.versions)}."]
+    return [*out, "", f"Policy `{evidence.policy}`; {passes} forward passes; {_format_facts(evidence.versions)}."]
 
 
 def _list_section(title: str, items: Iterable[str]) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _list_section(title: str, items: Iterable[str]) -> Iterator[str]:
         yield from ("", f"## {title}", "", *(f"- {escape_markdown(item)}" for item in items))
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
+def _format_facts(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{escape_markdown(name)} {escape_markdown(value)}" for name, value in values.items())
 
 

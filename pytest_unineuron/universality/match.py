@@ -214,7 +214,7 @@ class _Comparison:
             return products.as_tensors() if self._processes.count > 1 else None
 
         # How the text is cut into blocks depends on more than the key of the result.
-        own = self._resources.compute_part(f"products {_digest(repr(block))}", accumulate)
+        own = self._resources.compute_part(f"products {_short_digest(repr(block))}", accumulate)
         if self._processes.count > 1:
             products.join(own, self._processes, self._subject.model.device)
         return products
@@ -232,8 +232,8 @@ class _Comparison:
             return pairs
 
         partners = [best.partner.tolist() for choice in choices.values() for best in choice.all]
-        own = self._resources.compute_part(f"pairs {_digest(repr(partners))}", accumulate)
-        return reduce(_joined, self._processes.all_gather(own))
+        own = self._resources.compute_part(f"pairs {_short_digest(repr(partners))}", accumulate)
+        return reduce(_join_by_group, self._processes.all_gather(own))
 
     def _read_batch(self, number: int, choices: dict[tuple[str, int], Choice], pairs: PairsByGroup) -> None:
         """Add the chosen pairs of one batch to those of its document group."""
@@ -261,11 +261,11 @@ class _Comparison:
         )
 
 
-def _digest(text: str) -> str:
+def _short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _joined(one: PairsByGroup, other: PairsByGroup) -> PairsByGroup:
+def _join_by_group(one: PairsByGroup, other: PairsByGroup) -> PairsByGroup:
     """The sums of the pairs of the same choices over different batches."""
     return {
         key: {

@@ -37,7 +37,7 @@ class ModuleHooks:
         """While open, the hooks are on all modules of a model."""
         handles = []
         for path, module in model.named_modules():
-            kind = _kind(module, model)
+            kind = _module_kind(module, model)
             if kind == NORM:
                 self._tracer.norms.add(path)
             handles.append(module.register_forward_pre_hook(partial(self._enter, path)))
@@ -87,7 +87,7 @@ def _mark_whole(path: str, data: Tensor, output: Tensor, inside: list[TracedOp])
         op.whole = _same_values(data, op.input) and _same_values(output, op.leaf)
 
 
-def _kind(module: nn.Module, model: nn.Module) -> str:
+def _module_kind(module: nn.Module, model: nn.Module) -> str:
     """NORM or LINEAR for a module whose class says so, else empty."""
     name = _own_name(type(module).__name__, type(model).__name__).lower()
     if "norm" in name:

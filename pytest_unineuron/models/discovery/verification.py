@@ -124,9 +124,11 @@ def layer_values(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool) 
 
 def _check_identities(model: Any, layer: NeuronLayer, values: LayerValues, found: Verification) -> None:
     write = projection_matrix(model, layer.down, layer.width)
-    _check_equal(layer, OUTPUT_IDENTITY, _apply(write, values.units), values.output, found)
+    _check_equal(layer, OUTPUT_IDENTITY, _apply_linear(write, values.units), values.output, found)
     for term, (x, y) in values.up.items():
-        _check_equal(layer, INPUT_IDENTITY, _apply(projection_matrix(model, term.projection, x.shape[1]), x), y, found)
+        _check_equal(
+            layer, INPUT_IDENTITY, _apply_linear(projection_matrix(model, term.projection, x.shape[1]), x), y, found
+        )
     if layer.activation and not layer.inner_norm:
         _check_equal(layer, ACTIVATION_IDENTITY, _activated(layer, values), values.units, found)
 
@@ -140,7 +142,7 @@ def _activated(layer: NeuronLayer, values: LayerValues) -> Tensor:
     return fitted_per_token(units, values.units) if layer.routing_weighted else units
 
 
-def _apply(linear: LinearMap, x: Tensor) -> Tensor:
+def _apply_linear(linear: LinearMap, x: Tensor) -> Tensor:
     y: Tensor = x @ linear.weight.to(x.dtype).T
     return y if linear.bias is None else y + linear.bias
 

@@ -88,7 +88,7 @@ def load_model(
         request_plain_weights(source, config)
         model = load_weights(source, folder, config, classes, dtype=getattr(torch, dtype), device=device)
         of_weights = weights_digest(files, digests)
-    _check_finite(source, model, dtype)
+    _check_finite_weights(source, model, dtype)
     if not getattr(model, "is_quantized", False):
         model = move_to_device(cast_weights(model, getattr(torch, dtype)), device)
     if dtype == "float64":
@@ -122,7 +122,7 @@ def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
-def _check_finite(source: Source, model: PreTrainedModel, dtype: str) -> None:
+def _check_finite_weights(source: Source, model: PreTrainedModel, dtype: str) -> None:
     for name, parameter in model.named_parameters():
         if not _is_finite(parameter.detach()):
             reason = "the weights are damaged"

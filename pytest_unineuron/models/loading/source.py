@@ -48,7 +48,7 @@ def parse_source(spec: str) -> Source:
         name = spec.removeprefix(zoo.PREFIX)
         folders = zoo.folders()
         if name not in folders:
-            raise ModelError(f"model {spec}: there is no such nano model; there are {_names(folders)}")
+            raise ModelError(f"model {spec}: there is no such nano model; there are {_nano_names(folders)}")
         return Source(spec, name, folder=folders[name])
     try:
         path = Path(spec).expanduser()
@@ -79,7 +79,7 @@ def sources_by_label(specs: tuple[str, ...]) -> dict[str, Source]:
     return unique
 
 
-def _names(folders: dict[str, Path]) -> str:
+def _nano_names(folders: dict[str, Path]) -> str:
     return ", ".join(zoo.PREFIX + name for name in folders) or "none"
 
 

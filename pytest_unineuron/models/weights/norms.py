@@ -44,8 +44,8 @@ def probe_norm(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
     signs[1::2] = -1
     noise = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).to(signs)
     with torch.no_grad():
-        shift = _apply(norm, torch.zeros_like(signs)[None])[0]
-        output, outputs = _apply(norm, _SCALE * signs[None])[0], _apply(norm, _SCALE * (noise + 1))
+        shift = _apply_norm(norm, torch.zeros_like(signs)[None])[0]
+        output, outputs = _apply_norm(norm, _SCALE * signs[None])[0], _apply_norm(norm, _SCALE * (noise + 1))
         found = []
         for normal_form, centres in ((_layer_norm, True), (_rms_norm, False), (_identity, False)):
             gain = (output - shift) / normal_form(_SCALE * signs[None])[0]
@@ -58,7 +58,7 @@ def probe_norm(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
     return best
 
 
-def _apply(norm: nn.Module, x: Tensor) -> Tensor:
+def _apply_norm(norm: nn.Module, x: Tensor) -> Tensor:
     """The output of a norm for x [row, width], also of one that wants features on the axis before the last."""
     try:
         y: Tensor = norm(x)
