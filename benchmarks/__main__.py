@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: what measuring costs, against what it cannot do without."""
+"""``python -m benchmarks``: measure the costs of the plugin and compare them with lower bounds and other libraries."""
 
 from __future__ import annotations
 
@@ -13,113 +13,108 @@ from benchmarks.peers import environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from benchmarks.answer import Answer
+    from benchmarks.result import BenchmarkResult
 
-QUESTIONS = ("sweep", "correlation", "products", "peers", "memory", "startup", "evals", "growth")
-USUAL = ("sweep", "correlation", "products", "memory", "startup", "growth")
-"""What is asked unless something else is; with --peers, these and the peers."""
-ORDER = ("sweep", "correlation", "products", "peers_sweep", "peers_correlation", "memory", "startup", "evals", "growth")
-"""Of the tables."""
-TURNS = {"sweep": 9, "correlation": 3, "products": 5, "peers": 3, "memory": 2, "startup": 30, "evals": 1, "growth": 3}
-"""How often everything has its turn."""
-SHAPE = {"layers": 6, "width": 384, "neurons": 0, "vocabulary": 8192, "context": 256, "rows": 8}
-PRIVATE = ("out", "envs")
-"""Options that name places on this machine."""
+REPEATS = {"sweep": 9, "correlation": 3, "products": 5, "peers": 3, "memory": 2, "startup": 30, "evals": 1, "growth": 3}
+"""All benchmarks, in the order in which they run, and how many times each variant is measured by default."""
+DEFAULT_BENCHMARKS = ("sweep", "correlation", "products", "memory", "startup", "growth")
+"""Benchmarks that run without --only; --peers adds the peers."""
+RESULT_ORDER = (
+    *("sweep", "correlation", "products", "peers_sweep", "peers_correlation"),
+    *("memory", "startup", "evals", "growth"),
+)
+"""The results in the order of RESULTS.md."""
+SIZES = {"layers": 6, "width": 384, "neurons": 0, "vocabulary": 8192, "context": 256, "rows": 8}
+PATH_OPTIONS = ("out", "envs")
+"""Options that hold paths on this machine, which are not published."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
+    """Run the chosen benchmarks and write their results."""
     parser = _parser()
     options = parser.parse_args(argv)
-    asked = tuple(options.only.split(",")) if options.only else (*USUAL, *["peers"] * options.peers)
-    if unknown := [name for name in asked if name not in QUESTIONS]:
-        parser.error(f"--only {','.join(unknown)}: there are {', '.join(QUESTIONS)}")
+    chosen = options.only.split(",") if options.only else [*DEFAULT_BENCHMARKS, *["peers"] * options.peers]
+    if unknown := [name for name in chosen if name not in REPEATS]:
+        parser.error(f"--only {','.join(unknown)}: no such benchmark; choose from {', '.join(REPEATS)}")
     from pytest_unineuron.system import process
 
-    process.configure()  # before torch is imported
-    import torch
+    process.configure(options.threads)  # before torch is imported
+    from benchmarks import machine, results_file
 
-    from benchmarks import machine, table
-
-    torch.set_num_threads(options.threads)
-    for name in (name for name in QUESTIONS if name in asked):
-        began = time.monotonic()
-        found = _ask(name, options, options.repeats or TURNS[name])
-        made = machine.made(_command(parser, options), options.threads, options.device)
-        table.write(options.out, found, made, ORDER)
-        for answer in found:
-            print(table.section(answer.as_dict() | {"made": made}), flush=True)
-        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    for name in (name for name in REPEATS if name in chosen):
+        start = time.monotonic()
+        results = _run(name, options, options.repeats or REPEATS[name])
+        provenance = machine.provenance(command_line(parser, options), options.threads, options.device)
+        results_file.write_results(options.out, results, provenance, RESULT_ORDER)
+        for result in results:
+            print(results_file.render_result(result.as_dict() | {"provenance": provenance}), flush=True)
+        print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return 0
 
 
-def _ask(name: str, options: argparse.Namespace, turns: int) -> list[Answer]:
-    """The answers to one question. Nothing is imported before it is asked for."""
-    from benchmarks import comparison, correlation, evals, growth, memory, products, startup, sweep, work
+def _run(name: str, options: argparse.Namespace, repeats: int) -> list[BenchmarkResult]:
+    """Run one benchmark. Imports torch."""
+    from benchmarks import correlation, evals, growth, memory, peer_comparison, products, startup, sweep
+    from benchmarks.workload import Workload
 
-    shape = work.Shape(**{field: getattr(options, field) for field in SHAPE}, device=options.device)
+    workload = Workload(**{field: getattr(options, field) for field in SIZES}, device=options.device)
     batches = options.batches
-    questions: dict[str, Callable[[], list[Answer]]] = {
-        "sweep": lambda: [sweep.answer(shape, batches, turns)],
-        "correlation": lambda: [correlation.answer(shape, batches, turns)],
-        "products": lambda: [products.answer(shape, turns)],
-        "peers": lambda: comparison.answers(shape, batches, turns, options.threads, options.envs, options.peers),
-        "memory": lambda: [memory.answer(shape, batches, turns)],
-        "startup": lambda: [startup.answer(turns)],
-        "evals": lambda: [evals.answer(turns)],
-        "growth": lambda: [growth.answer(shape, turns)],
+    envs = options.envs if options.peers else None
+    benchmarks: dict[str, Callable[[], list[BenchmarkResult]]] = {
+        "sweep": lambda: [sweep.run(workload, batches, repeats)],
+        "correlation": lambda: [correlation.run(workload, batches, repeats)],
+        "products": lambda: [products.run(workload, repeats)],
+        "peers": lambda: peer_comparison.run(workload, batches, repeats, options.threads, envs),
+        "memory": lambda: [memory.run(workload, batches, repeats)],
+        "startup": lambda: [startup.run(repeats)],
+        "evals": lambda: [evals.run(repeats)],
+        "growth": lambda: [growth.run(workload, repeats)],
     }
-    return questions[name]()
+    return benchmarks[name]()
 
 
-def _command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
-    """What to type for the same, without places on this machine."""
+def command_line(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """The command that runs the same benchmarks, without paths on this machine."""
     words = ["python -m benchmarks"]
     for name, value in vars(options).items():
-        if name not in PRIVATE and value != parser.get_default(name):
+        if name not in PATH_OPTIONS and value != parser.get_default(name):
             words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return " ".join(words)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--only", default="", metavar="WHAT,…", help=f"of {', '.join(QUESTIONS)} (default: {', '.join(USUAL)})"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    names, default_names = ", ".join(REPEATS), ", ".join(DEFAULT_BENCHMARKS)
+    add("--only", default="", metavar="NAME,…", help=f"benchmarks to run, of {names} (default: {default_names})")
+    add(
         "--peers",
         action="store_true",
-        help="TransformerLens and nnsight too, each in an environment "
-        "that is made with pip when it is not there: about 1 GB each",
+        help="compare with TransformerLens and nnsight too; each is installed with pip into an environment of its own, "
+        "of about 1 GB, the first time",
     )
-    parser.add_argument(
+    add(
         "--envs",
         type=Path,
         default=environment.default_folder(),
         metavar="FOLDER",
-        help="where these environments are kept (default: below the user's cache)",
+        help="folder of these environments (default: in the user's cache)",
     )
-    parser.add_argument(
+    add(
         "--out",
         type=Path,
         default=Path(__file__).parent,
         metavar="FOLDER",
-        help="where RESULTS.md and results.json go; answers to what is not asked this time stay (default: benchmarks)",
+        help="folder of RESULTS.md and results.json; results of benchmarks that do not run stay (default: benchmarks)",
     )
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=0,
-        metavar="N",
-        help="how often everything has its turn "
-        "(default: by question, " + ", ".join(f"{k} {v}" for k, v in TURNS.items()) + ")",
-    )
-    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of a process (default: 2)")
-    parser.add_argument("--device", default="cpu", help="for sweep, correlation and growth (default: cpu)")
-    parser.add_argument("--batches", type=int, default=4, metavar="N", help="batches of a pass (default: 4)")
-    for name, value in SHAPE.items():
-        more = "; of a layer, 0 is four times the width" * (name == "neurons")
-        parser.add_argument(f"--{name}", type=int, default=value, metavar="N", help=f"default: {value}{more}")
+    repeats = ", ".join(f"{name} {count}" for name, count in REPEATS.items())
+    add("--repeats", type=int, default=0, metavar="N", help=f"times that each variant is measured (default: {repeats})")
+    add("--threads", type=int, default=2, metavar="N", help="CPU threads of a process (default: 2)")
+    add("--device", default="cpu", help="device of sweep, correlation and growth (default: cpu)")
+    add("--batches", type=int, default=4, metavar="N", help="batches of a forward pass (default: 4)")
+    for name, value in SIZES.items():
+        more = "; per layer, 0 for four times the width" if name == "neurons" else ""
+        add(f"--{name}", type=int, default=value, metavar="N", help=f"size of the model (default: {value}{more})")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The whole embedded run, cold and warm, serial and on two workers."""
+"""The time of all trials on the models that ship, with an empty and a filled cache, serially and on two workers."""
 
 from __future__ import annotations
 
@@ -10,71 +10,56 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.answer import Answer, Cell
-from benchmarks.timing import Spread
+from benchmarks.result import BenchmarkResult, TableCell
+from benchmarks.timing import Samples
 
-TITLE = "The embedded run: every trial on the models that ship"
+TITLE = "All trials on the models that ship"
 COLUMNS = ("what", "seconds", "forward passes", "× faster than cold", "target")
 REPORT = "generalization_eval_report.json"
 WORKERS = {"serial": (), "two workers": ("-n", "2")}
 TARGET = 3.0
-"""How many times faster a second run is to be."""
+"""How many times faster a second run should be."""
 
 
 @dataclass(frozen=True)
-class Run:
+class TrialsRun:
     """One run of the trials."""
 
     seconds: float
     passes: int
 
 
-def answer(turns: int) -> Answer:
-    """Measure it: each turn begins with an empty cache."""
-    found: dict[tuple[str, str], list[Run]] = {}
-    for _ in range(turns):
-        for workers, more in WORKERS.items():
+def run(repeats: int) -> BenchmarkResult:
+    """Measure a cold and a warm run, each pair with a new cache."""
+    runs: dict[tuple[str, str], list[TrialsRun]] = {}
+    for _ in range(repeats):
+        for workers, options in WORKERS.items():
             with tempfile.TemporaryDirectory() as folder:
                 for state in ("cold", "warm"):
-                    found.setdefault((workers, state), []).append(run(Path(folder), state, *more))
-    rows: list[tuple[Cell, ...]] = []
-    for (workers, state), runs in found.items():
-        seconds = Spread(tuple(of.seconds for of in runs))
-        cold = Spread(tuple(of.seconds for of in found[workers, "cold"]))
-        warm = state == "warm"
-        rows.append(
-            (
-                f"{workers}, {state}",
-                seconds,
-                max(of.passes for of in runs),
-                cold.over(seconds) if warm else None,
-                TARGET if warm else None,
-            )
-        )
-    note = "`pytest evals/` with a cache folder that is empty at first, then again with what it left there."
-    return Answer("evals", TITLE, COLUMNS, tuple(rows), note)
+                    runs.setdefault((workers, state), []).append(run_trials(Path(folder), state, *options))
+    seconds = {key: Samples(tuple(run.seconds for run in of_key)) for key, of_key in runs.items()}
+    rows: list[tuple[TableCell, ...]] = []
+    for (workers, state), of_row in seconds.items():
+        passes = max(run.passes for run in runs[workers, state])
+        faster = (seconds[workers, "cold"].ratio_to(of_row), TARGET) if state == "warm" else (None, None)
+        rows.append((f"{workers}, {state}", of_row, passes, *faster))
+    note = "`pytest evals/` with an empty cache folder (cold), then again with the same folder (warm)."
+    return BenchmarkResult("evals", TITLE, COLUMNS, tuple(rows), note)
 
 
-def run(folder: Path, name: str, *more: str) -> Run:
-    """One run in a process of its own. Raises RuntimeError if it wrote no report."""
-    out = folder / name
+def run_trials(folder: Path, state: str, *options: str) -> TrialsRun:
+    """Run all trials in a process of its own, with the cache in ``folder``. Raises RuntimeError without a report."""
+    out = folder / state
     command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "evals/",
-        "-q",
-        "--unineuron-fail-on=never",
+        *(sys.executable, "-m", "pytest", "evals/", "-q", "--unineuron-fail-on=never"),
         f"--unineuron-out={out}",
         f"--unineuron-cache={folder / 'cache'}",
-        "-o",
-        f"cache_dir={folder / 'pytest'}",
-        *more,
+        *("-o", f"cache_dir={folder / 'pytest'}", *options),
     ]
-    began = time.perf_counter()
+    start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     report = out / REPORT
     if not report.is_file():
         raise RuntimeError(f"{' '.join(command)} wrote no report:\n{(done.stdout + done.stderr)[-2000:]}")
-    return Run(seconds, json.loads(report.read_text(encoding="utf-8"))["forward_passes"])
+    return TrialsRun(seconds, json.loads(report.read_text(encoding="utf-8"))["forward_passes"])

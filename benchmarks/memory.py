@@ -1,4 +1,4 @@
-"""The most memory that a sweep and a correlation take above the loaded model, against what they must hold."""
+"""The peak memory of a sweep and of a comparison above the loaded models, compared with a formula and a budget."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmarks.answer import Answer, Cell
-from benchmarks.timing import Spread
+from benchmarks.result import BenchmarkResult, TableCell
+from benchmarks.timing import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from benchmarks.work import Shape
+    from benchmarks.workload import Workload
 
-TITLE = "Memory above the loaded model"
+TITLE = "Peak memory above the loaded models"
 COLUMNS = (
     "what",
-    "model, MB",
-    "above it, MB",
+    "models, MB",
+    "peak above, MB",
     "formula, MB",
-    "measured / formula",
+    "peak / formula",
     "budget, MB",
     "blocks",
-    "all / (1.2 × model + budget)",
+    "(models + peak) / (1.2 × models + budget)",
 )
-SWEEP, PAIR = "a sweep of all that a run gathers", "all sums of a pair"
+FORWARD, SWEEP, SUMS = "forward pass alone", "sweep of all statistics", "all sums of products of two models"
 MB = 1e6
-WIDE = 8
-"""Bytes of a number that is carried from batch to batch."""
-ROOM = 8e9
-FEWER = 4
-"""How many times fewer rows a batch has where the budget is tight: beside a large one there is little to divide."""
+SUM_BYTES = 8
+"""Bytes of a number that is accumulated over batches."""
+AMPLE = 8e9
+"""A budget in bytes in which all products fit at once."""
+BATCH_DIVISOR = 4
+"""How many times fewer rows a batch has in the least budget, which a large batch would fill by itself."""
 
 
 @dataclass(frozen=True)
-class Peak:
-    """Bytes that were resident once the models were loaded, and the most above that while they worked.
+class PeakMemory:
+    """Memory of one process in bytes: ``loaded`` with the models, and at most ``above`` more while it worked.
 
-    ``budget`` is what a trial was given, and ``blocks`` in how many it was done.
+    ``budget`` is what a comparison was given, and ``blocks`` the number of blocks of its products.
     """
 
     loaded: float
@@ -49,64 +50,70 @@ class Peak:
     blocks: int = 0
 
 
-def answer(shape: Shape, batches: int, turns: int) -> Answer:
-    """Measure it, each time in a process of its own."""
-    narrow = replace(shape, rows=max(1, shape.rows // FEWER))
-    runs: dict[str, Callable[[], Peak]] = {
-        "the pass alone": lambda: measure(shape, batches, "forward"),
-        SWEEP: lambda: measure(shape, batches, "sweep"),
-        PAIR: lambda: measure(shape, batches, "pair"),
-        "a trial, with room for the whole product": lambda: measure(shape, batches, "trial", ROOM),
-        f"a trial in as little as it takes, batches of {narrow.tokens}": lambda: measure(
-            narrow, FEWER * batches, "trial"
+def run(workload: Workload, batches: int, repeats: int) -> BenchmarkResult:
+    """Measure each task in processes of its own."""
+    small = replace(workload, rows=max(1, workload.rows // BATCH_DIVISOR))
+    tasks: dict[str, Callable[[], PeakMemory]] = {
+        FORWARD: lambda: measure_peak(workload, batches, "forward"),
+        SWEEP: lambda: measure_peak(workload, batches, "sweep"),
+        SUMS: lambda: measure_peak(workload, batches, "sums"),
+        "comparison with memory for all products": lambda: measure_peak(workload, batches, "comparison", AMPLE),
+        f"comparison in the least memory, batches of {small.batch_tokens} tokens": lambda: measure_peak(
+            small, BATCH_DIVISOR * batches, "comparison"
         ),
     }
-    found = {name: [run() for _ in range(turns)] for name, run in runs.items()}
-    passing = Spread(tuple(peak.above for peak in found["the pass alone"])).median
-    formulas = {SWEEP: passing + of_sweep(shape), PAIR: passing + of_pair(shape)}
+    peaks = {name: [task() for _ in range(repeats)] for name, task in tasks.items()}
+    forward = Samples(tuple(peak.above for peak in peaks[FORWARD])).median
+    formulas = {SWEEP: forward + sweep_bytes(workload), SUMS: forward + sums_bytes(workload)}
     note = (
-        f"{shape}, {batches} batches of them, each in a process of its own. Formula, beyond the measured pass: a "
-        f"sweep holds its sums ({WIDE} bytes each) and three copies of a layer's activations; a pair 4·N₁·N₂ bytes "
-        "of products, 4·ΣM² within the layers of the second model, and the neurons of both on one batch. The last "
-        "column is at most 1 where the budget is kept to."
+        f"{workload}, {batches} batches, each task in a process of its own. The formula adds to the measured forward "
+        f"pass: for a sweep its sums ({SUM_BYTES} bytes each) and three copies of the activations of one layer; for "
+        "two models 4·N₁·N₂ bytes of products, 4·ΣM² within the layers of the second, and the neurons of both on one "
+        "batch. The last column is at most 1 if the budget was respected."
     )
-    return Answer(
-        "memory", TITLE, COLUMNS, tuple(row(name, of, formulas.get(name)) for name, of in found.items()), note
-    )
+    rows = tuple(row(name, of_task, formulas.get(name)) for name, of_task in peaks.items())
+    return BenchmarkResult("memory", TITLE, COLUMNS, rows, note)
 
 
-def row(name: str, peaks: Sequence[Peak], formula: float | None) -> tuple[Cell, ...]:
-    """What was measured, against a formula in bytes and against the budget, if there are any."""
-    above = Spread(tuple(peak.above for peak in peaks))
-    room = Spread(tuple((peak.loaded + peak.above) / (1.2 * peak.loaded + peak.budget) for peak in peaks))
+def row(name: str, peaks: Sequence[PeakMemory], formula: float | None) -> tuple[TableCell, ...]:
+    """A row of the table. ``formula`` is in bytes; without one, or without a budget, these cells are empty."""
+    above = Samples(tuple(peak.above for peak in peaks))
+    used = Samples(tuple((peak.loaded + peak.above) / (1.2 * peak.loaded + peak.budget) for peak in peaks))
     return (
         name,
-        Spread(tuple(peak.loaded for peak in peaks)).median / MB,
-        above.times(1 / MB),
+        Samples(tuple(peak.loaded for peak in peaks)).median / MB,
+        above.scaled(1 / MB),
         formula and formula / MB,
-        formula and above.times(1 / formula),
+        formula and above.scaled(1 / formula),
         peaks[0].budget / MB or None,
         peaks[0].blocks or None,
-        room if peaks[0].budget else None,
+        used if peaks[0].budget else None,
     )
 
 
-def of_sweep(shape: Shape) -> float:
-    """Bytes of the sums, of those of one more batch while they are joined, and of a layer's working copies."""
-    moments, extremes = 4 * WIDE, 10 * (WIDE + 4)
-    of_neuron = 2 * moments + WIDE + extremes + 10 * WIDE  # both sites, density, labels
-    return shape.all_units * of_neuron + shape.units * of_neuron + 3 * 4.0 * shape.tokens * shape.units
+def sweep_bytes(workload: Workload) -> float:
+    """Bytes of the sums of all neurons, of those of one layer while a batch is added, and of a layer's activations."""
+    moments, extremes, labels = 4 * SUM_BYTES, 10 * (SUM_BYTES + 4), 10 * SUM_BYTES
+    per_neuron = 2 * moments + SUM_BYTES + extremes + labels  # moments at two sites, density
+    layer = workload.layer_neurons
+    return (workload.model_neurons + layer) * per_neuron + 3 * 4.0 * workload.batch_tokens * layer
 
 
-def of_pair(shape: Shape) -> float:
-    """Bytes of the products of all neurons, of those within layers, and of the neurons of both models on a batch."""
-    return 4.0 * shape.all_units**2 + 4.0 * shape.layers * shape.units**2 + 2 * 4.0 * shape.tokens * shape.all_units
+def sums_bytes(workload: Workload) -> float:
+    """Bytes of all products, of those within layers, and of the neurons of both models on one batch."""
+    neurons = workload.model_neurons
+    within = workload.layers * workload.layer_neurons**2
+    return 4.0 * neurons**2 + 4.0 * within + 2 * 4.0 * workload.batch_tokens * neurons
 
 
-def measure(shape: Shape, batches: int, what: str, memory: float = 0) -> Peak:
-    """One of them in a process of its own; 0 is as little memory as it takes. Raises RuntimeError if it ends badly."""
-    asked = json.dumps({"shape": asdict(shape), "batches": batches, "what": what, "memory": memory})
-    done = subprocess.run([sys.executable, "-m", "benchmarks.peak", asked], capture_output=True, text=True, check=False)
+def measure_peak(workload: Workload, batches: int, task: str, budget: float = 0) -> PeakMemory:
+    """The peak memory of a task in a process of its own; ``budget`` 0 is the least that a comparison takes.
+
+    Raises RuntimeError if the process fails.
+    """
+    request = json.dumps({"workload": asdict(workload), "batches": batches, "task": task, "budget": budget})
+    command = [sys.executable, "-m", "benchmarks.peak_memory", request]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"memory of {what}: {done.stderr[-2000:]}")
-    return Peak(**json.loads(done.stdout.splitlines()[-1]))
+        raise RuntimeError(f"the process that measures the memory of {task} failed: {done.stderr[-2000:]}")
+    return PeakMemory(**json.loads(done.stdout.splitlines()[-1]))

@@ -1,75 +1,93 @@
-"""What products of float32 matrices cost by the library that torch takes on a CPU, and by the one that we take."""
+"""Products of float32 matrices on a CPU by torch's own choice of library, and by the plugin's."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
-from benchmarks.answer import Answer
-from benchmarks.timing import interleaved, timed
+from benchmarks.machine import processor
+from benchmarks.result import BenchmarkResult
+from benchmarks.timing import interleave, timed
 from pytest_unineuron.statistics import gemm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.work import Shape
+    from benchmarks.workload import Workload
 
-TITLE = "Products of float32 matrices, by torch and by us"
-COLUMNS = ("what", "ms, torch", "ms, here", "× faster", "GFLOP/s here")
-SHORT = 64
+TITLE = "Products of float32 matrices by torch's own choice of library and by the plugin's"
+SHORT_TEXT = 64
 """Tokens of a short text."""
+OPERATIONS, MAX_COUNT = 2e10, 1000
+"""Operations that are timed together, because small products are repeated, and how often at most."""
 
 
-def answer(shape: Shape, turns: int) -> Answer:
-    """Measure it."""
+@dataclass(frozen=True)
+class Multiplication:
+    """A product of two matrices, computed in two ways."""
+
+    name: str
+    operations: int
+    by_torch: Callable[[], object]
+    by_plugin: Callable[[], object]
+
+
+def run(workload: Workload, repeats: int) -> BenchmarkResult:
+    """Measure the products that the plugin computes most."""
     rows = []
-    for name, size, (plain, ours) in _pairs(shape):
-        times = max(1, int(2e10 / size))
-        pair = {"torch": _repeated(plain, times), "ours": _repeated(ours, times)}
+    for multiplication in (_comoments(workload), *(_layer(workload, n) for n in (workload.batch_tokens, SHORT_TEXT))):
+        count = min(max(1, int(OPERATIONS / multiplication.operations)), MAX_COUNT)
+        variants = {
+            "torch": _repeated(multiplication.by_torch, count),
+            "plugin": _repeated(multiplication.by_plugin, count),
+        }
         with torch.inference_mode():
-            found = interleaved(pair, turns, pair.values())
-        each = {who: spread.times(1000 / times) for who, spread in found.items()}
-        rate = size / each["ours"].median / 1e6
-        rows.append((name, each["torch"], each["ours"], found["torch"].over(found["ours"]), rate))
-    by = gemm.product_library()
-    return Answer("products", TITLE, COLUMNS, tuple(rows), f"{shape}. Here they are made by {by}.")
+            seconds = interleave(variants, repeats, variants.values())
+        torch_ms, plugin_ms = (seconds[who].scaled(1000 / count) for who in ("torch", "plugin"))
+        rate = multiplication.operations / plugin_ms.median / 1e6
+        rows.append((multiplication.name, torch_ms, plugin_ms, torch_ms.ratio_to(plugin_ms), rate))
+    library = gemm.product_library()
+    columns = (
+        "what",
+        f"ms, torch's own choice on {processor()}",
+        f"ms, the plugin's ({library})",
+        "× faster",
+        f"GFLOP/s, {library}",
+    )
+    return BenchmarkResult("products", TITLE, columns, tuple(rows), f"{workload}.")
 
 
-def _pairs(shape: Shape) -> list[tuple[str, float, tuple[Callable[[], object], Callable[[], object]]]]:
-    """What is multiplied, its operations, and the two ways."""
-    units, tokens = shape.all_units, shape.tokens
+def _comoments(workload: Workload) -> Multiplication:
+    """The products of all neurons of two models on one batch."""
+    units, tokens = workload.model_neurons, workload.batch_tokens
     x, y = (torch.rand(units, tokens).T for _ in range(2))
     sums = torch.zeros(units, units)
-    found: list[tuple[str, float, tuple[Callable[[], object], Callable[[], object]]]] = [
-        (
-            f"co-moments of {units} × {units} neurons over {tokens} tokens",
-            2 * units**2 * tokens,
-            (lambda: sums.addmm_(x.T, y), lambda: gemm.add_product(sums, x, y)),
-        ),
-    ]
-    weight = torch.rand(shape.units, shape.width)
-    for count in (tokens, SHORT):
-        read = torch.rand(count, shape.width)
-        found.append(
-            (
-                f"a layer of {shape.units} neurons that reads {shape.width} features of {count} tokens",
-                2 * shape.units * shape.width * count,
-                _linear(read, weight),
-            )
-        )
-    return found
+    return Multiplication(
+        f"co-moments of {units} × {units} neurons over {tokens} tokens",
+        2 * units**2 * tokens,
+        lambda: sums.addmm_(x.T, y),
+        lambda: gemm.add_product(sums, x, y),
+    )
 
 
-def _linear(read: torch.Tensor, weight: torch.Tensor) -> tuple[Callable[[], object], Callable[[], object]]:
-    return lambda: functional.linear(read, weight), lambda: gemm.product(read, weight)
+def _layer(workload: Workload, tokens: int) -> Multiplication:
+    """The input projection of one layer."""
+    x, weight = torch.rand(tokens, workload.width), torch.rand(workload.layer_neurons, workload.width)
+    return Multiplication(
+        f"a layer of {workload.layer_neurons} neurons that reads {workload.width} features of {tokens} tokens",
+        2 * workload.layer_neurons * workload.width * tokens,
+        lambda: functional.linear(x, weight),
+        lambda: gemm.product(x, weight),
+    )
 
 
-def _repeated(once: Callable[[], object], times: int) -> Callable[[], float]:
+def _repeated(function: Callable[[], object], count: int) -> Callable[[], float]:
     @timed
-    def all_of_them() -> None:
-        for _ in range(times):
-            once()
+    def run_all() -> None:
+        for _ in range(count):
+            function()
 
-    return all_of_them
+    return run_all

@@ -1,120 +1,125 @@
-"""What the statistics of one pass cost, against the pass alone."""
+"""The cost of the statistics of one forward pass, compared with the forward pass alone."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks import work
-from benchmarks.answer import Answer
-from benchmarks.timing import interleaved, timed
+from benchmarks import workload as work
+from benchmarks.machine import processor
+from benchmarks.result import BenchmarkResult
+from benchmarks.timing import interleave, timed
 from pytest_unineuron.activations.capture import capture_activations
-from pytest_unineuron.activations.sweep import SweepResult, sweep
-from pytest_unineuron.statistics import DEFAULT_SITES, POST, PRE
+from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
+from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, statistics_for
 from pytest_unineuron.statistics.extremes import N_LARGEST
 from pytest_unineuron.statistics.gemm import fast_linear
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from benchmarks.result import TableCell
+    from benchmarks.timing import Samples
+    from benchmarks.workload import Workload
     from pytest_unineuron.corpora.blocks import Blocks
     from pytest_unineuron.universality.units import ComparedModel
 
-TITLE = "Statistics of one pass, against the forward pass without its head"
-COLUMNS = (
-    "what",
-    "seconds",
-    "× the pass alone",
-    "× at best",
-    "target",
-    "× a pass as fast",
-    "tokens per second",
-)
-ALONE = "the pass alone"
-FAST = "the pass alone, multiplied as ours are"
+    Statistics = Mapping[str, Collection[str]]
+    """Names of statistics by site."""
+
+TITLE = "Statistics of one forward pass, compared with the forward pass alone"
+FORWARD = "forward pass, same products"
+TORCH_FORWARD = "forward pass, torch's own products"
 FOUR = "four moments before and after the activation function, and density"
-LARGEST = f"the same, and the {N_LARGEST} largest"
-IN_HALF = ", bfloat16"
+LARGEST = f"the same and the {N_LARGEST} largest activations"
+BFLOAT16 = ", bfloat16"
 TARGETS = {FOUR: 1.15, LARGEST: 1.25}
 
-MOMENTS = {PRE: ("moments", "firing"), POST: ("moments",)}
-"""Four moments before and after the activation function, and the share of tokens at which a neuron is on."""
-EXTREMES = {PRE: ("moments", "firing"), POST: ("moments", "extremes")}
+MOMENTS: Statistics = {PRE: ("moments", "firing"), POST: ("moments",)}
+"""Four moments before and after the activation function, and the share of tokens at which a neuron is active."""
+MOMENTS_AND_LARGEST: Statistics = {PRE: ("moments", "firing"), POST: ("moments", "extremes")}
+ALL: Statistics = statistics_for({*DEFAULT_SITES, EXTREMES})
+"""All statistics of the trials: means by label and those of the residual stream as well."""
 
 
-def answer(shape: work.Shape, batches: int, turns: int) -> Answer:
-    """Measure it."""
-    drawn = work.ids(shape, batches)
+def run(workload: Workload, batches: int, repeats: int) -> BenchmarkResult:
+    """Measure the statistics of ``batches`` batches."""
+    ids = work.random_ids(workload, batches)
     variants: dict[str, Callable[[], float]] = {}
-    warm = []
-    for dtype, suffix in ((torch.float32, ""), (torch.bfloat16, IN_HALF)):
-        member = work.member(work.model(shape, 0, dtype), shape)
-        small = _variants(member, work.text(drawn[:1]), shape)
-        for name, variant in _variants(member, work.text(drawn), shape).items():
-            if not suffix or name in (ALONE, LARGEST):
+    warm_up = []
+    for dtype, suffix in ((torch.float32, ""), (torch.bfloat16, BFLOAT16)):
+        model = work.compared_model(work.random_model(workload, 0, dtype), workload)
+        short = _variants(model, work.as_corpus(ids[:1]), workload)
+        for name, variant in _variants(model, work.as_corpus(ids), workload).items():
+            if not suffix or name in (FORWARD, LARGEST):
                 variants[name + suffix] = variant
-                warm.append(small[name])
+                warm_up.append(short[name])
     with torch.inference_mode():
-        found = interleaved(variants, turns, warm)
-    tokens = batches * shape.tokens
-    alone = {name: found[ALONE + IN_HALF * name.endswith(IN_HALF)] for name in found}
-    rows = tuple(
-        (
-            name,
-            seconds,
-            seconds.over(alone[name]),
-            seconds.over_at_best(alone[name]),
-            TARGETS.get(name),
-            None if name.endswith(IN_HALF) else seconds.over(found[FAST]),
-            tokens / seconds.median,
-        )
-        for name, seconds in found.items()
+        seconds = interleave(variants, repeats, warm_up)
+    columns = (
+        "what",
+        "seconds",
+        "× forward pass, same products",
+        "ratio of minima",
+        "target",
+        f"× forward pass, torch's own products on {processor(workload.device)}",
+        "tokens per second",
     )
+    tokens = batches * workload.batch_tokens
     note = (
-        f"{shape}, {batches} batches of them. A pass of ours ends at the last activation that is wanted, and "
-        "multiplies float32 by the faster library (see products)."
+        f"{workload}, {batches} batches. Forward passes run without the head; passes of the plugin end at the last "
+        "activation that is needed. Only float32 products depend on the library."
     )
-    return Answer("sweep", TITLE, COLUMNS, rows, note)
+    return BenchmarkResult("sweep", TITLE, columns, tuple(_row(name, seconds, tokens) for name in seconds), note)
 
 
-def _variants(member: ComparedModel, blocks: Blocks, shape: work.Shape) -> dict[str, Callable[[], float]]:
-    model, layout = member.model, member.anatomy.layout
-    batches = blocks.batches(shape.tokens)
+def _row(name: str, seconds: dict[str, Samples], tokens: int) -> tuple[TableCell, ...]:
+    suffix = BFLOAT16 if name.endswith(BFLOAT16) else ""
+    forward, of_row = seconds[FORWARD + suffix], seconds[name]
+    return (
+        name,
+        of_row,
+        of_row.ratio_to(forward),
+        of_row.ratio_of_minima(forward),
+        TARGETS.get(name),
+        None if suffix else of_row.ratio_to(seconds[TORCH_FORWARD]),
+        tokens / of_row.median,
+    )
+
+
+def _variants(model: ComparedModel, blocks: Blocks, workload: Workload) -> dict[str, Callable[[], float]]:
+    layout = model.anatomy.layout
+    batches = blocks.batches(workload.batch_tokens)
 
     @timed
-    def alone() -> None:
-        for batch in batches:
-            work.forward(model, batch)
-
-    @timed
-    def fast() -> None:
-        with fast_linear(model):
+    def forward(*, fast: bool) -> None:
+        with fast_linear(model.model) if fast else nullcontext():
             for batch in batches:
-                work.forward(model, batch)
+                work.forward(model.model, batch)
 
     @timed
-    def watched() -> None:
-        with capture_activations(model, layout, lambda *_: None) as capture:
+    def capture() -> None:
+        with capture_activations(model.model, layout, lambda *_: None) as open_capture:
             for batch in batches:
-                capture.forward(batch.ids, batch.attention_mask)
+                open_capture.forward(batch.ids, batch.attention_mask)
 
-    def gathering(statistics: Mapping[str, tuple[str, ...]] | None) -> Callable[[], float]:
-        return timed(lambda: swept(member, blocks, shape, statistics))
+    def statistics(names: Statistics) -> Callable[[], float]:
+        return timed(lambda: sweep_once(model, blocks, workload, names))
 
     return {
-        ALONE: alone,
-        FAST: fast,
-        "hooks that do nothing": watched,
-        FOUR: gathering(MOMENTS),
-        LARGEST: gathering(EXTREMES),
-        "all that a run gathers (means by label and the residual stream too)": gathering(None),
+        FORWARD: lambda: forward(fast=True),
+        TORCH_FORWARD: lambda: forward(fast=False),
+        "forward pass with hooks that do nothing": capture,
+        FOUR: statistics(MOMENTS),
+        LARGEST: statistics(MOMENTS_AND_LARGEST),
+        "all statistics (means by label and the residual stream too)": statistics(ALL),
     }
 
 
-def swept(
-    member: ComparedModel, blocks: Blocks, shape: work.Shape, statistics: Mapping[str, tuple[str, ...]] | None
-) -> SweepResult:
-    """What one sweep finds, of these statistics by site, or of all."""
-    sites = DEFAULT_SITES if statistics is None else frozenset(statistics)
-    return sweep(member.model, member.anatomy.layout, blocks, batch=shape.tokens, sites=sites, statistics=statistics)
+def sweep_once(model: ComparedModel, blocks: Blocks, workload: Workload, statistics: Statistics = ALL) -> SweepResult:
+    """The statistics of one sweep of a model over a corpus."""
+    consumer = StatisticsConsumer(blocks, model.model.device, statistics=statistics)
+    batches = blocks.batches(workload.batch_tokens)
+    return sweep(model.model, model.anatomy.layout, batches, [consumer])[0]

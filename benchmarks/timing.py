@@ -1,4 +1,4 @@
-"""Times that can be compared on a noisy machine: all variants take turns, and ratios are made within a turn."""
+"""Timing on a machine that is also used by others: variants take turns, and ratios are taken within a turn."""
 
 from __future__ import annotations
 
@@ -9,93 +9,90 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-ENOUGH = 4
-"""From this many values on, the spread is their quartiles; with fewer it is the least and the largest."""
+MIN_FOR_QUARTILES = 4
+"""The fewest values whose spread is given by quartiles; that of fewer is given by the minimum and maximum."""
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Several measurements of one thing, in the order in which they were made."""
+class Samples:
+    """Repeated measurements of one quantity, one value per turn."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median."""
         return median(self.values)
 
     @property
     def low(self) -> float:
-        """The lower quartile, or the least."""
-        return self._quartile(0) if len(self.values) >= ENOUGH else min(self.values)
+        """The lower quartile, or the minimum of few values."""
+        return self._quartile(0) if len(self.values) >= MIN_FOR_QUARTILES else min(self.values)
 
     @property
     def high(self) -> float:
-        """The upper quartile, or the largest."""
-        return self._quartile(2) if len(self.values) >= ENOUGH else max(self.values)
+        """The upper quartile, or the maximum of few values."""
+        return self._quartile(2) if len(self.values) >= MIN_FOR_QUARTILES else max(self.values)
 
     def _quartile(self, index: int) -> float:
         return quantiles(self.values, n=4, method="inclusive")[index]
 
-    def over(self, other: Spread) -> Spread:
-        """The ratio to what was measured in the same turn. Raises ValueError if there were not as many turns."""
-        return Spread(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
+    def ratio_to(self, other: Samples) -> Samples:
+        """The ratio to another quantity, turn by turn. Raises ValueError if the numbers of turns differ."""
+        return Samples(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
 
-    def over_at_best(self, other: Spread) -> float:
-        """The ratio of the least of each: what it is where nothing else wanted the machine meanwhile."""
+    def ratio_of_minima(self, other: Samples) -> float:
+        """The ratio of the smallest values, which other work on the machine affects least."""
         return min(self.values) / min(other.values)
 
-    def less(self, other: Spread) -> Spread:
-        """The difference to what was measured in the same turn."""
-        return Spread(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
+    def minus(self, other: Samples) -> Samples:
+        """The difference to another quantity, turn by turn. Raises ValueError if the numbers of turns differ."""
+        return Samples(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
 
-    def times(self, factor: float) -> Spread:
-        """The same in another unit."""
-        return Spread(tuple(value * factor for value in self.values))
+    def scaled(self, factor: float) -> Samples:
+        """All values times ``factor``, as for another unit."""
+        return Samples(tuple(value * factor for value in self.values))
 
 
-def interleaved(
-    variants: Mapping[str, Callable[[], float]], turns: int, warm: Iterable[Callable[[], Any]] = ()
-) -> dict[str, Spread]:
-    """What every variant returned in each turn, such as its seconds; ``warm`` is called first and not counted.
+def interleave(
+    variants: Mapping[str, Callable[[], float]], repeats: int, warm_up: Iterable[Callable[[], Any]] = ()
+) -> dict[str, Samples]:
+    """The values that each variant returns, such as seconds, when all of them run ``repeats`` times in turns.
 
-    Each turn begins with another variant, so that none always follows the same one.
+    Each turn starts with the next variant, so that none always follows the same other one. ``warm_up`` is called first
+    and not measured.
     """
-    for variant in warm:
+    for variant in warm_up:
         variant()
-    found: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in range(turns):
-        for name in _from(list(variants), turn):
-            found[name].append(variants[name]())
-    return {name: Spread(tuple(values)) for name, values in found.items()}
+    names = list(variants)
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(repeats):
+        start = turn % len(names)
+        for name in (*names[start:], *names[:start]):
+            values[name].append(variants[name]())
+    return {name: Samples(tuple(of_variant)) for name, of_variant in values.items()}
 
 
-def _from(names: Sequence[str], turn: int) -> list[str]:
-    """All of them, beginning with another one in each turn."""
-    start = turn % len(names) if names else 0
-    return [*names[start:], *names[:start]]
+def timed(function: Callable[..., Any]) -> Callable[..., float]:
+    """Make a function return the seconds that it took, work that it left to a GPU included.
 
-
-def timed(variant: Callable[..., Any]) -> Callable[..., float]:
-    """The same, returning the seconds it took: all of it, or from the moment that it returns.
-
-    What an accelerator was asked to do is waited for.
+    A function with preparations that do not count returns the time, by ``time.perf_counter``, at which they ended.
     """
 
-    @wraps(variant)
-    def run(*given: Any, **named: Any) -> float:
-        _wait()
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> float:
+        _synchronize()
         start = time.perf_counter()
-        began = variant(*given, **named)
-        _wait()
-        return time.perf_counter() - (began if isinstance(began, float) else start)
+        prepared = function(*args, **kwargs)
+        _synchronize()
+        return time.perf_counter() - (prepared if isinstance(prepared, float) else start)
 
     return run
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     import torch
 
     if torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -1,63 +1,74 @@
-"""Benchmarks are run by hand; what they make of their numbers is tested."""
+"""Benchmarks are run by hand; these tests check the tables that they make of their numbers."""
 
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from benchmarks import table
-from benchmarks.__main__ import ORDER, QUESTIONS, SHAPE, TURNS, USUAL, main
-from benchmarks.answer import Answer
-from benchmarks.timing import Spread, interleaved, timed
+from benchmarks import results_file
+from benchmarks.__main__ import DEFAULT_BENCHMARKS, REPEATS, RESULT_ORDER, SIZES, _parser, command_line, main
+from benchmarks.result import BenchmarkResult
+from benchmarks.timing import Samples, interleave, timed
 
 ROOT = Path(__file__).parent.parent
-MADE = {"command": "python -m benchmarks", "date": "2026-01-31", "device": "2 CPU cores", "versions": {"torch": "2"}}
+PROVENANCE = {
+    "command": "python -m benchmarks",
+    "date": "2026-01-31",
+    "machine": "2 CPU cores",
+    "versions": {"torch": "2"},
+}
 
 
-def answer(name="sweep", *, seconds=(2.0, 3.0, 4.0)):
-    spread = Spread(seconds)
+def result(name="sweep", *, seconds=(2.0, 3.0, 4.0)):
+    samples = Samples(seconds)
     rows = (
-        ("the pass alone", spread, spread.over(spread), None),
-        ("a | b", spread, spread.over(Spread((1.0,) * 3)), 1.15),
+        ("forward pass", samples, samples.ratio_to(samples), None),
+        ("a | b", samples, samples.ratio_to(Samples((1.0,) * 3)), 1.15),
     )
-    return Answer(name, f"What {name} costs", ("what", "seconds", "× alone", "target"), rows, "A note.")
+    return BenchmarkResult(name, f"Cost of {name}", ("what", "seconds", "× forward pass", "target"), rows, "A note.")
 
 
 # -- numbers --------------------------------------------------------------------------------------------------
 
 
-def test_few_values_spread_from_the_least_to_the_largest():
-    assert (Spread((3.0, 1.0, 2.0)).median, Spread((3.0, 1.0, 2.0)).low, Spread((3.0, 1.0, 2.0)).high) == (2, 1, 3)
+def test_the_spread_of_few_values_is_their_minimum_and_maximum():
+    samples = Samples((3.0, 1.0, 2.0))
+    assert (samples.low, samples.median, samples.high) == (1, 2, 3)
 
 
-def test_from_four_on_the_spread_is_quartiles():
-    spread = Spread((1.0, 2.0, 3.0, 4.0, 100.0))
-    assert (spread.low, spread.median, spread.high) == (2, 3, 4)
+def test_the_spread_of_four_values_or_more_is_their_quartiles():
+    samples = Samples((1.0, 2.0, 3.0, 4.0, 100.0))
+    assert (samples.low, samples.median, samples.high) == (2, 3, 4)
 
 
-def test_ratios_and_differences_are_made_within_a_turn():
-    """A machine that is half as fast in the second turn leaves them alone."""
-    ours, alone = Spread((1.1, 2.2)), Spread((1.0, 2.0))
-    assert ours.over(alone).values == pytest.approx((1.1, 1.1))
-    assert ours.less(alone).times(1000).values == pytest.approx((100, 200))
+def test_ratios_and_differences_are_taken_within_a_turn():
+    """A machine that is half as fast in the second turn does not change them."""
+    plugin, forward = Samples((1.1, 2.2)), Samples((1.0, 2.0))
+    assert plugin.ratio_to(forward).values == pytest.approx((1.1, 1.1))
+    assert plugin.minus(forward).scaled(1000).values == pytest.approx((100, 200))
     with pytest.raises(ValueError, match="zip"):
-        ours.over(Spread((1.0,)))
+        plugin.ratio_to(Samples((1.0,)))
 
 
-def test_variants_take_turns_and_none_always_comes_first():
+def test_the_ratio_of_minima_ignores_disturbed_turns():
+    assert Samples((3.0, 9.0, 4.0)).ratio_of_minima(Samples((2.0, 2.5, 8.0))) == 1.5
+
+
+def test_variants_take_turns_and_each_turn_starts_with_the_next_one():
     order = []
 
     def variant(name):
         return lambda: order.append(name) or float(len(order))
 
-    found = interleaved({"a": variant("a"), "b": variant("b")}, 3, warm=[variant("warm")])
-    assert order == ["warm", "a", "b", "b", "a", "a", "b"]
-    assert found == {"a": Spread((2.0, 5.0, 6.0)), "b": Spread((3.0, 4.0, 7.0))}
+    samples = interleave({"a": variant("a"), "b": variant("b")}, 3, warm_up=[variant("warm-up")])
+    assert order == ["warm-up", "a", "b", "b", "a", "a", "b"]
+    assert samples == {"a": Samples((2.0, 5.0, 6.0)), "b": Samples((3.0, 4.0, 7.0))}
 
 
-def test_a_variant_may_say_when_its_time_began(monkeypatch):
+def test_a_timed_function_may_return_when_its_preparations_ended(monkeypatch):
     clock = iter([10.0, 17.0] * 2)
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     assert timed(lambda: None)() == 7
@@ -67,41 +78,42 @@ def test_a_variant_may_say_when_its_time_began(monkeypatch):
 # -- tables ---------------------------------------------------------------------------------------------------
 
 
-def test_both_files_say_the_same_and_what_made_them(tmp_path):
-    table.write(tmp_path, [answer()], MADE, ORDER)
-    kept = json.loads((tmp_path / table.NUMBERS).read_text(encoding="utf-8"))
-    assert kept["sweep"]["made"] == MADE
-    assert kept["sweep"]["rows"][0]["seconds"] == {"median": 3, "low": 2, "high": 4, "values": [2, 3, 4]}
-    text = (tmp_path / table.TABLE).read_text(encoding="utf-8")
-    assert text == table.markdown(kept)
+def test_markdown_and_json_hold_the_same_numbers_and_their_provenance(tmp_path):
+    results_file.write_results(tmp_path, [result()], PROVENANCE, RESULT_ORDER)
+    stored = json.loads((tmp_path / results_file.JSON).read_text(encoding="utf-8"))
+    assert stored["sweep"]["provenance"] == PROVENANCE
+    assert stored["sweep"]["rows"][0]["seconds"] == {"median": 3, "low": 2, "high": 4, "values": [2, 3, 4]}
+    text = (tmp_path / results_file.MARKDOWN).read_text(encoding="utf-8")
+    assert text == results_file.render_results(stored)
     assert "`python -m benchmarks`, 2026-01-31, 2 CPU cores; torch 2." in text
     assert "|---|--:|--:|--:|" in text
-    assert "| the pass alone | 3.00 (2.00–4.00) | 1.00 | – |" in text
+    assert "| forward pass | 3.00 (2.00–4.00) | 1.00 | – |" in text
     assert "| a \\| b | 3.00 (2.00–4.00) | 3.00 (2.00–4.00) | 1.15 |" in text
 
 
-def test_what_is_not_asked_this_time_stays(tmp_path):
-    table.write(tmp_path, [answer("growth")], MADE, ORDER)
-    table.write(tmp_path, [answer("sweep")], MADE | {"date": "2026-02-01"}, ORDER)
-    kept = json.loads((tmp_path / table.NUMBERS).read_text(encoding="utf-8"))
-    assert [(name, of["made"]["date"]) for name, of in kept.items()] == [
+def test_the_published_tables_are_those_of_the_published_numbers():
+    folder = ROOT / "benchmarks"
+    stored = json.loads((folder / results_file.JSON).read_text(encoding="utf-8"))
+    assert (folder / results_file.MARKDOWN).read_text(encoding="utf-8") == results_file.render_results(stored)
+
+
+def test_results_of_benchmarks_that_do_not_run_stay(tmp_path):
+    results_file.write_results(tmp_path, [result("growth")], PROVENANCE, RESULT_ORDER)
+    results_file.write_results(tmp_path, [result("sweep")], PROVENANCE | {"date": "2026-02-01"}, RESULT_ORDER)
+    stored = json.loads((tmp_path / results_file.JSON).read_text(encoding="utf-8"))
+    assert [(name, of_name["provenance"]["date"]) for name, of_name in stored.items()] == [
         ("sweep", "2026-02-01"),
         ("growth", "2026-01-31"),
     ]
 
 
-def test_at_best_compares_the_least():
-    """One turn that was disturbed says nothing."""
-    assert Spread((3.0, 9.0, 4.0)).over_at_best(Spread((2.0, 2.5, 8.0))) == 1.5
-
-
-def test_a_row_that_does_not_fit_its_columns_is_refused():
+def test_a_row_that_does_not_fit_the_columns_is_refused():
     with pytest.raises(ValueError, match="zip"):
-        Answer("sweep", "", ("what", "seconds"), (("alone",),)).as_dict()
+        BenchmarkResult("sweep", "", ("what", "seconds"), (("forward pass",),)).as_dict()
 
 
 @pytest.mark.parametrize(
-    ("cell", "words"),
+    ("cell", "text"),
     [
         (None, "–"),
         ("none", "none"),
@@ -114,109 +126,160 @@ def test_a_row_that_does_not_fit_its_columns_is_refused():
         (-0.5, "-0.50"),
     ],
 )
-def test_numbers_are_as_long_as_they_are_worth(cell, words):
-    assert table.words(cell) == words
+def test_a_cell_shows_the_digits_that_were_measured(cell, text):
+    assert results_file.format_cell(cell) == text
 
 
 # -- the command ----------------------------------------------------------------------------------------------
 
 
-def test_help_needs_no_torch():
+def test_help_is_shown_without_importing_torch():
     script = (
         "import sys; from benchmarks.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
         "print('HEAVY', *{'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "--only WHAT" in done.stdout
+    assert "--only NAME" in done.stdout
     assert done.stdout.splitlines()[-1].strip() == "HEAVY"
-    assert all(f"--{field}" in done.stdout for field in SHAPE)
+    assert all(f"--{field}" in done.stdout for field in SIZES)
 
 
-def test_an_unknown_question_is_refused(capsys):
+def test_an_unknown_benchmark_is_refused_with_the_names_of_all(capsys):
     with pytest.raises(SystemExit):
         main(["--only", "sweep,gpu"])
-    assert "--only gpu: there are sweep, correlation" in capsys.readouterr().err
+    assert "--only gpu: no such benchmark; choose from sweep, correlation" in capsys.readouterr().err
 
 
-def test_every_question_has_its_turns_and_its_place():
-    assert set(TURNS) == set(QUESTIONS) > set(USUAL)
-    assert {name.partition("_")[0] for name in ORDER} == set(QUESTIONS)
+def test_every_benchmark_has_a_place_in_the_results():
+    assert set(REPEATS) > set(DEFAULT_BENCHMARKS)
+    assert {name.partition("_")[0] for name in RESULT_ORDER} == set(REPEATS)
 
 
-def test_a_command_names_no_place(tmp_path):
-    from benchmarks.__main__ import _command, _parser
-
+def test_the_published_command_holds_no_paths(tmp_path):
     given = ["--out", str(tmp_path), "--envs", str(tmp_path), "--only", "sweep", "--peers", "--layers", "2"]
-    assert _command(_parser(), _parser().parse_args(given)) == "python -m benchmarks --only sweep --peers --layers 2"
+    options = _parser().parse_args(given)
+    assert command_line(_parser(), options) == "python -m benchmarks --only sweep --peers --layers 2"
 
 
-# -- pieces, on tiny models -----------------------------------------------------------------------------------
+# -- parts of benchmarks, on tiny models ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def shape():
-    from benchmarks.work import Shape
-
-    return Shape(layers=2, width=64, neurons=96, vocabulary=64, context=16, rows=2)
-
-
-def test_a_sweep_and_its_bound_are_measured(shape):
-    from benchmarks import sweep
-
-    found = sweep.answer(shape, batches=2, turns=1).as_dict()
-    ratios = {row["what"]: row["× the pass alone"]["median"] for row in found["rows"]}
-    assert ratios["the pass alone"] == ratios["the pass alone, bfloat16"] == 1
-    assert [row["target"] for row in found["rows"] if row["target"]] == [1.15, 1.25]
-
-
-def test_growth_is_per_token_and_per_pair(monkeypatch, shape):
-    """With seconds that are known: what takes as long as there is work has 1 in every row."""
-    from benchmarks import growth
-
-    def known(variants, turns, warm):
-        of = {"tokens": lambda n: n, "passes": lambda n: n, "pairs": lambda n: n + n**2}
-        asked = {name: name.split() for name in variants}
-        return {name: Spread((float(of[what](int(times))),)) for name, (what, times) in asked.items()}
-
-    monkeypatch.setattr(growth, "interleaved", known)
-    rows = growth.answer(shape, turns=1).as_dict()["rows"]
-    assert [row["times as much"] for row in rows] == [1, 4, 16, 1, 4, 16]
-    assert [row["per token or pair, against × 1"]["median"] for row in rows] == [1, 1, 1, 1, 0.75, 0.625]
-    assert [row["beyond the passes"]["median"] for row in rows[3:]] == [1, 1, 1]
-
-
-def test_by_hand_and_by_the_plugin_the_numbers_are_the_same(shape):
-    """What other libraries gather is the same work, and the comparison would show if it were not."""
+def workload():
+    """A tiny workload, on one thread: more threads slow it down."""
     import torch
 
-    from benchmarks import comparison, work
-    from benchmarks.peers import ours, sums
-    from benchmarks.sweep import EXTREMES, swept
+    from benchmarks.workload import Workload
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Workload(layers=2, width=64, neurons=96, vocabulary=64, context=16, rows=2)
+    torch.set_num_threads(threads)
+
+
+def test_statistics_are_compared_with_a_forward_pass_by_the_same_products(workload):
+    from benchmarks import sweep
+
+    table = sweep.run(workload, batches=2, repeats=1).as_dict()
+    ratios = {row["what"]: row["× forward pass, same products"]["median"] for row in table["rows"]}
+    assert ratios[sweep.FORWARD] == ratios[sweep.FORWARD + sweep.BFLOAT16] == 1
+    assert [row["target"] for row in table["rows"] if row["target"]] == [1.15, 1.25]
+
+
+def test_a_comparison_is_measured_against_a_lower_bound_by_the_same_products(workload):
+    from benchmarks import correlation
+
+    table = correlation.run(workload, batches=2, repeats=1).as_dict()
+    ratios = {row["what"]: row["× lower bound, same products"]["median"] for row in table["rows"]}
+    assert ratios[correlation.BOUND] == 1
+    assert [row["what"] for row in table["rows"] if row["target"]] == [correlation.SUMS]
+
+
+def test_growth_is_relative_to_tokens_and_pairs(monkeypatch, workload):
+    """Seconds that are proportional to the work give 1 in every row."""
+    from benchmarks import growth
+
+    def fake_seconds(variants, repeats, warm_up):
+        seconds = {"tokens": lambda n: n, "passes": lambda n: n, "pairs": lambda n: n + n**2}
+        named = {name: name.split() for name in variants}
+        return {name: Samples((float(seconds[what](int(factor))),)) for name, (what, factor) in named.items()}
+
+    monkeypatch.setattr(growth, "interleave", fake_seconds)
+    rows = growth.run(workload, repeats=1).as_dict()["rows"]
+    assert [row["factor"] for row in rows] == [1, 4, 16, 1, 4, 16]
+    relative = [row["seconds per token or pair, relative to factor 1"]["median"] for row in rows]
+    assert relative == [1, 1, 1, 1, 0.75, 0.625]
+    assert [row["the same without forward passes"]["median"] for row in rows[3:]] == [1, 1, 1]
+
+
+def test_statistics_by_hand_are_those_of_the_plugin(workload):
+    """Other libraries are given the same work: a comparison of the numbers would show other work."""
+    import torch
+
+    from benchmarks import peer_comparison
+    from benchmarks import workload as work
+    from benchmarks.peers import by_hand, plugin
+    from benchmarks.sweep import MOMENTS_AND_LARGEST, sweep_once
     from pytest_unineuron.activations.capture import capture_activations
     from pytest_unineuron.statistics.extremes import N_LARGEST
 
-    member, ids = work.member(work.model(shape, 0), shape), work.ids(shape, 2)
-    layers = sums.Layers(shape.layers, N_LARGEST)
-    of_site = {"pre": layers.before, "post": layers.after}
+    (model,), ids = work.random_models(workload, 1), work.random_ids(workload, 2)
+    sums = by_hand.ModelSums(workload.layers, N_LARGEST)
+    layers_at = {"pre": sums.pre, "post": sums.post}
 
     def receive(site, index, values, tokens):
-        if site in of_site:
-            of_site[site][index].take(values)
+        if site in layers_at:
+            layers_at[site][index].update(values)
 
-    with torch.inference_mode(), capture_activations(member.model, member.anatomy.layout, receive) as capture:
+    with torch.inference_mode(), capture_activations(model.model, model.anatomy.layout, receive) as capture:
         for batch in ids:
             capture.forward(batch, torch.ones_like(batch))
-    found = ours._picked(swept(member, work.text(ids), shape, EXTREMES), shape)
-    assert comparison.deviation(layers.pick(), found) < 1e-4
-    assert comparison.deviation(found, [2 * number for number in found]) == pytest.approx(0.5)
-    assert comparison.deviation([1.0], found) is None
+    numbers = plugin.means_by_layer(sweep_once(model, work.as_corpus(ids), workload, MOMENTS_AND_LARGEST), workload)
+    assert peer_comparison.largest_difference(sums.numbers(), numbers) < 1e-4
+    assert peer_comparison.largest_difference(numbers, [2 * number for number in numbers]) == pytest.approx(0.5)
+    assert peer_comparison.largest_difference([1.0], numbers) is None
 
 
-def test_memory_is_held_against_what_must_be_held():
+def test_libraries_are_compared_with_the_lower_bound_that_multiplies_as_they_do():
+    from benchmarks import peer_comparison
+    from benchmarks.peers import plugin
+
+    @dataclass
+    class Process:
+        name: str
+        numbers: dict
+
+    names = plugin.NAMES["sweep"]
+    plugin_process = Process(plugin.NAME, {("sweep", names.work): [1.0]})
+    peer_process = Process("a library", {("sweep", "hooks"): [1.5]})
+    tasks = [
+        *(
+            peer_comparison.PeerTask(plugin_process, "sweep", name)
+            for name in (names.bound, names.torch_bound, names.work)
+        ),
+        peer_comparison.PeerTask(peer_process, "sweep", "hooks"),
+    ]
+    seconds = [Samples((value,)) for value in (1.0, 2.0, 1.5, 3.0)]
+    of_work, of_peer = list(peer_comparison.rows(tasks, seconds))[2:]
+    assert of_work[3:] == (Samples((1.5,)), Samples((0.75,)), None, None)
+    assert of_peer[3:] == (Samples((1.5,)), Samples((1.5,)), Samples((2.0,)), 0.5)
+
+
+def test_peak_memory_is_compared_with_what_must_be_in_memory():
     from benchmarks import memory
-    from benchmarks.work import Shape
+    from benchmarks.workload import Workload
 
-    shape = Shape()
-    assert memory.of_pair(shape) == 4 * 9216**2 + 4 * 6 * 1536**2 + 8 * 2048 * 9216
-    cells = memory.row("a pair", [memory.Peak(loaded=1e8, above=5e8, budget=6e8, blocks=2)], 4e8)
-    assert cells[1:] == (100, Spread((500,)), 400, Spread((1.25,)), 600, 2, Spread((pytest.approx(6 / 7.2),)))
+    assert memory.sums_bytes(Workload()) == 4 * 9216**2 + 4 * 6 * 1536**2 + 8 * 2048 * 9216
+    peak = memory.PeakMemory(loaded=1e8, above=5e8, budget=6e8, blocks=2)
+    cells = memory.row("sums", [peak], 4e8)
+    assert cells[1:] == (100, Samples((500,)), 400, Samples((1.25,)), 600, 2, Samples((pytest.approx(6 / 7.2),)))
+
+
+def test_a_budget_of_nothing_stands_for_the_least_that_a_comparison_takes(workload):
+    from benchmarks import peak_memory
+    from benchmarks import workload as work
+
+    batches = work.as_corpus(work.random_ids(workload, 2)).batches(workload.batch_tokens)
+    facts = peak_memory.compare(work.random_models(workload, 2), batches, 0)
+    assert facts["budget"] > 0
+    assert facts["blocks"] > 1

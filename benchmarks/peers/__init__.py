@@ -1,1 +1,1 @@
-"""The same work by other libraries, each in an environment of its own. Nothing here but ``ours`` needs the plugin."""
+"""The same work by other libraries, each in an environment of its own; only ``plugin`` needs pytest-unineuron."""

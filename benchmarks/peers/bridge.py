@@ -1,4 +1,4 @@
-"""The work by TransformerLens 4: a TransformerBridge around the model of transformers, without the head."""
+"""The work by TransformerLens 4: a TransformerBridge around a model of transformers, without the head."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from benchmarks.peers import lens
 from benchmarks.peers.serve import serve
 
 if TYPE_CHECKING:
-    from benchmarks.peers.serve import Tasks, Work
+    from benchmarks.peers.serve import PeerInputs, Tasks
 
 
-def build(work: Work) -> tuple[str, Tasks]:
-    """The models, and what is done with them."""
-    models = [TransformerBridge.boot_transformers(str(folder), device="cpu").eval() for folder in work.folders]
-    return lens.tasks("TransformerBridge", models, work, stop_at_layer=models[0].cfg.n_layers)
+def build(inputs: PeerInputs) -> tuple[str, Tasks]:
+    """The name of the library and its tasks."""
+    models = [TransformerBridge.boot_transformers(str(folder), device="cpu").eval() for folder in inputs.folders]
+    return lens.tasks("TransformerBridge", models, inputs, stop_at_layer=models[0].cfg.n_layers)
 
 
 if __name__ == "__main__":

@@ -11,33 +11,33 @@ from benchmarks.peers import lens
 from benchmarks.peers.serve import serve
 
 if TYPE_CHECKING:
-    from benchmarks.peers.serve import Tasks, Work
+    from benchmarks.peers.serve import PeerInputs, Tasks
 
 
-def build(work: Work) -> tuple[str, Tasks]:
-    """The models, with the weights that transformers saved, and what is done with them."""
-    models = [_model(work.model(number)) for number in (0, 1)]
-    return lens.tasks("HookedTransformer", models, work)
+def build(inputs: PeerInputs) -> tuple[str, Tasks]:
+    """The name of the library and its tasks."""
+    return lens.tasks("HookedTransformer", [_convert(inputs.model(number)) for number in (0, 1)], inputs)
 
 
-def _model(saved: Any) -> Any:
-    of = saved.config
+def _convert(model: Any) -> Any:
+    """A HookedTransformer with the weights of a model of transformers."""
+    gpt2 = model.config
     config = HookedTransformerConfig(
-        n_layers=of.n_layer,
-        d_model=of.n_embd,
-        n_heads=of.n_head,
-        d_head=of.n_embd // of.n_head,
-        n_ctx=of.n_positions,
-        d_mlp=of.n_inner or 4 * of.n_embd,
-        d_vocab=of.vocab_size,
-        act_fn=of.activation_function,
-        eps=of.layer_norm_epsilon,
+        n_layers=gpt2.n_layer,
+        d_model=gpt2.n_embd,
+        n_heads=gpt2.n_head,
+        d_head=gpt2.n_embd // gpt2.n_head,
+        n_ctx=gpt2.n_positions,
+        d_mlp=gpt2.n_inner or 4 * gpt2.n_embd,
+        d_vocab=gpt2.vocab_size,
+        act_fn=gpt2.activation_function,
+        eps=gpt2.layer_norm_epsilon,
         normalization_type="LN",
         device="cpu",
     )
-    model = HookedTransformer(config)
-    model.load_state_dict(convert_gpt2_weights(saved, config), strict=False)  # masks are buffers of its own
-    return model.eval()
+    converted = HookedTransformer(config)
+    converted.load_state_dict(convert_gpt2_weights(model, config), strict=False)  # its buffers have no counterpart
+    return converted.eval()
 
 
 if __name__ == "__main__":

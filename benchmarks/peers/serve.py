@@ -1,7 +1,8 @@
-"""A process that stays alive and does a task once whenever it is told to.
+"""The protocol of a process that does tasks for a benchmark.
 
-Lines on the standard input name a task; the answer is a line of JSON: the seconds it took, and some of the numbers
-it found, so that it can be seen that all did the same work. The first line, which nobody asked for, says who it is.
+The process prints one line of JSON with its name and its tasks. Each line of its standard input then names a task,
+which it answers with a line of JSON: the seconds that the task took, and some of the numbers that it computed, to
+verify that all libraries do the same work.
 """
 
 from __future__ import annotations
@@ -26,45 +27,45 @@ SWEEP, CORRELATION = "sweep", "correlation"
 
 
 @dataclass(frozen=True)
-class Work:
-    """Two models of one shape in ``folders``, as save_pretrained leaves them, and ``ids`` [batch, row, position].
+class PeerInputs:
+    """Two models of one shape in ``folders``, saved by save_pretrained, and ``ids`` [batch, row, position].
 
-    ``largest`` is how many of the largest values are kept.
+    ``n_largest`` is the number of largest values per neuron.
     """
 
     folders: tuple[Path, Path]
     ids: Tensor
-    largest: int
+    n_largest: int
 
     def model(self, number: int) -> Any:
-        """One of the models, as transformers loads it."""
+        """One of the models, loaded by transformers."""
         from transformers import AutoModelForCausalLM
 
         return AutoModelForCausalLM.from_pretrained(self.folders[number]).eval()
 
 
 Tasks = dict[tuple[str, str], "Callable[[], Callable[[], list[float]]]"]
-"""By kind and name: does the work, and returns what picks some of the numbers it found, which is not timed."""
+"""Functions by kind and name, which do the work and return a function for some of its numbers, which is not timed."""
 
 
-def serve(build: Callable[[Work], tuple[str, Tasks]]) -> None:
-    """Answer until there is nothing more to read. ``build`` loads the models, and says who does the work."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever libraries print is no answer
+def serve(build: Callable[[PeerInputs], tuple[str, Tasks]]) -> None:
+    """Do tasks until the standard input ends. ``build`` loads the models and returns a name and the tasks."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # libraries may print
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    given = json.loads(sys.argv[1])
-    torch.set_num_threads(given["threads"])
-    folder = Path(given["folder"])
-    work = Work((folder / "0", folder / "1"), torch.load(folder / "ids.pt", weights_only=True), given["largest"])
-    name, tasks = build(work)
-    _say(answers, {"name": name, "tasks": list(tasks)})
+    request = json.loads(sys.argv[1])
+    torch.set_num_threads(request["threads"])
+    folder = Path(request["folder"])
+    ids = torch.load(folder / "ids.pt", weights_only=True)
+    name, tasks = build(PeerInputs((folder / "0", folder / "1"), ids, request["n_largest"]))
+    _send(answers, {"name": name, "tasks": list(tasks)})
     for line in sys.stdin:
         kind, _, task = line.strip().partition("/")
         with torch.inference_mode():
-            began = time.perf_counter()
-            pick = tasks[kind, task]()
-            seconds = time.perf_counter() - began
-            _say(answers, {"seconds": seconds, "found": pick()})
+            start = time.perf_counter()
+            numbers = tasks[kind, task]()
+            seconds = time.perf_counter() - start
+            _send(answers, {"seconds": seconds, "numbers": numbers()})
 
 
-def _say(answers: Any, what: Mapping[str, Any]) -> None:
-    print(json.dumps(what), file=answers, flush=True)
+def _send(answers: Any, message: Mapping[str, Any]) -> None:
+    print(json.dumps(message), file=answers, flush=True)
