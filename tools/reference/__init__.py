@@ -1,1 +1,1 @@
-"""Numbers of the paper, to compare weights with."""
+"""Numbers published with the paper, with which weights are compared."""

@@ -1,6 +1,7 @@
-"""The paper's own numbers, and what weights give for them: the end-to-end check of reading and folding weights.
+"""Published numbers about the weights of a model, and the same quantities computed from weights.
 
-The values are rows of ``reference.csv``, each with where it was printed; ``digits`` is how many decimals were.
+Together they test reading and folding of weights from end to end. The numbers are rows of ``reference.csv``, each with
+its source.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A published number. ``layer`` and ``neuron`` are None for one that is about the whole model."""
+class PublishedNumber:
+    """A published number, rounded to ``digits`` decimals, or 0 for a count.
+
+    ``layer`` and ``neuron`` are None for a quantity of the whole model.
+    """
 
     model: str
     quantity: str
@@ -33,16 +37,16 @@ class Reference:
     source: str
 
     @property
-    def within(self) -> float:
-        """How far from it a measured value may be: half a unit of the last digit, and float32 of as many terms."""
+    def tolerance(self) -> float:
+        """Half a unit of the last decimal, plus the rounding error of sums in float32; 0 for a count."""
         return 0.5 * 10.0**-self.digits + 2e-5 * abs(self.value) if self.digits else 0.0
 
 
-def references() -> list[Reference]:
-    """Every published value that is checked."""
+def published_numbers() -> list[PublishedNumber]:
+    """All rows of ``reference.csv``."""
     table = (files(__package__) / "reference.csv").read_text(encoding="utf-8")
     return [
-        Reference(
+        PublishedNumber(
             model=row["model"],
             quantity=row["quantity"],
             layer=int(row["layer"]) if row["layer"] else None,
@@ -55,19 +59,19 @@ def references() -> list[Reference]:
     ]
 
 
-def measured(weights: Weights, reference: Reference) -> float:
-    """What a model's weights give for a published quantity. Raises NotApplicable for what they do not have.
+def compute_quantity(weights: Weights, number: PublishedNumber) -> float:
+    """The quantity of a published number, computed from the weights of a model.
 
-    Neuron by neuron the names are those of the published tables: ``w_in_norm``, ``input_bias``, ``w_out_norm``,
-    ``in_out_sim``, ``l2_penalty``, and ``vocab_mean``, ``_var``, ``_skew``, ``_kurt`` of the cosine with every
-    column of the unembedding, all folded.
+    Quantities of a neuron have the names of the published tables: ``w_in_norm``, ``input_bias``, ``w_out_norm``,
+    ``in_out_sim``, ``l2_penalty``, and ``vocab_mean``, ``_var``, ``_skew`` and ``_kurt`` of the cosines with all
+    columns of the unembedding; all are of folded weights. Raises NotApplicable for weights that the model lacks.
     """
-    if reference.layer is None or reference.neuron is None:
-        return float(_COUNTS[reference.quantity](weights))
-    place = int(np.flatnonzero(weights.layer == reference.layer)[reference.neuron])
-    if reference.quantity in _VOCABULARY:
-        return float(getattr(weights.vocabulary(place), _VOCABULARY[reference.quantity]))
-    return float(_NEURONS[reference.quantity](weights)[place])
+    if number.layer is None or number.neuron is None:
+        return float(_COUNTS[number.quantity](weights))
+    unit = int(np.flatnonzero(weights.layer == number.layer)[number.neuron])
+    if number.quantity in _VOCABULARY:
+        return float(getattr(weights.vocabulary(unit), _VOCABULARY[number.quantity]))
+    return float(_NEURONS[number.quantity](weights)[unit])
 
 
 _COUNTS: dict[str, Callable[[Weights], int]] = {

@@ -1,7 +1,8 @@
-"""The paper's numbers against real weights where these can be loaded, and the arithmetic behind them anywhere."""
+"""Published numbers are compared with real weights where these can be loaded; their formulas are tested anywhere."""
 
 import csv
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,63 +19,55 @@ from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.published import TABLES_FOLDER
 from pytest_unineuron.models.registry import FAMILIES
 from pytest_unineuron.models.weights.weight_view import WeightView
-from tools.reference.reference import Reference, measured, references
+from tools.reference.reference import PublishedNumber, compute_quantity, published_numbers
 
 COLUMNS = ("w_in_norm", "input_bias", "w_out_norm", "in_out_sim", "l2_penalty", "vocab_var", "vocab_skew", "vocab_kurt")
 
 
-def weighed(spec):
-    loaded = load_model(parse_source(spec))
+@cache
+def load_weights(spec):
+    """The weights of a model, or the reason why it cannot be loaded."""
+    try:
+        loaded = load_model(parse_source(spec))
+    except ModelError as error:
+        return str(error)
     return Weights(WeightView(loaded, dissect(loaded)))
 
 
-@pytest.fixture(scope="module")
-def real():
-    """A model of the hub, or a skip with what stands in the way."""
-    found = {}
+def weights_of(spec):
+    """The weights of a model; skips the test, with the reason, if it cannot be loaded."""
+    weights = load_weights(spec)
+    if isinstance(weights, str):
+        pytest.skip(weights)
+    return weights
 
-    def get(spec):
-        if spec not in found:
-            try:
-                found[spec] = weighed(spec)
-            except ModelError as error:
-                found[spec] = str(error)
-        if isinstance(found[spec], str):
-            pytest.skip(found[spec])
-        return found[spec]
 
-    return get
+def number_of(model, quantity, layer=None, neuron=None):
+    return PublishedNumber(model, quantity, layer, neuron, 0.0, 6, "by hand")
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("row", references(), ids=lambda r: f"{r.model}-{r.quantity}-{r.layer}.{r.neuron}")
-def test_a_published_number(real, row):
-    """Every row of the table of reference values."""
-    assert measured(real(row.model), row) == pytest.approx(row.value, abs=row.within)
+@pytest.mark.parametrize("row", published_numbers(), ids=lambda r: f"{r.model}-{r.quantity}-{r.layer}.{r.neuron}")
+def test_weights_give_the_published_number(row):
+    assert compute_quantity(weights_of(row.model), row) == pytest.approx(row.value, abs=row.tolerance)
 
 
 @pytest.mark.reference
 @pytest.mark.parametrize(("spec", "name"), [(row.names, row.table) for row in FAMILIES if row.table])
-def test_published_tables(real, spec, name):
-    """The weight columns of every universal neuron, where a checkout of the tables is at hand too."""
-    where = os.environ.get("UNINEURON_TEST_FINDINGS", "")
-    if not where:
+def test_weights_give_the_published_columns_of_universal_neurons(spec, name):
+    checkout = os.environ.get("UNINEURON_TEST_FINDINGS", "")
+    if not checkout:
         pytest.skip("set UNINEURON_TEST_FINDINGS to a checkout of wesg52/universal-neurons")
-    weights = real(spec)
-    with (Path(where) / TABLES_FOLDER / name / "universal.csv").open(encoding="utf-8") as file:
+    weights = weights_of(spec)
+    with (Path(checkout) / TABLES_FOLDER / name / "universal.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for column in COLUMNS[:5]:
-        ours = [measured(weights, row_of(spec, column, int(r["layer"]), int(r["neuron"]))) for r in rows]
+        ours = [compute_quantity(weights, number_of(spec, column, int(r["layer"]), int(r["neuron"]))) for r in rows]
         np.testing.assert_allclose(ours, [float(r[column]) for r in rows], rtol=1e-3, atol=1e-4, err_msg=column)
 
 
-def row_of(model, quantity, layer=None, neuron=None):
-    return Reference(model, quantity, layer, neuron, 0.0, 6, "by hand")
-
-
-def test_every_reference_says_where_it_comes_from():
-    """And is about a quantity that can be measured."""
-    rows = references()
+def test_every_published_number_has_a_source_and_a_known_quantity():
+    rows = published_numbers()
     assert len(rows) >= 14
     assert all(row.source and row.model.count("/") == 1 for row in rows)
     assert {row.quantity for row in rows} <= {*COLUMNS, "negative raw biases", "neurons"}
@@ -82,8 +75,8 @@ def test_every_reference_says_where_it_comes_from():
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_columns_agree_with_numpy(column):
-    """Folding by hand, in float64, from the stored tensors of a trained GPT-2."""
+def test_quantities_of_a_neuron_agree_with_numpy(column):
+    """The expected values are folded by hand, in float64, from the stored tensors of a trained GPT-2."""
     tensors = load_file(zoo.folders()["gpt2-a"] / "model.safetensors")
     stored = {name.removeprefix("transformer."): value.astype(np.float64) for name, value in tensors.items()}
     layer, neuron = 1, 37
@@ -107,15 +100,19 @@ def test_columns_agree_with_numpy(column):
         "vocab_skew": stats.skew(cosine),
         "vocab_kurt": stats.kurtosis(cosine, fisher=False),
     }[column]
-    assert measured(weighed("nano:gpt2-a"), row_of("x", column, layer, neuron)) == pytest.approx(expected, rel=1e-4)
+    quantity = compute_quantity(load_weights("nano:gpt2-a"), number_of("x", column, layer, neuron))
+    assert quantity == pytest.approx(expected, rel=1e-4)
 
 
-def test_counts(tiny):
-    """Of the whole model; a model without biases has no share of negative ones."""
-    weights = weighed("nano:neox-a")
+def test_counts_are_those_of_the_stored_tensors():
+    weights = load_weights("nano:neox-a")
     stored = load_file(zoo.folders()["neox-a"] / "model.safetensors")
     biases = [value for name, value in stored.items() if name.endswith("dense_h_to_4h.bias")]
-    assert measured(weights, row_of("x", "negative raw biases")) == sum(int((bias < 0).sum()) for bias in biases)
-    assert measured(weights, row_of("x", "neurons")) == sum(map(len, biases))
+    negative = sum(int((bias < 0).sum()) for bias in biases)
+    assert compute_quantity(weights, number_of("x", "negative raw biases")) == negative
+    assert compute_quantity(weights, number_of("x", "neurons")) == sum(map(len, biases))
+
+
+def test_a_model_without_biases_has_no_number_of_negative_ones(tiny):
     with pytest.raises(NotApplicable, match="no input bias"):
-        measured(weighed(str(tiny("llama"))), row_of("x", "negative raw biases"))
+        compute_quantity(load_weights(str(tiny("llama"))), number_of("x", "negative raw biases"))
