@@ -1,1 +1,1 @@
-"""Tools of the people who build the package; not part of what is installed."""
+"""Tools for developing the package, which are not installed with it."""

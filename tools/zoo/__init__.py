@@ -1,1 +1,1 @@
-"""How the nano models were trained."""
+"""Training of the nano models that ship with the package."""

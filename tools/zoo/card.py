@@ -1,11 +1,11 @@
-"""The model card and the machine-readable recipe that stand beside every set of nano weights."""
+"""The model card and the recipe in JSON that are saved with the weights of a nano model."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from tools.zoo.text import digest
+from tools.zoo.text import file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,12 +41,12 @@ Made by `python -m tools.zoo.train`; `recipe.json` holds every choice.
 """
 
 
-def write(folder: Path, recipe: Recipe, *, loss: float, unigram: float, characters: float) -> None:
-    """Write ``README.md`` and, last, ``recipe.json``: a folder with a recipe is a finished model.
+def write_card(folder: Path, recipe: Recipe, *, loss: float, unigram: float, characters: float) -> None:
+    """Write ``README.md`` and then ``recipe.json``, which marks the folder as that of a finished model.
 
-    ``loss`` and ``unigram`` are in nats per token, ``characters`` is the mean length of a token.
+    ``loss`` and ``unigram`` are in nats per token, ``characters`` is the mean number of characters per token.
     """
-    weights = digest(folder / "model.safetensors")
+    weights = file_digest(folder / "model.safetensors")
     facts = {
         **recipe.as_dict(),
         "family": recipe.family,

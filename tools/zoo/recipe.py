@@ -1,4 +1,4 @@
-"""What it takes to make one nano model again: every choice that is not in the text itself."""
+"""Recipes of nano models: all choices but the text, enough to train a model again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model to train. Two recipes that differ only in ``seed`` make two seeds of one family.
+    """All choices for one model; recipes that differ only in name and ``seed`` are seeds of one family.
 
-    The seed decides the initialisation *and* the order of the text, as in the paper's models.
-    ``neurons`` is the width of the MLP; ``tokens`` counts every position the model was trained on.
+    The seed determines the initialisation and the order of the text, as in the paper's models. ``neurons`` is the
+    number per layer, ``tokens`` the number of positions to train on, ``warmup`` a number of optimiser steps.
     """
 
     name: str
@@ -37,20 +37,20 @@ class Recipe:
 
     @property
     def family(self) -> str:
-        """The name without its seed letter: ``gpt2-a`` and ``gpt2-b`` are of the family ``gpt2``."""
+        """The name without its letter: ``gpt2`` for ``gpt2-a`` and ``gpt2-b``."""
         return self.name.rpartition("-")[0]
 
     @property
     def steps(self) -> int:
-        """Optimiser steps, each over ``batch`` rows of ``context`` positions."""
+        """The number of optimiser steps, each on ``batch`` rows of ``context`` positions."""
         return max(1, self.tokens // (self.batch * self.context))
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as it is written beside the weights."""
+        """The recipe as JSON data."""
         return asdict(self)
 
     def with_choices(self, choices: Mapping[str, Any]) -> Recipe:
-        """The same recipe with every choice in ``choices`` that is not None."""
+        """A recipe with those of ``choices`` that it has a field for and that are not None."""
         known = {field.name for field in fields(self)}
         return replace(self, **{k: v for k, v in choices.items() if k in known and v is not None})
 
@@ -82,8 +82,8 @@ ARCHITECTURES: dict[str, Any] = {
 }
 
 
-def configuration(recipe: Recipe) -> PretrainedConfig:
-    """The transformers configuration of a recipe."""
+def model_config(recipe: Recipe) -> PretrainedConfig:
+    """The configuration of transformers for a recipe."""
     from transformers import AutoConfig
 
     choices = ARCHITECTURES[recipe.architecture](recipe)
@@ -92,18 +92,18 @@ def configuration(recipe: Recipe) -> PretrainedConfig:
     )
 
 
-def untrained(recipe: Recipe) -> PreTrainedModel:
-    """The model at step zero, its initialisation drawn from the recipe's seed."""
+def untrained_model(recipe: Recipe) -> PreTrainedModel:
+    """The model before training, initialised with the seed of the recipe."""
     import torch
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(recipe.seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(configuration(recipe))
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(model_config(recipe))
     return model
 
 
-def default_zoo(seeds: int = 3) -> list[Recipe]:
-    """The models that ship, in the order in which they are trained: ``seeds`` of each architecture."""
+def default_recipes(seeds: int = 3) -> list[Recipe]:
+    """Recipes of ``seeds`` models of each architecture, in the order of training; by default the models that ship."""
     return [
         Recipe(name=f"{family}-{letter}", architecture=architecture, seed=offset + index)
         for index, letter in enumerate(ascii_lowercase[:seeds], start=1)

@@ -1,4 +1,4 @@
-"""The training text: one tokenizer, one array of token ids, and the order in which a seed reads it."""
+"""The training text: a tokenizer, token ids, and the rows of each optimiser step."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 BOS = "<|endoftext|>"
-HELD_OUT = 0.01
-"""The share of the text, counted from its end, that no model is trained on."""
+HELD_OUT_SHARE = 0.01
+"""Share of the text, at its end, that no model is trained on."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, unpacked if its name ends in ``.xz``."""
+    """The text of a file, decompressed if its name ends in ``.xz``."""
     opener = lzma.open if path.suffix == ".xz" else open
     with opener(path, "rt", encoding="utf-8") as file:
         return str(file.read())
 
 
-def split(text: str) -> tuple[str, str]:
-    """Training text and held-out text, cut at the paragraph nearest to the last hundredth."""
-    cut = text.find("\n\n", int(len(text) * (1 - HELD_OUT)))
-    cut = len(text) if cut < 0 else cut
-    return text[:cut], text[cut:].lstrip("\n")
+def split_held_out(text: str) -> tuple[str, str]:
+    """The training text and the held-out text, which starts at the first paragraph of the last hundredth."""
+    end = text.find("\n\n", int(len(text) * (1 - HELD_OUT_SHARE)))
+    end = len(text) if end < 0 else end
+    return text[:end], text[end:].lstrip("\n")
 
 
 def train_tokenizer(text: str, vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with ``vocabulary`` entries: one special token, 256 bytes, the rest merges.
+    """A byte-level BPE tokenizer with ``vocabulary`` entries: one special token, 256 bytes, and merges.
 
-    Any UTF-8 text can be written with it. The special token opens a document; nothing else is special.
+    It can encode any UTF-8 text. The special token starts a row.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -57,8 +57,8 @@ def train_tokenizer(text: str, vocabulary: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=BOS, eos_token=BOS)
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> NDArray[np.uint16]:
-    """Token ids of a long text, encoded in pieces that end at a paragraph, so that memory stays small."""
+def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> NDArray[np.uint16]:
+    """The token ids of a long text, [token], encoded in pieces that end with a paragraph to save memory."""
     pieces, start, step = [], 0, 1_000_000
     while start < len(text):
         stop = text.find("\n\n", start + step)
@@ -70,11 +70,11 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> NDArray[np.uint16]:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """The rows a seed reads, in its own order: ``row(step)`` needs no state, so training can resume anywhere.
+class TrainingRows:
+    """The rows of each optimiser step, in an order that depends on the seed; no state, so training can resume anywhere.
 
-    ``ids`` is the text, [token]. A row is the special token and ``context - 1`` consecutive tokens; every
-    epoch cuts the text at another phase and shuffles the rows anew.
+    ``ids`` is the text, [token]. A row is the special token and ``context - 1`` consecutive tokens. Each epoch starts
+    the first row at another token and shuffles the rows.
     """
 
     ids: NDArray[np.uint16]
@@ -83,8 +83,8 @@ class Reader:
     seed: int
     bos: int = 0
 
-    def rows(self, step: int) -> NDArray[np.int64]:
-        """The batch of one optimiser step, [row, position]."""
+    def batch_at(self, step: int) -> NDArray[np.int64]:
+        """The rows of one optimiser step, [row, position]."""
         width = self.context - 1
         per_epoch = (len(self.ids) - width) // width // self.batch
         epoch, index = divmod(step, max(1, per_epoch))
@@ -95,20 +95,20 @@ class Reader:
 
 @lru_cache(maxsize=1)
 def _starts(tokens: int, width: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Where the rows of one epoch begin, in the order in which they are read."""
-    random = np.random.default_rng((seed, epoch))
-    phase = int(random.integers(width))
-    order: NDArray[np.int64] = random.permutation((tokens - phase) // width)
+    """The first token of each row of one epoch, in the order of reading, [row]."""
+    generator = np.random.default_rng((seed, epoch))
+    phase = int(generator.integers(width))
+    order: NDArray[np.int64] = generator.permutation((tokens - phase) // width)
     return phase + width * order
 
 
 def unigram_entropy(train: NDArray[np.uint16], held_out: NDArray[np.uint16], vocabulary: int) -> float:
-    """Cross-entropy of the held-out tokens under the training text's token frequencies, in nats per token."""
+    """The cross-entropy of the held-out tokens under the token frequencies of the training text, in nats per token."""
     counts = np.bincount(train, minlength=vocabulary) + 1.0
     return float(-np.log(counts / counts.sum())[held_out].mean())
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
