@@ -1,1 +1,1 @@
-"""How much of transformers is understood: a tiny model of every architecture, and the truth about its neurons."""
+"""Tests of neuron discovery on a tiny model of every architecture in transformers."""

@@ -1,8 +1,8 @@
-"""What the names in a configuration do not say: one row, with a reason, in exceptions.csv.
+"""Values of configuration attributes that their names do not determine: rows of exceptions.csv, with a reason each.
 
-A value is JSON. "$neurons" stands for what Shape calls neurons, "$derived" for an attribute that is left to the
-configuration's class. An attribute that begins with a colon is about the truth, not about the configuration:
-":neurons" is a pattern of the paths that read neurons though their widths or their places do not tell it.
+A value is JSON. "$neurons" and the like stand for that size of ``TinyShape``; "$derived" for an attribute that the
+class of the configuration computes. The attribute ":neurons" is no attribute of the configuration but a pattern of
+parameter paths that read neurons although neither their widths nor their places identify them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _table() -> dict[tuple[str, str], dict[str, Any]]:
     return dict(table)
 
 
-def rows(mapping: str, model_type: str) -> dict[str, Any]:
-    """The value of every attribute that has a row for this model type, in this mapping or in all of them."""
+def exceptions_for(mapping: str, model_type: str) -> dict[str, Any]:
+    """The values of a model type by attribute, in this mapping or, with the mapping ``*``, in all of them."""
     table = _table()
     return {**table.get(("*", model_type), {}), **table.get((mapping, model_type), {})}

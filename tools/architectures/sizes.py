@@ -1,7 +1,7 @@
-"""What the names in a configuration mean, and how large each meaning is in a tiny model.
+"""The sizes of tiny models, and the attributes of configurations that hold each size.
 
-Two tables of patterns, read top to bottom, the first match wins. A width is replaced by another width whatever
-it was; a count is only ever lowered, so that a model with one group of experts keeps one.
+There are two tables of patterns, of which the first match counts. A width is always replaced; a count is only
+lowered, so that a model with one group of experts stays one.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import re
 from dataclasses import dataclass
 
 VOCABULARY = 203
-"""How many tokens every tiny model knows."""
+"""Size of the vocabulary of every tiny model."""
 POSITIONS = 64
-"""How many positions it has."""
+"""Positions of every tiny model."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The sizes of a tiny model. ``head_dim`` None is width divided by heads.
+class TinyShape:
+    """The sizes of a tiny model. ``head_dim`` None stands for the width divided by the number of heads.
 
-    The widths of MLPs differ from each other and from every other width, so that a width tells what is read.
+    By default the widths of MLPs differ from one another and from all other widths, so that they identify MLPs.
     """
 
     width: int = 32
@@ -30,7 +30,7 @@ class Shape:
     expert_neurons: int = 40
     shared_neurons: int = 48
     experts: int = 4
-    chosen: int = 2
+    experts_per_token: int = 2
     layers: int = 2
 
     @property
@@ -39,33 +39,33 @@ class Shape:
         return self.head_dim if self.head_dim is not None else self.width // self.heads
 
     @property
-    def attended(self) -> int:
+    def heads_width(self) -> int:
         """The width of all attention heads together."""
         return self.heads * self.per_head
 
     @property
     def ratio(self) -> int:
-        """How many neurons per dimension of the residual stream, for models that are told the ratio."""
+        """Neurons per dimension of the residual stream, for configurations that hold this ratio."""
         return self.neurons // self.width
 
     @property
-    def widths(self) -> frozenset[int]:
-        """The widths that only an MLP has: as asked for, halved or doubled by some models, or their own 4d."""
-        asked = {self.neurons, self.expert_neurons, self.shared_neurons}
-        return frozenset(asked | {self.neurons // 2, 2 * self.neurons, 2 * self.expert_neurons, 4 * self.width})
+    def mlp_widths(self) -> frozenset[int]:
+        """The widths that only MLPs have: those above, their half or double in some models, or 4 × width in others."""
+        requested = {self.neurons, self.expert_neurons, self.shared_neurons}
+        return frozenset(requested | {self.neurons // 2, 2 * self.neurons, 2 * self.expert_neurons, 4 * self.width})
 
     @property
-    def telling(self) -> bool:
-        """Whether a width that only an MLP should have is no other width."""
-        return not self.widths & {self.width, self.attended, 2 * self.width}
+    def identifies_mlps(self) -> bool:
+        """Whether no width of an MLP is also another width."""
+        return not self.mlp_widths & {self.width, self.heads_width, 2 * self.width}
 
 
-DEFAULT = Shape()
-"""Every width tells what it is."""
-EQUAL = Shape(neurons=32, expert_neurons=32, shared_neurons=32)
-"""MLPs as wide as the residual stream and as all attention heads: no width tells anything."""
-WIDE_HEADS = Shape(head_dim=16)
-"""Attention heads that are together twice as wide as the residual stream, where a configuration allows it."""
+DEFAULT = TinyShape()
+"""All widths are different."""
+EQUAL = TinyShape(neurons=32, expert_neurons=32, shared_neurons=32)
+"""MLPs are as wide as the residual stream and as all attention heads, so widths do not identify them."""
+WIDE_HEADS = TinyShape(head_dim=16)
+"""All heads together are twice as wide as the residual stream, where a configuration allows it."""
 
 WIDTHS: tuple[tuple[str, str | int], ...] = (
     (r"(.+_)?vocab_size(_per_layer_input)?|audio_vocab_size|unit_hifi_gan_vocab_size", VOCABULARY),
@@ -73,7 +73,7 @@ WIDTHS: tuple[tuple[str, str | int], ...] = (
     (r"max_position_embeddings|n_positions|n_ctx|max_seq_len|max_(en|de)coder_position_embeddings", POSITIONS),
     (r"max_(source|target)_positions|max_2d_position_embeddings|t2u_max_position_embeddings", POSITIONS),
     (r"context_length|rel_extent", POSITIONS),
-    # What an MLP has inside.
+    # The neurons of MLPs.
     (r"(moe_)?shared_(experts?_)?intermediate_size", "shared_neurons"),
     (r"moe_intermediate_size|expert_ffn_hidden_size|moe_ffn_hidden_size", "expert_neurons"),
     (r"(.+_)?intermediate_size(_mlp)?|(.+_)?ffn_dim|ffn_hidden_size|feed_forward_size", "neurons"),
@@ -103,16 +103,16 @@ WIDTHS: tuple[tuple[str, str | int], ...] = (
     (r"(projector|adapter)_(input|in|output|out)_(dim|size)|(vision_)?output_dim", "width"),
     (r"output_proj_dims|unit_embed_dim", "width"),
     (r"(nemo_conv|output)_channels|(ext_pw|depthwise_separable)_out_channel|downsample_hidden_size", "width"),
-    # How far attention looks: less far than the input is long, so that it matters.
+    # Windows of attention, shorter than the input, so that they matter.
     (r"(.*_)?sliding_window(_size)?|attention_window(_size)?|local_attention|keep_window_size", 8),
     (r"local_attention_window_len|mem_len", 8),
 )
-"""Pattern of an attribute's whole name, and its size: a number, or what Shape calls it."""
+"""Pattern of an attribute's whole name, and its size: a number, or an attribute of TinyShape."""
 
 LAYERS = r"(.+_)?(layers|n_layers?)|n_layers?|depth|num_layers_per_stack"
-"""How many layers there are."""
+"""Numbers of layers."""
 KEY_VALUE_HEADS = r"num_(.+_)?(key_value|kv)_heads|kv_n_heads|(.+_)?num_key_value_heads|linear_num_key_heads"
-"""How many heads have keys and values of their own."""
+"""Numbers of heads with keys and values of their own."""
 COUNTS: tuple[tuple[str, str | int], ...] = (
     (r"topk_group|first_k_dense_replace|num_dense_layers|num_sparse_(en|de)coder_layers", 1),
     (LAYERS, "layers"),
@@ -121,34 +121,34 @@ COUNTS: tuple[tuple[str, str | int], ...] = (
     (r"(mamba_)?n_?groups|num_query_groups", "kv_heads"),
     (r"(.*_)?(attention_heads|num_heads|n_heads?|num_value_heads)|mamba_num_heads|n_mamba_heads", "heads"),
     (r"(num_|n_|moe_num_)?(local_|routed_)?experts|zero_expert_num", "experts"),
-    (r"num_experts_per_tok(en)?|moe_(top_?k|k)|top_k_experts|topk", "chosen"),
+    (r"num_experts_per_tok(en)?|moe_(top_?k|k)|top_k_experts|topk", "experts_per_token"),
     (r"n_group|num_expert_group", 2),
     (r"index_topk|indexer_budget", 8),
 )
-"""Pattern of an attribute's whole name, and the most it may be."""
+"""Pattern of an attribute's whole name, and its maximum: a number, or an attribute of TinyShape."""
 
 
-def size(shape: Shape, name: str, value: int) -> int:
-    """What an attribute that is ``value`` by default is in a tiny model."""
-    for pattern, meaning in WIDTHS:
+def tiny_size(shape: TinyShape, name: str, value: int) -> int:
+    """The value in a tiny model of an attribute that is ``value`` by default."""
+    for pattern, width in WIDTHS:
         if re.fullmatch(pattern, name):
-            return amount(shape, meaning)
-    for pattern, meaning in COUNTS:
+            return resolve_size(shape, width)
+    for pattern, maximum in COUNTS:
         if re.fullmatch(pattern, name):
-            return min(value, amount(shape, meaning))
+            return min(value, resolve_size(shape, maximum))
     return value
 
 
-def amount(shape: Shape, meaning: str | int) -> int:
-    """The number that a table's cell stands for."""
-    return meaning if isinstance(meaning, int) else int(getattr(shape, meaning))
+def resolve_size(shape: TinyShape, size: str | int) -> int:
+    """The number that a size in a table stands for."""
+    return size if isinstance(size, int) else int(getattr(shape, size))
 
 
 def is_layer_count(name: str) -> bool:
-    """Whether an attribute says how many layers there are."""
+    """Whether an attribute is a number of layers."""
     return next((pattern for pattern, _ in COUNTS if re.fullmatch(pattern, name)), "") == LAYERS
 
 
 def is_kv_count(name: str) -> bool:
-    """Whether an attribute says how many heads have keys and values of their own."""
+    """Whether an attribute is a number of heads with keys and values of their own."""
     return re.fullmatch(KEY_VALUE_HEADS, name) is not None

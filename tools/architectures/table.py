@@ -1,14 +1,17 @@
-"""What was found, as a table for people and for the repository."""
+"""The results as a Markdown table."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tools.architectures.examination import COMPLETE, FAILED, INCOMPLETE, NO_MLP, NOT_BUILT, OUTCOMES, PARTIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-OUTCOMES = ("complete", "partial", "no MLP neurons", "failed", "not built")
+    from tools.architectures.examination import Examination
+
 COLUMNS = (
     "mapping",
     "model type",
@@ -21,79 +24,92 @@ COLUMNS = (
     "heads",
     "remark",
 )
+INTRODUCTION = (
+    "A tiny random model of every architecture is built, and its neurons are found from the computation graph. "
+    "*Complete* means that exactly those layers were found that have the widths of an MLP, which nothing else in a "
+    "tiny model has, and that all identities hold. *Folded* is the largest change of a log-probability by folding "
+    "norms into weights, relative to the largest log-probability. *Heads* counts the heads whose query, key, value and "
+    "output weights were all found."
+)
 
 
-def counts(results: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """How many entries had which outcome."""
-    found = Counter(result["outcome"] for result in results)
+def count_outcomes(results: Sequence[Examination]) -> dict[str, int]:
+    """The number of entries with each outcome."""
+    found = Counter(result.outcome for result in results)
     return {outcome: found[outcome] for outcome in OUTCOMES}
 
 
-def sentence(results: Sequence[dict[str, Any]]) -> str:
+def summarise(results: Sequence[Examination]) -> str:
     """The counts in one line."""
-    found = counts(results)
-    built = len(results) - found["not built"]
+    counts = count_outcomes(results)
+    built = len(results) - counts[NOT_BUILT]
     return (
-        f"{len(results)} entries, {built} built, {built - found['no MLP neurons']} with an MLP: "
-        f"{found['complete']} complete and verified, {found['partial']} partial, {found['failed']} failed; "
-        f"{found['no MLP neurons']} without MLP neurons"
+        f"{len(results)} entries, {built} built, {built - counts[NO_MLP]} with an MLP: "
+        f"{counts[COMPLETE]} complete and verified, {counts[PARTIAL]} partial, {counts[FAILED]} failed; "
+        f"{counts[NO_MLP]} without MLP neurons"
     )
 
 
-def markdown(
-    results: Sequence[dict[str, Any]],
+def render_table(
+    results: Sequence[Examination],
     command: str,
-    versions: dict[str, str],
-    others: dict[str, list[dict[str, Any]]] | None = None,
+    versions: Mapping[str, str],
+    variants: Mapping[str, Sequence[Examination]] | None = None,
 ) -> str:
-    """The whole table. ``command`` is what made it; of ``others``, by variant, the counts and what failed."""
+    """The text of TABLE.md: all results, then counts and failures of ``variants``, by name.
+
+    ``command`` and ``versions`` are those that the results were made with.
+    """
     lines = [
-        "# Where neurons are found",
+        "# Architectures whose neurons are found",
         "",
         f"Made by `{command}` with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         "",
-        sentence(results) + ".",
+        summarise(results) + ".",
         "",
-        "A tiny random model of every architecture is built and traced. *Complete* means that the neuron layers "
-        "found are exactly those that its distinctive widths give away, and that every identity holds. *Folded* is "
-        "by how much log-probabilities move on folded weights, relative to the largest; *heads* counts heads whose "
-        "query, key, value and output weights were all found.",
+        INTRODUCTION,
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" * len(COLUMNS) + "|",
     ]
-    lines += [_row(result) for result in sorted(results, key=lambda r: (r["mapping"], r["model_type"]))]
-    if others:
-        lines += ["", "## Other sizes, precisions and kernels, and models that were held out", ""]
-        lines += [_variant(name, of) for name, of in others.items()]
+    lines += [_row(result) for result in sorted(results, key=lambda result: (result.mapping, result.model_type))]
+    if variants:
+        lines += ["", "## Other sizes, precisions and kernels, and held-out models", ""]
+        lines += [_variant(name, of_variant) for name, of_variant in variants.items()]
     return "\n".join(lines) + "\n"
 
 
-def _variant(name: str, results: Sequence[dict[str, Any]]) -> str:
-    bad = [r for r in results if r["outcome"] in ("partial", "failed")]
-    why = "; ".join(f"{r['mapping']} {r['model_type']}: {r.get('reason') or 'other layers'}" for r in bad)
-    return f"- **{name}**: {sentence(results)}." + (f" Not complete: {why}." if why else "")
-
-
-def _row(result: dict[str, Any]) -> str:
-    folded = result.get("folded")
-    remark = result.get("reason") or result.get("obstacle") or ""
-    if result.get("missing") or result.get("extra"):
-        remark = f"missing {result['missing'][:2]}, extra {result['extra'][:2]}"
-    if result.get("same") is False:
-        remark = (remark + "; other bits while watched").lstrip("; ")
-    if result.get("early") is False:
-        remark = (remark + "; other bits in a pass that ends early").lstrip("; ")
-    cells = [
-        result["mapping"],
-        result["model_type"],
-        result["outcome"],
-        f"{result.get('sites', 0)}{' (experts)' if result.get('experts') else ''}" if result.get("sites") else "",
-        ", ".join(result.get("layouts", ())),
-        ", ".join(result.get("activations", ())),
-        ", ".join(f"`{path}`" for path in result.get("down", ())[:3]),
-        "" if folded is None else f"{folded:.0e}",
-        str(result.get("heads") or ""),
-        remark,
+def _variant(name: str, results: Sequence[Examination]) -> str:
+    reasons = [
+        f"{result.mapping} {result.model_type}: {result.reason or 'other layers'}"
+        for result in results
+        if result.outcome in INCOMPLETE
     ]
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return f"- **{name}**: {summarise(results)}." + (f" Not complete: {'; '.join(reasons)}." if reasons else "")
+
+
+def _row(result: Examination) -> str:
+    cells = [
+        result.mapping,
+        result.model_type,
+        result.outcome,
+        f"{result.layers}{' (experts)' if result.experts else ''}" if result.layers else "",
+        ", ".join(result.gate_layouts),
+        ", ".join(result.activations),
+        ", ".join(f"`{path}`" for path in result.projections[:3]),
+        "" if result.folded is None else f"{result.folded:.0e}",
+        str(result.heads or ""),
+        _remark(result),
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _remark(result: Examination) -> str:
+    remarks = [result.reason or result.obstacle]
+    if result.missing or result.extra:
+        remarks = [f"missing {result.missing[:2]}, extra {result.extra[:2]}"]
+    if result.same_recorded is False:
+        remarks.append("other bits while projections are recorded")
+    if result.same_stopped is False:
+        remarks.append("other bits in a forward pass that stops early")
+    return "; ".join(filter(None, remarks))

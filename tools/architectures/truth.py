@@ -1,8 +1,8 @@
-"""Where the MLP neurons of a tiny model are, known from its sizes and not from what it computes.
+"""The expected output projections of the MLPs of a tiny model, identified by widths and names.
 
-A tiny model's MLPs have widths that nothing else in it has. Whatever parameter matmul inside a numbered layer
-reads such a width reads neurons, unless its name says otherwise. No finder looks at names or at widths, so this
-is an independent answer, and it is only one for models that coverage/shrink.py made.
+MLPs of a tiny model have widths that nothing else in it has. A matmul inside a numbered layer that sums over such a
+width with a parameter reads neurons, unless its name says that it is no MLP. The discovery under test uses neither
+widths nor names, so this answer is independent of it; it is only valid for models that shrink.py builds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedConfig
 
-from tools.architectures.exceptions import rows
-from tools.architectures.sizes import DEFAULT, Shape
+from tools.architectures.exceptions import exceptions_for
+from tools.architectures.sizes import DEFAULT, TinyShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Place = tuple[str, int | None]
-"""The path of a down projection, and which expert of it."""
+"""The path of the parameter of an output projection, and the number of its expert, if it holds several."""
 
 NUMBERED = re.compile(r"(^|\.)\d+\.")
 """A path inside a numbered layer."""
-OTHERWISE = re.compile(r"attn|attention|router|_hc\.|hyper_connection", re.IGNORECASE)
-"""Names of what is no MLP, whatever its width: four streams of a hyper-connection are 4d wide together."""
-NOTHING = r"(?!)"
-"""The pattern that matches no path."""
+NOT_MLP = re.compile(r"attn|attention|router|_hc\.|hyper_connection", re.IGNORECASE)
+"""Names of parameters of no MLP, for any width: the four streams of a hyper-connection are 4 × width together."""
+MATCHES_NOTHING = r"(?!)"
 EXPERT = re.compile(r"(experts\.\D*)(\d+)(\..+)")
 """A path inside one of several expert modules."""
 
@@ -58,12 +57,12 @@ _CONVOLUTIONS = frozenset(
     {functional.conv1d, functional.conv2d, functional.conv3d, torch.conv1d, torch.conv2d, torch.conv3d}
 )
 _FACTORS = ("input", "mat1", "batch1", "other", "mat2", "batch2")
-"""What the factors of a product are called, the left one first."""
+"""Names of the arguments for the factors of a product, those of the left one first."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A parameter matmul: which parameter, how many experts are stored in it (0 if it is one), the width it read."""
+class ParameterMatmul:
+    """A matmul with a parameter: its path, its number of experts (0 if it has none), and the width that is summed."""
 
     path: str
     experts: int
@@ -71,29 +70,29 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """Where the parameters of a model lie, so that a view of one is known as one."""
+class _ParameterMemory:
+    """The addresses of the parameters of a model, by which views of them are recognised."""
 
     spans: tuple[tuple[int, int, str, Tensor], ...]
 
     @classmethod
-    def of(cls, model: nn.Module) -> _Memory:
-        """The spans in the order in which the model names its parameters: the first name of a tied one wins."""
+    def of(cls, model: nn.Module) -> _ParameterMemory:
+        """The addresses in the order of the model's names, so that the first name of a tied parameter is found."""
         named = model.named_parameters(remove_duplicate=False)
         return cls(tuple((p.data_ptr(), p.data_ptr() + p.numel() * p.element_size(), n, p) for n, p in named))
 
     def find(self, tensor: Tensor) -> tuple[str, Tensor] | None:
-        """The name of the parameter that ``tensor`` is a view of, and the parameter."""
+        """The name of the parameter that ``tensor`` is a view of, and the parameter; None for data."""
         pointer = tensor.data_ptr() if tensor.numel() else 0
         return next(((name, p) for start, end, name, p in self.spans if start <= pointer < end), None)
 
 
 @dataclass
-class _Reader(TorchFunctionMode):
-    """Sees every torch function of a forward pass and notes the products of data with a parameter."""
+class _MatmulRecorder(TorchFunctionMode):
+    """Records the products with parameters among all torch functions of a forward pass."""
 
-    memory: _Memory
-    seen: list[Reading] = field(default_factory=list)
+    memory: _ParameterMemory
+    matmuls: list[ParameterMatmul] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -106,24 +105,25 @@ class _Reader(TorchFunctionMode):
             found = self.memory.find(weight)
             if found is not None:
                 name, parameter = found
-                self.seen.append(Reading(name, 0 if func in _CONVOLUTIONS else _experts(parameter, weight), width))
+                experts = 0 if func in _CONVOLUTIONS else _count_experts(parameter, weight)
+                self.matmuls.append(ParameterMatmul(name, experts, width))
         return func(*args, **kwargs)
 
 
-def _experts(parameter: Tensor, used: Tensor) -> int:
-    """How many experts a parameter holds: its first dimension of three, or as often as what was used fits in it."""
+def _count_experts(parameter: Tensor, used: Tensor) -> int:
+    """The experts in a parameter: its first dimension of three, or its size divided by that of the used part."""
     pieces = parameter.numel() // used.numel()
     return len(parameter) if parameter.dim() == 3 else pieces if pieces > 1 else 0
 
 
 def _products(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[Tensor, int]]:
-    """Every factor of a product, with the width that is summed over. Parameters are among them, and data."""
+    """The factors of a product, parameters and data, each with the width that is summed over."""
     if func is functional.linear or func in _CONVOLUTIONS:
-        given, weight = _nth(args, kwargs, 0, "input"), _nth(args, kwargs, 1, "weight")
+        data, weight = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "weight")
         if func is functional.linear:
-            yield weight, given.shape[-1]
+            yield weight, data.shape[-1]
         elif math.prod(weight.shape[2:]) == 1:
-            yield weight, given.shape[1 if given.dim() == weight.dim() else 0]
+            yield weight, data.shape[1 if data.dim() == weight.dim() else 0]
     elif func in _PRODUCTS or func in _ADDED_PRODUCTS:
         left, right = [*args, *(kwargs[name] for name in _FACTORS if name in kwargs)][func in _ADDED_PRODUCTS :][:2]
         yield left, left.shape[-1]
@@ -137,21 +137,21 @@ def _products(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> It
                 yield operand, math.prod(summed)
 
 
-def _nth(args: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str) -> Any:
+def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str) -> Any:
     return args[index] if len(args) > index else kwargs[name]
 
 
-def readings(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> list[Reading]:
-    """The parameter matmuls of one forward pass, experts one at a time."""
-    reader = _Reader(_Memory.of(model))
-    with torch.no_grad(), _eager_experts(model), reader:
+def parameter_matmuls(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> list[ParameterMatmul]:
+    """The matmuls with parameters in one forward pass, in which experts run one at a time."""
+    recorder = _MatmulRecorder(_ParameterMemory.of(model))
+    with torch.no_grad(), _eager_experts(model), recorder:
         model(**inputs)
-    return reader.seen
+    return recorder.matmuls
 
 
 @contextmanager
 def _eager_experts(model: PreTrainedModel) -> Iterator[None]:
-    """Experts computed one by one: other kernels work on copies of weights, which are no parameters."""
+    """While open, experts run one at a time: other kernels multiply copies of weights, which are no parameters."""
     used = (getattr(module, "config", None) for module in model.modules())
     configs = {id(config): config for config in used if isinstance(config, PreTrainedConfig)}
     before = {key: config._experts_implementation for key, config in configs.items()}
@@ -164,26 +164,30 @@ def _eager_experts(model: PreTrainedModel) -> Iterator[None]:
             config._experts_implementation = before[key]
 
 
-def expected(model: PreTrainedModel, inputs: Mapping[str, Tensor], shape: Shape = DEFAULT) -> frozenset[Place]:
-    """The down projections of every MLP that runs, all experts of one included.
+def expected_projections(
+    model: PreTrainedModel, inputs: Mapping[str, Tensor], shape: TinyShape = DEFAULT
+) -> frozenset[Place]:
+    """The output projections of all MLPs that run, with all experts of each.
 
-    Paths do not depend on sizes: for a shape whose widths tell nothing, ask a model of the default shape.
+    Paths do not depend on sizes, so those of a model of the default shape hold for other shapes. Raises ValueError for
+    a shape whose widths do not identify MLPs.
     """
-    if not shape.telling:
-        raise ValueError(f"{shape}: the width of an MLP is another width too, so widths do not tell MLPs")
-    also = re.compile(rows("*", model.config.model_type).get(":neurons", NOTHING))
+    if not shape.identifies_mlps:
+        raise ValueError(f"{shape}: widths do not identify MLPs, because a width of an MLP is also another width")
+    exception = re.compile(exceptions_for("*", model.config.model_type).get(":neurons", MATCHES_NOTHING))
     places: set[Place] = set()
-    for seen in readings(model, inputs):
-        telling = seen.width in shape.widths and NUMBERED.search(seen.path) and not OTHERWISE.search(seen.path)
-        if telling or also.search(seen.path):
-            places.update((seen.path, expert) for expert in range(seen.experts))
-            if not seen.experts:
-                places.add((seen.path, None))
-    return frozenset(places | _siblings(model, {path for path, expert in places if expert is None}))
+    for matmul in parameter_matmuls(model, inputs):
+        path = matmul.path
+        in_mlp = matmul.width in shape.mlp_widths and NUMBERED.search(path) and not NOT_MLP.search(path)
+        if in_mlp or exception.search(path):
+            places.update((path, expert) for expert in range(matmul.experts))
+            if not matmul.experts:
+                places.add((path, None))
+    return frozenset(places | _other_experts(model, {path for path, expert in places if expert is None}))
 
 
-def _siblings(model: nn.Module, paths: set[str]) -> set[Place]:
-    """The same parameter of every other expert, where each is a module: no token may have gone there."""
+def _other_experts(model: nn.Module, paths: set[str]) -> set[Place]:
+    """The same parameter of all experts that are modules, also of those that no token was routed to."""
     patterns = [
         re.compile(re.escape(path[: m.start(2)]) + r"\d+" + re.escape(path[m.end(2) :]))
         for path in paths

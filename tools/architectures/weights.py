@@ -1,4 +1,4 @@
-"""Weights that show every mistake: nothing is zero, nothing is one, nothing is too small to bend an activation."""
+"""Random weights under which mistakes show: none is zero or one, and activation functions are not linear."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPREAD = 0.2
-"""The deviation of a matrix's entries, and of the noise on biases and gains."""
+"""The standard deviation of the entries of matrices, and of the noise on biases and gains."""
 STORED_AS_VECTOR = re.compile(r"(bias|norm|gain|scale)", re.IGNORECASE)
-"""Parameters of two dimensions and more that are a bias or a gain of several heads or experts."""
+"""Last part of the names of biases and gains; those of several heads or experts have two dimensions or more."""
 
 
 @torch.no_grad()
 def redraw(model: nn.Module, seed: int) -> None:
-    """Draw every matrix anew, embeddings with deviation one, and add noise to every gain and bias.
+    """Redraw all matrices, embeddings with standard deviation one, and add noise to all gains and biases.
 
-    A model initialises some matrices with zeros (they would be dead) and most so small that activation functions
-    are straight lines; some it leaves uninitialised. Buffers are left alone: they are not learned.
+    Models initialise some matrices with zeros, most with values so small that activation functions are linear, and
+    some not at all. Buffers stay, because they are not learned.
     """
     generator = torch.Generator().manual_seed(seed + 1)
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}

@@ -1,4 +1,4 @@
-"""Reads names of architectures, one a line, and writes what was found in each, one line of JSON each."""
+"""A process that reads one architecture per line and prints one result per line, as JSON."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import warnings
 
 
 def main() -> None:
-    """Until there is nothing more to read."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever libraries print is no answer
+    """Examine architectures until the standard input ends; the first argument is the variant."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # libraries may print
     warnings.simplefilter("ignore")
     import torch
     import transformers

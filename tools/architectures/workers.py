@@ -1,4 +1,4 @@
-"""Examining many architectures in processes of their own: one that hangs or dies costs only itself."""
+"""Examines many architectures in separate processes, so that a crash or a hang costs only one result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import queue
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tools.architectures.examination import FAILED, Examination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 COMMAND = [sys.executable, "-m", "tools.architectures.worker"]
-"""A process that reads the name of an architecture per line and writes what it found, JSON, one line each."""
+"""The command of a worker; see ``worker.py`` for what it reads and prints."""
 
 
-class Worker:
-    """One such process, started when it is first needed and again after it had to be stopped."""
+class WorkerProcess:
+    """A process that examines one architecture after the other; it starts when needed, and again after a failure."""
 
     def __init__(self, variant: str, limit: float, command: Sequence[str] = COMMAND) -> None:
         self._command = [*command, variant]
@@ -25,8 +27,8 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
 
-    def examine(self, name: str) -> dict[str, Any]:
-        """What was found in one architecture, or the reason why nothing came back."""
+    def examine(self, name: str) -> Examination:
+        """The result for an architecture ``mapping:model_type``; a failed one if no answer comes within the limit."""
         process = self._running()
         assert process.stdin is not None
         try:
@@ -36,15 +38,14 @@ class Worker:
         except queue.Empty:
             reason = f"no answer within {self._limit:g} seconds"
         except OSError as error:
-            reason = f"the process could not be asked: {error}"
+            reason = f"the process does not read: {error}"
         else:
             if line:
-                answer: dict[str, Any] = json.loads(line)
-                return answer
+                return Examination(**json.loads(line))
             reason = f"the process ended with status {process.wait()}"
         self.stop()
         mapping, _, model_type = name.partition(":")
-        return {"mapping": mapping, "model_type": model_type, "outcome": "failed", "reason": reason}
+        return Examination(mapping, model_type, FAILED, reason)
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
@@ -52,18 +53,19 @@ class Worker:
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
             self._lines = queue.Queue()
-            threading.Thread(target=self._listen, args=(self._process, self._lines), daemon=True).start()
+            threading.Thread(target=self._read_lines, args=(self._process, self._lines), daemon=True).start()
         return self._process
 
     @staticmethod
-    def _listen(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+        """Put each line of the output into a queue, and an empty one at its end."""
         assert process.stdout is not None
         for line in process.stdout:
             lines.put(line)
         lines.put("")
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -76,27 +78,29 @@ def examine_all(
     *,
     processes: int = 2,
     limit: float = 120.0,
-    done: Callable[[dict[str, Any]], None] | None = None,
+    on_result: Callable[[Examination], None] = lambda _: None,
     command: Sequence[str] = COMMAND,
-) -> list[dict[str, Any]]:
-    """What was found in every architecture, in order. ``done`` hears of each as it comes in."""
-    results: dict[str, dict[str, Any]] = {}
+) -> list[Examination]:
+    """The results for all architectures, in the order of ``names``; ``on_result`` is called with each as it comes.
+
+    ``limit`` is the time in seconds for one architecture.
+    """
+    results: dict[str, Examination] = {}
     waiting = iter(names)
     lock = threading.Lock()
 
     def work() -> None:
-        worker = Worker(variant, limit, command)
+        worker = WorkerProcess(variant, limit, command)
         try:
             while True:
                 with lock:
                     name = next(waiting, None)
                 if name is None:
                     return
-                answer = worker.examine(name)
+                result = worker.examine(name)
                 with lock:
-                    results[name] = answer
-                    if done is not None:
-                        done(answer)
+                    results[name] = result
+                    on_result(result)
         finally:
             worker.stop()
 

@@ -1,4 +1,4 @@
-"""The table in the repository: what README says of it, and whether it is that of this transformers."""
+"""TABLE.md agrees with itself, with README, and with the installed transformers."""
 
 import re
 from importlib.metadata import version
@@ -14,15 +14,14 @@ ROWS = re.findall(r"^\| (causal|masked|seq2seq) \| (\S+) \| ([\w ]+?) \|", TABLE
 README = Path(__file__).parents[3] / "README.md"
 
 
-def test_the_counts_are_those_of_the_rows():
-    """The sentence on top, row by row."""
+def test_the_counts_above_the_table_are_those_of_its_rows():
     outcomes = [outcome for *_, outcome in ROWS]
     assert f"{len(ROWS)} entries, {len(ROWS) - outcomes.count('not built')} built" in TABLE
     assert f"{outcomes.count('complete')} complete and verified, 0 partial, {outcomes.count('failed')} failed" in TABLE
 
 
-def test_the_claim_of_the_readme_is_in_the_table():
-    """At least 265 of the 270 architectures with an MLP; the same figures in both places."""
+def test_readme_has_the_counts_and_the_version_of_the_table():
+    """At least 265 of the 270 architectures with an MLP are complete."""
     complete = [outcome for *_, outcome in ROWS].count("complete")
     assert complete >= 265
     text = README.read_text(encoding="utf-8")
@@ -30,8 +29,7 @@ def test_the_claim_of_the_readme_is_in_the_table():
     assert re.search(r"transformers (\d+\.\d+)", text)[1] == re.search(r"with transformers (\d+\.\d+)", TABLE)[1]
 
 
-def test_every_entry_of_this_transformers_is_in_the_table():
-    """And no other."""
+def test_the_table_has_exactly_the_entries_of_this_transformers():
     made_with = re.search(r"with transformers ([\d.]+)", TABLE)[1]
     if made_with != version("transformers"):
         pytest.skip(f"the table was made with transformers {made_with}; run python -m tools.architectures")
