@@ -14,8 +14,7 @@ from pytest_unineuron.models.loading.forward import middle_stream, run_model
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from tests.models import tiny
-from tools.architectures.shrink import Entry
-from tools.architectures.shrink import tiny as shrunk
+from tools.architectures.shrink import Entry, tiny_model
 
 IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
 THERE = torch.ones_like(IDS)
@@ -83,7 +82,7 @@ def test_the_stream_is_read_on_its_way_into_a_module(name):
 
 def test_several_streams_are_one_row_of_features_for_each_token():
     """DeepSeek V4 keeps four of them, side by side."""
-    model = shrunk(Entry("causal", "deepseek_v4"))  # it looks tokens up in a table of their own, so none are added
+    model = tiny_model(Entry("causal", "deepseek_v4"))  # it looks tokens up in a table of their own, so none are added
     anatomy = dissect(LoadedModel(model, Tokens(), "", None))
     with eager_experts(model):
         states = middle_stream(run_model(model, IDS, THERE, states=True))

@@ -6,8 +6,7 @@ import pytest
 
 from tests.models.checkpoints import byte_tokenizer
 from tests.models.tiny import build, tokenizer
-from tools.architectures.shrink import Entry
-from tools.architectures.shrink import tiny as tiny_of
+from tools.architectures.shrink import Entry, tiny_model
 
 
 @pytest.fixture(scope="package")
@@ -18,7 +17,7 @@ def saved(tmp_path_factory):
     def folder(mapping, architecture):
         if architecture not in made:
             path = tmp_path_factory.mktemp(architecture)
-            model = tiny_of(Entry(mapping, architecture))
+            model = tiny_model(Entry(mapping, architecture))
             model.save_pretrained(path)
             byte_tokenizer().save_pretrained(path)
             made[architecture] = path, model

@@ -11,7 +11,7 @@ from pytest_unineuron.models.weights.folding import folded_weights
 from pytest_unineuron.models.weights.weight_view import WeightView
 from tests.models.tiny import in_memory
 from tools.architectures.examine import SizedTokenizer
-from tools.architectures.shrink import Entry, inputs, tiny
+from tools.architectures.shrink import Entry, tiny_model, token_inputs
 
 ARRANGEMENTS = {
     "causal-gpt2": "LayerNorm, before, one after the other",
@@ -34,7 +34,7 @@ ARRANGEMENTS = {
 
 def view_of(name, dtype):
     mapping, _, model_type = name.partition("-")
-    loaded = in_memory(tiny(Entry(mapping, model_type)).to(dtype), SizedTokenizer())
+    loaded = in_memory(tiny_model(Entry(mapping, model_type)).to(dtype), SizedTokenizer())
     return WeightView(loaded, dissect(loaded))
 
 
@@ -42,9 +42,9 @@ def difference(view):
     """The largest change of a log-probability on folded weights, relative to the largest, and what was replaced."""
     model = view.loaded.model
     with torch.no_grad(), eager_experts(model):
-        before = model(**inputs(model))[0].log_softmax(-1)
+        before = model(**token_inputs(model))[0].log_softmax(-1)
         with folded_weights(view) as replaced:
-            after = model(**inputs(model))[0].log_softmax(-1)
+            after = model(**token_inputs(model))[0].log_softmax(-1)
     return float((before - after).abs().max() / before.abs().max()), replaced
 
 

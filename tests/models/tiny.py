@@ -10,7 +10,7 @@ from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
 from tools.architectures.examine import SizedTokenizer
-from tools.architectures.shrink import Entry, tiny
+from tools.architectures.shrink import Entry, tiny_model
 from tools.zoo.text import train_tokenizer
 
 COMMON = {
@@ -72,12 +72,12 @@ def in_memory(model, words=None):
 
 def shrunk(mapping, model_type):
     """A tiny model of any architecture of transformers, with a stand-in for its tokenizer."""
-    return in_memory(tiny(Entry(mapping, model_type)), SizedTokenizer())
+    return in_memory(tiny_model(Entry(mapping, model_type)), SizedTokenizer())
 
 
 def prepared(mapping, model_type):
     """A tiny model of any architecture that reads the tokens of the tokenizer, and its anatomy."""
-    model = tiny(Entry(mapping, model_type))
+    model = tiny_model(Entry(mapping, model_type))
     model.resize_token_embeddings(VOCABULARY)
     loaded = in_memory(model)
     return loaded, dissect(loaded)

@@ -21,7 +21,7 @@ from pytest_unineuron.models.weights.folding import folded_weights
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import POST, RESIDUAL
 from tools.architectures.examination import COMPLETE, FAILED, NO_MLP, PARTIAL, Examination
-from tools.architectures.shrink import Entry, inputs, tiny
+from tools.architectures.shrink import Entry, tiny_model, token_inputs
 from tools.architectures.sizes import DEFAULT, EQUAL, VOCABULARY, WIDE_HEADS
 from tools.architectures.truth import expected_projections
 
@@ -52,9 +52,9 @@ def examine(entry: Entry, variant: str = "default") -> Examination:
 def _examine(entry: Entry, variant: str, result: Examination) -> None:
     shape = {"equal": EQUAL, "wide-heads": WIDE_HEADS}.get(variant, DEFAULT)
     # Only widths that are all different identify MLPs; the paths are the same in every variant.
-    plain = tiny(entry, DEFAULT)
-    expected = expected_projections(plain, inputs(plain), DEFAULT)
-    model = plain if shape is DEFAULT else tiny(entry, shape)
+    plain = tiny_model(entry, DEFAULT)
+    expected = expected_projections(plain, token_inputs(plain), DEFAULT)
+    model = plain if shape is DEFAULT else tiny_model(entry, shape)
     if variant == "bfloat16":
         model = model.to(torch.bfloat16)
     if variant.endswith("_mm"):
@@ -125,7 +125,7 @@ def _same_stopped(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> b
 
 def _folded(loaded: LoadedModel, anatomy: Anatomy) -> float | None:
     """The relative change of log-probabilities by folding; None if nothing can be folded."""
-    given = inputs(loaded.model)
+    given = token_inputs(loaded.model)
     try:
         with torch.no_grad(), eager_experts(loaded.model):
             before = loaded.model(**given)[0].log_softmax(-1)

@@ -75,7 +75,7 @@ def entries(*, held_out: bool = False) -> tuple[Entry, ...]:
     return tuple(Entry(mapping, model_type) for mapping, names in chosen.items() for model_type in names)
 
 
-def tiny(entry: Entry, shape: TinyShape = DEFAULT, *, seed: int = 0) -> PreTrainedModel:
+def tiny_model(entry: Entry, shape: TinyShape = DEFAULT, *, seed: int = 0) -> PreTrainedModel:
     """A random model of the architecture in evaluation mode, the same for the same seed."""
     name = {**MAPPINGS, **HELD_OUT}[entry.mapping][entry.model_type]
     model_class = getattr(transformers, name if isinstance(name, str) else name[0])
@@ -180,7 +180,7 @@ def _one_of_each_kind(value: list[Any], layers: int) -> list[Any]:
     return [kinds[i % len(kinds)] for i in range(layers)] if kinds else value[:layers]
 
 
-def inputs(model: PreTrainedModel, tokens: int = 14) -> dict[str, Tensor]:
+def token_inputs(model: PreTrainedModel, tokens: int = 14) -> dict[str, Tensor]:
     """Random token ids [1, token] by the names of the model's arguments, without special tokens."""
     generator = torch.Generator().manual_seed(1)
     parameters = inspect.signature(model.forward).parameters
