@@ -31,7 +31,7 @@ PATH_OPTIONS = ("out", "envs")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the chosen benchmarks and write their results."""
-    parser = _parser()
+    parser = make_parser()
     options = parser.parse_args(argv)
     chosen = options.only.split(",") if options.only else [*DEFAULT_BENCHMARKS, *["peers"] * options.peers]
     if unknown := [name for name in chosen if name not in REPEATS]:
@@ -82,7 +82,8 @@ def command_line(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     return " ".join(words)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     names, default_names = ", ".join(REPEATS), ", ".join(DEFAULT_BENCHMARKS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import results_file
-from benchmarks.__main__ import DEFAULT_BENCHMARKS, REPEATS, RESULT_ORDER, SIZES, _parser, command_line, main
+from benchmarks.__main__ import DEFAULT_BENCHMARKS, REPEATS, RESULT_ORDER, SIZES, command_line, main, make_parser
 from benchmarks.result import BenchmarkResult
 from benchmarks.timing import Samples, interleave, timed
 
@@ -157,8 +157,8 @@ def test_every_benchmark_has_a_place_in_the_results():
 
 def test_the_published_command_holds_no_paths(tmp_path):
     given = ["--out", str(tmp_path), "--envs", str(tmp_path), "--only", "sweep", "--peers", "--layers", "2"]
-    options = _parser().parse_args(given)
-    assert command_line(_parser(), options) == "python -m benchmarks --only sweep --peers --layers 2"
+    options = make_parser().parse_args(given)
+    assert command_line(make_parser(), options) == "python -m benchmarks --only sweep --peers --layers 2"
 
 
 # -- parts of benchmarks, on tiny models ----------------------------------------------------------------------
