@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.evidence.measurement import BoundStatus, exact_bounds
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.options.settings import Affects, settings_affecting
+from pytest_unineuron.options.settings import ACROSS_CORPUS, ACROSS_WEIGHTS, Affects, settings_affecting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
 
-ACROSS_WEIGHTS, ACROSS_CORPUS = "weights", "corpus"
-"""The values of --unineuron-across: what may differ between two runs that are compared."""
 
 CaseKey = tuple[str, str, str, str]
 """Trial id, corpus, model and variant: what identifies a case, whatever file its function is in."""

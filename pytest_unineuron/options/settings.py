@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 POLICIES = ("primary", "all", "majority", "any")
 """How the outcomes of trials make the verdict on a criterion, see ``evidence.verdict``."""
+ACROSS_WEIGHTS, ACROSS_CORPUS = "weights", "corpus"
+"""What may differ between two runs that are compared, see ``baseline.comparable``."""
 
 
 class Affects(Enum):
@@ -137,7 +139,7 @@ class Settings:
     across: tuple[str, ...] = _setting(
         (),
         "what may differ from the baseline and still be compared: weights, corpus; repeatable",
-        choices=("weights", "corpus"),
+        choices=(ACROSS_WEIGHTS, ACROSS_CORPUS),
         metavar="WHAT",
     )
     waive: tuple[str, ...] = _setting(
