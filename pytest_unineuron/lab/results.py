@@ -108,7 +108,7 @@ class Results:
         """Other requested results of the same arm and corpus that are neither held nor stored."""
         reads_other_text = job.arm.replaces(controls.TEXT) or job.arm.replaces(controls.PAIRING)
         riders = []
-        for other in self._requested:
+        for other in list(self._requested):
             same_pass = (other.arm, other.corpus) == (job.arm, job.corpus) and other != job
             if (
                 not same_pass
@@ -116,12 +116,15 @@ class Results:
                 or (reads_other_text and job.compares_seeds != other.compares_seeds)
             ):
                 continue
-            if not self._find(other):
-                riders.append(other)
+            try:
+                if not self._find(other):
+                    riders.append(other)
+            except UnineuronError:  # a model without seeds, say: the trial that compares them will report it
+                del self._requested[other]
         return riders
 
     def _find(self, job: Request) -> bool:
-        """Whether a result is stored, and is now held; one that cannot be computed is no longer requested."""
+        """Whether a result is stored; if so, it is now held. Raises UnineuronError if it cannot be computed."""
         found = self._cache.find(_kind(job), job.arm, job.corpus, lambda: self._key(job))
         if found is not None:
             self._held[job] = found

@@ -9,6 +9,11 @@ COMPARES = """
 def test_compared(unineuron_universality):
     measure("mean excess", unineuron_universality.neurons.mean_excess, above=0.5)
 """
+ALONE = """
+@pytest.mark.gt1(source="x", controls=["untrained"])
+def test_alone(unineuron_neurons):
+    measure("tokens", unineuron_neurons.tokens, above=0)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +41,17 @@ def test_seeds_can_be_named(folders, trials):
     assert found.report["forward_passes"] == 3
 
 
-def test_a_model_without_seeds_is_not_applicable(folders, trials):
-    """NA, with the option that would help, and nothing is read."""
-    found = trials.write(COMPARES).run(NEVER, f"--unineuron-model={folders[2]}")
+def test_only_comparisons_of_a_model_without_seeds_are_not_applicable(folders, trials):
+    """NA with the option that would help. Other trials on the same text are measured, also with a cache."""
+    found = trials.write(COMPARES + ALONE).run(
+        NEVER, NONE, f"--unineuron-model={folders[2]}", "--unineuron-tokens=600", "-p", "cacheprovider"
+    )
     assert found.ret == 0
-    (subject,) = found.trial("compared[prose]")["subjects"].values()
-    assert subject["outcome"] == "NA"
-    assert "name some with --unineuron-seed" in subject["reason"]
-    assert found.report["forward_passes"] == 0
+    (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
+    assert compared["outcome"] == "NA"
+    assert "name some with --unineuron-seed" in compared["reason"]
+    assert alone["cases"][0]["subject"]["outcome"] == "PASS"
+    assert found.report["forward_passes"] == 1
 
 
 def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
@@ -62,15 +70,7 @@ def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
     """Under another name, even the model's own label: it would agree with itself. Other trials do not suffer."""
     own = folders[0]
     twin = shutil.copytree(own, tmp_path / "twin")
-    body = (
-        COMPARES
-        + """
-@pytest.mark.gt1(source="x", controls=["untrained"])
-def test_alone(unineuron_neurons):
-    measure("tokens", unineuron_neurons.tokens, above=0)
-"""
-    )
-    found = trials.write(body).run(
+    found = trials.write(COMPARES + ALONE).run(
         NEVER, NONE, f"--unineuron-model={own}", f"--unineuron-seed={twin}", "--unineuron-tokens=4000"
     )
     (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
