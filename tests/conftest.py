@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+from pytest_unineuron.system.process import OPENMP
+
+# OpenMP reads its variables when torch is imported. Threads that spin slow the other test processes down many times.
+for variable, setting in {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **OPENMP}.items():
+    os.environ.setdefault(variable, setting)
 
 
 @pytest.fixture(scope="session")
