@@ -1,4 +1,4 @@
-"""Which version of a model is measured, and what is going to be asked of it. No torch."""
+"""The version of a model that is measured, and the results that items will ask for. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_unineuron import controls
 
 @dataclass(frozen=True)
 class Arm:
-    """Which version of a model is measured: the model itself, or one draw of a control."""
+    """A version of a model: the model itself, or one draw of a control."""
 
     model: str
     control: str = ""
@@ -22,12 +22,12 @@ class Arm:
         return zlib.crc32(f"{self.control}.{self.draw}".encode())
 
     def replaces(self, what: str) -> bool:
-        """Whether the arm's control replaces this, such as the weights: one of the words of ``controls``."""
+        """Whether the arm's control replaces a part, such as ``controls.MODEL`` or ``controls.TEXT``."""
         return bool(self.control) and controls.CONTROLS[self.control].replaces == what
 
     @property
-    def read(self) -> Arm:
-        """The arm whose activations are read: permuted labels change none."""
+    def activation_source(self) -> Arm:
+        """The arm whose activations this one has: the model itself where only labels are permuted."""
         return Arm(self.model) if self.replaces(controls.LABELS) else self
 
     def __str__(self) -> str:
@@ -37,9 +37,14 @@ class Arm:
 
 @dataclass(frozen=True)
 class Request:
-    """A result that an item is going to ask for: statistics of an arm at some sites, or its comparison with seeds."""
+    """A result that an item will ask for: statistics of an arm at some sites, or its comparison with seeds."""
 
     arm: Arm
     corpus: str
     sites: tuple[str, ...] = ()
     compares_seeds: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind of result, in the cache and in the report."""
+        return "universality" if self.compares_seeds else "sweep"

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.cache.source_code import INSTRUMENTS, own_digest
+from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options.settings import Affects
+from pytest_unineuron.statistics import statistics_for
 from pytest_unineuron.statistics.gemm import product_library
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_unineuron.corpora.blocks import Blocks
-    from pytest_unineuron.lab.arm import Arm
+    from pytest_unineuron.lab.arm import Request
+    from pytest_unineuron.lab.comparisons import Comparisons
     from pytest_unineuron.lab.models import Models
+    from pytest_unineuron.lab.texts import Texts
     from pytest_unineuron.models.loading.load import LoadedModel
     from pytest_unineuron.options.settings import Settings
 
@@ -31,38 +32,46 @@ class Keys:
     through their value in force.
     """
 
-    def __init__(self, settings: Settings, models: Models) -> None:
+    def __init__(self, settings: Settings, models: Models, texts: Texts, comparisons: Comparisons) -> None:
         self._settings = settings
         self._models = models
+        self._texts = texts
+        self._comparisons = comparisons
 
-    def sweep(self, arm: Arm, loaded: LoadedModel, blocks: Blocks, statistics: Any, positions: int) -> dict[str, Any]:
-        """The key of statistics of an arm reading ``blocks``, ``positions`` at a time."""
-        return {**self._pass(arm, loaded, blocks, positions), "statistics": statistics}
-
-    def comparison(
-        self, arm: Arm, loaded: LoadedModel, blocks: Blocks, seeds: Sequence[LoadedModel], positions: int
-    ) -> dict[str, Any]:
-        """The key of the comparison of an arm with seeds, both reading ``blocks``, ``positions`` at a time."""
-        return {
-            **self._pass(arm, loaded, blocks, positions),
-            "seeds": [_model(seed) for seed in seeds],
-            "comparison": self._settings.affecting(Affects.COMPARISON),
-        }
-
-    def _pass(self, arm: Arm, loaded: LoadedModel, blocks: Blocks, positions: int) -> dict[str, Any]:
-        return {
+    def key(self, job: Request) -> dict[str, Any]:
+        """Return the key of a result as plain JSON data. Loads the models that it depends on. Raises UnineuronError."""
+        arm = job.arm
+        loaded = self._models.loaded(Arm(arm.model))
+        common = {
+            "what": job.kind,
             "instruments": own_digest(*INSTRUMENTS),
             "libraries": {name: version(name) for name in LIBRARIES},
             "model": _model(loaded),
             "control": [arm.control, arm.draw],
-            "text": blocks.digest,
+            "text": self._texts.blocks(arm.model, job.corpus).digest,
             "activations": self._settings.affecting(Affects.ACTIVATIONS),
-            "arithmetic": {
-                "device": self._models.device.partition(":")[0],
-                "products": product_library(),
-                "precision": torch.get_float32_matmul_precision(),
-                "positions": positions,
-            },
+        }
+        if job.compares_seeds:
+            return common | self._comparison(arm.model)
+        return common | {
+            "statistics": statistics_for(job.sites),
+            "arithmetic": self._arithmetic(self._models.positions),
+        }
+
+    def _comparison(self, model: str) -> dict[str, Any]:
+        return {
+            "seeds": [_model(self._models.loaded(Arm(seed))) for seed in self._comparisons.seeds(model)],
+            "comparison": self._settings.affecting(Affects.COMPARISON),
+            "arithmetic": self._arithmetic(self._comparisons.positions(model)),
+        }
+
+    def _arithmetic(self, positions: int) -> dict[str, Any]:
+        """What rounding depends on, for passes that read so many tokens at a time."""
+        return {
+            "device": self._models.device.partition(":")[0],
+            "products": product_library(),
+            "precision": torch.get_float32_matmul_precision(),
+            "positions": positions,
         }
 
 

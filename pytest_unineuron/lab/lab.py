@@ -17,7 +17,7 @@ from pytest_unineuron.lab.keys import Keys
 from pytest_unineuron.lab.models import Models
 from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.reporting import Reporting
-from pytest_unineuron.lab.result_cache import open_result_cache
+from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
 from pytest_unineuron.lab.texts import Texts
 from pytest_unineuron.lab.universality import Universality, universality_threshold
@@ -69,13 +69,13 @@ class Lab:
         self._models = Models(settings, sources, reporting.note, folder, Digests(folder))
         self._texts = Texts(settings, corpora, self._models, reporting.note)
         self._comparisons = Comparisons(settings, sources, self._models, self._texts, reporting, processes)
-        self._cache = open_result_cache(folder, settings.cache_size * GIB, reporting.note, processes)
+        keys = Keys(settings, self._models, self._texts, self._comparisons)
+        self._cache = ResultCache(folder, settings.cache_size * GIB, keys, reporting, processes)
         self._results = Results(
             self._models,
             self._texts,
             self._comparisons,
             self._cache,
-            Keys(settings, self._models),
             reporting,
             requests=requests,
             processes=processes,
@@ -125,7 +125,7 @@ class Lab:
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
         """The statistics of an arm on a corpus that hold a site."""
         result = self._results.sweep(arm, corpus, site)
-        if not arm.read.control and site in DEFAULT_SITES:
+        if not arm.activation_source.control and site in DEFAULT_SITES:
             self._note_routing(arm.model, corpus, result)
         return result
 
@@ -148,7 +148,7 @@ class Lab:
         """
         if any(layer.expert is not None for layer in self.anatomy(arm.model).layout.layers):
             raise NotApplicable("experts of two seeds see different tokens; their neurons are not compared")
-        key = (arm.read, corpus)
+        key = (arm.activation_source, corpus)
         if key not in self._universality:
             found, seeds = self._results.comparison(*key), self.seeds(arm.model)
             for name in seeds:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_unineuron.lab.arm import Arm
+    from pytest_unineuron.lab.arm import Arm, Request
 
     Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
@@ -37,10 +37,16 @@ class Reporting:
 
     def note_pass(self, arm: Arm, corpus: str) -> None:
         """Add a forward pass of an arm over a corpus."""
-        self.note(
-            {"kind": "forward_pass", "model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}
-        )
+        self.note({"kind": "forward_pass", **_place(arm, corpus)})
+
+    def note_hit(self, job: Request) -> None:
+        """Add a result that was found in the cache."""
+        self.note({"kind": "cache_hit", "what": job.kind, **_place(job.arm, job.corpus)})
 
     def bar(self, arm: Arm, what: str) -> Progress | None:
         """A progress bar over the batches of a pass, if anybody is watching."""
         return self._progress(f"{arm} on {what}") if self._progress else None
+
+
+def _place(arm: Arm, corpus: str) -> dict[str, Any]:
+    return {"model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}

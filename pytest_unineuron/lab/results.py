@@ -1,4 +1,4 @@
-"""Finished results by arm and corpus: from memory, from the cache, or from a forward pass that serves several."""
+"""Finished results by arm and corpus: from memory, from the cache, or from a forward pass that yields several."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
     from pytest_unineuron.activations.sweep import Transform
     from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
     from pytest_unineuron.lab.comparisons import Comparisons
-    from pytest_unineuron.lab.keys import Keys
     from pytest_unineuron.lab.models import Models
     from pytest_unineuron.lab.reporting import Reporting
     from pytest_unineuron.lab.result_cache import ResultCache
     from pytest_unineuron.lab.texts import Texts
 
 
-def swept_together(arm: Arm, site: str) -> tuple[str, ...]:
-    """The sites whose statistics are one result: all ordinary ones, from one pass.
+def stored_together(arm: Arm, site: str) -> tuple[str, ...]:
+    """Return the sites whose statistics are one result with those of a site.
 
-    The up projection and the extremes are results of their own. So are post-activations of rotated units: rotating
-    them takes longer than the pass, and few trials ask for them.
+    The ordinary sites are one result. The up projection and the extremes are results of their own. So are the
+    post-activations of rotated units: rotating them takes longer than the pass, and few trials ask for them.
     """
     if site in (UP, EXTREMES):
         return (site,)
@@ -39,8 +38,8 @@ def swept_together(arm: Arm, site: str) -> tuple[str, ...]:
 class Results:
     """Statistics of sweeps and comparisons with seeds, each computed once and held until its model is released.
 
-    ``requests`` are what the items of the run are going to ask for: a pass that is made for one result serves the
-    others that are requested of the same arm on the same corpus.
+    ``requests`` are the results that the items of the run will ask for. A pass that is made for one of them also
+    computes the others that are requested of the same arm on the same corpus.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class Results:
         texts: Texts,
         comparisons: Comparisons,
         cache: ResultCache,
-        keys: Keys,
         reporting: Reporting,
         *,
         requests: Iterable[Request] = (),
@@ -59,82 +57,78 @@ class Results:
         self._texts = texts
         self._comparisons = comparisons
         self._cache = cache
-        self._keys = keys
         self._reporting = reporting
         self._processes = processes
         self._requested = {job: None for request in requests for job in _jobs(request)}
         self._held: dict[Request, Any] = {}
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
-        """The statistics of an arm on a corpus that hold a site."""
-        arm = arm.read
-        result: SweepResult = self._get(Request(arm, corpus, swept_together(arm, site)))
+        """Return the statistics of an arm on a corpus, those of a site among them."""
+        arm = arm.activation_source
+        result: SweepResult = self._get(Request(arm, corpus, stored_together(arm, site)))
         return result
 
     def comparison(self, arm: Arm, corpus: str) -> dict[str, Any]:
-        """The matches of an arm in the seeds of its model on a corpus. Raises as ``Comparisons.compute``."""
-        found: dict[str, Any] = self._get(Request(arm.read, corpus, compares_seeds=True))
+        """Return the matches of an arm in the seeds of its model on a corpus. Raises as ``Comparisons.compute``."""
+        found: dict[str, Any] = self._get(Request(arm.activation_source, corpus, compares_seeds=True))
         return found
 
     def release(self, model: str) -> None:
-        """Let go of all results of a model; what is in the cache can be read again."""
+        """Release all results of a model; those in the cache can be read again."""
         self._held = {job: result for job, result in self._held.items() if job.arm.model != model}
 
     def _get(self, job: Request) -> Any:
         if job not in self._held:
-            self._held[job] = self._cache.get_or_compute(
-                _kind(job), job.arm, job.corpus, lambda: self._key(job), lambda part: self._compute(job, part)
-            )
+            self._held[job] = self._cache.get_or_compute(job, lambda part: self._compute(job, part))
         return self._held[job]
 
     # -- one pass for several results ------------------------------------------------------------------------
 
     def _compute(self, job: Request, compute_part: ComputePart) -> Any:
-        """The result of a job; others that the same pass serves are held and stored along the way."""
-        jobs = [job, *self._riders(job)]
+        """Compute the result of a job. Others that the same pass yields are stored, and held in memory."""
+        jobs = [job, *self._also_requested(job)]
         comparison = next((each for each in jobs if each.compares_seeds), None)
         if comparison is not None:
             try:
-                return self._keep_riders(job, self._compare(comparison, jobs, compute_part))
+                return self._hold_others(job, self._compare(comparison, jobs, compute_part))
             except UnineuronError:
                 if comparison == job:
                     raise
-                # A trial that compares seeds will report it; this one does not.
+                # The trial that asks for the comparison will report the error; this one does not need it.
                 del self._requested[comparison]
                 jobs.remove(comparison)
-        return self._keep_riders(job, self._sweep(jobs, compute_part))
+        return self._hold_others(job, self._sweep(jobs, compute_part))
 
-    def _riders(self, job: Request) -> list[Request]:
-        """Other requested results of the same arm and corpus that are neither held nor stored."""
+    def _also_requested(self, job: Request) -> list[Request]:
+        """Other requested results that a pass of the same arm over the same text yields, and that are not stored."""
         reads_other_text = job.arm.replaces(controls.TEXT) or job.arm.replaces(controls.PAIRING)
-        riders = []
-        for other in list(self._requested):
-            same_pass = (other.arm, other.corpus) == (job.arm, job.corpus) and other != job
-            if (
-                not same_pass
-                or other in self._held
-                or (reads_other_text and job.compares_seeds != other.compares_seeds)
-            ):
-                continue
-            try:
-                if not self._find(other):
-                    riders.append(other)
-            except UnineuronError:  # a model without seeds, say: the trial that compares them will report it
-                del self._requested[other]
-        return riders
+        others = [
+            other
+            for other in self._requested
+            if (other.arm, other.corpus) == (job.arm, job.corpus)
+            and other != job
+            and other not in self._held
+            and not (reads_other_text and job.compares_seeds != other.compares_seeds)
+        ]
+        return [other for other in others if self._must_compute(other)]
 
-    def _find(self, job: Request) -> bool:
-        """Whether a result is stored; if so, it is now held. Raises UnineuronError if it cannot be computed."""
-        found = self._cache.find(_kind(job), job.arm, job.corpus, lambda: self._key(job))
+    def _must_compute(self, job: Request) -> bool:
+        """Whether a result can be computed and is not stored; one that is stored is now held."""
+        try:
+            found = self._cache.find(job)
+        except UnineuronError:  # a model without seeds, say: the trial that compares them will report it
+            del self._requested[job]
+            return False
         if found is not None:
             self._held[job] = found
-        return found is not None
+        return found is None
 
-    def _keep_riders(self, job: Request, results: dict[Request, Any]) -> Any:
+    def _hold_others(self, job: Request, results: dict[Request, Any]) -> Any:
+        """Return the result of a job, after storing the other results."""
         for other, result in results.items():
             if other != job:
                 self._held[other] = result
-                self._cache.store(_kind(other), self._key(other), result)
+                self._cache.store(other, result)
         return results[job]
 
     def _compare(self, comparison: Request, jobs: Sequence[Request], compute_part: ComputePart) -> dict[Request, Any]:
@@ -187,22 +181,9 @@ class Results:
         gated = [layer.width for layer in anatomy.layout.layers if layer.gated]
         return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle_width], UP: gated}
 
-    def _key(self, job: Request) -> dict[str, Any]:
-        """Everything that a result depends on."""
-        model = job.arm.model
-        loaded, blocks = self._models.loaded(Arm(model)), self._texts.blocks(model, job.corpus)
-        if not job.compares_seeds:
-            return self._keys.sweep(job.arm, loaded, blocks, statistics_for(job.sites), self._models.positions)
-        seeds = [self._models.loaded(Arm(name)) for name in self._comparisons.seeds(model)]
-        return self._keys.comparison(job.arm, loaded, blocks, seeds, self._comparisons.positions(model))
-
 
 def _jobs(request: Request) -> list[Request]:
     """The results that a request is made of."""
     if request.compares_seeds:
         return [Request(request.arm, request.corpus, compares_seeds=True)]
-    return [Request(request.arm, request.corpus, swept_together(request.arm, site)) for site in request.sites]
-
-
-def _kind(job: Request) -> str:
-    return "universality" if job.compares_seeds else "sweep"
+    return [Request(request.arm, request.corpus, stored_together(request.arm, site)) for site in request.sites]

@@ -1,6 +1,6 @@
-"""Finished statistics as tensors and a description of how they belong together, and back.
+"""Serializes finished results as tensors and a description in JSON data, and makes them again from these.
 
-Nothing is unpickled: what can be read back are the classes that are named here and in the table of statistics.
+Nothing is unpickled: only instances of the classes named here and in the table of statistics can be made.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pytest_unineuron.universality.match import Matches
 
 
 @cache
-def known() -> dict[str, type]:
-    """The classes that can be stored, by name."""
+def storable_classes() -> dict[str, type]:
+    """Return the classes whose instances can be stored, by name."""
     statistics = map(statistic_class, STATISTICS)
     return {
         kind.__name__: kind
@@ -29,53 +29,65 @@ def known() -> dict[str, type]:
     }
 
 
-def packed(value: Any) -> tuple[Any, dict[str, Tensor]]:
-    """A description in plain JSON data, and the tensors it speaks of by name, on the CPU; the same where they can be.
+def serialize(value: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Return a description of a value in JSON data, and the tensors that it refers to by name, on the CPU.
 
-    Takes frozen dataclasses that are ``known``, tuples, lists, dictionaries, tensors and plain values. Raises
-    TypeError for anything else.
+    Takes instances of ``storable_classes``, tuples, lists, dictionaries, tensors and plain values. Raises TypeError
+    for anything else. Tensors are copied only where they cannot be written as they are.
     """
-    tensors: dict[str, Tensor] = {}
-    lying: set[int] = set()
+    serializer = _Serializer()
+    return serializer.describe(value), serializer.tensors
 
-    def describe(part: Any) -> Any:
+
+class _Serializer:
+    """Describes values, and collects their tensors."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self._addresses: set[int] = set()
+
+    def describe(self, part: Any) -> Any:
         if isinstance(part, Tensor):
-            name = str(len(tensors))
-            found = part.detach().to("cpu")
-            whole = found.is_contiguous() and found.untyped_storage().nbytes() == found.nbytes
-            if not whole or found.data_ptr() in lying:
-                # An expanded tensor, a view of a larger one, or one that is there twice cannot be written as it lies.
-                found = found.clone(memory_format=torch.contiguous_format)
-            lying.add(found.data_ptr())
-            tensors[name] = found
-            return {"tensor": name}
-        if is_dataclass(part) and type(part).__name__ in known():
-            named = {field.name: describe(getattr(part, field.name)) for field in fields(part)}
+            return {"tensor": self._add(part.detach().to("cpu"))}
+        if is_dataclass(part) and type(part).__name__ in storable_classes():
+            named = {field.name: self.describe(getattr(part, field.name)) for field in fields(part)}
             return {"class": type(part).__name__, "fields": named}
         if isinstance(part, tuple | list):
-            return {type(part).__name__: [describe(each) for each in part]}
+            return {type(part).__name__: [self.describe(each) for each in part]}
         if isinstance(part, dict):
-            return {"dict": [[describe(key), describe(each)] for key, each in part.items()]}
+            return {"dict": [[self.describe(key), self.describe(each)] for key, each in part.items()]}
         if part is None or type(part) in (bool, int, float, str):
             return {"value": part}
         raise TypeError(f"a {type(part).__name__} cannot be stored")
 
-    return describe(value), tensors
+    def _add(self, tensor: Tensor) -> str:
+        """Add a tensor and return its name."""
+        whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+        if not whole or tensor.data_ptr() in self._addresses:
+            # safetensors does not write an expanded tensor, a view of a larger one, or two tensors of one storage.
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        self._addresses.add(tensor.data_ptr())
+        name = str(len(self.tensors))
+        self.tensors[name] = tensor
+        return name
 
 
-def unpacked(description: Any, tensors: dict[str, Tensor]) -> Any:
-    """What ``packed`` took apart. Raises KeyError, TypeError or ValueError for a description that it did not make."""
+def deserialize(description: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return the value that ``serialize`` described.
+
+    Raises KeyError, TypeError or ValueError for a description that it did not make.
+    """
     if "class" in description:
-        kind = known()[description["class"]]
-        return kind(**{name: unpacked(part, tensors) for name, part in description["fields"].items()})
+        kind = storable_classes()[description["class"]]
+        return kind(**{name: deserialize(part, tensors) for name, part in description["fields"].items()})
     ((kind, content),) = description.items()
     if kind == "tensor":
         return tensors[content]
     if kind == "value":
         return content
     if kind == "dict":
-        return {unpacked(key, tensors): unpacked(part, tensors) for key, part in content}
+        return {deserialize(key, tensors): deserialize(part, tensors) for key, part in content}
     if kind in ("tuple", "list"):
-        parts = [unpacked(part, tensors) for part in content]
+        parts = [deserialize(part, tensors) for part in content]
         return tuple(parts) if kind == "tuple" else parts
-    raise ValueError(f"there is no {kind!r}")
+    raise ValueError(f"unknown kind of value: {kind!r}")

@@ -195,7 +195,7 @@ class Collection:
         for reads in reads_of(getattr(item, "fixturenames", ())):
             for corpus in self._texts(reads, case):
                 if reads.compares_seeds or reads.sites:
-                    arm = Arm(case.model, case.control, case.draw).read
+                    arm = Arm(case.model, case.control, case.draw).activation_source
                     yield Request(arm, corpus, reads.sites, reads.compares_seeds)
 
     def _texts(self, reads: Reads, case: Case) -> list[str]:

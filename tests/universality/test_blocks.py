@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
-from pytest_unineuron.lab.serialize import packed
+from pytest_unineuron.lab.serialize import serialize
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.universality.blocks import blocks_within
@@ -153,5 +153,5 @@ def test_batches_do_not_matter(dtype):
 
 def test_a_stored_comparison_is_as_large_as_planned():
     """To the byte."""
-    _, tensors = packed(whole())
+    _, tensors = serialize(whole())
     assert sum(tensor.nbytes for tensor in tensors.values()) == cost().cache_bytes
