@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
-from pytest_unineuron.errors import ModelError
+from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
@@ -58,7 +58,12 @@ class Comparisons:
         self._seeds: OrderedDict[tuple[Arm, str], list[SeedActivations]] = OrderedDict()
 
     def seeds(self, model: str) -> tuple[str, ...]:
-        """The labels of the further seeds of a model. Raises NotApplicable if there are none."""
+        """Return the labels of the further seeds of a model.
+
+        Raises NotApplicable if there are none, or if neurons of the model are experts'.
+        """
+        if any(layer.expert is not None for layer in self._models.anatomy(model).layout.layers):
+            raise NotApplicable("experts of two seeds see different tokens; their neurons are not compared")
         labels = {source.spec: label for label, source in self._sources.items()}
         specs = seeds_compared_with(self._sources[model], self._settings.seed)
         for spec in specs:

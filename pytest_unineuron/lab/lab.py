@@ -10,7 +10,6 @@ from pytest_unineuron import controls
 from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
-from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.lab.comparisons import Comparisons
 from pytest_unineuron.lab.keys import Keys
@@ -146,11 +145,10 @@ class Lab:
 
         Raises NotApplicable if no further seed is known, ModelError if one cannot be compared.
         """
-        if any(layer.expert is not None for layer in self.anatomy(arm.model).layout.layers):
-            raise NotApplicable("experts of two seeds see different tokens; their neurons are not compared")
         key = (arm.activation_source, corpus)
         if key not in self._universality:
-            found, seeds = self._results.comparison(*key), self.seeds(arm.model)
+            seeds = self.seeds(arm.model)
+            found = self._results.comparison(*key)
             for name in seeds:
                 self.anatomy(name)  # the report says what they are, also of those that were not run
             self._universality[key] = Universality(

@@ -22,6 +22,19 @@ def folders(tiny):
     return tiny("gpt_neox", initializer_range=0.02), tiny("gpt_neox", initializer_range=0.03), tiny("gpt2")
 
 
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    """Two seeds of a model whose neurons are those of experts."""
+    from tests.models.tiny import prepared, tokenizer
+
+    made = [tmp_path_factory.mktemp("mixtral") for _ in range(2)]
+    for folder in made:
+        loaded, _ = prepared("causal", "mixtral")
+        loaded.model.save_pretrained(folder)
+        tokenizer().save_pretrained(folder)
+    return made
+
+
 NEVER = "--unineuron-fail-on=never"
 NONE = "--unineuron-controls=none"
 
@@ -50,6 +63,21 @@ def test_only_comparisons_of_a_model_without_seeds_are_not_applicable(folders, t
     (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
     assert compared["outcome"] == "NA"
     assert "name some with --unineuron-seed" in compared["reason"]
+    assert alone["cases"][0]["subject"]["outcome"] == "PASS"
+    assert found.report["forward_passes"] == 1
+
+
+def test_neurons_of_experts_are_not_compared(experts, trials):
+    """Experts of two seeds see different tokens. Other trials on the same text are measured, in one pass."""
+    own, other = experts
+    found = trials.write(COMPARES + ALONE).run(
+        NEVER, NONE, f"--unineuron-model={own}", f"--unineuron-seed={other}", "--unineuron-tokens=600"
+    )
+    (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
+    assert (compared["outcome"], compared["reason"]) == (
+        "NA",
+        "experts of two seeds see different tokens; their neurons are not compared",
+    )
     assert alone["cases"][0]["subject"]["outcome"] == "PASS"
     assert found.report["forward_passes"] == 1
 
