@@ -1,4 +1,4 @@
-"""Comparisons of the arms of a model with its further seeds."""
+"""Comparisons of models and their control arms with further seeds."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options.settings import Settings
 
-KEPT_TEXTS = 2
-"""Texts on which the activations of seeds are kept: a trial on new data reads the reference corpus as well."""
+MAX_TEXTS = 2
+"""Texts on which the activations of seeds are held: trials on new data also read the reference corpus."""
 
 
 class Comparisons:
-    """Compares models with further seeds. The activations of seeds are shared by all arms that read a text.
+    """Compares models with further seeds. All arms that read a text share the activations of the seeds on it.
 
-    ``sources`` maps labels to models, and grows by the seeds that are found.
+    ``sources`` maps labels to models; the seeds that are found are added to it.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Comparisons:
         specs = seeds_compared_with(self._sources[model], self._settings.seed)
         for spec in specs:
             if spec not in labels:
-                # A seed may have been typed as the label of a model under test.
+                # The name of a seed may be the label of a model under test.
                 labels[spec] = spec if spec not in self._sources else f"seed {spec}"
                 self._sources[labels[spec]] = parse_source(spec)
         return tuple(labels[spec] for spec in specs)
 
     def positions(self, model: str) -> int:
-        """About how many tokens are read in one pass where seeds are compared: no more than memory allows."""
+        """Return the approximate number of tokens of one forward pass of a comparison, as memory allows."""
         if self._settings.batch:
             return self._settings.batch
         models = [self._compared_model(Arm(name)) for name in self.seeds(model)]
@@ -89,7 +89,7 @@ class Comparisons:
         also: Sequence[Consumer],
         compute_part: ComputePart,
     ) -> dict[str, Any]:
-        """The matches of an arm in the seeds of its model on a corpus; the arm's pass feeds ``also``.
+        """Return the matches of an arm in the seeds of its model on a corpus. The arm's pass also feeds ``also``.
 
         Raises NotApplicable if there are no seeds, ModelError for one that cannot be compared, and OptionError if
         there is too little memory.
@@ -100,10 +100,10 @@ class Comparisons:
         blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT, controls.PAIRING)
         batches = self._batches(arm.model, blocks)
         self._reporting.note_pass(arm, corpus)
-        kept = sum(seed.kept_bytes for of_text in self._seeds.values() for seed in of_text)
+        held = sum(seed.kept_bytes for of_text in self._seeds.values() for seed in of_text)
         what = f"{corpus} with {len(names)} seeds"
         resources = Resources(
-            memory=self._memory - kept,
+            memory=self._memory - held,
             processes=self._processes,
             compute_part=compute_part,
             progress=self._reporting.bar(arm, what),
@@ -114,11 +114,11 @@ class Comparisons:
         return {"matches": found, "tokens": sum(batch.n_compared for batch in batches), "documents": blocks.documents}
 
     def release(self) -> None:
-        """Let go of the activations of all seeds."""
+        """Release the activations of all seeds."""
         self._seeds.clear()
 
     def _seed_activations(self, arm: Arm, corpus: str, names: Sequence[str]) -> list[SeedActivations]:
-        """The seeds of a model on the text that an arm reads; those of the last few texts are kept."""
+        """The activations of the seeds of a model on the text that an arm reads."""
         text = arm if arm.replaces(controls.TEXT) else Arm(arm.model)
         key = (text, corpus)
         if key not in self._seeds:
@@ -131,12 +131,12 @@ class Comparisons:
             room = seed_room(self._memory, len(names))
             self._seeds[key] = [SeedActivations(model, batches, room=room) for model in models]
         self._seeds.move_to_end(key)
-        while len(self._seeds) > KEPT_TEXTS:
+        while len(self._seeds) > MAX_TEXTS:
             self._seeds.popitem(last=False)
         return self._seeds[key]
 
     def _batches(self, model: str, blocks: Blocks) -> list[Batch]:
-        """A text in the batches in which a model and its seeds read it."""
+        """The batches in which a model and its seeds read a text."""
         return blocks.batches(self.positions(model), compare=self._settings.correlation_tokens)
 
     def _compared_model(self, arm: Arm, transform: Callable[..., Any] | None = None) -> ComparedModel:
@@ -144,7 +144,7 @@ class Comparisons:
         return ComparedModel(self._models.loaded(arm).model, self._models.anatomy(arm.model), transform, site)
 
     def _check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
-        """Raise ModelError for a seed that cannot read the same tokens, or is the model itself once more."""
+        """Raise ModelError for a seed that cannot read the same tokens or has the model's own weights."""
         subject = self._models.loaded(Arm(model))
         digests = {subject.weights_digest: model} if subject.weights_digest else {}
         for name in seeds:

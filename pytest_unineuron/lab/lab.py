@@ -1,4 +1,4 @@
-"""The lab: from settings to models, corpora and finished results."""
+"""The lab, from which trials get models, corpora and finished results."""
 
 from __future__ import annotations
 
@@ -41,13 +41,12 @@ if TYPE_CHECKING:
 
 
 class Lab:
-    """The only instrument that fixtures talk to.
+    """The models, corpora and results of a run, which fixtures ask for.
 
-    ``models`` and ``corpora`` map labels to what they stand for. Results are computed when they are first asked for;
-    with a ``folder``, once per machine. ``events`` lists, in order, what the report needs to know: models that were
-    loaded, corpora that were read, forward passes, and results that were found in the cache. ``requests`` are the
-    results that are going to be asked for, so that one pass can serve several. ``processes`` share the batches of
-    every pass. ``announce`` is given a line before something takes long.
+    ``models`` and ``corpora`` map labels to sources and names. Results are computed when they are first asked for;
+    with a ``folder``, they are stored there for later runs. ``requests`` are the results that will be asked for, so
+    that one pass can compute several. ``progress`` makes a progress bar from a title, and ``announce`` prints one line
+    before something that takes long. ``processes`` share the batches of every pass.
     """
 
     def __init__(
@@ -87,23 +86,23 @@ class Lab:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What the report needs to know, in order."""
+        """What the report needs, in order: models loaded, corpora read, forward passes, results from the cache."""
         return self._reporting.events
 
     @property
     def unsaved(self) -> int:
-        """How many results were computed that could not be stored for a later run."""
+        """The number of results that were computed and could not be stored."""
         return self._cache.unsaved
 
     def fulfil(self, request: Request) -> None:
-        """Compute what a request names, unless it is stored. Raises NotApplicable and ModelError."""
+        """Compute a requested result, unless it is stored. Raises NotApplicable and ModelError."""
         if request.compares_seeds:
             self.universality(request.arm, request.corpus)
         for site in request.sites:
             self.sweep(request.arm, request.corpus, site)
 
     def release(self, model: str) -> None:
-        """Let go of all models in memory, and of the results of one."""
+        """Release all models in memory, and everything else that belongs to one."""
         self._models.release()
         self._comparisons.release()
         self._texts.release(model)
@@ -113,44 +112,44 @@ class Lab:
     # -- results ---------------------------------------------------------------------------------------------
 
     def neurons(self, arm: Arm, corpus: str) -> Neurons:
-        """The neurons of an arm on a corpus."""
+        """Return the neurons of an arm on a corpus."""
         return Neurons(lambda site: self.sweep(arm, corpus, site), self.layer(arm.model))
 
     def number_words(self, arm: Arm) -> WordResponses:
-        """The responses of an arm's neurons to words for numbers and to words like them."""
-        swept = self.sweep(arm, number_words.NAME, POST)
-        return WordResponses(swept, self._results.sizes(arm.model)[POST], self._texts.last_tokens(arm.model))
+        """Return the responses of an arm's neurons to words for numbers and to similar words."""
+        result = self.sweep(arm, number_words.NAME, POST)
+        return WordResponses(result, self._results.sizes(arm.model)[POST], self._texts.last_tokens(arm.model))
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
-        """The statistics of an arm on a corpus that hold a site."""
+        """Return the statistics of an arm on a corpus, those of a site among them."""
         result = self._results.sweep(arm, corpus, site)
         if not arm.activation_source.control and site in DEFAULT_SITES:
             self._note_routing(arm.model, corpus, result)
         return result
 
     def _note_routing(self, model: str, corpus: str, result: SweepResult) -> None:
-        """Note the share of tokens that the experts of a model saw: the least, the median and the largest."""
+        """Report the share of tokens routed to the experts of a model: the least, the median and the largest."""
         layers = self.anatomy(model).layout.layers
         experts = np.repeat([layer.expert is not None for layer in layers], [layer.width for layer in layers])
         if (model, corpus) in self._routed or not experts.any():
             return
         self._routed.add((model, corpus))
         share = Neurons(lambda _: result, self.layer(model)).routed[experts]
-        of = {"least": share.min(), "median": np.median(share), "largest": share.max()}
-        rounded = {name: round(float(value), 4) for name, value in of.items()}
+        shares = {"least": share.min(), "median": np.median(share), "largest": share.max()}
+        rounded = {name: round(float(value), 4) for name, value in shares.items()}
         self._reporting.note({"kind": "routed", "model": model, "corpus": corpus, "share": rounded})
 
     def universality(self, arm: Arm, corpus: str) -> Universality:
-        """The units of an arm matched in every further seed of its model, on a corpus.
+        """Return the units of an arm matched in every further seed of its model on a corpus.
 
-        Raises NotApplicable if no further seed is known, ModelError if one cannot be compared.
+        Raises NotApplicable if there are no further seeds, ModelError if one cannot be compared.
         """
         key = (arm.activation_source, corpus)
         if key not in self._universality:
             seeds = self.seeds(arm.model)
             found = self._results.comparison(*key)
             for name in seeds:
-                self.anatomy(name)  # the report says what they are, also of those that were not run
+                self.anatomy(name)  # for the report, which describes seeds that were not run too
             self._universality[key] = Universality(
                 found["matches"],
                 seeds,
@@ -161,22 +160,22 @@ class Lab:
         return self._universality[key]
 
     def weights(self, arm: Arm) -> Weights:
-        """Everything that the weights of an arm say."""
+        """Return the statistics of the weights of an arm."""
         return Weights(WeightView(self.loaded(arm), self.anatomy(arm.model)))
 
-    # -- what is known of a model ----------------------------------------------------------------------------
+    # -- neurons ---------------------------------------------------------------------------------------------
 
     def anatomy(self, model: str) -> Anatomy:
-        """Where the neurons, norms and heads of a model are. Raises NeuronsNotFound."""
+        """Return where the neurons, norms and heads of a model are. Raises NeuronsNotFound."""
         return self._models.anatomy(model)
 
     def layer(self, model: str) -> NDArray[np.int64]:
-        """The layer of each neuron of a model, [neuron]."""
+        """Return the layer of each neuron of a model, [neuron]."""
         layout = self.anatomy(model).layout
         return np.repeat(layout.layer_numbers, [layer.width for layer in layout.layers])
 
     def relabelled(self, arm: Arm) -> NDArray[np.int64]:
-        """The neuron whose label each neuron gets, [neuron]: its own, unless the arm's control permutes labels."""
+        """Return the neuron whose label each neuron gets, [neuron]: itself, unless the control permutes labels."""
         layer = self.layer(arm.model)
         if not arm.replaces(controls.LABELS):
             return np.arange(len(layer))

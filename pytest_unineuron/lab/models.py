@@ -1,4 +1,4 @@
-"""The models of a run: loaded once, dissected once, kept as long as there is room."""
+"""The models of a run: each is loaded and dissected once, and held while there is memory for it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from pytest_unineuron.options.settings import Settings
 
 MEMORY_SHARE = 0.4
-"""Share of the free memory that models may stay in, so that an arm is loaded once and not once per trial."""
+"""Share of the free memory that models may take, so that an arm is loaded once and not once per trial."""
 ASSUMED_FREE = 4 * 2**30
-"""Free bytes where the system does not say."""
+"""Free bytes of memory on a system that does not report them."""
 CPU_POSITIONS, GPU_POSITIONS = 1024, 32_768
-"""Tokens per forward pass, unless another number is asked for: on a CPU they stay in its cache."""
+"""Tokens per forward pass, unless set. On a CPU, activations of so many tokens stay in its cache."""
 
 
 class Models:
-    """Models by arm, and by model where their neurons, norms and heads are.
+    """Loaded models by arm, and the anatomy of each model.
 
     ``sources`` maps labels to models and may grow. ``notify`` is given the facts of every model that was loaded and
-    checked. ``folder`` is where anatomies are stored by configuration; ``digests`` may know those of weight files.
+    checked. ``folder`` stores anatomies between runs, ``digests`` computes those of weight files.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Models:
         self._anatomies = AnatomyCache(folder)
         self._digests = digests
         self._verified: dict[str, verification.Verification] = {}
-        self._broken: dict[str, ModelError] = {}
+        self._errors: dict[str, ModelError] = {}
         self.anatomy = cache(self._anatomy)
 
     @cached_property
     def device(self) -> str:
-        """Where models run. Raises OptionError for a device that is not there."""
+        """The device on which models run. Raises OptionError for one that cannot be used."""
         asked = self.settings.device
         if asked == "auto":
             return chosen_gpu(torch.cuda.device_count() if torch.cuda.is_available() else 0)
@@ -73,7 +73,7 @@ class Models:
                 raise OptionError(f'--unineuron-device={asked}: pip install "pytest-unineuron[accelerate]"')
             return asked
         try:
-            torch.zeros(1, device=asked, dtype=torch.float64)  # in which sums are kept
+            torch.zeros(1, device=asked, dtype=torch.float64)  # the type of all sums
         except (RuntimeError, AssertionError, TypeError) as error:
             reason = (str(error).splitlines() or [""])[0]
             raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
@@ -81,18 +81,18 @@ class Models:
 
     @property
     def positions(self) -> int:
-        """About how many tokens are read in one forward pass."""
+        """The approximate number of tokens of one forward pass."""
         return self.settings.batch or (CPU_POSITIONS if self.device == "cpu" else GPU_POSITIONS)
 
     def loaded(self, arm: Arm) -> LoadedModel:
-        """The model of an arm, loaded or made. A rotation or a change of text leaves the model as it is.
+        """Return the model of an arm. Arms whose control replaces no weights share the model itself.
 
-        Raises ModelError; a model that could not be loaded once is not tried again.
+        Raises ModelError. A model that could not be loaded is not tried again.
         """
         if not arm.replaces(controls.MODEL):
             arm = Arm(arm.model)
-        if arm.model in self._broken:
-            raise self._broken[arm.model]
+        if arm.model in self._errors:
+            raise self._errors[arm.model]
         if arm not in self._models:
             self._models[arm] = self._control(arm) if arm.control else self._load(arm.model)
         self._models.move_to_end(arm)
@@ -101,35 +101,35 @@ class Models:
         return self._models[arm]
 
     def _control(self, arm: Arm) -> LoadedModel:
-        """The model of a control arm, made of the subject's."""
+        """The model of a control arm, made from the model itself."""
         subject = self.loaded(Arm(arm.model))
         model = controls.CONTROLS[arm.control].load()(subject.model, arm.seed)
         return replace(subject, model=model, weights_digest="")
 
     def _load(self, model: str) -> LoadedModel:
         source = self._sources[model]
-        seed = zlib.crc32(source.spec.encode())  # untrained models of different names are different draws
+        seed = zlib.crc32(source.spec.encode())  # so that untrained models of different names are different draws
         try:
             return load_model(source, dtype=self.settings.dtype, device=self.device, seed=seed, digests=self._digests)
         except ModelError as error:
-            self._broken[model] = error
+            self._errors[model] = error
             raise
 
     def release(self) -> None:
-        """Let go of every model in memory; each is loaded again when it is asked for."""
+        """Release every model in memory. A model is loaded again when it is asked for."""
         self._models.clear()
 
     def _bytes(self) -> int:
         return sum(m.parameters * m.model.dtype.itemsize for m in self._models.values())
 
     def _anatomy(self, model: str) -> Anatomy:
-        """The anatomy of a model, found once and checked; its control arms share it."""
+        """The anatomy of a model, found once and verified; its control arms share it."""
         loaded = self.loaded(Arm(model))
         try:
-            found, verified = self._found(loaded)
+            found, verified = self._find_anatomy(loaded)
         except ModelError as error:
-            self._broken[model] = type(error)(f"model {self._sources[model].spec}: {error}")
-            raise self._broken[model] from None
+            self._errors[model] = type(error)(f"model {self._sources[model].spec}: {error}")
+            raise self._errors[model] from None
         self._verified[model] = verified
         facts = {
             "spec": self._sources[model].spec,
@@ -144,14 +144,14 @@ class Models:
         self._notify({"kind": "model", "label": model, "facts": facts})
         return replace(found, layout=found.layout.per_token)
 
-    def _found(self, loaded: LoadedModel) -> tuple[Anatomy, verification.Verification]:
-        """Where things are in a model, and how well that was confirmed. Raises NeuronsNotFound."""
+    def _find_anatomy(self, loaded: LoadedModel) -> tuple[Anatomy, verification.Verification]:
+        """The anatomy of a model and its verification. Raises NeuronsNotFound."""
         ids = probe_ids(loaded, rows=2)
-        found, remembered = self._anatomies.get_or_dissect(loaded, self.settings.neurons)
+        found, from_cache = self._anatomies.get_or_dissect(loaded, self.settings.neurons)
         try:
             verified = verification.verify(loaded.model, found.layout, ids)
-        except Exception:  # what is remembered wrongly can break in any way
-            if not remembered:
+        except Exception:  # a wrong anatomy in the cache can raise any error
+            if not from_cache:
                 raise
             found, _ = self._anatomies.get_or_dissect(loaded, self.settings.neurons, fresh=True)
             verified = verification.verify(loaded.model, found.layout, ids)
@@ -160,6 +160,6 @@ class Models:
         return found, verified
 
     def verified(self, model: str) -> dict[str, Any]:
-        """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
+        """Return for every identity that was checked in a model the number of layers and the largest error."""
         self.anatomy(model)
         return self._verified[model].facts()

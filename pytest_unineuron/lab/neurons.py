@@ -1,4 +1,4 @@
-"""The neurons of one model on one corpus, as a trial sees them: finished statistics, one number per neuron."""
+"""The neurons of one model on one corpus as trials read them: finished statistics, one number per neuron."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Units:
         self._site = site
 
     def total(self, statistic: str) -> Any:
-        """One statistic over all groups. Raises NotApplicable for a site that the model does not have."""
+        """Return one statistic over all groups. Raises NotApplicable for a site that the model does not have."""
         return self._result_at(self._site).total(self._site, statistic)
 
     def _array(self, statistic: str, value: str) -> NDArray[np.float64]:
@@ -54,7 +54,7 @@ class Units:
 
     @cached_property
     def density(self) -> NDArray[np.float64]:
-        """Share of tokens with a value above zero, [unit]; the paper calls it sparsity."""
+        """Share of tokens with a value above zero, [unit], which the paper calls sparsity."""
         return self._array("firing", "density")
 
     @cached_property
@@ -68,10 +68,10 @@ class Neurons:
 
     ``pre`` and ``post`` are the sites before and after the activation function, ``residual`` is the stream after half
     of the blocks, ``up`` the up projection of gated neurons, over gated layers only. The neurons' own statistics are
-    those of the pre-activation, as in the paper (Gurnee et al. 2024, section 4.2). A sample of document groups:
-    ``without(group)`` is the same without one of them.
+    those of the pre-activation, as in the paper (Gurnee et al. 2024, section 4.2). For the jackknife,
+    ``without(group)`` leaves one group of documents out.
 
-    ``result_at`` returns the finished statistics that hold a site, computed when they are first asked for.
+    ``result_at`` returns the finished statistics of a site, computed when they are first asked for.
     """
 
     def __init__(self, result_at: Callable[[str], SweepResult], layer: NDArray[np.int64]) -> None:
@@ -89,7 +89,7 @@ class Neurons:
         return self._result_at(PRE).groups
 
     def without(self, group: int) -> Neurons:
-        """The neurons measured without one group of documents."""
+        """Return the neurons measured without one group of documents."""
         return Neurons(lambda site: self._result_at(site).without(group), self.layer)
 
     def __len__(self) -> int:
@@ -97,12 +97,12 @@ class Neurons:
 
     @property
     def tokens(self) -> int:
-        """Text tokens that were read."""
+        """The number of text tokens that were read."""
         return sum(self._result_at(PRE).tokens)
 
     @property
     def documents(self) -> int:
-        """Documents that were read."""
+        """The number of documents that were read."""
         return sum(self._result_at(PRE).documents)
 
     @property
@@ -122,17 +122,17 @@ class Neurons:
 
     @property
     def routed(self) -> NDArray[np.float64]:
-        """Share of the tokens that each neuron was seen at, [neuron]: 1 unless it is an expert's.
+        """Share of the tokens that were routed to each neuron's expert, [neuron]; 1 for a neuron of no expert.
 
-        Statistics of an expert's neuron are over the tokens that were routed to it.
+        Statistics of an expert's neurons are over these tokens.
         """
         count = np.broadcast_to(self.pre.total("moments").count.numpy(), self.layer.shape)
         return np.asarray(count / self.tokens)
 
     def extremes(self) -> Extremes:
-        """The strongest post-activations of each neuron and their token numbers, [rank, neuron].
+        """Return the largest post-activations of each neuron and their token numbers, [rank, neuron].
 
-        A pass of its own unless the fixture ``unineuron_extremes`` asks for them.
+        Takes a forward pass of its own unless the fixture ``unineuron_extremes`` asks for them.
         """
         found: Extremes = self._result_at(EXTREMES).total(POST, EXTREMES)
         return found

@@ -1,4 +1,4 @@
-"""Events of a lab for the report, and progress for whoever is watching."""
+"""The events of a lab that the report needs, and its progress bars and announcements."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Reporting:
-    """Collects ``events`` in order: models loaded, corpora read, passes made, results found in the cache.
+    """Collects events in order: models loaded, corpora read, forward passes, results found in the cache.
 
-    ``progress`` makes a progress bar from a title; ``announce`` shows one line before something takes long.
+    ``progress`` makes a progress bar from a title; ``announce`` prints one line before something that takes long.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class Reporting:
         self._progress = progress
 
     def note(self, event: dict[str, Any]) -> None:
-        """Add an event, a dictionary of plain JSON data."""
+        """Add an event, a dictionary of JSON data."""
         self.events.append(event)
 
     def note_text(self, text: str) -> None:
-        """Add a sentence about the cache for the reader of the report."""
+        """Add a sentence about the cache."""
         self.note({"kind": "cache_note", "text": text})
 
     def note_pass(self, arm: Arm, corpus: str) -> None:
@@ -44,7 +44,7 @@ class Reporting:
         self.note({"kind": "cache_hit", "what": job.kind, **_place(job.arm, job.corpus)})
 
     def bar(self, arm: Arm, what: str) -> Progress | None:
-        """A progress bar over the batches of a pass, if anybody is watching."""
+        """Return a progress bar over the batches of a pass, or None where none is shown."""
         return self._progress(f"{arm} on {what}") if self._progress else None
 
 

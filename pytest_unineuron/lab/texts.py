@@ -1,4 +1,4 @@
-"""The corpora of a run, as its models and their control arms read them."""
+"""The corpora of a run, and the blocks of tokens in which models and control arms read them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pytest_unineuron.options.settings import Settings
 
 DEFAULT_CONTEXT = 512
-"""Tokens that are read together, unless the model's context is shorter or another is asked for."""
-WHOLE = 10**9
-"""Token budget of a probe, which is read whole."""
+"""Tokens in a block, unless the model's context is shorter or another length is set."""
+NO_BUDGET = 10**9
+"""Token budget of a probe, which is read to its end."""
 
 
 class Texts:
@@ -49,7 +49,7 @@ class Texts:
         self._blocks: dict[tuple[str, str], Blocks] = {}
 
     def corpus(self, label: str) -> Corpus:
-        """A corpus of the run, or the probe of number words. Raises CorpusError."""
+        """Return a corpus of the run, or the probe of number words. Raises CorpusError."""
         if label not in self._corpora:
             spec = self._specs.get(label, label)
             self._corpora[label] = (
@@ -60,10 +60,10 @@ class Texts:
         return self._corpora[label]
 
     def blocks(self, model: str, corpus: str) -> Blocks:
-        """A corpus as a model reads it. Raises CorpusError if there is too little of it."""
+        """Return the blocks in which a model reads a corpus. Raises CorpusError if there is too little of it."""
         if (model, corpus) not in self._blocks:
             loaded = self._models.loaded(Arm(model))
-            budget = WHOLE if corpus == number_words.NAME else self._settings.tokens
+            budget = NO_BUDGET if corpus == number_words.NAME else self._settings.tokens
             blocks = to_blocks(self.corpus(corpus), loaded.tokenizer, context=self.context(loaded), budget=budget)
             self._blocks[model, corpus] = blocks
             facts = {"spec": self._specs.get(corpus, corpus), **blocks.corpus.facts()}
@@ -71,7 +71,11 @@ class Texts:
         return self._blocks[model, corpus]
 
     def blocks_of_arm(self, arm: Arm, corpus: str, *replaced: str) -> Blocks:
-        """A corpus as an arm reads it, where its control replaces one of these; else as its model reads it."""
+        """Return the blocks in which an arm reads a corpus.
+
+        They are those of its model unless its control replaces one of the parts ``replaced``, such as
+        ``controls.TEXT``.
+        """
         blocks = self.blocks(arm.model, corpus)
         if any(map(arm.replaces, replaced)):
             tokenizer = self._models.loaded(Arm(arm.model)).tokenizer
@@ -80,16 +84,16 @@ class Texts:
         return blocks
 
     def context(self, loaded: LoadedModel) -> int:
-        """The number of tokens that a model reads together."""
+        """Return the number of tokens of a model's blocks."""
         return min(self._settings.context or DEFAULT_CONTEXT, loaded.context)
 
     def last_tokens(self, model: str) -> NDArray[np.int64]:
-        """The token at which each probe word is read, [word]: its last one."""
+        """Return the last token of each probe word, [word]."""
         last: dict[int, int] = {}
         for block in self.blocks(model, number_words.NAME).blocks:
             last.update((label, token) for label, token in zip(block.labels, block.ids, strict=True) if label >= 0)
         return np.array([last[label] for label in range(len(number_words.WORDS))])
 
     def release(self, model: str) -> None:
-        """Let go of the blocks of a model."""
+        """Release the blocks of a model."""
         self._blocks = {key: blocks for key, blocks in self._blocks.items() if key[0] != model}

@@ -1,4 +1,4 @@
-"""The weights of one model, as a trial sees them: one number per neuron, head or dimension."""
+"""The weights of one model as trials read them: one number per neuron, head or dimension."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Weights:
-    """What the weights alone say. Arrays are [neuron] over all layers in order, float64, unless said otherwise.
+    """Statistics of weights. Arrays are [neuron] over all layers in order, float64, unless noted otherwise.
 
-    "Folded" means with the norm in front folded in and writes centred (paper, appendix A.1). Everything that
-    a model does not have raises NotApplicable with the reason, which makes the asking trial NA.
+    Weights with a hat are folded: the norm in front is folded into input weights, and output weights are centred
+    (Gurnee et al. 2024, appendix A.1). Raises NotApplicable for a part that the model does not have.
     """
 
     def __init__(self, view: WeightView) -> None:
@@ -39,22 +39,22 @@ class Weights:
     @cached_property
     def bias(self) -> NDArray[np.float64]:
         """Folded input bias b̂ = b + w·β."""
-        return _joined([_there(layer.bias) for layer in self._view.layers])
+        return _concatenate([_require(layer.bias) for layer in self._view.layers])
 
     @cached_property
     def raw_bias(self) -> NDArray[np.float64]:
-        """Input bias as it is stored."""
-        return _joined([_there(bias) for bias in self._view.raw_biases])
+        """Input bias, not folded."""
+        return _concatenate([_require(bias) for bias in self._view.raw_biases])
 
     @cached_property
     def read_norm(self) -> NDArray[np.float64]:
         """‖ŵ_in‖₂."""
-        return _joined([layer.read.norm(dim=1) for layer in self._view.layers])
+        return _concatenate([layer.read.norm(dim=1) for layer in self._view.layers])
 
     @cached_property
     def write_norm(self) -> NDArray[np.float64]:
         """‖ŵ_out‖₂."""
-        return _joined([layer.write.norm(dim=1) for layer in self._view.layers])
+        return _concatenate([layer.write.norm(dim=1) for layer in self._view.layers])
 
     @property
     def size(self) -> NDArray[np.float64]:
@@ -64,12 +64,12 @@ class Weights:
     @cached_property
     def cosine(self) -> NDArray[np.float64]:
         """cos(ŵ_in, ŵ_out)."""
-        return _joined([torch.cosine_similarity(layer.read, layer.write, dim=1) for layer in self._view.layers])
+        return _concatenate([torch.cosine_similarity(layer.read, layer.write, dim=1) for layer in self._view.layers])
 
     def vocabulary(self, neuron: int) -> Moments:
-        """Moments over the vocabulary of the cosine of what a neuron writes with every column of Ŵ_U, of one unit.
+        """Return the moments, over the tokens of the vocabulary, of cos(w_out, column of Ŵ_U) for one neuron.
 
-        ``neuron`` is its place among all neurons.
+        ``neuron`` is its number among all neurons. The moments are those of one unit.
         """
         write = torch.cat([layer.write for layer in self._view.layers])[neuron]
         cosines = torch.cosine_similarity(self._view.unembedding, write[None], dim=1)[:, None]  # [token, 1]
@@ -78,7 +78,7 @@ class Weights:
 
     @cached_property
     def embedding(self) -> NDArray[np.float64]:
-        """The token embedding W_E, raw, [token, dimension]."""
+        """The token embedding W_E, not folded, [token, dimension]."""
         return self._view.embedding.double().cpu().numpy()
 
     @cached_property
@@ -90,7 +90,7 @@ class Weights:
 
 
 class HeadWeights:
-    """One attention head: ``query`` and ``key`` are [dimension of the head, width], raw or folded."""
+    """The weights of one attention head."""
 
     def __init__(self, view: WeightView, head: Head) -> None:
         self._view, self._head = view, head
@@ -98,25 +98,28 @@ class HeadWeights:
         self._parts = (head.query, head.key)
 
     def raw(self) -> tuple[Tensor, Tensor]:
-        """W_Q and W_K as they are stored."""
+        """Return W_Q and W_K, not folded, each [dimension of the head, width]."""
         query, key = map(self._weight, self._parts)
         return query, key
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """W_Q and W_K with the norm in front folded in. Raises NotApplicable where that cannot be done."""
+        """Return W_Q and W_K with the norm in front folded in, each [dimension of the head, width].
+
+        Raises NotApplicable where the norm cannot be folded.
+        """
         query, key = (self._folded(part) for part in self._parts)
         return query, key
 
     @property
     def value(self) -> Tensor:
-        """W_V as it is stored, [dimension of the head, width]."""
+        """W_V, not folded, [dimension of the head, width]. Raises NotApplicable."""
         if self._head.value is None:
             raise NotApplicable("the values of this model's heads are not rows of one projection")
         return self._weight(self._head.value)
 
     @property
     def output(self) -> Tensor:
-        """W_O, [width, dimension of the head]: what the head writes of its values."""
+        """W_O, by which the head writes its values, [width, dimension of the head]. Raises NotApplicable."""
         head = self._head
         if head.out is None:
             raise NotApplicable("no projection reads the values of this model's heads one by one")
@@ -136,11 +139,11 @@ class HeadWeights:
         return len(self._parts[0].rows)
 
 
-def _there(bias: Tensor | None) -> Tensor:
+def _require(bias: Tensor | None) -> Tensor:
     if bias is None:
         raise NotApplicable("the MLPs of this model have no input bias")
     return bias
 
 
-def _joined(parts: list[Tensor]) -> NDArray[np.float64]:
+def _concatenate(parts: list[Tensor]) -> NDArray[np.float64]:
     return torch.cat([part.double().cpu() for part in parts]).numpy()

@@ -1,4 +1,4 @@
-"""How every neuron answers to words, one number per word type: the raw material of a selectivity test."""
+"""Responses of neurons to words, from which trials compute how selective neurons are for numbers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class WordResponses:
     """Mean post-activation of every neuron at the last token of every word.
 
-    ``means`` is [sentence set, word, neuron], float64; ``number`` is [word], True for a word that names a
-    number; ``last_token`` is [word], the token the word was read at.
+    ``means`` is [sentence set, word, neuron], float64; ``number`` is [word], True for a word that names a number;
+    ``last_token`` is [word], the last token of each word.
     """
 
     def __init__(self, result: SweepResult, sizes: list[int], last_token: NDArray[np.int64]) -> None:
@@ -33,9 +33,9 @@ class WordResponses:
         self.means: NDArray[np.float64] = by_label.reshape(2, len(WORDS), -1).numpy()
 
     def rotated(self, seed: int) -> NDArray[np.float64]:
-        """``means`` of the same layers' standardised units in a random basis.
+        """Return ``means`` of the standardised units of each layer in a random basis drawn from a seed.
 
-        The mean over tokens is linear, so rotating the means is the mean of the rotated units.
+        The means are rotated instead of the units, which is the same because the mean is linear.
         """
         rotation = Rotation({POST: self._result.total(POST, "moments")}, {POST: self._sizes}, seed)
         flat = torch.from_numpy(self.means).reshape(-1, self.means.shape[-1])
