@@ -75,12 +75,12 @@ class Inner:
         (self.path / name).write_text(PREAMBLE + body, encoding="utf-8")
         return self
 
-    def run(self, *args, subprocess=False):
+    def run(self, *args, subprocess=False, **how):
         """Run pytest on everything written, without the plugins in ``BLOCKED``."""
         given = [*map(str, args)]
         command = [part for name in BLOCKED if name not in given for part in ("-p", f"no:{name}")] + given
         run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
-        return Run(run(*command), *self.left())
+        return Run(run(*command, **how), *self.left())
 
     def left(self):
         """The summary and the report that a run has left behind, parsed."""

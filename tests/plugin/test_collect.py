@@ -1,8 +1,9 @@
-"""``python -m pytest_unineuron.collect``: processes that share the documents come to what one of them would."""
+"""``python -m pytest_unineuron.collect``: fills the cache, alone or with several processes that share the documents."""
 
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import torch
 from safetensors import safe_open
 
 from pytest_unineuron.cache.store import ENTRY_SUFFIX, Store
+from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, SingleProcess
+from pytest_unineuron.plugin.collect import CacheFiller, main
 
 TRIALS = """
 import numpy as np, pytest
@@ -25,6 +28,8 @@ def test_kurtosis(unineuron_neurons):
 def test_matched(unineuron_universality):
     measure("excess", unineuron_universality.neurons.mean_excess, above=0)
 """
+REQUESTS = 5
+"""The number of results that the trials ask for: each on its subject and on its controls."""
 DIES = """
 import os, signal
 from pathlib import Path
@@ -39,39 +44,37 @@ if os.environ.get("RANK") == "1" and Path("die").exists():
         start(self, batch)
     StatisticsConsumer.start_batch = counted
 """
+"""A conftest that kills rank 1 after its first pass."""
+COLLECT = "pytest_unineuron.collect"
 
 
 @pytest.fixture(scope="module")
-def folders(tiny):
-    return tiny("gpt2"), tiny("gpt2", seed=1)
-
-
-@pytest.fixture
-def project(tmp_path, folders):
-    """A folder with trials, in which commands are run."""
-    (tmp_path / "test_trials.py").write_text(TRIALS)
-    return Project(tmp_path, folders)
+def arguments(two_seeds):
+    """The arguments of pytest, which are those of collect."""
+    own, other = two_seeds
+    return [
+        f"--unineuron-model={own}",
+        f"--unineuron-seed={other}",
+        "--unineuron-corpus=news",
+        "--unineuron-tokens=2500",
+        "--unineuron-correlation-tokens=1500",
+        "--unineuron-batch=256",
+        "--unineuron-dtype=float64",
+        "-p",
+        "no:cacheprovider",
+    ]
 
 
 class Project:
-    """``arguments`` are those of pytest and of collect alike."""
+    """A folder with trials, in which commands are run in processes of their own."""
 
-    def __init__(self, path, folders):
+    def __init__(self, path, arguments):
         self.path = path
-        self.arguments = [
-            f"--unineuron-model={folders[0]}",
-            f"--unineuron-seed={folders[1]}",
-            "--unineuron-corpus=news",
-            "--unineuron-tokens=2500",
-            "--unineuron-correlation-tokens=1500",
-            "--unineuron-batch=256",
-            "--unineuron-dtype=float64",
-            "-p",
-            "no:cacheprovider",
-        ]
+        self.arguments = arguments
+        (path / "test_trials.py").write_text(TRIALS)
 
     def start(self, *command, **environment):
-        """A process in the folder."""
+        """Start ``python -m`` with a command, and the arguments of pytest."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("UNINEURON_", "PYTEST_"))}
         return subprocess.Popen(
             [sys.executable, "-m", *command, *self.arguments],
@@ -82,27 +85,40 @@ class Project:
             stderr=subprocess.STDOUT,
         )
 
-    def run(self, *command, **environment):
-        """What a process said, and how it ended."""
-        process = self.start(*command, **environment)
-        said, _ = process.communicate(timeout=300)
-        return process.returncode, said
-
-    def ranks(self, *more, count=2, **environment):
-        """The processes of a run without torchrun, rank by rank."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), **environment}
-        return [self.start("pytest_unineuron.collect", *more, RANK=str(rank), **shared) for rank in range(count)]
+    def start_ranks(self, *more):
+        """Start two ranks without torchrun."""
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+        return [self.start(COLLECT, *more, RANK=str(rank), **shared) for rank in range(2)]
 
 
-TORCHRUN = ("torch.distributed.run", "--nproc-per-node=2")
-COLLECT = "pytest_unineuron.collect"
+@pytest.fixture
+def project(tmp_path, arguments):
+    return Project(tmp_path, arguments)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, arguments):
+    """What one process alone printed, and the results it stored."""
+    project = Project(tmp_path_factory.mktemp("alone"), arguments)
+    (status,), (output,) = outputs([project.start(COLLECT, "--unineuron-cache=cache")])
+    assert status == 0, output
+    return output, entries(project.path / "cache")
+
+
+def outputs(processes):
+    """Wait for processes, and return their exit statuses and what each printed."""
+    printed = [process.communicate(timeout=300)[0] for process in processes]
+    return [process.returncode for process in processes], printed
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def entries(folder):
-    """What is kept in a cache: every result by its key, as numbers."""
+    """The results that are stored in a cache, by key: their descriptions and tensors."""
     store, found = Store(folder), {}
     for path in store.folder.glob(f"*{ENTRY_SUFFIX}"):
         with safe_open(path, framework="pt") as file:
@@ -112,50 +128,42 @@ def entries(folder):
     return found
 
 
-def _parts(words):
+def _parts(description):
     """All dictionaries in a description."""
-    if isinstance(words, dict):
-        yield words
-    for part in words.values() if isinstance(words, dict) else words if isinstance(words, list) else ():
+    if isinstance(description, dict):
+        yield description
+    parts = description.values() if isinstance(description, dict) else description
+    for part in parts if isinstance(description, dict | list) else ():
         yield from _parts(part)
 
 
-def agree(one, other):
-    """Whether two caches hold the same results, to 1e-9 of their size.
+def assert_same(expected, found):
+    """Check that two caches hold the same results, to 1e-9 of their size.
 
-    Which of several tokens is named at which a unit is equally strong may depend on who looked first.
+    If a unit is equally strong at several tokens, either may be named.
     """
-    assert one.keys() == other.keys()
-    for key, (words, tensors) in one.items():
-        said, others = other[key]
-        assert said == words
-        named = {part["fields"]["tokens"]["tensor"] for part in _parts(words) if part.get("class") == "Extremes"}
-        for name, tensor in tensors.items():
-            if name in named:
-                continue
-            torch.testing.assert_close(tensor, others[name], rtol=1e-9, atol=1e-9, equal_nan=True)
+    assert expected.keys() == found.keys()
+    for key, (description, tensors) in expected.items():
+        other, others = found[key]
+        assert description == other
+        named = {part["fields"]["tokens"]["tensor"] for part in _parts(description) if part.get("class") == "Extremes"}
+        for name in tensors.keys() - named:
+            torch.testing.assert_close(tensors[name], others[name], rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
-def test_two_ranks_come_to_what_one_process_does(project):
-    """In float64 to 1e-9: moments, extremes, partners and correlations; and pytest then makes no pass at all."""
-    status, said = project.run(COLLECT, "--unineuron-cache=one")
-    assert status == 0, said
-    assert len(re.findall(r"^\[\d/5\] .*forward pass", said, re.MULTILINE)) == 5
-    status, said = project.run(*TORCHRUN, "-m", COLLECT, "--unineuron-cache=two")
-    assert status == 0, said
-    agree(entries(project.path / "one"), entries(project.path / "two"))
-    status, said = project.run("pytest", "--unineuron-cache=two", "--unineuron-fail-on=never")
-    assert status == 0, said
-    assert "Forward passes: 0 (" in said
-    status, said = project.run(*TORCHRUN, "-m", COLLECT, "--unineuron-cache=two")
-    assert said.count(": in the cache") == 5
+# -- processes -----------------------------------------------------------------------------------------------
 
 
-def test_two_hosts_share_nothing_but_the_network(project):
-    """Two agents on two loopback addresses, each with a cache of its own: the first one's is filled."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_every_result_takes_one_line(filled):
+    """The line says what was computed, in how many forward passes."""
+    output, stored = filled
+    assert len(re.findall(rf"^\[\d/{REQUESTS}\] .*forward pass", output, re.MULTILINE)) == REQUESTS
+    assert len(stored) == REQUESTS
+
+
+def test_hosts_that_share_only_the_network_compute_what_one_process_does(project, filled, trials):
+    """The cache of the first of two hosts is filled, to 1e-9 in float64. Pytest then makes no forward pass."""
+    port = free_port()
     hosts = [
         project.start(
             "torch.distributed.run",
@@ -171,79 +179,80 @@ def test_two_hosts_share_nothing_but_the_network(project):
         )
         for n in range(2)
     ]
-    said = [host.communicate(timeout=300)[0] for host in hosts]
-    assert [host.returncode for host in hosts] == [0, 0], said
-    assert "forward pass" in said[0]
-    assert "forward pass" not in said[1]
-    assert len(entries(project.path / "host0")) == 5
+    statuses, (first, second) = outputs(hosts)
+    assert statuses == [0, 0], first
+    assert "forward pass" in first
+    assert "forward pass" not in second
+    assert_same(filled[1], entries(project.path / "host0"))
     assert entries(project.path / "host1") == {}
+    cache = f"--unineuron-cache={project.path / 'host0'}"
+    read = trials.write(TRIALS).run(*project.arguments, cache, "--unineuron-fail-on=never")
+    assert read.ret == 0
+    assert read.report["forward_passes"] == 0
 
 
-def test_a_lost_rank_is_named_and_a_rerun_goes_on(project):
-    """What the others had finished is not done again."""
+def test_a_lost_rank_is_named_and_a_rerun_goes_on(project, filled):
+    """The rerun takes finished results from the cache, and of an unfinished one the part that the other rank stored."""
     (project.path / "conftest.py").write_text(DIES)
     (project.path / "die").touch()
-    ranks = project.ranks("--unineuron-cache=kept")
-    said = [rank.communicate(timeout=300)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [1, -9], said
-    assert re.search(r"rank 1 of 2 \(on .*, process \d+\) is lost while waiting for", said[0])
-    assert "start the same command again" in said[0]
-    ranks = project.ranks("--unineuron-cache=kept")
-    said = [rank.communicate(timeout=300)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], said
-    assert "part 1 of 2 (sweep) was finished before" in said[0]
-    status, said = project.run(COLLECT, "--unineuron-cache=one")
-    assert status == 0, said
-    agree(entries(project.path / "one"), entries(project.path / "kept"))
+    statuses, (first, _) = outputs(project.start_ranks("--unineuron-cache=cache"))
+    assert statuses == [1, -9], first
+    assert re.search(r"rank 1 of 2 \(on .*, process \d+\) is lost while waiting for", first)
+    assert "start the same command again" in first
+    statuses, (first, _) = outputs(project.start_ranks("--unineuron-cache=cache"))
+    assert statuses == [0, 0], first
+    assert ": in the cache" in first
+    assert "part 1 of 2 (sweep) was finished before" in first
+    assert_same(filled[1], entries(project.path / "cache"))
 
 
-def test_torchrun_names_a_rank_that_it_lost(project):
-    """As it does by itself, and at once."""
-    (project.path / "conftest.py").write_text(DIES)
-    (project.path / "die").touch()
-    status, said = project.run(*TORCHRUN, "-m", COLLECT, "--unineuron-cache=kept")
+def test_the_rest_is_computed_if_something_cannot_be(project, filled):
+    """On all ranks of torchrun alike: none waits for one that has failed."""
+    broken = shutil.copytree(project.arguments[0].partition("=")[2], project.path / "broken")
+    (broken / "model.safetensors").write_bytes(b"junk")
+    command = ("torch.distributed.run", "--nproc-per-node=2", "-m", COLLECT, f"--unineuron-model={broken}")
+    (status,), (output,) = outputs([project.start(*command, "--unineuron-cache=cache")])
     assert status == 1
-    assert re.search(r"rank *: 1 \(local_rank: 1\)", said)
+    assert output.count("FAILED: ") == REQUESTS
+    assert_same(filled[1], entries(project.path / "cache"))
 
 
-def test_what_cannot_be_made_is_told_and_the_rest_is_made(project):
-    """On all ranks alike: nobody waits for one that has failed."""
-    project.arguments.append("--unineuron-context=2")
-    status, said = project.run(*TORCHRUN, "-m", COLLECT, "--unineuron-cache=kept")
+# -- in this process -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fill(trials, arguments):
+    """A function that fills a cache in this process, and returns the exit status and the inner run."""
+    trials.write(TRIALS)
+
+    def run(*more, processes=SINGLE_PROCESS):
+        filler = CacheFiller(processes)
+        found = trials.run(*arguments, "--unineuron-cache=cache", *more, plugins=[filler])
+        return found.ret or filler.status, found.result
+
+    return run
+
+
+class TwoProcesses(SingleProcess):
+    """One of two processes, whose other one is not there."""
+
+    count = 2
+
+
+def test_one_process_alone_takes_all_gpus(fill):
+    status, result = fill("--unineuron-device=balanced", processes=TwoProcesses())
+    assert status != 0
+    result.stderr.fnmatch_lines(["*--unineuron-device=balanced: each of several processes would take all GPUs*"])
+
+
+def test_a_cache_that_cannot_be_written_to_is_a_failure(fill, trials):
+    """Pytest would compute every result again."""
+    (trials.path / "cache").write_text("a file")
+    status, result = fill("-k", "kurtosis")
     assert status == 1
-    assert said.count("FAILED: ") == 5
-
-
-def test_one_process_alone_takes_all_gpus(project):
-    """Several would be in each other's way."""
-    ranks = project.ranks("--unineuron-cache=kept", "--unineuron-device=balanced")
-    said = [rank.communicate(timeout=300)[0] for rank in ranks]
-    assert all(rank.returncode != 0 for rank in ranks)
-    assert "--unineuron-device=balanced: each of several processes would take all GPUs" in said[0]
-
-
-def test_a_cache_that_keeps_nothing_is_a_failure(project):
-    """Everything would be made again by pytest."""
-    (project.path / "kept").write_text("a file")
-    status, said = project.run(COLLECT, "--unineuron-cache=kept", "-k", "kurtosis")
-    assert status == 1
-    assert "can no longer be written to" in said
-    assert "results could not be stored; pytest computes them again" in said
-
-
-@pytest.mark.parametrize(
-    ("environment", "words"),
-    [
-        ({"RANK": "0"}, "RANK=0 is set, as for one of several processes, but they cannot meet: "),
-        ({"RANK": "0", "UNINEURON_RANK_TIMEOUT": "soon"}, "UNINEURON_RANK_TIMEOUT=soon: give a number of seconds"),
-    ],
-)
-def test_a_rank_that_cannot_start_says_why(project, environment, words):
-    """In one line: whoever set these variables was not torchrun."""
-    status, said = project.run(COLLECT, "--unineuron-cache=kept", **environment)
-    assert status == 1
-    assert words in said
-    assert "Traceback" not in said
+    result.stdout.fnmatch_lines(
+        ["*can no longer be written to*", "* results could not be stored; pytest computes them again."]
+    )
 
 
 @pytest.mark.parametrize(
@@ -254,8 +263,24 @@ def test_a_rank_that_cannot_start_says_why(project, environment, words):
         (["-n", "2"], "leave out -n"),
     ],
 )
-def test_what_makes_no_sense_is_an_error(project, more, words):
-    """With what to do instead."""
-    status, said = project.run(COLLECT, "--unineuron-cache=kept", *more)
+def test_a_run_that_would_compute_nothing_is_an_error(fill, more, words):
+    """The message says what to do instead."""
+    status, result = fill(*more)
     assert status != 0
-    assert words in said
+    assert words in result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"RANK": "0"}, "RANK=0 is set, as for one of several processes, but they cannot meet: "),
+        ({"RANK": "0", "UNINEURON_RANK_TIMEOUT": "soon"}, "UNINEURON_RANK_TIMEOUT=soon: give a number of seconds"),
+    ],
+)
+def test_a_rank_that_cannot_start_says_why(monkeypatch, capsys, environment, words):
+    """In one line, if these variables were not set by torchrun."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main([]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(words)
