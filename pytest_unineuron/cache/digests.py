@@ -1,4 +1,4 @@
-"""Digests of files, which a large file is not read again for as long as it is the same."""
+"""Digests of files, which are stored for large files so that these are read once."""
 
 from __future__ import annotations
 
@@ -14,51 +14,50 @@ from pytest_unineuron.system.paths import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAME = "digests.json"
-LARGE = 2**20
-"""Bytes from which on a digest is worth remembering on disk."""
-SETTLED = 3.0
-"""Seconds that a file must have been left alone: within the clock's step it could change once more unseen."""
-KEPT = 1000
-"""Digests that are remembered, the latest."""
+DIGESTS_FILE = "digests.json"
+MIN_BYTES = 2**20
+"""The size from which on the digest of a file is stored."""
+SETTLED_SECONDS = 3.0
+"""The age from which on a digest is stored: a younger file could change again within one step of the clock."""
+MAX_DIGESTS = 1000
+"""The number of digests that are stored, the latest ones."""
 
 
 class Digests:
-    """SHA-256 of files, remembered in this process and, if a ``folder`` is given, from one run to the next.
+    """SHA-256 of files, stored in this process and, if a ``folder`` is given, for later runs.
 
-    A file is taken for the same while its path, size, inode, and times of change of content and of state are. The
-    last of these cannot be set back, as the time of a copied file is, except on Windows, where it is that of making.
+    A stored digest is used while the path, size, inode, and the times of change of content and of status are the same.
+    The last one cannot be set back, except on Windows, where it is the time of creation.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
     def of(self, path: Path) -> bytes:
-        """The digest of a file. Raises OSError for one that cannot be read."""
-        found = path.stat()  # of what a link leads to
-        state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        if self._folder is None or found.st_size < LARGE:
+        """Return the digest of a file. Raises OSError for one that cannot be read."""
+        status = path.stat()  # of the file that a link points to
+        state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if self._folder is None or status.st_size < MIN_BYTES:
             return _digest(path, *state)
-        name = json.dumps([str(path.resolve()), *state])
-        if known := self._read().get(name):
-            return bytes.fromhex(known)
+        stored, name = self._folder / DIGESTS_FILE, json.dumps([str(path.resolve()), *state])
+        known = _load(stored)
+        if name in known:
+            return bytes.fromhex(known[name])
         digest = _digest(path, *state)
-        if time.time() - max(found.st_mtime, found.st_ctime) > SETTLED:
-            self._remember(name, digest)
+        if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
+            latest = dict(list({**known, name: digest.hex()}.items())[-MAX_DIGESTS:])
+            with suppress(OSError):  # then the file is read again next time
+                write_atomically(stored, json.dumps(latest).encode())
         return digest
 
-    def _read(self) -> dict[str, str]:
-        try:
-            said = json.loads((self._folder / NAME).read_text(encoding="utf-8"))  # type: ignore[operator]
-            return {name: digest for name, digest in said.items() if len(bytes.fromhex(digest)) == 32}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}  # not there, or damaged: files are read
 
-    def _remember(self, name: str, digest: bytes) -> None:
-        assert self._folder is not None
-        latest = list({**self._read(), name: digest.hex()}.items())[-KEPT:]
-        with suppress(OSError):  # what cannot be remembered is read again
-            write_atomically(self._folder / NAME, json.dumps(dict(latest)).encode())
+def _load(stored: Path) -> dict[str, str]:
+    """The stored digests; none if the file is missing or damaged."""
+    try:
+        content = json.loads(stored.read_text(encoding="utf-8"))
+        return {name: digest for name, digest in content.items() if len(bytes.fromhex(digest)) == 32}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The source that a trial is made of: its file, the conftests above it, and what these import of the project."""
+"""Digests of the source of a trial: its file, the conftest files above it, and what these import of the project."""
 
 from __future__ import annotations
 
@@ -13,65 +13,67 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-OWN = Path(__file__).parent.parent
-INSTALLED = ("site-packages", "dist-packages")
-"""Folders of installed packages, which are not followed."""
+PACKAGE_FOLDER = Path(__file__).parent.parent
+INSTALL_FOLDERS = ("site-packages", "dist-packages")
+"""Folders of installed packages, whose modules are not part of the source of a trial."""
 
 
 def code_digest(file: Path, root: Path, plugins: Iterable[Path] = ()) -> str:
-    """SHA-256 of all source of the project that a trial's file is made of, with the names it has below ``root``.
+    """Return the SHA-256 of the source files of a trial, by content and by path below ``root``.
 
-    Followed are ``import`` statements, wherever they stand, and names in ``pytest_plugins``, to files that are not
-    installed; ``plugins`` are files of such plugins that were named otherwise. What a trial reads from other files,
-    or imports by a name that is made at run time, is not seen.
+    These are the file itself, the conftest files above it, ``plugins``, and every file of the project that one of
+    them imports or names in ``pytest_plugins``. Installed packages, data files, and modules whose names are computed
+    at run time are not included.
     """
     above = [folder / "conftest.py" for folder in file.parents if folder == root or root in folder.parents]
     waiting = [file, *above, *plugins]
     seen: dict[Path, bytes] = {}
     while waiting:
         path = waiting.pop()
-        if path not in seen and path.is_file() and _of_project(path):
+        if path not in seen and path.is_file() and _is_project_file(path):
             seen[path] = path.read_bytes()
-            waiting += _imported(path, seen[path])
-    total = hashlib.sha256()
-    for path in sorted(seen):
-        name = path.relative_to(root).as_posix() if root in path.parents else path.name
-        total.update(name.encode() + b"\0" + hashlib.sha256(seen[path]).digest())
-    return total.hexdigest()
+            waiting += _imported_files(path, seen[path])
+    names = {path: path.relative_to(root).as_posix() if root in path.parents else path.name for path in seen}
+    return _digest((names[path], seen[path]) for path in sorted(seen))
 
 
 INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "statistics", "universality")
-"""The rooms of this package whose source decides what is measured; the others decide how it is judged and told."""
+"""The folders of this package whose source determines measurements; the others judge and report them."""
 
 
 @cache
-def own_digest(*rooms: str) -> str:
-    """SHA-256 of the source of this package, or of the named folders of it.
+def package_digest(*folders: str) -> str:
+    """Return the SHA-256 of the source of this package, or of some of its folders.
 
-    Raises FileNotFoundError for a folder without source: its digest would never change.
+    Raises FileNotFoundError for a folder without source, whose digest would never change.
     """
+    paths = [path for folder in folders or (".",) for path in _source_of(folder)]
+    return _digest((path.relative_to(PACKAGE_FOLDER).as_posix(), path.read_bytes()) for path in sorted(paths))
+
+
+def _digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """SHA-256 of the names and contents of files, in the order given."""
     total = hashlib.sha256()
-    paths = [path for folder in rooms or (".",) for path in _source_of(folder)]
-    for path in sorted(paths):
-        total.update(path.relative_to(OWN).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for name, content in files:
+        total.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
     return total.hexdigest()
 
 
 def _source_of(folder: str) -> list[Path]:
-    found = list((OWN / folder).rglob("*.py"))
+    found = list((PACKAGE_FOLDER / folder).rglob("*.py"))
     if not found:
-        raise FileNotFoundError(f"{OWN / folder} holds no source; name a folder of the package")
+        raise FileNotFoundError(f"{PACKAGE_FOLDER / folder} holds no source; name a folder of the package")
     return found
 
 
-def of_project(modules: Iterable[object]) -> list[Path]:
-    """The files of those modules that are not installed, conftests aside: these count for the trials below them."""
+def project_files(modules: Iterable[object]) -> list[Path]:
+    """Return the files of those modules that belong to the project, without conftest files."""
     files = [Path(file) for file in (getattr(module, "__file__", None) for module in modules) if file]
-    return [file for file in files if file.name != "conftest.py" and _of_project(file)]
+    return [file for file in files if file.name != "conftest.py" and _is_project_file(file)]
 
 
-def _imported(path: Path, source: bytes) -> Iterator[Path]:
-    """Where the files that a file imports may stand."""
+def _imported_files(path: Path, source: bytes) -> Iterator[Path]:
+    """The paths at which the modules that a file imports may be."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -79,30 +81,30 @@ def _imported(path: Path, source: bytes) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _named(alias.name)
+                yield from _module_files(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" if node.module else alias.name for alias in node.names]
-            for name in names:
-                yield from _named(name) if not node.level else _below(path.parents[node.level - 1], name)
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}" if node.module else alias.name
+                yield from _module_files(name) if not node.level else _below(path.parents[node.level - 1], name)
         elif isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "pytest_plugins" for t in node.targets):
             for part in ast.walk(node.value):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield from _named(part.value)
+                    yield from _module_files(part.value)
 
 
-def _named(name: str) -> Iterator[Path]:
-    """Where a module may stand, and the packages it is in: as loaded, or on the path of modules."""
+def _module_files(name: str) -> Iterator[Path]:
+    """The paths at which a module and its parent packages may be: where they were loaded from, or below sys.path."""
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         if file := getattr(sys.modules.get(".".join(parts[:end])), "__file__", None):
             yield Path(file)
     for folder in dict.fromkeys(map(Path, sys.path)):
-        if _of_project(folder / "x.py"):
+        if _is_project_file(folder / "x.py"):
             yield from _below(folder.absolute(), name)
 
 
 def _below(folder: Path, name: str) -> Iterator[Path]:
-    """The files of a dotted name below a folder: every package on the way, and what stands at its end."""
+    """The paths at which a module and its parent packages may be below a folder."""
     yield folder / "__init__.py"
     for part in name.split("."):
         yield folder / f"{part}.py"
@@ -111,10 +113,11 @@ def _below(folder: Path, name: str) -> Iterator[Path]:
 
 
 @cache
-def _library() -> tuple[Path, ...]:
+def _standard_library() -> tuple[Path, ...]:
     return tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")})
 
 
-def _of_project(path: Path) -> bool:
-    installed = any(part in INSTALLED for part in path.parts) or any(base in path.parents for base in _library())
-    return not installed and OWN not in path.parents
+def _is_project_file(path: Path) -> bool:
+    if any(part in INSTALL_FOLDERS for part in path.parts):
+        return False
+    return not any(folder in path.parents for folder in (*_standard_library(), PACKAGE_FOLDER))

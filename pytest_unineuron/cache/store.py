@@ -1,6 +1,6 @@
 """Finished results on disk, one safetensors file each, named by a digest of everything the result depends on.
 
-The metadata of a file hold the key, how the tensors belong together, and a digest of both and of the tensors.
+The metadata of a file hold the key, the description of the tensors, and a digest of both and of the tensors.
 Importing this module imports no torch; reading or writing an entry does.
 """
 

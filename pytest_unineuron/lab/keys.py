@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.cache.source_code import INSTRUMENTS, own_digest
+from pytest_unineuron.cache.source_code import INSTRUMENTS, package_digest
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options.settings import Affects
 from pytest_unineuron.statistics import statistics_for
@@ -44,7 +44,7 @@ class Keys:
         loaded = self._models.loaded(Arm(arm.model))
         common = {
             "what": job.kind,
-            "instruments": own_digest(*INSTRUMENTS),
+            "instruments": package_digest(*INSTRUMENTS),
             "libraries": {name: version(name) for name in LIBRARIES},
             "model": _model(loaded),
             "control": [arm.control, arm.draw],

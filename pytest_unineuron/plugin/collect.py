@@ -1,8 +1,8 @@
-"""``python -m pytest_unineuron.collect evals/ …``: fill the cache with everything that trials are going to read.
+"""``python -m pytest_unineuron.collect evals/ …``: fill the cache with all results that a pytest run will read.
 
-Takes the arguments of the pytest run that is to follow, collects its items, and instead of running them computes
-every result they will ask for. ``torchrun --nproc-per-node=N -m pytest_unineuron.collect …`` shares the documents
-among N processes, on several machines if it is started on each.
+Takes the arguments of that run, collects its items, and computes the results that they will ask for instead of running
+them. ``torchrun --nproc-per-node=N -m pytest_unineuron.collect …`` shares the documents among N processes, on several
+machines if it is started on each.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pytest_unineuron.plugin.session import Session
 
 FAILED = 1
-"""Exit status if anything could not be computed, or a process is lost."""
+"""The exit status if a result could not be computed, or a process is lost."""
 
 
 class CacheFiller:
-    """The plugin that computes what items need in place of running them. ``status`` is the exit status so far."""
+    """A pytest plugin that computes what items need instead of running them. ``status`` is the exit status so far."""
 
     def __init__(self, processes: ProcessGroup) -> None:
         self._processes = processes
@@ -39,42 +39,43 @@ class CacheFiller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Let the session know the processes that share its passes."""
+        """Pass the processes that share forward passes to the session."""
         if getattr(config.option, "numprocesses", None):
             raise pytest.UsageError("collect shares its work among processes of torchrun; leave out -n")
         config.stash[PROCESSES] = self._processes
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Compute every request of the items that were collected, one after the other."""
+        """Compute every result that the collected items will ask for, one after the other."""
         if session.testsfailed or session.config.option.collectonly:
             return None
-        ours = session_of(session.config)
-        requests = self._requests(ours)
+        state = session_of(session.config)
+        requests = self._requests(state)
         for number, request in enumerate(requests, start=1):
-            print(f"[{number}/{len(requests)}] {described(request)}: {self._computed(request, ours.lab)}", flush=True)
-        if ours.lab.unsaved:
+            done = self._compute(request, state.lab)
+            print(f"[{number}/{len(requests)}] {describe(request)}: {done}", flush=True)
+        if state.lab.unsaved:
             self.status = FAILED
-            print(f"{ours.lab.unsaved} results could not be stored; pytest computes them again.", flush=True)
-        print(f"In {ours.run.cache_folder}; pytest with the same arguments reads it.", flush=True)
+            print(f"{state.lab.unsaved} results could not be stored; pytest computes them again.", flush=True)
+        print(f"In {state.run.cache_folder}; pytest with the same arguments reads it.", flush=True)
         return True
 
-    def _requests(self, ours: Session) -> list[Request]:
+    def _requests(self, state: Session) -> list[Request]:
         """The requests of all items. Raises UsageError if there are none, or nothing can be stored."""
-        if not ours.collection.requests:
+        if not state.collection.requests:
             raise pytest.UsageError("no trial that was collected reads activations; there is nothing to compute")
-        if ours.run.cache_folder is None:
+        if state.run.cache_folder is None:
             raise pytest.UsageError("there is no cache to fill; name a folder with --unineuron-cache, without a lock")
-        device = ours.run.settings.device
+        device = state.run.settings.device
         if self._processes.count > 1 and device in SPREAD_MODES:
             raise pytest.UsageError(
                 f"--unineuron-device={device}: each of several processes would take all GPUs; start one, or leave "
                 "this out"
             )
-        return list(ours.collection.requests)
+        return list(state.collection.requests)
 
-    def _computed(self, request: Request, lab: Lab) -> str:
-        """Compute one result, and say in words what was done."""
+    def _compute(self, request: Request, lab: Lab) -> str:
+        """Compute one result, and return what was done in words."""
         began, before = time.monotonic(), len(lab.events)
         failure = self._failure(request, lab)
         events = lab.events[before:]
@@ -84,7 +85,7 @@ class CacheFiller:
         return "; ".join([failure or (done if passes else "in the cache"), *notes])
 
     def _failure(self, request: Request, lab: Lab) -> str:
-        """Compute one result, and return why it could not be; empty if it could."""
+        """Compute one result, and return the reason if it cannot be computed; else an empty text."""
         try:
             with self._processes.task():
                 lab.fulfil(request)
@@ -98,16 +99,16 @@ class CacheFiller:
         return ""
 
 
-def described(request: Request) -> str:
-    """A request in words: ``neox-a~untrained.1 on news with its seeds``."""
+def describe(request: Request) -> str:
+    """Return a request in words, such as ``neox-a~untrained.1 on news with its seeds``."""
     arm = request.arm
     name = arm.model + (f"~{arm.control}.{arm.draw}" if arm.control else "")
-    what = " with its seeds" if request.compares_seeds else f" ({', '.join(request.sites)})"
-    return f"{name} on {request.corpus}{what}"
+    details = "with its seeds" if request.compares_seeds else f"({', '.join(request.sites)})"
+    return f"{name} on {request.corpus} {details}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fill the cache, and return the exit status: pytest's, or 1 if anything failed or a process is lost."""
+    """Fill the cache. Returns the exit status: pytest's, or 1 if a result or a process was lost."""
     processes: Any = SINGLE_PROCESS
     try:
         if "RANK" in os.environ:
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
 
             processes = TorchProcessGroup()
         if processes.index:
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - to the end of the process
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open until the process ends
         filler = CacheFiller(processes)
         status = int(pytest.main(list(arguments), plugins=[filler]))
         processes.leave("" if status == 0 else f"pytest ended with status {status}")
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run() -> None:
-    """Do what was typed, and end the process."""
+    """Fill the cache with the arguments of the command line, and end the process."""
     status = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(status)  # threads of a broken process group would wait for one that is lost
+    os._exit(status)  # at a normal exit, threads of a broken process group would wait for the lost process

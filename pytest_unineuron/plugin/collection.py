@@ -1,4 +1,4 @@
-"""From marked test functions to items: one for each model, corpus and control arm."""
+"""Makes items of marked test functions: one for each model, corpus and control arm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron import controls
-from pytest_unineuron.cache.source_code import code_digest, of_project
+from pytest_unineuron.cache.source_code import code_digest, project_files
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
@@ -23,6 +23,7 @@ from pytest_unineuron.plugin.fixture_table import (
     CORPUS,
     ITEM,
     REFERENCE,
+    VERIFIED,
     WORDS,
     Reads,
     asks_for_published,
@@ -37,15 +38,14 @@ if TYPE_CHECKING:
     from pytest_unineuron.plugin.run import Run
 
 CASE = "unineuron_case"
-"""The fixture that carries an item's assignment."""
-VERIFIED = "unineuron_verified"
-"""The fixture of a test that is no trial, and is run for every model under test."""
+"""The fixture whose parameter is an item's assignment."""
 PLANNED = pytest.StashKey[PlannedItem]()
+"""The trial and the case of an item, noted when it is collected."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one item is to measure. ``skip`` is a reason not to: the question does not apply to the model."""
+    """The trial and the case of one item. ``skip`` is the reason if its question does not apply to the model."""
 
     trial: Trial
     case: Case
@@ -53,7 +53,7 @@ class Assignment:
 
 
 class Collection:
-    """Every trial of this session. ``plan`` lists its items as plain data, ``requests`` what they will ask for."""
+    """The trials of this session. ``plan`` lists their items as JSON data; ``requests`` are what these will ask for."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -65,13 +65,13 @@ class Collection:
 
     @cached_property
     def _plugins(self) -> list[Path]:
-        """Plugins of the project itself, however they were named."""
-        return of_project(self._run.config.pluginmanager.get_plugins())
+        """The files of plugins that belong to the project."""
+        return project_files(self._run.config.pluginmanager.get_plugins())
 
     # -- making items ----------------------------------------------------------------------------------------
 
     def assign(self, metafunc: pytest.Metafunc) -> None:
-        """Parametrize a marked test function. Raises CollectError, in one line, for a trial that cannot be one."""
+        """Parametrize a marked test function. Raises CollectError for a trial that is not declared correctly."""
         try:
             trial = self._declared(metafunc)
             assignments = self._assignments(trial, metafunc.fixturenames)
@@ -98,7 +98,7 @@ class Collection:
         if mark.args:
             raise TrialError(f"{function}: marker {mark.name} takes keywords only, such as {mark.name}(source='…')")
         trial = Trial.declared(criterion, function, metafunc.function.__doc__, mark.kwargs)
-        where = f"{metafunc.definition.nodeid.partition('[')[0]}"
+        where = metafunc.definition.nodeid.partition("[")[0]
         if self._functions.setdefault(trial.id, where) != where:
             raise TrialError(f"{where}: trial id {trial.id!r} is that of {self._functions[trial.id]}; say trial='…'")
         return trial
@@ -119,13 +119,13 @@ class Collection:
         return made
 
     def _not_applicable(self, trial: Trial, model: str, fixtures: Sequence[str]) -> str:
-        """Why a trial asks a question that has no answer for a model; empty if it has one."""
+        """The reason why the question of a trial does not apply to a model; empty if it applies."""
         if asks_for_published(fixtures) and self._run.published(model) is None:
             return "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
         return reason_not_new(self._run.models[model].spec) if trial.criterion == GT1.id else ""
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:
-        """The controls of a trial: its own list or the default ones, from which the option may pick."""
+        """The controls of a trial: those it lists, or the default ones, and of these what the option chooses."""
         own = trial.controls if trial.controls is not None else controls.defaults(inputs)
         if unknown := set(own) - set(controls.CONTROLS):
             raise TrialError(
@@ -142,27 +142,27 @@ class Collection:
         allowed = own if trial.controls is not None else controls.applicable(inputs)
         return tuple(name for name in chosen if name in allowed)
 
-    # -- what was collected ----------------------------------------------------------------------------------
+    # -- collected items -------------------------------------------------------------------------------------
 
     def prepare(self, items: list[pytest.Item]) -> None:
-        """Note on each item what it measures, before any is deselected, and put the items of one model together."""
+        """Note the trial and the case on each item, before any is deselected, and put the items of a model together."""
         for item in items:
             assignment = assignment_of(item)
             if assignment is None:
                 continue
             callspec: Any = item.callspec  # type: ignore[attr-defined]
-            escaped = assignment.case.id.encode("unicode_escape").decode("ascii")  # as pytest does, unless told not to
+            escaped = assignment.case.id.encode("unicode_escape").decode("ascii")  # pytest's default
             variant = callspec.id.removeprefix(assignment.case.id).removeprefix(escaped).removeprefix("-")
             case = replace(assignment.case, variant=variant)
             line, code = (item.location[1] or 0) + 1, self._code(item.path)
             item.stash[PLANNED] = PlannedItem(item.nodeid, assignment.trial, case, line=line, code=code)
             if case.control:
-                # The subject may be expected to fail; that says nothing about its controls.
+                # That the subject is expected to fail says nothing about its controls.
                 item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]
         self._order_by_model(items)
 
     def _order_by_model(self, items: list[pytest.Item]) -> None:
-        """Run all items of a model before those of the next, so that only one model's results are in memory."""
+        """Put all items of a model before those of the next, so that only one model's results are in memory."""
         order = {model: number for number, model in enumerate(self._run.models)}
         places = [place for place, item in enumerate(items) if model_of(item) in order]
         ordered = sorted((items[place] for place in places), key=lambda item: order[model_of(item)])
@@ -170,19 +170,19 @@ class Collection:
             items[place] = item
 
     def take_subjects(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """Remove the arms that are no controls from the items of a run, and return them."""
+        """Remove the subjects from the items of a run, which leaves the controls. Returns the subjects."""
         subjects = [item for item in items if PLANNED in item.stash and not item.stash[PLANNED].case.control]
         items[:] = [item for item in items if item not in set(subjects)]
         return subjects
 
     def deselect(self, items: Iterable[pytest.Item]) -> None:
-        """Remember items that were collected and are not going to run: they are NOT_RUN rather than absent."""
+        """Note items that were collected and will not run, so that they are NOT_RUN in the report."""
         for item in items:
             if planned := item.stash.get(PLANNED, None):
                 self._deselected[planned.nodeid] = replace(planned, selected=False)
 
     def finish(self, items: Iterable[pytest.Item]) -> None:
-        """Make the plan of the items that are going to run. Without any there is no plan."""
+        """Make the plan and the requests of the items that will run. Without such items there is no plan."""
         items = [item for item in items if PLANNED in item.stash]
         if items:
             chosen = [item.stash[PLANNED] for item in items]
@@ -190,7 +190,7 @@ class Collection:
         self.requests = dict.fromkeys(request for item in items for request in self._requests(item))
 
     def _requests(self, item: pytest.Item) -> Iterator[Request]:
-        """What one item is going to ask the lab for, as far as its fixtures tell."""
+        """The results that one item will ask for, as far as its fixtures determine."""
         case = item.stash[PLANNED].case
         for reads in reads_of(getattr(item, "fixturenames", ())):
             for corpus in self._texts(reads, case):
@@ -199,7 +199,7 @@ class Collection:
                     yield Request(arm, corpus, reads.sites, reads.compares_seeds)
 
     def _texts(self, reads: Reads, case: Case) -> list[str]:
-        """The corpora that a fixture of an item reads, by label."""
+        """The labels of the corpora that a fixture of an item reads."""
         run = self._run
         if reads.text == ANY:
             return [case.corpus] if case.corpus else [run.reference, *run.new_data]
@@ -207,14 +207,14 @@ class Collection:
 
 
 def assignment_of(item: pytest.Item) -> Assignment | None:
-    """What an item is to measure, or None if it is no trial."""
+    """Return the assignment of an item, or None if it is no trial."""
     callspec = getattr(item, "callspec", None)
     found = callspec.params.get(CASE) if callspec else None
     return found if isinstance(found, Assignment) else None
 
 
 def model_of(item: pytest.Item | None) -> str:
-    """The label of the model that an item measures; empty if it measures none."""
+    """Return the label of the model that an item measures; empty if it measures none."""
     assignment = assignment_of(item) if item is not None else None
     if assignment is not None:
         return assignment.case.model

@@ -1,6 +1,6 @@
-"""One table of what each fixture reads, from which controls, texts, comparisons and provenance are derived.
+"""The table of what each fixture reads, from which controls, texts, comparisons and provenance are derived.
 
-The fixtures that an item asks for, directly or through other fixtures, say what the item is going to read.
+The fixtures that an item asks for, directly or through other fixtures, determine what the item reads.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ if TYPE_CHECKING:
 ITEM, REFERENCE, WORDS, ANY = "the item's corpus", "the reference corpus", "number words", "any corpus"
 """The text that a fixture reads."""
 NEURONS = (PRE, RESIDUAL)
-"""The sites whose statistics trials on neurons read. Post-activations come with them, except of rotated units, of which
-they take a pass of their own when a trial asks for them."""
+"""The sites whose statistics trials on neurons read. Post-activations are computed with them, except for rotated units,
+for which they take another pass when a trial asks for them."""
 
 
 @dataclass(frozen=True)
 class Reads:
     """What a fixture reads besides weights.
 
-    ``inputs`` are words of ``controls`` (activations, seeds, labelled neurons), on which it depends which control
-    arms are made. ``sites`` are where statistics of activations are needed. ``published`` asks for a table of the
-    paper.
+    ``inputs`` are the inputs of a trial besides weights, as in ``controls``, which determine its control arms.
+    ``sites`` are those whose statistics are needed. ``published`` asks for a table of the paper.
     """
 
     inputs: tuple[str, ...] = ()
@@ -37,13 +36,15 @@ class Reads:
 
     @property
     def compares_seeds(self) -> bool:
-        """Whether the model is compared with further seeds."""
+        """Whether the fixture compares the model with further seeds."""
         return controls.SEEDS in self.inputs
 
 
 ACTIVATIONS, SEEDS, LABELLED = (controls.ACTIVATIONS,), (controls.ACTIVATIONS, controls.SEEDS), (controls.LABELLED,)
 CORPUS = "unineuron_corpus"
-"""Asking for this fixture makes one item per corpus."""
+"""The fixture that makes one item per corpus."""
+VERIFIED = "unineuron_verified"
+"""The fixture of a test that is no trial and runs once per model."""
 
 FIXTURES: dict[str, Reads] = {
     CORPUS: Reads(text=ITEM),
@@ -60,24 +61,24 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_published": Reads(LABELLED, published=True),
     "unineuron_lab": Reads(text=ANY),
 }
-"""Fixtures by name. Those that are not listed read weights alone, or nothing."""
+"""What fixtures read, by name. Those that are not listed read weights alone, or nothing."""
 
 
 def reads_of(fixtures: Iterable[str]) -> list[Reads]:
-    """What an item reads that asks for these fixtures."""
+    """Return what an item reads that asks for these fixtures."""
     return [FIXTURES[name] for name in fixtures if name in FIXTURES]
 
 
 def inputs_of(fixtures: Iterable[str]) -> set[str]:
-    """The inputs besides weights, as words of ``controls``."""
-    return {word for reads in reads_of(fixtures) for word in reads.inputs}
+    """Return the inputs besides weights, as in ``controls``."""
+    return {name for reads in reads_of(fixtures) for name in reads.inputs}
 
 
 def asks_for_published(fixtures: Iterable[str]) -> bool:
-    """Whether an item starts from the neurons that the paper published."""
+    """Whether an item reads the neurons that the paper published."""
     return any(reads.published for reads in reads_of(fixtures))
 
 
 def reads_any_text(fixtures: Iterable[str]) -> bool:
-    """Whether an item may read a corpus that its fixtures do not name."""
+    """Whether an item may read any corpus of the run."""
     return any(reads.text == ANY and not reads.inputs for reads in reads_of(fixtures))

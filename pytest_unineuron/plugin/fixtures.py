@@ -1,4 +1,4 @@
-"""The fixtures that trials ask for. What each of them reads is declared in ``fixture_table``."""
+"""The fixtures that trials ask for. ``fixture_table`` declares what each of them reads."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def _session(request: pytest.FixtureRequest) -> Session:
 
 
 def _lab(request: pytest.FixtureRequest) -> Lab:
-    # Not by the fixture ``unineuron_lab``: asking for that one says that an item may read any text.
+    # The fixture ``unineuron_lab`` would declare that the item may read any text.
     return _session(request).lab
 
 
 @pytest.fixture
 def unineuron_verified(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Every identity that was checked when a model was loaded: at how many layers, and its largest error."""
+    """The number of layers and the largest error of every identity that was checked when a model was loaded."""
     return _lab(request).verified(request.param)
 
 
 @pytest.fixture
 def unineuron_case(request: pytest.FixtureRequest) -> Case:
-    """The place where this item measures: model, corpus, control, draw. Raises TrialError outside of a trial."""
+    """The model, corpus, control and draw that this item measures. Raises TrialError outside of a trial."""
     if not hasattr(request, "param"):
         raise TrialError(f"{request.node.name} asks for unineuron fixtures and is no trial; mark it gt1, gt2 or gt3")
     case: Case = request.param.case
@@ -55,18 +55,21 @@ def unineuron_case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture
 def unineuron_measure(unineuron_case: Case, request: pytest.FixtureRequest) -> Recorder:
     """Records numbers, ``measure("share", x, above=0.01)``, and minima, ``measure.needs("tokens", n, at_least=9)``."""
-    return _session(request).protocol.recorder(request.node)
+    from pytest_unineuron.plugin.protocol import ATTEMPT
+
+    recorder: Recorder = request.node.stash[ATTEMPT].recorder
+    return recorder
 
 
 @pytest.fixture(scope="session")
 def unineuron_lab(request: pytest.FixtureRequest) -> Lab:
-    """Models, corpora and results of this run, each made once."""
+    """The models, corpora and results of this run, each made once."""
     return _lab(request)
 
 
 @pytest.fixture
 def unineuron_arm(unineuron_case: Case) -> Arm:
-    """The version of the model that this item measures: the subject itself or a control."""
+    """The version of the model that this item measures: the model itself or a control."""
     from pytest_unineuron.lab.arm import Arm
 
     return Arm(unineuron_case.model, unineuron_case.control, unineuron_case.draw)
@@ -92,7 +95,7 @@ def unineuron_neurons(unineuron_arm: Arm, unineuron_corpus: str, request: pytest
 
 @pytest.fixture
 def unineuron_reference_neurons(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Neurons:
-    """The same neurons on the reference corpus."""
+    """Every MLP neuron of the arm, on the reference corpus."""
     return _lab(request).neurons(unineuron_arm, _session(request).run.reference)
 
 
@@ -111,19 +114,19 @@ def unineuron_extremes(unineuron_arm: Arm, unineuron_corpus: str, request: pytes
 
 @pytest.fixture
 def unineuron_comparisons(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Callable[[str], Universality]:
-    """A function from a corpus label to the arm compared with further seeds on it."""
+    """A function from a corpus label to the comparison of the arm with further seeds on it."""
     return lambda corpus: _lab(request).universality(unineuron_arm, corpus)
 
 
 @pytest.fixture
 def unineuron_universality(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Universality:
-    """The arm compared with further seeds of the model, on the item's corpus."""
+    """The comparison of the arm with further seeds of the model, on the item's corpus."""
     return _lab(request).universality(unineuron_arm, unineuron_corpus)
 
 
 @pytest.fixture
 def unineuron_reference_universality(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Universality:
-    """The same comparison on the reference corpus."""
+    """The comparison of the arm with further seeds of the model, on the reference corpus."""
     return _lab(request).universality(unineuron_arm, _session(request).run.reference)
 
 
@@ -137,7 +140,7 @@ def unineuron_relabelled(unineuron_arm: Arm, request: pytest.FixtureRequest) -> 
 def unineuron_labelled(
     unineuron_reference_universality: Universality, unineuron_relabelled: NDArray[np.int64]
 ) -> Matched:
-    """The neurons as they are matched on the reference corpus, to label others by: ``labelled.universal``."""
+    """The neurons matched on the reference corpus, which label them as ``labelled.universal``."""
     return unineuron_reference_universality.neurons.permuted(unineuron_relabelled)
 
 
@@ -161,11 +164,11 @@ def unineuron_published(
 
 @pytest.fixture
 def unineuron_number_words(unineuron_arm: Arm, request: pytest.FixtureRequest) -> WordResponses:
-    """The responses of the arm's neurons to words for numbers, and to words like them."""
+    """The responses of the arm's neurons to words for numbers and to similar words."""
     return _lab(request).number_words(unineuron_arm)
 
 
 @pytest.fixture
 def unineuron_weights(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Weights:
-    """Everything that the weights of the arm say, without any text."""
+    """The statistics of the weights of the arm, which need no text."""
     return _lab(request).weights(unineuron_arm)

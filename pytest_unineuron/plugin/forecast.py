@@ -1,4 +1,4 @@
-"""What a run is about to do that may take long: models to fetch, models to compare, forward passes."""
+"""Lists what takes long in a run before it begins: models to fetch, seeds to compare, forward passes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]) -> Iterator[str]:
-    """One line for each comparison of seeds and one for each model that has to be fetched."""
+    """Yield one line for each comparison of seeds and one for each model that has to be fetched."""
     models = dict.fromkeys(model for model in map(model_of, items) if model)
-    wanted = {run.models[label].spec: run.models[label] for label in models}
+    needed = {run.models[label].spec: run.models[label] for label in models}
     comparisons = [request for request in requests if request.compares_seeds]
     for label in dict.fromkeys(request.arm.model for request in comparisons):
         try:
@@ -35,27 +35,27 @@ def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]
         except NotApplicable:
             continue
         arms = {(request.arm, request.corpus) for request in comparisons if request.arm.model == label}
-        texts = {corpus for _, corpus in arms}  # all arms share the seeds' pass over a text
+        texts = {corpus for _, corpus in arms}  # all arms share the passes of the seeds over a text
         yield (
             f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes over "
             f"at most {run.settings.tokens} tokens, within {run.settings.memory} GiB"
             f"{_blocks(run.models[label], len(seeds), run.settings)}"
         )
-        wanted |= {spec: parse_source(spec) for spec in seeds}
-    for source in wanted.values():
-        if source.hub and (size := _to_fetch(source)):
+        needed |= {spec: parse_source(spec) for spec in seeds}
+    for source in needed.values():
+        if source.hub and (size := _download_size(source)):
             yield f"to be fetched: {source.spec}, {size}"
 
 
 def _blocks(source: Source, seeds: int, settings: Settings) -> str:
-    """In how many blocks of products, if not in one; empty where the configuration is not here or does not say."""
+    """The number of blocks of products, if there are several; empty if the configuration is not here or incomplete."""
     try:
-        of_model = model_shape(source, fetch=False)
+        shape = model_shape(source, fetch=False)
     except ModelError:
         return ""
     compared = min(settings.tokens, settings.correlation_tokens)
     estimate = CostEstimate(
-        of_model,
+        shape,
         seeds,
         settings.tokens,
         compared,
@@ -71,8 +71,8 @@ def _blocks(source: Source, seeds: int, settings: Settings) -> str:
     return f" in {number} blocks" if number > 1 else ""
 
 
-def _to_fetch(source: Source) -> str:
-    """How much a model of the hub is to download; empty if it is here already."""
+def _download_size(source: Source) -> str:
+    """The size of a model of the hub, in words; empty if it was fetched before."""
     import huggingface_hub
     from huggingface_hub import HfApi, try_to_load_from_cache
 
@@ -82,6 +82,6 @@ def _to_fetch(source: Source) -> str:
         return "but the hub is switched off (HF_HUB_OFFLINE)"
     try:
         files = HfApi().model_info(source.hub, revision=source.revision, files_metadata=True).siblings or []
-    except Exception as error:  # no forecast is no reason to stop; loading says what is wrong
+    except Exception as error:  # loading the model reports the error
         return f"size unknown ({type(error).__name__})"
     return f"{sum(f.size or 0 for f in files if f.rfilename.endswith('.safetensors')) / 1e9:.2f} GB"

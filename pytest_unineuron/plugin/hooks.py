@@ -1,4 +1,4 @@
-"""The hooks of the plugin, each a few lines that call something named. Importing this imports nothing heavy."""
+"""The hooks of the plugin, which call the other modules. Importing this one imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.options import sources
+from pytest_unineuron.plugin.fixture_table import VERIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from pytest_unineuron.plugin.session import Session
 
 pytest_plugins = ["pytest_unineuron.plugin.fixtures"]
-VERIFIED = "unineuron_verified"
 
 
 def session_of(config: pytest.Config) -> Session:
-    """This process's session; importing its module waits until a trial, an option or a worker needs it."""
+    """Return the session of this process. Its module is imported when a trial, an option or a worker needs it."""
     from pytest_unineuron.plugin import session
 
     return session.session_of(config)
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and look at what was asked for if anything was."""
+    """Register the markers, and check the settings if any was given."""
     for criterion in CRITERIA.values():
         arguments = "source, trial=<function>, primary=False, controls=<default>, claim=<docstring>"
         config.addinivalue_line("markers", f"{criterion.marker}({arguments}): a trial: {criterion.question}")
@@ -56,13 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """A baseline that cannot be used is told of before hours are spent, and not only after them."""
+    """Warn of a baseline that cannot be used before anything is measured."""
     return session_of(config).run.unusable_baseline or None if config.getoption("unineuron_baseline") else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every marked function its models, corpora and control arms, and a check of models all of them."""
+    """Parametrize trials over models, corpora and control arms, and checks of models over the models."""
     if _is_trial(metafunc.definition):
         session_of(metafunc.config).collection.assign(metafunc)
     elif VERIFIED in metafunc.fixturenames:
@@ -71,7 +71,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note on each item what it measures, before anybody deselects it."""
+    """Note on each item what it measures, before other plugins deselect it."""
     if any(map(_is_trial, items)):
         session = session_of(config)
         session.collection.prepare(items)
@@ -80,20 +80,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    """What is deselected was planned all the same."""
+    """Note the trials that will not run, for the report."""
     if any(map(_is_trial, items)):
         session_of(items[0].config).collection.deselect(items)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the forecast
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The plan is complete."""
+    """Make the plan of the trials that will run."""
     if any(map(_is_trial, session.items)):
         session_of(session.config).finish_collection(session.items)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """What is about to be fetched and compared, before it is."""
+    """List the models that will be fetched and the seeds that will be compared."""
     if not any(map(_is_trial, items)):
         return []
     from pytest_unineuron.plugin.forecast import forecast
@@ -107,19 +107,19 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A fresh recorder for every attempt at a trial."""
+    """Begin an attempt at a trial with a new recorder."""
     if _is_trial(item):
         session_of(item.config).protocol.begin(item)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
-    """What is raised on purpose while a fixture is made is a sentence, not a traceback."""
+    """Skip or fail with the message of an error of this package that a fixture raises, without a traceback."""
     try:
         return (yield)
     except UnineuronError as error:
         raised = error
-    # Outside of the handler: pytest would show what was being handled as a second error.
+    # Inside of the handler, pytest would show the handled error as well.
     if isinstance(raised, NotApplicable):
         pytest.skip(str(raised))
     pytest.fail(str(raised), pytrace=False)
@@ -127,7 +127,7 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Run a trial's body, then judge all it measured, so that every miss is reported at once."""
+    """Run the body of a trial, then judge everything that it measured, so that all misses are reported together."""
     if not _is_trial(item):
         return (yield)
     protocol, raised = session_of(item.config).protocol, None
@@ -143,7 +143,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put what was found on the report."""
+    """Attach the result of a trial to the report."""
     report = yield
     if _is_trial(item):
         session_of(item.config).protocol.attach(item, report, call)
@@ -152,13 +152,13 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Let go of a model after the last of its items that run in a row."""
+    """Release what belongs to a model after the last of its items that run in a row."""
     if _is_trial(item) or VERIFIED in getattr(item, "fixturenames", ()):
         session_of(item.config).finish_item(item, nextitem)
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> Any:
-    """With ``-v``, say what a passed item means; letters and counts stay pytest's."""
+    """With ``-v``, show what it means that an item passed. Letters and counts stay pytest's."""
     envelope = getattr(report, "unineuron", None)
     if envelope and envelope["word"] and report.when == "call" and report.passed:
         return "passed", ".", (envelope["word"], {"yellow": True})
@@ -170,21 +170,21 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
-    """``-n auto``: in a run of trials, no more workers than there are models, or than fit into memory."""
+    """Limit ``-n auto``, in a run of trials, to as many workers as there are models that fit into memory."""
     most = yield
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return most
-    from pytest_unineuron.plugin.scheduling import workers
+    from pytest_unineuron.plugin.scheduling import worker_count
 
     try:
-        return workers(config, sources.read(config.getoption, config.getini), most)
+        return worker_count(config, sources.read(config.getoption, config.getini), most)
     except UnineuronError:
-        return most  # the start of the run says what is wrong
+        return most  # pytest_configure reports the error
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One model per worker where xdist would spread items freely; other modes are the user's choice."""
+    """Schedule each model on one worker in xdist's mode ``load``; other modes stay as the user chose them."""
     session = session_of(config)  # the controller needs one before the first result arrives
     if config.getoption("dist") != "load":
         return None
@@ -193,4 +193,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     try:
         return ModelScheduling(config, log, session.run.models, session.run.settings)
     except UnineuronError:
-        return None  # if there are trials, their collection says so
+        return None  # if there are trials, their collection reports the error

@@ -1,4 +1,4 @@
-"""A progress bar where somebody is watching."""
+"""Progress bars and announcements on the terminal, in the middle of a test."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     import pytest
 
-DELAY, EVERY = 0.5, 0.1
-"""Seconds before a bar appears, and between two drawings of it."""
+DELAY_SECONDS, INTERVAL_SECONDS = 0.5, 0.1
+"""The time before a bar appears, and between two drawings of it."""
 
 
 class Bar:
-    """Draws one line below pytest's own and puts the cursor back, so that dots go on where they were.
+    """Draws a progress bar in the line below pytest's own, and moves the cursor back to where pytest writes.
 
-    Writes to the controlling terminal: pytest's output is captured while a test runs, and pytest keeps count
-    of what it wrote to fill its lines.
+    Writes to the controlling terminal, since pytest captures the output of a test and counts the columns of its own
+    output. ``column`` returns the column in which pytest writes.
     """
 
     def __init__(self, terminal: Any, column: Callable[[], int]) -> None:
@@ -29,20 +29,20 @@ class Bar:
         self._column = column
 
     def draw(self, text: str) -> None:
-        """Show ``text`` on the line below; an empty text clears it."""
+        """Show ``text`` in the line below; an empty text clears it."""
         column = self._column()
         back = f"\x1b[A\r\x1b[{column}C" if column else "\x1b[A\r"
         self._terminal.write(f"\n\r{text}\x1b[K{back}")
         self._terminal.flush()
 
-    def over(self, title: str) -> Callable[[Sequence[Any]], Iterator[Any]]:
-        """What wraps the batches of one sweep."""
+    def wrap_batches(self, title: str) -> Callable[[Sequence[Any]], Iterator[Any]]:
+        """Return a function that iterates over the batches of a pass and draws a bar meanwhile."""
 
-        def wrap(batches: Sequence[Any]) -> Iterator[Any]:
+        def iterate(batches: Sequence[Any]) -> Iterator[Any]:
             start = drawn = time.monotonic()
             for done, batch in enumerate(batches):
                 now = time.monotonic()
-                if now - start > DELAY and now - drawn > EVERY:
+                if now - start > DELAY_SECONDS and now - drawn > INTERVAL_SECONDS:
                     drawn = now
                     meter = tqdm.format_meter(done, len(batches), now - start, ncols=79, prefix=title, unit="batch")
                     self.draw(meter)
@@ -50,13 +50,13 @@ class Bar:
             if drawn != start:
                 self.draw("")
 
-        return wrap
+        return iterate
 
 
 def announcer(config: pytest.Config) -> Callable[[str], None] | None:
-    """What tells people one line in the middle of a test; None in a worker, without a terminal reporter, or when quiet.
+    """Return a function that prints one line in the middle of a test, also if the output is no terminal.
 
-    Unlike a bar it does not ask whether anybody watches: a log is read afterwards.
+    Returns None in a worker, without a terminal reporter, or with ``-q``.
     """
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or config.option.verbose < 0 or hasattr(config, "workerinput"):
@@ -72,13 +72,13 @@ def announcer(config: pytest.Config) -> Callable[[str], None] | None:
 
 
 def bar(config: pytest.Config) -> Bar | None:
-    """A bar for this run; None in a worker, without a terminal, or when quiet."""
+    """Return a bar for this run; None in a worker, without a terminal, or with ``-q``."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    watched = reporter is not None and reporter.isatty and config.option.verbose >= 0
-    if not watched or hasattr(config, "workerinput"):
+    visible = reporter is not None and reporter.isatty and config.option.verbose >= 0
+    if not visible or hasattr(config, "workerinput"):
         return None
     try:
-        terminal = open("/dev/tty", "w", encoding="utf-8")  # noqa: PTH123, SIM115 - a device, open to the end
+        terminal = open("/dev/tty", "w", encoding="utf-8")  # noqa: PTH123, SIM115 - a device, open until the run ends
     except OSError:
         return None
     config.add_cleanup(terminal.close)

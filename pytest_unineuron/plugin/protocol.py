@@ -1,9 +1,9 @@
-"""The protocol of one item: a recorder for its body, a judgement at its end, and an envelope on its report."""
+"""The protocol of one item: a recorder for its body, a judgement at its end, and an envelope on each of its reports."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,21 +22,29 @@ if TYPE_CHECKING:
     from pytest_unineuron.plugin.provenance import Provenance
     from pytest_unineuron.plugin.run import Run
 
-RECORDER = pytest.StashKey[Recorder]()
-ENDED = pytest.StashKey[tuple[Outcome, str] | None]()
-"""The outcome of an item's body and its reason, decided before pytest is told."""
-RUNNING = pytest.StashKey[bool]()
-"""Whether the body of an item is running: a report that is made meanwhile is a subtest's."""
-SUBTESTS = pytest.StashKey[list[tuple[Outcome, str]]]()
-"""The subtests of an item that failed: their outcomes and reasons."""
-MADE_FROM = pytest.StashKey[dict[str, dict[str, str]]]()
-"""Digests of the models and corpora that an item rests on."""
+
+@dataclass
+class Attempt:
+    """One attempt at running an item.
+
+    While ``in_body``, reports are those of subtests; ``failed_subtests`` holds their outcomes and reasons.
+    ``judgement`` is the outcome and the reason of the body, decided before pytest learns how it ended.
+    """
+
+    recorder: Recorder = field(default_factory=Recorder)
+    in_body: bool = False
+    failed_subtests: list[tuple[Outcome, str]] = field(default_factory=list)
+    judgement: tuple[Outcome, str] | None = None
+
+
+ATTEMPT = pytest.StashKey[Attempt]()
+"""The last attempt at an item."""
 
 
 class Protocol:
-    """Runs the items of this process. ``new_events`` returns what the lab noted since it was last called.
+    """Runs the items of this process. ``new_events`` returns what the lab reported since its last call.
 
-    ``sent`` counts the envelopes, so that the controller can tell whether any was lost.
+    ``sent`` counts the envelopes, so that the controller notices if one is lost.
     """
 
     def __init__(
@@ -52,147 +60,146 @@ class Protocol:
         self._new_events = new_events
         self.sent = 0
 
-    @property
-    def plan(self) -> list[dict[str, Any]]:
-        """The items that this process has collected, as plain data."""
-        return self._collection.plan
-
     def begin(self, item: pytest.Item) -> None:
-        """Prepare a fresh recorder for an attempt at an item. Skips one whose question does not apply."""
-        item.stash[RECORDER] = Recorder()
-        item.stash[ENDED] = None
-        item.stash[RUNNING], item.stash[SUBTESTS] = False, []
+        """Begin an attempt at an item. Skips an item whose question does not apply to its model."""
+        item.stash[ATTEMPT] = Attempt()
         assignment = assignment_of(item)
         if assignment is not None and assignment.skip:
             pytest.skip(assignment.skip)
-        self._made_from(item)  # before anything is loaded: a file that is read later may have been replaced
-
-    def _made_from(self, item: pytest.Item) -> dict[str, dict[str, str]]:
-        if MADE_FROM not in item.stash:
-            item.stash[MADE_FROM] = self._provenance.of(item)
-        return item.stash[MADE_FROM]
-
-    def recorder(self, item: pytest.Item) -> Recorder:
-        """The recorder of the attempt that is running."""
-        return item.stash[RECORDER]
+        self._provenance.of(item)  # before anything is loaded: a file may be replaced later
 
     @contextmanager
     def recording(self, item: pytest.Item) -> Iterator[None]:
         """While open, the item's body runs, and the module-level ``measure`` records for it."""
-        item.stash[RUNNING] = True
+        attempt = item.stash[ATTEMPT]
+        attempt.in_body = True
         try:
-            with bind_recorder(item.stash[RECORDER]):
+            with bind_recorder(attempt.recorder):
                 yield
         finally:
-            item.stash[RUNNING] = False
+            attempt.in_body = False
 
-    def conclude(self, item: pytest.Item, error: BaseException | None) -> None:
-        """Judge what the body measured, and tell pytest: on the subject a miss fails, on a control it passes.
+    # -- the end of the body ---------------------------------------------------------------------------------
 
-        ``error`` is what the body raised, if anything; what pytest itself raises to skip or fail goes on as it is.
+    def conclude(self, item: pytest.Item, error: Exception | None) -> None:
+        """Judge what the body measured, and fail, skip or pass the item. A control that misses passes.
+
+        ``error`` is what the body raised, if anything. It is raised again if it is neither an assertion nor an error
+        of this package.
         """
-        recorder, control = item.stash[RECORDER], bool(item.stash[PLANNED].case.control)
-        if error is None:
-            ends = [*item.stash[SUBTESTS], judge(recorder.measurements)]
-            outcome = worst_outcome(outcome for outcome, _ in ends)
-            reason = "; ".join(why for own, why in ends if own is outcome)
-        elif isinstance(error, Inconclusive | NotApplicable):
-            outcome, reason = Outcome.NA, str(error)
-        elif isinstance(error, AssertionError):
-            outcome, reason = Outcome.FAIL, f"asserted: {_first_line(error) or 'without a message'}"
-        elif isinstance(error, UnineuronError):
-            outcome, reason = Outcome.ERROR, str(error)
-        else:
-            raise error
-        item.stash[ENDED] = outcome, reason
+        outcome, reason = item.stash[ATTEMPT].judgement = _judgement(item.stash[ATTEMPT], error)
         if outcome is Outcome.ERROR:
             pytest.fail(reason, pytrace=False)
-        if control or outcome is Outcome.PASS:
+        if item.stash[PLANNED].case.control or outcome is Outcome.PASS:
             return
         if outcome is Outcome.NA:
             pytest.skip(reason)
-        expected = item.get_closest_marker("xfail") is not None
-        if self._run.settings.fail_on == "trial" or expected:
+        if self._run.settings.fail_on == "trial" or item.get_closest_marker("xfail") is not None:
             if error is not None:
                 raise error
             pytest.fail(reason, pytrace=False)
 
+    # -- reports ---------------------------------------------------------------------------------------------
+
     def attach(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
-        """Put an envelope of plain data on a report; pytest and xdist carry it to the collector."""
-        if item.stash.get(RUNNING, False):
-            self._subtest(item, report, call)
+        """Put an envelope of JSON data on a report; pytest and xdist carry it to the collector."""
+        attempt = item.stash.setdefault(ATTEMPT, Attempt())  # another plugin may have ended the setup before ours
+        if attempt.in_body:
+            self._note_subtest(item, report, call)
             return
-        result = self._result(item, report, call)
+        result = _result(attempt, report, call)
         if result is not None:
             result = self._complete(item, result)
+            _set_properties(item, report, result)
         self.sent += 1
         first_of_worker = bool(self._run.worker) and self.sent == 1
-        envelope: dict[str, Any] = {
+        report.unineuron = {  # type: ignore[attr-defined]
             "worker": self._run.worker,
             "when": report.when,
             "result": result.as_dict() if result else None,
             "word": _word(bool(item.stash[PLANNED].case.control), result),
             "events": self._new_events(),
-            "plan": self.plan if first_of_worker else [],
+            "plan": self._collection.plan if first_of_worker else [],
         }
-        report.unineuron = envelope  # type: ignore[attr-defined]
-        if result is not None:
-            # On the item, whose later reports repeat them: junit.xml is written from the last of an attempt.
-            others = [each for each in item.user_properties if not each[0].startswith(junit.PROPERTY_PREFIX)]
-            item.user_properties[:] = [*others, *junit.junit_properties(item.stash[PLANNED].trial.id, result)]
-            report.user_properties = list(item.user_properties)
 
-    def _subtest(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
-        """Remember a subtest that failed: pytest may report its test as passed. Where a miss is none, it passes."""
+    def _note_subtest(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Note a subtest that failed, since pytest may report its test as passed. One that may miss passes."""
         if not report.failed or call.excinfo is None:
             return
         asserted = call.excinfo.errisinstance((AssertionError, pytest.fail.Exception))
-        words = f"in a subtest: {_raised(report, call)}"
-        item.stash[SUBTESTS].append((Outcome.FAIL if asserted else Outcome.ERROR, words))
+        outcome = Outcome.FAIL if asserted else Outcome.ERROR
+        item.stash[ATTEMPT].failed_subtests.append((outcome, f"in a subtest: {_raised(report, call)}"))
         if asserted and (item.stash[PLANNED].case.control or self._run.settings.fail_on != "trial"):
             report.outcome, report.longrepr = "passed", None
 
     def _complete(self, item: pytest.Item, result: ArmResult) -> ArmResult:
-        """The result with the digests of what it rests on. Spreads pair subjects of two runs, never controls."""
+        """The result with the digests of the models and corpora it is made from, and without spreads of a control.
+
+        A spread serves to compare two runs, in which only subjects are compared.
+        """
         measurements = result.measurements
         if item.stash[PLANNED].case.control:
             measurements = tuple(replace(m, spread=None) for m in measurements)
-        made_from = self._made_from(item)
-        return replace(result, reason=escape_surrogates(result.reason), measurements=measurements, made_from=made_from)
+        reason, made_from = escape_surrogates(result.reason), self._provenance.of(item)
+        return replace(result, reason=reason, measurements=measurements, made_from=made_from)
 
-    def _result(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> ArmResult | None:
-        """What a phase says about the arm, or None if it says nothing new.
 
-        Any error in setup or teardown is ERROR, and so is an exception in the body that is neither a failed
-        assertion nor one of ours; a skip is NA with its reason.
-        """
-        recorder = item.stash.get(RECORDER, None) or Recorder()
-        measurements = tuple(recorder.measurements)
-        notes = []
-        if hasattr(report, "wasxfail"):
-            notes.append(EXPECTED_TO_FAIL if report.skipped else "expected to fail, and did not")
-        if report.when != "call":
-            if report.passed:
-                return None
-            if report.skipped:  # also by xfail(run=False)
-                return ArmResult(Outcome.NA, _words(report), notes=tuple(notes))
-            reason = f"{report.when}: {_raised(report, call)}"
-            return ArmResult(Outcome.ERROR, reason, measurements, notes=tuple(notes))
-        ended = item.stash.get(ENDED, None)
-        if ended is not None:
-            outcome, reason = ended
-        elif report.skipped and not notes:
-            outcome, reason = Outcome.NA, _words(report)
-        else:
-            reason = _raised(report, call)
-            failed = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
-            failed = failed and not reason.startswith("Timeout ")  # how pytest-timeout cuts a test off
-            outcome = Outcome.FAIL if failed or notes else Outcome.ERROR
-        return ArmResult(outcome, reason, measurements, report.duration, tuple(notes))
+def _judgement(attempt: Attempt, error: Exception | None) -> tuple[Outcome, str]:
+    """The outcome of a body and the reason. Raises ``error`` if it says nothing about the claim."""
+    if error is None:
+        ends = [*attempt.failed_subtests, judge(attempt.recorder.measurements)]
+        outcome = worst_outcome(outcome for outcome, _ in ends)
+        return outcome, "; ".join(reason for own, reason in ends if own is outcome)
+    if isinstance(error, Inconclusive | NotApplicable):
+        return Outcome.NA, str(error)
+    if isinstance(error, AssertionError):
+        return Outcome.FAIL, f"asserted: {_first_line(error) or 'without a message'}"
+    if isinstance(error, UnineuronError):
+        return Outcome.ERROR, str(error)
+    raise error
+
+
+def _result(attempt: Attempt, report: pytest.TestReport, call: pytest.CallInfo[None]) -> ArmResult | None:
+    """The result after one phase of an item, or None if the phase changes nothing.
+
+    An error in setup or teardown is ERROR, and so is an exception in the body that is neither a failed assertion nor
+    an error of this package. A skip is NA with its reason.
+    """
+    measurements = tuple(attempt.recorder.measurements)
+    notes: tuple[str, ...] = ()
+    if hasattr(report, "wasxfail"):
+        notes = (EXPECTED_TO_FAIL if report.skipped else "expected to fail, and did not",)
+    if report.when != "call":
+        if report.passed:
+            return None
+        if report.skipped:  # also by xfail(run=False)
+            return ArmResult(Outcome.NA, _words(report), notes=notes)
+        return ArmResult(Outcome.ERROR, f"{report.when}: {_raised(report, call)}", measurements, notes=notes)
+    outcome, reason = attempt.judgement or _outcome_without_judgement(report, call, xfail=bool(notes))
+    return ArmResult(outcome, reason, measurements, report.duration, notes)
+
+
+def _outcome_without_judgement(
+    report: pytest.TestReport, call: pytest.CallInfo[None], *, xfail: bool
+) -> tuple[Outcome, str]:
+    """The outcome and the reason of a body that pytest or another plugin ended."""
+    if report.skipped and not xfail:
+        return Outcome.NA, _words(report)
+    reason = _raised(report, call)
+    failed = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
+    timed_out = reason.startswith("Timeout ")  # pytest-timeout calls pytest.fail with it
+    return Outcome.FAIL if xfail or (failed and not timed_out) else Outcome.ERROR, reason
+
+
+def _set_properties(item: pytest.Item, report: pytest.TestReport, result: ArmResult) -> None:
+    """Set the properties for junit.xml, which is written from the last report of an item: on the item as well."""
+    others = [each for each in item.user_properties if not each[0].startswith(junit.PROPERTY_PREFIX)]
+    item.user_properties[:] = [*others, *junit.junit_properties(item.stash[PLANNED].trial.id, result)]
+    report.user_properties = list(item.user_properties)
 
 
 def _word(control: bool, result: ArmResult | None) -> str:
-    """What a passed item means, for ``-v``."""
+    """What ``-v`` shows for an item that passed; empty for pytest's own word."""
     if result is None:
         return ""
     if not control:
@@ -206,7 +213,7 @@ def _word(control: bool, result: ArmResult | None) -> str:
 
 
 def _raised(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
-    """What was raised, in one line; a sentence of ours or of ``pytest.fail`` stands without its type."""
+    """The exception of a phase in one line: its type and message, or the message of ``pytest.fail`` alone."""
     raised = call.excinfo
     if raised is None:
         return _words(report)
@@ -215,7 +222,7 @@ def _raised(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an exception says, in one line; an exception can fail at saying anything."""
+    """The first line of an exception's message. The message itself may raise."""
     try:
         return (str(error).splitlines() or [""])[0]
     except Exception as worse:

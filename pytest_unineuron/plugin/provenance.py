@@ -1,4 +1,4 @@
-"""The models and corpora that an item's result rests on, each with a digest of its content."""
+"""The models and corpora that an item's result is made from, each with a digest of its content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Provenance:
-    """Digests of everything the items of a session are made from, each computed once."""
+    """Digests of the models and corpora of a session, each computed once."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -32,7 +32,7 @@ class Provenance:
         self._corpus = cache(lambda spec: find_corpus(spec, field=run.settings.text_field).fingerprint)
 
     def of(self, item: pytest.Item) -> dict[str, dict[str, str]]:
-        """Digests of an item's models and corpora, by label; empty if they cannot all be computed."""
+        """Return the digests of an item's models and corpora, by label; empty if they cannot all be computed."""
         fixtures = getattr(item, "fixturenames", ())
         try:
             found = {
@@ -41,12 +41,12 @@ class Provenance:
             }
         except (UnineuronError, OSError):
             return {}  # the fixture that loads it reports the error
-        with suppress(UnineuronError, OSError):  # a fixture can be asked for by name, at run time
+        with suppress(UnineuronError, OSError):  # a trial may ask for a fixture by name at run time
             found["corpora"].setdefault(self._run.reference, self._corpus(self._run.settings.reference))
         return found
 
     def _models(self, item: pytest.Item, fixtures: Sequence[str]) -> dict[str, str]:
-        """The models that an item reads: its own, and its seeds where they are compared."""
+        """The names of the models that an item reads, by label: its own, and its seeds if they are compared."""
         run = self._run
         model = item.stash[PLANNED].case.model
         models = {model: run.models[model].spec}
@@ -56,7 +56,7 @@ class Provenance:
         return models
 
     def _corpora(self, item: pytest.Item, fixtures: Sequence[str]) -> dict[str, str]:
-        """The corpora that an item may read."""
+        """The names of the corpora that an item may read, by label."""
         run = self._run
         if reads_any_text(fixtures):
             return run.corpora

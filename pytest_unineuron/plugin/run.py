@@ -1,4 +1,4 @@
-"""What one pytest run was asked to do: settings, models, corpora and paths. Knows nothing of trials and their items."""
+"""The settings of one pytest run, and the models, corpora and files that they name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Run:
     """The settings of a run and the things that they name, each looked up once.
 
-    Raises UnineuronError, when an attribute is read, for a name that stands for nothing.
+    Reading an attribute raises UnineuronError if the name cannot be used.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -38,12 +38,12 @@ class Run:
         self.settings, self.overruled = settings.bound(self.lock.settings if self.lock else {})
 
     def path(self, name: str) -> Path:
-        """The absolute path of a name that was typed, relative to where pytest was started."""
+        """Return the absolute path of a name that was typed, relative to where pytest was started."""
         return resolve_path(name, self.config.invocation_params.dir).resolve()
 
     @property
     def worker(self) -> str:
-        """The id of this xdist worker; empty in the controller and in a run without workers."""
+        """The id of this xdist worker; empty in the controller or without workers."""
         return str(getattr(self.config, "workerinput", {}).get("workerid", ""))
 
     @property
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def write_lock(self) -> Path:
-        """The file that a lock is to be written to."""
+        """The file to which a lock is written."""
         return self.path(self.settings.write_lock)
 
     # -- models and corpora ----------------------------------------------------------------------------------
@@ -84,12 +84,12 @@ class Run:
         return {**self.new_data, self.reference: self.settings.reference}
 
     def label(self, spec: str) -> str:
-        """The label of a model under test, or the name itself of any other model."""
+        """Return the label of a model under test; the name itself for any other model."""
         return next((label for label, source in self.models.items() if source.spec == spec), spec)
 
     @cached_property
     def findings(self) -> dict[str, dict[str, float]] | None:
-        """The paper's published numbers, if a checkout of its tables was named. Raises FindingsError."""
+        """The numbers that the paper published, if a folder with its tables was named. Raises FindingsError."""
         if not self.settings.findings:
             return None
         from pytest_unineuron.models.published import original_findings
@@ -97,7 +97,7 @@ class Run:
         return original_findings(resolve_path(self.settings.findings))
 
     def published(self, model: str) -> Path | None:
-        """The table of the universal neurons published for a model, if the tables were named and have one."""
+        """Return the table of the universal neurons published for a model, if the named folder has one."""
         if not self.settings.findings:
             return None
         from pytest_unineuron.models.published import universal_table
@@ -108,9 +108,9 @@ class Run:
 
     @property
     def cache_folder(self) -> Path | None:
-        """The folder of finished results: the one that was named, or one in pytest's cache.
+        """The folder of stored results: the one that was named, or one in pytest's cache.
 
-        None without a cache, or under a lock, for which everything is measured again.
+        None without a cache, and under a lock, for which everything is measured again.
         """
         if self.settings.no_cache or self.settings.lock or self.settings.write_lock:
             return None
@@ -123,7 +123,7 @@ class Run:
             return None
 
     def clear_cache(self) -> None:
-        """Empty the cache that was named; pytest empties its own."""
+        """Remove the stored results of the cache that was named; pytest empties its own."""
         if self.settings.cache:
             for name in (RESULTS_FOLDER, PARTS_FOLDER):
                 Store(self.path(self.settings.cache), name=name).clear()
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def gated(self) -> bool:
-        """Whether a baseline or lock was named for this very run; an ini key is there for every run."""
+        """Whether a baseline or lock was named on the command line or in the environment, not only in the ini file."""
         return any(
             getattr(self.settings, option.setting)
             and (self.config.getoption(option.key) is not None or option.variable in os.environ)
@@ -142,21 +142,21 @@ class Run:
 
     @cached_property
     def accepted(self) -> Evidence | ReportError | None:
-        """The baseline, or why it cannot be used; None if none was named. Read once, before anything is measured."""
+        """The baseline, the error if it cannot be used, or None if none was named. Read before anything is measured."""
         return read_baseline(self.path(self.settings.baseline)) if self.settings.baseline else None
 
     @property
     def unusable_baseline(self) -> str:
-        """A warning if the baseline that was named for this very run cannot be compared with; else empty."""
+        """A warning if the baseline that was named for this run cannot be used; else empty."""
         if not (self.gated and isinstance(self.accepted, ReportError)):
             return ""
         return f"{self.accepted}. The run goes on, and ends with status {ExitStatus.BASELINE}."
 
-    # -- what was asked --------------------------------------------------------------------------------------
+    # -- for the report --------------------------------------------------------------------------------------
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The paths, models and corpora of this run, as plain data for the report."""
+        """The paths, models and corpora of this run, as JSON data."""
         return {
             "paths": self._paths,
             "root": self._root,
@@ -167,12 +167,12 @@ class Run:
 
     @property
     def _part(self) -> list[str]:
-        """The options of pytest by which items were left out without being collected."""
+        """The options of pytest that leave items out."""
         return [flag for flag, name in (("--lf", "lf"), ("--sw", "stepwise")) if self.config.getoption(name, False)]
 
     @property
     def _root(self) -> str:
-        """Pytest's root folder, as it is typed where pytest was started."""
+        """Pytest's root folder, relative to where pytest was started."""
         root = self.config.rootpath
         try:
             return Path(os.path.relpath(root, self.config.invocation_params.dir)).as_posix()
@@ -183,22 +183,22 @@ class Run:
     def _paths(self) -> list[str]:
         """The paths and node ids that pytest was given, relative to its root folder."""
         started, root = self.config.invocation_params.dir, self.config.rootpath
-        given = [str(arg).partition("::") for arg in self.config.args]
-        # As pytest does it: links are not followed.
-        paths = [(Path(os.path.normpath(started / path)), found, name) for path, found, name in given]
+        arguments = [str(argument).partition("::") for argument in self.config.args]
+        # Like pytest, this does not follow links.
+        paths = [(Path(os.path.normpath(started / path)), colons, name) for path, colons, name in arguments]
         if any(path in (root, *root.parents) for path, _, _ in paths):
             return ["."]
         return sorted(
             {
-                (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()) + found + name
-                for path, found, name in paths
+                (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()) + colons + name
+                for path, colons, name in paths
             }
         )
 
     # -- validation ------------------------------------------------------------------------------------------
 
     def validate(self) -> None:
-        """Check every name that was given, before anything is collected. Raises UnineuronError."""
+        """Check every setting, before anything is collected. Raises UnineuronError."""
         self._check_controls()
         self._check_files()
         for text in self.settings.waive:

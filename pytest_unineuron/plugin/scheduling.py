@@ -1,7 +1,7 @@
-"""Under ``-n``: one model stays on one worker, so that nothing is loaded or swept twice.
+"""Schedules the items of each model on one xdist worker, so that no model is loaded twice.
 
-``xdist_group`` cannot be used for this: on pytest 9.2 it silently stops grouping. Runs without trials are
-scheduled as xdist would, with as many workers as xdist would start.
+The marker ``xdist_group`` cannot be used for this, since it has no effect on pytest 9.2. Runs without trials are
+scheduled by xdist's own rules, on as many workers as xdist starts.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options.settings import Settings
 
-LOOKED_AT = 100
-"""Test files that are looked at to tell a run of trials from others."""
-OURS = re.compile(rf"\bmark\.({'|'.join(c.marker for c in CRITERIA.values())})\b|\bunineuron_".encode())
+MAX_FILES = 100
+"""The number of test files that are read to decide whether a run is one of trials."""
+TRIAL_CODE = re.compile(rf"\bmark\.({'|'.join(c.marker for c in CRITERIA.values())})\b|\bunineuron_".encode())
 
 
 class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no types
     """Load scheduling in which all items of one model are one unit of work.
 
-    ``models`` are those under test, by label; an item belongs to the model its id begins with. No more workers
-    hold models than memory allows; the others share the tests that are no trials, and end when there are none.
+    ``models`` are those under test, by label; the id of an item begins with the label of its model. As many workers
+    get models as fit into memory. The others share the tests that are no trials, and end when none are left.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         super().__init__(config, log)
         self._models = models
         self._settings = settings
-        # As they are and as pytest escapes them. The longest first: one may be the beginning of another.
+        # Labels as they are and as pytest escapes them, the longest first, since one may begin with another.
         escaped = [label.encode("unicode_escape").decode("ascii") for label in models]
         self._labels = sorted({*models, *escaped}, key=len, reverse=True)
         self._model: list[str] = []
-        self._room = 0
+        self._max_holders = 0
         self._holders: set[WorkerController] = set()
         self.collection: list[str] | None
 
     def model_of(self, nodeid: str) -> str:
-        """The model of a trial's node id, or empty."""
+        """Return the label of the model of a trial's node id; empty if the test is no trial."""
         _, bracket, case = nodeid.partition("::")[2].partition("[")
         for label in self._labels if bracket else ():
             if case.startswith(label) and case[len(label) : len(label) + 1] in ("-", "~", "]"):
@@ -64,21 +64,21 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         return ""
 
     def schedule(self) -> None:
-        """Hand out the first unit to every worker, once all have collected."""
+        """Send the first unit to every worker, once all have collected."""
         collection = next(iter(self.node2collection.values()))
         if self.collection is None and any(map(self.model_of, collection)):
             if not self._check_nodes_have_same_collection():
                 return
             self.collection, self.pending[:] = collection, range(len(collection))
             self._model = [self.model_of(nodeid) for nodeid in collection]
-            self._room = self._allowed()
+            self._max_holders = self._count_holders()
             for node in self.nodes:
                 self._feed(node)
         super().schedule()
 
-    def _allowed(self) -> int:
-        """How many workers may hold models; says so where more could."""
-        allowed = memory.fit(self._models.values(), self._settings)
+    def _count_holders(self) -> int:
+        """The number of workers that may hold models. Prints a line if memory limits it."""
+        allowed = memory.processes_that_fit(self._models.values(), self._settings)
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and allowed < min(len(self.nodes), len(self._models)):
             started = len(self.nodes)
@@ -86,11 +86,11 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         return allowed
 
     def check_schedule(self, node: WorkerController, duration: float = 0) -> None:
-        """Give a worker its next unit when it is about to run dry, and let it go when there is none for it."""
-        if not self._room:
+        """Send a worker its next unit before it has finished the last one, or end it if there is none for it."""
+        if not self._max_holders:
             super().check_schedule(node, duration)
             return
-        # A worker holds its last item back until it knows what follows, so it is fed before it is empty.
+        # A worker does not run its last item until it knows the next one, so it must have two.
         while not node.shutting_down and len(self.node2pending[node]) < 2:
             if not self._feed(node):
                 node.shutdown()
@@ -99,12 +99,12 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
                 other.shutdown()
 
     def _feed(self, node: WorkerController) -> bool:
-        """Send a worker all that is left of one model, or some tests that are no trials. False if there is neither."""
+        """Send a worker all pending items of one model, or some tests that are no trials. Returns whether any was."""
         units: dict[str, list[int]] = {}
         for index in self.pending:
             units.setdefault(self._model[index], []).append(index)
         plain = units.pop("", [])
-        if units and (node in self._holders or len(self._holders) < self._room):
+        if units and (node in self._holders or len(self._holders) < self._max_holders):
             self._holders.add(node)
             unit = next(iter(units.values()))
         else:
@@ -117,27 +117,27 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         return bool(unit)
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """A worker has ended or died: another may hold its model, and gets what is left of it."""
+        """Let another worker have the model of one that ended or died, and its pending items."""
         self._holders.discard(node)
         running: str | None = super().remove_node(node)
         return running
 
 
-def workers(config: pytest.Config, settings: Settings, most: int) -> int:
-    """How many workers ``-n auto`` is to start: at most one per model, and no more than fit into memory.
+def worker_count(config: pytest.Config, settings: Settings, most: int) -> int:
+    """Return how many workers ``-n auto`` starts: at most one per model, and no more than fit into memory.
 
-    A run that is not one of trials gets as many as xdist says, ``most``: nothing is collected yet, so that is told
-    by the test files it is pointed at. If most of the first hundred name a marker or a fixture of ours, it is.
+    A run without trials gets ``most``, the number that xdist chose. Since nothing is collected yet, a run counts as
+    one of trials if most of its first test files name a marker or a fixture of this plugin.
     """
-    files = [path.read_bytes() for path in islice(_test_files(config), LOOKED_AT)]
-    if 2 * sum(bool(OURS.search(text)) for text in files) <= len(files):
+    files = [path.read_bytes() for path in islice(_test_files(config), MAX_FILES)]
+    if 2 * sum(bool(TRIAL_CODE.search(text)) for text in files) <= len(files):
         return most
     models = sources_by_label(settings.model)
-    return min(most, len(models), memory.fit(models.values(), settings))
+    return min(most, len(models), memory.processes_that_fit(models.values(), settings))
 
 
 def _test_files(config: pytest.Config) -> Iterator[Path]:
-    """The test files below what was asked for, by the names that pytest goes by."""
+    """The test files in the folders that pytest was given, by the names that pytest looks for."""
     skipped, named = config.getini("norecursedirs"), config.getini("python_files")
     for argument in config.args:
         start = config.invocation_params.dir / argument.partition("::")[0]

@@ -1,4 +1,4 @@
-"""One pytest session in one process: the run, the collection, the protocol of items, the lab and the evidence."""
+"""The state of one pytest session in one process: run, collection, protocol of items, lab and evidence."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from pytest_unineuron.options.settings import Settings
 
 PROCESSES = pytest.StashKey[ProcessGroup]()
-"""The processes that share the passes of this one, in a run that only fills the cache."""
+"""The processes that share forward passes, in a run that only fills the cache."""
 
 
 class Session:
-    """Everything that the hooks of one process share."""
+    """The objects that the hooks of one process share."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.run = run = Run(config, settings)
@@ -44,7 +44,7 @@ class Session:
         self._events_sent = 0
 
     def _header(self) -> dict[str, Any]:
-        """What this run was asked to do, as plain data."""
+        """The settings and versions of this run and what it was asked for, as JSON data."""
         return {
             "settings": self.run.settings.as_dict(),
             "versions": installed_versions(),
@@ -54,19 +54,19 @@ class Session:
 
     @property
     def measures(self) -> bool:
-        """Whether trials are going to be run."""
+        """Whether trials will be run."""
         config = self.run.config
         return not config.option.collectonly and PROCESSES not in config.stash
 
     def finish_collection(self, items: Sequence[pytest.Item]) -> None:
-        """Note what is going to run, and tell the collector in the process that has one."""
+        """Note the items that will run, and pass their plan to the collector, except in a worker."""
         self.collection.finish(items)
         if self.collection.plan and not self.run.worker and self.measures:
             self.collector.on_event({"kind": PLAN, "items": self.collection.plan})
 
     @cached_property
     def lab(self) -> Lab:
-        """The lab; making it imports torch, so it is made when a trial first asks for it."""
+        """The lab, made when a trial first asks for it, since that imports torch."""
         process.configure(self._threads)
         from pytest_unineuron.lab.lab import Lab
         from pytest_unineuron.plugin.progress import announcer, bar
@@ -78,28 +78,28 @@ class Session:
             run.settings,
             run.models,
             run.corpora,
-            # A run that only fills the cache shares passes among processes, and makes each result by itself.
+            # A run that only fills the cache computes each result in a pass of its own.
             requests=self.collection.requests if self.measures else {},
             processes=processes,
             announce=announcer(config),
-            progress=progress.over if progress else None,
+            progress=progress.wrap_batches if progress else None,
             folder=run.cache_folder,
         )
 
     @property
     def _threads(self) -> int:
-        """CPU threads of this process: the cores are divided among the processes that share them."""
+        """The number of CPU threads of this process: its share of the cores, unless set."""
         workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT") or os.environ.get("LOCAL_WORLD_SIZE") or "1"
         return self.run.settings.threads or max(1, process.cores() // int(workers))
 
     def finish_item(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        """Let go of everything in memory that belongs to a model, if the item that follows measures another one."""
+        """Release what the lab holds for the model of an item, unless the following item measures it too."""
         model = model_of(item)
         if "lab" in self.__dict__ and model != model_of(following):
             self.lab.release(model)
 
     def _new_lab_events(self) -> list[dict[str, Any]]:
-        """The events of the lab since this was last asked."""
+        """The events of the lab since the last call."""
         events = self.lab.events[self._events_sent :] if "lab" in self.__dict__ else []
         self._events_sent += len(events)
         return events
@@ -109,8 +109,8 @@ SESSION = pytest.StashKey[Session]()
 
 
 def session_of(config: pytest.Config) -> Session:
-    """This process's session, made when a trial, an option or a worker first needs it. Raises UnineuronError."""
+    """Return the session of this process, made when a trial, an option or a worker needs it. Raises UnineuronError."""
     if SESSION not in config.stash:
         session = config.stash[SESSION] = Session(config, sources.read(config.getoption, config.getini))
-        config.pluginmanager.register(Finisher(session.run, session.collector, session.protocol), "unineuron-finisher")
+        config.pluginmanager.register(Finisher(session), "unineuron-finisher")
     return config.stash[SESSION]

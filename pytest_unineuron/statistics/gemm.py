@@ -69,7 +69,7 @@ def fast_linear(model: nn.Module) -> AbstractContextManager[object]:
 def onednn_is_faster() -> bool:
     """Return whether oneDNN is known to be faster than MKL on this processor, and multiplies correctly."""
     available = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-    if not available or torch.backends.cpu.get_cpu_capability() != "AVX512" or machine.intel():
+    if not available or torch.backends.cpu.get_cpu_capability() != "AVX512" or machine.has_intel_cpu():
         return False
     x, y, bias = (torch.linspace(-1, 1, size).sin() for size in (35, 28, 4))
     x, y = x.view(7, 5).T, y.view(7, 4).T  # not contiguous, as units often are

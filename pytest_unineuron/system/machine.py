@@ -1,4 +1,4 @@
-"""What the machine has to spare, as well as it tells, and what of it a process takes. No torch."""
+"""The free memory, the processor and the GPUs of the machine. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def free_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
+    """Return the bytes of memory that can be used without swapping; None where the system does not report them."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -25,20 +25,20 @@ def free_memory() -> int | None:
         return None
 
 
-def intel() -> bool:
-    """Whether the processor is Intel's, as far as the system tells."""
+def has_intel_cpu() -> bool:
+    """Return whether the processor is made by Intel, as far as the system reports it."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        description = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        told = platform.processor()
-    return "GenuineIntel" in told
+        description = platform.processor()
+    return "GenuineIntel" in description
 
 
 def chosen_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> str:
-    """The device of ``--unineuron-device=auto``: a GPU of its own for each process, as far as there are any.
+    """Return the device of ``--unineuron-device=auto``: one of ``gpus`` GPUs, or the CPU if there is none.
 
-    By its rank on this host under torchrun, else by its number among the workers of xdist, in turn. A Mac's GPU
-    (mps) knows no float64, in which all sums are kept, so it is not taken.
+    Processes take GPUs in turn, by their local rank under torchrun, else by their number among the workers of xdist.
+    The GPU of a Mac (mps) is not used, since it has no float64, the type of all sums.
 
     >>> chosen_gpu(2, {"PYTEST_XDIST_WORKER": "gw3"})
     'cuda:1'

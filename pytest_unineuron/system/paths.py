@@ -1,4 +1,4 @@
-"""Paths as people type them, and files that are written whole or not at all."""
+"""Paths that users type, and atomic writes."""
 
 from __future__ import annotations
 

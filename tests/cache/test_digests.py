@@ -7,19 +7,19 @@ import time
 import pytest
 
 from pytest_unineuron.cache import digests
-from pytest_unineuron.cache.digests import LARGE, NAME, Digests
+from pytest_unineuron.cache.digests import DIGESTS_FILE, MIN_BYTES, Digests
 
 
 @pytest.fixture
 def settled(monkeypatch):
     """Files count as left alone at once."""
-    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", -1.0)
 
 
 @pytest.fixture
 def large(tmp_path):
     path = tmp_path / "model.safetensors"
-    path.write_bytes(b"a" * LARGE)
+    path.write_bytes(b"a" * MIN_BYTES)
     return path
 
 
@@ -46,7 +46,7 @@ def test_a_large_file_is_read_once_for_all_runs(large, settled, reads):
 def test_a_file_that_changed_is_read_again(large, settled, reads):
     """Also if it has its old size and its time is set back."""
     before, times = Digests(large.parent).of(large), large.stat()
-    large.write_bytes(b"b" * LARGE)
+    large.write_bytes(b"b" * MIN_BYTES)
     os.utime(large, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert Digests(large.parent).of(large) != before
     assert len(reads) == 2
@@ -58,13 +58,13 @@ def test_a_file_written_just_now_is_not_remembered(large, reads):
     Digests(large.parent).of(large)
     Digests(large.parent).of(large)
     assert len(reads) == 2
-    assert not (large.parent / NAME).exists()
+    assert not (large.parent / DIGESTS_FILE).exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": "zz"}'])
 def test_a_damaged_memory_is_none(large, settled, reads, text):
     """Files are read, and remembered anew."""
-    (large.parent / NAME).write_text(text)
+    (large.parent / DIGESTS_FILE).write_text(text)
     Digests(large.parent).of(large)
     Digests(large.parent).of(large)
     assert len(reads) == 1
@@ -75,4 +75,4 @@ def test_small_files_are_not_worth_remembering(tmp_path, settled):
     small = tmp_path / "config.json"
     small.write_text("{}")
     Digests(tmp_path).of(small)
-    assert not (tmp_path / NAME).exists()
+    assert not (tmp_path / DIGESTS_FILE).exists()

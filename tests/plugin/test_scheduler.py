@@ -166,15 +166,15 @@ def test_memory_is_counted_in_the_precision_of_the_run(trials):
     """A model, a control made of it, and a process; twice the bytes in twice the precision."""
     (source,) = sources_by_label((str(large(trials, "one", 10**9)),)).values()
     settings = Settings()
-    assert memory.needed(source, settings) == memory.PROCESS + 2 * 4 * 10**9
-    assert memory.needed(source, replace(settings, dtype="bfloat16")) == memory.PROCESS + 2 * 2 * 10**9
+    assert memory.process_bytes(source, settings) == memory.PROCESS_BYTES + 2 * 4 * 10**9
+    assert memory.process_bytes(source, replace(settings, dtype="bfloat16")) == memory.PROCESS_BYTES + 2 * 2 * 10**9
 
 
 def test_comparing_seeds_takes_memory_up_to_what_is_allowed(trials):
     """The seeds themselves, and what --unineuron-memory grants for comparing them."""
     (source,) = sources_by_label((str(large(trials, "one", 10**9)),)).values()
     settings = replace(Settings(), seed=(str(large(trials, "two", 10**9)),), memory=3)
-    assert memory.needed(source, settings) == memory.PROCESS + 3 * 4 * 10**9 + 3 * 2**30
+    assert memory.process_bytes(source, settings) == memory.PROCESS_BYTES + 3 * 4 * 10**9 + 3 * 2**30
 
 
 def test_models_that_are_not_here_or_damaged_count_for_nothing(trials):
@@ -182,8 +182,8 @@ def test_models_that_are_not_here_or_damaged_count_for_nothing(trials):
     damaged = large(trials, "damaged", 5)
     (damaged / "model.safetensors").write_bytes(b"\xff" * 20)
     sources = sources_by_label((str(damaged), "nobody/nothing", "untrained:nano:neox-a")).values()
-    assert [memory.weights(source) > 0 for source in sources] == [False, False, True]
-    assert memory.fit(sources, Settings()) >= 1
+    assert [memory.weight_count(source) > 0 for source in sources] == [False, False, True]
+    assert memory.processes_that_fit(sources, Settings()) >= 1
 
 
 SHOW = """

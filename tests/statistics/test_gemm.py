@@ -181,7 +181,7 @@ def amd(monkeypatch):
     """A processor with AVX-512 of another maker than Intel, about which nothing is remembered."""
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(machine, "intel", lambda: False)
+    monkeypatch.setattr(machine, "has_intel_cpu", lambda: False)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     gemm.onednn_is_faster.cache_clear()
@@ -196,7 +196,7 @@ def test_onednn_is_used_where_mkl_does_not_use_avx512(amd):
 
 def test_mkl_is_used_on_intel(amd, monkeypatch):
     """MKL uses all instructions of Intel's own processors."""
-    monkeypatch.setattr(machine, "intel", lambda: True)
+    monkeypatch.setattr(machine, "has_intel_cpu", lambda: True)
     assert gemm.product_library() == "torch"
 
 

@@ -93,10 +93,10 @@ def test_another_c_library_is_left_alone(monkeypatch, error):
 
 def test_the_maker_of_the_processor_is_read_from_the_system(monkeypatch, tmp_path):
     """From /proc/cpuinfo, or from Python where there is none."""
-    for text, intel in (("vendor_id\t: GenuineIntel\n", True), ("vendor_id\t: AuthenticAMD\n", False)):
+    for text, expected in (("vendor_id\t: GenuineIntel\n", True), ("vendor_id\t: AuthenticAMD\n", False)):
         (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
         monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "cpuinfo")
-        assert machine.intel() is intel
+        assert machine.has_intel_cpu() is expected
     monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "not there")
     monkeypatch.setattr(machine.platform, "processor", lambda: "Intel64 Family 6 Model 143, GenuineIntel")
-    assert machine.intel()
+    assert machine.has_intel_cpu()
