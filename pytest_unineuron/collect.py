@@ -1,6 +1,6 @@
 """``python -m pytest_unineuron.collect``: the documented command line of ``plugin.collect``."""
 
-from pytest_unineuron.plugin.collect import run
+from pytest_unineuron.plugin.collect import fill_cache_and_exit
 
 if __name__ == "__main__":
-    run()
+    fill_cache_and_exit()

@@ -38,12 +38,12 @@ class Digests:
         status = path.stat()  # of the file that a link points to
         state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         if self._folder is None or status.st_size < MIN_BYTES:
-            return _digest(path, *state)
+            return file_digest(path, *state)
         stored, name = self._folder / DIGESTS_FILE, json.dumps([str(path.resolve()), *state])
         known = _load(stored)
         if name in known:
             return bytes.fromhex(known[name])
-        digest = _digest(path, *state)
+        digest = file_digest(path, *state)
         if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
             latest = dict(list({**known, name: digest.hex()}.items())[-MAX_DIGESTS:])
             with suppress(OSError):  # then the file is read again next time
@@ -61,6 +61,7 @@ def _load(stored: Path) -> dict[str, str]:
 
 
 @cache
-def _digest(path: Path, *_state: int) -> bytes:
+def file_digest(path: Path, *state: int) -> bytes:
+    """Return the SHA-256 of a file, read once per process for each ``state`` that it is seen in. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

@@ -34,7 +34,7 @@ def code_digest(file: Path, root: Path, plugins: Iterable[Path] = ()) -> str:
             seen[path] = path.read_bytes()
             waiting += _imported_files(path, seen[path])
     names = {path: path.relative_to(root).as_posix() if root in path.parents else path.name for path in seen}
-    return _digest((names[path], seen[path]) for path in sorted(seen))
+    return _source_digest((names[path], seen[path]) for path in sorted(seen))
 
 
 INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "statistics", "universality")
@@ -48,10 +48,10 @@ def package_digest(*folders: str) -> str:
     Raises FileNotFoundError for a folder without source, whose digest would never change.
     """
     paths = [path for folder in folders or (".",) for path in _source_of(folder)]
-    return _digest((path.relative_to(PACKAGE_FOLDER).as_posix(), path.read_bytes()) for path in sorted(paths))
+    return _source_digest((path.relative_to(PACKAGE_FOLDER).as_posix(), path.read_bytes()) for path in sorted(paths))
 
 
-def _digest(files: Iterable[tuple[str, bytes]]) -> str:
+def _source_digest(files: Iterable[tuple[str, bytes]]) -> str:
     """SHA-256 of the names and contents of files, in the order given."""
     total = hashlib.sha256()
     for name, content in files:

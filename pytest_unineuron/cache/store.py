@@ -165,7 +165,7 @@ def _encode(entry: Entry, key: Mapping[str, Any]) -> bytes:
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     about = _canonical({"made": made, "key": key, "description": entry.description})
     _, body = _split(save(entry.tensors))
-    return save(entry.tensors, metadata={"about": about.decode(), "digest": _digest(about, body)})
+    return save(entry.tensors, metadata={"about": about.decode(), "digest": _entry_digest(about, body)})
 
 
 def _decode(content: bytes, key: Mapping[str, Any]) -> Entry:
@@ -175,7 +175,7 @@ def _decode(content: bytes, key: Mapping[str, Any]) -> Entry:
     header, body = _split(content)
     metadata = json.loads(header)["__metadata__"]
     about = metadata["about"].encode()
-    if metadata["digest"] != _digest(about, body):
+    if metadata["digest"] != _entry_digest(about, body):
         raise ValueError("it is not what was written")
     said = json.loads(about)
     if _canonical(said["key"]) != _canonical(key):
@@ -193,5 +193,5 @@ def _canonical(data: Any) -> bytes:
     return json.dumps(data, sort_keys=True, allow_nan=False).encode()
 
 
-def _digest(about: bytes, body: memoryview) -> str:
+def _entry_digest(about: bytes, body: memoryview) -> str:
     return hashlib.sha256(about + hashlib.sha256(body).digest()).hexdigest()

@@ -133,7 +133,12 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser
         _lock_arguments,
         "Run the control arms alone and lock bounds, trials, models and texts for the claim.",
     ),
-    ("plan", plan.run, plan.add_arguments, "Say what comparing a model with its seeds takes, without running it."),
+    (
+        "plan",
+        plan.print_plan,
+        plan.add_arguments,
+        "Say what comparing a model with its seeds takes, without running it.",
+    ),
     (
         "report",
         commands.show_report,

@@ -191,7 +191,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def print_plan(arguments: argparse.Namespace) -> int:
     """Print the estimate that was asked for. Raises UnineuronError for one that cannot be made."""
     made = estimated(arguments)
     print(json.dumps(made.numbers, indent=2) if arguments.json else "\n".join(made.lines()))

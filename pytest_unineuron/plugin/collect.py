@@ -107,7 +107,7 @@ def describe(request: Request) -> str:
     return f"{name} on {request.corpus} {details}"
 
 
-def main(arguments: Sequence[str]) -> int:
+def fill_cache(arguments: Sequence[str]) -> int:
     """Fill the cache. Returns the exit status: pytest's, or 1 if a result or a process was lost."""
     processes: Any = SINGLE_PROCESS
     try:
@@ -126,8 +126,8 @@ def main(arguments: Sequence[str]) -> int:
     return status or filler.status
 
 
-def run() -> None:
+def fill_cache_and_exit() -> None:
     """Fill the cache with the arguments of the command line, and end the process."""
-    status = main(sys.argv[1:])
+    status = fill_cache(sys.argv[1:])
     sys.stdout.flush()
     os._exit(status)  # at a normal exit, threads of a broken process group would wait for the lost process

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytest_unineuron.plugin.fixtures"]
 
 
-def session_of(config: pytest.Config) -> Session:
+def _get_session(config: pytest.Config) -> Session:
     """Return the session of this process. Its module is imported when a trial, an option or a worker needs it."""
     from pytest_unineuron.plugin import session
 
@@ -48,32 +48,32 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = sources.read(config.getoption, config.getini)
         if settings != declared.Settings() and not hasattr(config, "workerinput"):
-            session_of(config).run.validate()
+            _get_session(config).run.validate()
             if config.getoption("cacheclear", False):
-                session_of(config).run.clear_cache()
+                _get_session(config).run.clear_cache()
     except UnineuronError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Warn of a baseline that cannot be used before anything is measured."""
-    return session_of(config).run.unusable_baseline or None if config.getoption("unineuron_baseline") else None
+    return _get_session(config).run.unusable_baseline or None if config.getoption("unineuron_baseline") else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize trials over models, corpora and control arms, and checks of models over the models."""
     if _is_trial(metafunc.definition):
-        session_of(metafunc.config).collection.assign(metafunc)
+        _get_session(metafunc.config).collection.assign(metafunc)
     elif VERIFIED in metafunc.fixturenames:
-        session_of(metafunc.config).collection.assign_models(metafunc)
+        _get_session(metafunc.config).collection.assign_models(metafunc)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note on each item what it measures, before other plugins deselect it."""
     if any(map(_is_trial, items)):
-        session = session_of(config)
+        session = _get_session(config)
         session.collection.prepare(items)
         if session.run.settings.write_lock and (left_out := session.collection.take_subjects(items)):
             config.hook.pytest_deselected(items=left_out)
@@ -82,14 +82,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Note the trials that will not run, for the report."""
     if any(map(_is_trial, items)):
-        session_of(items[0].config).collection.deselect(items)
+        _get_session(items[0].config).collection.deselect(items)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the forecast
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the plan of the trials that will run."""
     if any(map(_is_trial, session.items)):
-        session_of(session.config).finish_collection(session.items)
+        _get_session(session.config).finish_collection(session.items)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -98,7 +98,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
         return []
     from pytest_unineuron.plugin.forecast import forecast
 
-    session = session_of(config)
+    session = _get_session(config)
     return list(forecast(session.run, items, session.collection.requests))
 
 
@@ -109,7 +109,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin an attempt at a trial with a new recorder."""
     if _is_trial(item):
-        session_of(item.config).protocol.begin(item)
+        _get_session(item.config).protocol.begin(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,7 +130,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Run the body of a trial, then judge everything that it measured, so that all misses are reported together."""
     if not _is_trial(item):
         return (yield)
-    protocol, raised = session_of(item.config).protocol, None
+    protocol, raised = _get_session(item.config).protocol, None
     with protocol.recording(item):
         try:
             yield
@@ -146,7 +146,7 @@ def pytest_runtest_makereport(
     """Attach the result of a trial to the report."""
     report = yield
     if _is_trial(item):
-        session_of(item.config).protocol.attach(item, report, call)
+        _get_session(item.config).protocol.attach(item, report, call)
     return report
 
 
@@ -154,7 +154,7 @@ def pytest_runtest_makereport(
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Release what belongs to a model after the last of its items that run in a row."""
     if _is_trial(item) or VERIFIED in getattr(item, "fixturenames", ()):
-        session_of(item.config).finish_item(item, nextitem)
+        _get_session(item.config).finish_item(item, nextitem)
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> Any:
@@ -185,7 +185,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Schedule each model on one worker in xdist's mode ``load``; other modes stay as the user chose them."""
-    session = session_of(config)  # the controller needs one before the first result arrives
+    session = _get_session(config)  # the controller needs one before the first result arrives
     if config.getoption("dist") != "load":
         return None
     from pytest_unineuron.plugin.scheduling import ModelScheduling

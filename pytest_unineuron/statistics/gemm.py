@@ -1,7 +1,7 @@
 """Products of float32 matrices on a CPU, by oneDNN instead of MKL where that is faster.
 
 torch multiplies float32 matrices with MKL, which does not use AVX-512 on processors of other makers than Intel. oneDNN,
-which torch contains for convolutions and half precision, does: on a fifth generation AMD Zen it is 2.2 times as fast
+which torch contains for convolutions and half precision, does: on a fifth generation AMD Zen it is twice as fast
 (``python -m benchmarks --only products``). Both sum in float32, so only rounding differs.
 
 There is one switch: ``torch.backends.mkldnn.enabled = False`` leaves every product to torch.

@@ -1,5 +1,6 @@
 """The store of results: an entry is whole and was made for the very key, or it is made again."""
 
+import json
 import os
 import subprocess
 import sys
@@ -163,23 +164,26 @@ def test_clearing_removes_only_entries(store):
 
 
 WORKER = """
-import sys, time, torch
+import json, sys, torch
 from pathlib import Path
 from pytest_unineuron.cache.store import Entry, Store
-store, key = Store(Path(sys.argv[1])), {"n": 1}
+store, key = Store(Path(sys.argv[1])), json.loads(sys.argv[2])
+print("starts", flush=True)
 with store.exclusive(key):
     if store.get(key) is None:
-        time.sleep(0.5)
         store.put(key, Entry(None, {"x": torch.ones(3)}))
         print("made")
 """
 
 
-def test_processes_make_an_entry_once(tmp_path):
-    """The second process waits, and takes what the first has made."""
-    command = [sys.executable, "-c", WORKER, str(tmp_path)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert sorted(process.communicate(timeout=120)[0].strip() for process in both) == ["", "made"]
+def test_a_process_waits_for_one_that_makes_the_same_entry(store):
+    """And reads the entry instead of making it again."""
+    command = [sys.executable, "-c", WORKER, str(store.folder.parent), json.dumps(KEY)]
+    with store.exclusive(KEY):
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "starts\n"
+        store.put(KEY, entry())
+    assert other.communicate(timeout=120)[0] == ""
 
 
 def test_the_lock_of_a_killed_process_holds_nobody_up(store):

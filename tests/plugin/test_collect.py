@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from pytest_unineuron.cache.store import ENTRY_SUFFIX, Store
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, SingleProcess
-from pytest_unineuron.plugin.collect import CacheFiller, main
+from pytest_unineuron.plugin.collect import CacheFiller, fill_cache
 
 TRIALS = """
 import numpy as np, pytest
@@ -281,6 +281,6 @@ def test_a_rank_that_cannot_start_says_why(monkeypatch, capsys, environment, wor
     """In one line, if these variables were not set by torchrun."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert main([]) == 1
+    assert fill_cache([]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(words)
