@@ -1,10 +1,10 @@
-"""What can go wrong when something is asked of the harness. Every message says what to type next."""
+"""The errors that this package raises on purpose. Every message says what to type next."""
 
 from __future__ import annotations
 
 
 class UnineuronError(Exception):
-    """The parent of all of them: catch this one to catch every error the package raises on purpose."""
+    """The base class of every error that this package raises on purpose."""
 
 
 class OptionError(UnineuronError):

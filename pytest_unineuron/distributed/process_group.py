@@ -66,7 +66,7 @@ class TorchProcessGroup(SingleProcess):
         self._places = self._exchange("the start", f"on {socket.gethostname()}, process {os.getpid()}")
 
     def broadcast(self, make: Callable[[], T]) -> T:
-        """What ``make`` returns in the first process, in all of them."""
+        """Return in all processes the value that ``make`` returns in the first one."""
         own = _serialised(make()) if self.index == 0 else None
         self._meet("the result of rank 0")
         made = [own]
@@ -76,7 +76,7 @@ class TorchProcessGroup(SingleProcess):
         return received
 
     def all_gather(self, own: T) -> list[T]:
-        """What every process has, in the order of ranks, in all of them."""
+        """Return in all processes the values of all of them, in the order of ranks."""
         self._meet("the results of all ranks")
         sent = self._exchange("the results of all ranks", _serialised(own))
         return [self._deserialised(each) for each in sent]

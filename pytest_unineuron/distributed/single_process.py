@@ -33,11 +33,11 @@ class SingleProcess:
         return items[self.index :: self.count]
 
     def broadcast(self, make: Callable[[], T]) -> T:
-        """What ``make`` returns in the first process, in all of them."""
+        """Return in all processes the value that ``make`` returns in the first one."""
         return make()
 
     def all_gather(self, own: T) -> list[T]:
-        """What every process has, in the order of ranks, in all of them."""
+        """Return in all processes the values of all of them, in the order of ranks."""
         return [own]
 
     def all_reduce(self, own: Sums | None, device: Any) -> Sums:

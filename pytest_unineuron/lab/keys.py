@@ -66,7 +66,7 @@ class Keys:
         }
 
     def _arithmetic(self, positions: int) -> dict[str, Any]:
-        """What rounding depends on, for passes that read so many tokens at a time."""
+        """The things that rounding depends on, for passes that read so many tokens at a time."""
         return {
             "device": self._models.device.partition(":")[0],
             "products": product_library(),

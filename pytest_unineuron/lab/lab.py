@@ -86,7 +86,7 @@ class Lab:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What the report needs, in order: models loaded, corpora read, forward passes, results from the cache."""
+        """The events for the report, in order: models loaded, corpora read, forward passes, results from the cache."""
         return self._reporting.events
 
     @property

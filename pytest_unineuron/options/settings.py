@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 POLICIES = ("primary", "all", "majority", "any")
 """How the outcomes of trials make the verdict on a criterion, see ``evidence.verdict``."""
 ACROSS_WEIGHTS, ACROSS_CORPUS = "weights", "corpus"
-"""What may differ between two runs that are compared, see ``baseline.comparable``."""
+"""The differences that two compared runs may have, see ``baseline.comparable``."""
 
 
 class Affects(Enum):
@@ -82,7 +82,7 @@ def _setting(default: Any, help: str, affects: Affects = Affects.NOTHING, **more
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run was asked to do. Built once, passed as a value, stored with the results."""
+    """All settings of a run. Built once, passed as a value, stored with the results."""
 
     model: tuple[str, ...] = _setting(
         ("nano:neox-a", "nano:gpt2-a"),

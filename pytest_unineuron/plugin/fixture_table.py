@@ -23,7 +23,7 @@ for which they take another pass when a trial asks for them."""
 
 @dataclass(frozen=True)
 class Reads:
-    """What a fixture reads besides weights.
+    """The inputs of a fixture besides weights.
 
     ``inputs`` are the inputs of a trial besides weights, as in ``controls``, which determine its control arms.
     ``sites`` are those whose statistics are needed. ``published`` asks for a table of the paper.
@@ -61,7 +61,7 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_published": Reads(LABELLED, published=True),
     "unineuron_lab": Reads(text=ANY),
 }
-"""What fixtures read, by name. Those that are not listed read weights alone, or nothing."""
+"""The inputs of fixtures, by name. Those that are not listed read weights alone, or nothing."""
 
 
 def reads_of(fixtures: Iterable[str]) -> list[Reads]:

@@ -199,7 +199,7 @@ def _set_properties(item: pytest.Item, report: pytest.TestReport, result: ArmRes
 
 
 def _word(control: bool, result: ArmResult | None) -> str:
-    """What ``-v`` shows for an item that passed; empty for pytest's own word."""
+    """The word that ``-v`` shows for an item that passed; empty for pytest's own."""
     if result is None:
         return ""
     if not control:

@@ -1,4 +1,4 @@
-"""What comparing a model with further seeds takes: operations, and bytes of memory. No torch.
+"""The cost of comparing a model with further seeds: operations and bytes of memory. Imports no torch.
 
 This is the one place for these formulas: `pytest-unineuron plan` shows them, and `match` keeps to them. Let N be the
 units of the model and N' those of a seed, in layers of m; T the tokens of the selection split, where partners are

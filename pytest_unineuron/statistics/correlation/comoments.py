@@ -1,4 +1,4 @@
-"""What sums of products of units have in common, and the deviations that follow from them."""
+"""The base class of sums of products of units, and the standard deviations that follow from them."""
 
 from __future__ import annotations
 
