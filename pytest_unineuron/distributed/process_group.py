@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from pytest_unineuron.distributed.single_process import SingleProcess, Sums
-from pytest_unineuron.errors import OptionError, RankLost, UnineuronError, words_of
+from pytest_unineuron.errors import OptionError, RankLost, UnineuronError, first_line
 from pytest_unineuron.system.machine import chosen_gpu
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ T = TypeVar("T")
 RANK_TIMEOUT = "UNINEURON_RANK_TIMEOUT"
 """Environment variable: seconds to wait for the other processes at each exchange (default: half an hour)."""
 DEFAULT_TIMEOUT = 1800.0
-PROBE_SECONDS = 10
-"""Seconds in which the process that is gone is looked for."""
+PROBE_SECONDS = 1
+"""Seconds in which another process is asked whether it is there, after an exchange has failed."""
 BARRIER_FAILED = "failed to pass monitoredBarrier"
 """Words of torch about a process that did not come to a barrier."""
 RERUN = "parts that were finished are kept: start the same command again"
@@ -59,7 +59,7 @@ class TorchProcessGroup(SingleProcess):
         except (ValueError, RuntimeError) as error:
             raise OptionError(
                 f"RANK={os.environ.get('RANK')} is set, as for one of several processes, but they cannot meet: "
-                f"{words_of(error)}; start them with torchrun, or unset RANK"
+                f"{first_line(error)}; start them with torchrun, or unset RANK"
             ) from None
         self.index, self.count = dist.get_rank(), dist.get_world_size()
         self._control = dist.new_group(backend="gloo", timeout=self._timeout)
@@ -137,26 +137,29 @@ class TorchProcessGroup(SingleProcess):
         try:
             yield
         except RuntimeError as error:
-            raise RankLost(f"{self._lost(self._barrier_error(error))} while waiting for {what}; {RERUN}") from None
+            raise RankLost(f"{self._describe_lost(str(error))} while waiting for {what}; {RERUN}") from None
 
-    def _barrier_error(self, error: RuntimeError) -> str:
-        """The message of a barrier, which names the process that is gone; other exchanges only say that one is."""
-        if BARRIER_FAILED in str(error):
-            return str(error)
-        try:
-            dist.monitored_barrier(self._control, timeout=timedelta(seconds=PROBE_SECONDS))
-        except RuntimeError as named:
-            return str(named)
-        return str(error)
-
-    def _lost(self, message: str) -> str:
-        """The process that did not come to a barrier, by its rank and place; rank 0 where only the others are told."""
-        found = [rank for rank in range(self.count) if f"Rank {rank} {BARRIER_FAILED}" in message]
-        rank = found[0] if found else 0
-        if rank == self.index:
+    def _describe_lost(self, message: str) -> str:
+        """The process that is gone, by its rank and place."""
+        named = [rank for rank in range(self.count) if f"Rank {rank} {BARRIER_FAILED}" in message]
+        rank = named[0] if named else self._unreachable()
+        if rank is None:
             return f"another rank than {self.index} of {self.count} is lost"
         place = f" ({self._places[rank]})" if hasattr(self, "_places") else ""
         return f"rank {rank} of {self.count}{place} is lost"
+
+    def _unreachable(self) -> int | None:
+        """The first process to which the connection is broken; a connection that works only times out."""
+        for rank in range(self.count):
+            if rank != self.index:
+                try:
+                    work = dist.isend(torch.zeros(1), rank, group=self._control)
+                    assert work is not None  # every rank is in the group
+                    work.wait(timedelta(seconds=PROBE_SECONDS))
+                except RuntimeError as error:
+                    if "Timed out" not in str(error):
+                        return rank
+        return None
 
     def _deserialised(self, sent: Any) -> Any:
         """An object that another process of the same program has sent; what was on its GPU is put on this one's."""
