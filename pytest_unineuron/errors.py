@@ -43,6 +43,11 @@ class TrialError(UnineuronError):
     """A trial is declared or written in a way that cannot be judged."""
 
 
-def words_of(error: Exception) -> str:
-    """The first line of what an error of somebody else says, or what kind it is."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def first_line(error: Exception) -> str:
+    """Return the first line of the message of an error, or its type if it has none; at most 300 characters.
+
+    A first line that ends in a colon is followed by the second.
+    """
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = " ".join(line.strip() for line in lines[: 2 if lines[0].rstrip().endswith(":") else 1])
+    return text[:300].rstrip(".;: ")

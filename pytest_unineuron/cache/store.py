@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from pytest_unineuron.errors import words_of
+from pytest_unineuron.errors import first_line
+from pytest_unineuron.system.machine import GIB, format_gib
 from pytest_unineuron.system.paths import PART_SUFFIX, write_atomically
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ PARTS_FOLDER = "parts"
 """Folder of the parts that each of several processes has finished of a result that is not whole yet."""
 ABANDONED_SECONDS = 3600.0
 """Age from which on a file that was being written belongs to a process that was killed."""
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Store:
 
     def reject(self, key: Mapping[str, Any], error: Exception) -> None:
         """Report that the entry of a key cannot be used."""
-        self._notify(f"cache entry {self._path(key).name} cannot be used and is made again: {words_of(error)}")
+        self._notify(f"cache entry {self._path(key).name} cannot be used and is made again: {first_line(error)}")
 
     def put(self, key: Mapping[str, Any], entry: Entry) -> bool:
         """Write the entry of a key. Return whether it could be written."""
@@ -91,7 +91,7 @@ class Store:
         content = _encode(entry, key)
         if len(content) > self.limit:
             self._notify(
-                f"a result of {len(content) / GIB:.3g} GiB does not fit into a cache of {self.limit / GIB:.3g} GiB; "
+                f"a result of {format_gib(len(content))} does not fit into a cache of {format_gib(self.limit)}; "
                 f"say --unineuron-cache-size={math.ceil(2 * len(content) / GIB)}"
             )
             return False

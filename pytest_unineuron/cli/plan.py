@@ -14,7 +14,7 @@ from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT, ModelShape, 
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.options.settings import Settings
-from pytest_unineuron.universality.cost import GIB, format_gib
+from pytest_unineuron.system.machine import GIB, format_gib
 from pytest_unineuron.universality.estimate import CostEstimate
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
-    Row = tuple[str, str, str]
+    FormulaRow = tuple[str, str, str]
     """A name, how the amount comes about, and the amount."""
 
 SHAPE_ARGUMENTS = ("layers", "width", "neurons", "heads", "vocabulary")
@@ -72,7 +72,7 @@ class TimedEstimate:
         wide = max(len(formula) for _, formula, _ in rows)
         return [title, "", *(f"{name:16}  {formula:{wide}}  {amount}".rstrip() for name, formula, amount in rows)]
 
-    def _operation_rows(self) -> Iterator[Row]:
+    def _operation_rows(self) -> Iterator[FormulaRow]:
         n, estimate, shape = self.numbers, self.estimate, self.estimate.shape
         operations, units = n["operations"], list(n["units"].values())
         yield "units", f"{shape.layers} layers of {shape.neurons} neurons", f"{units[0]:,} neurons"
@@ -101,7 +101,7 @@ class TimedEstimate:
         yield "random bases", "4 bases to choose from, 3 of them to read", f"{operations['bases']:.3g} FLOP"
         yield "all", "", f"{operations['all']:.3g} FLOP"
 
-    def _memory_rows(self) -> Iterator[Row]:
+    def _memory_rows(self) -> Iterator[FormulaRow]:
         size = {name: format_gib(number) for name, number in self.numbers["bytes"].items()}
         least = format_gib(self.estimate.weight_bytes + self.estimate.cost.least_bytes)
         blocks = len(self.estimate.blocks)
@@ -118,7 +118,7 @@ class TimedEstimate:
             f"{blocks} block{'s' * (blocks != 1)}",
         )
 
-    def _time_rows(self) -> Iterator[Row]:
+    def _time_rows(self) -> Iterator[FormulaRow]:
         seconds = self.seconds
         bases = format_duration(seconds["bases"] + seconds["within"])
         yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from pytest_unineuron.corpora.corpus import Corpus, Document
-from pytest_unineuron.errors import CorpusError
+from pytest_unineuron.errors import CorpusError, first_line
 
 MAX_ROWS = 5000
 """Rows that are read at most; the token budget decides how many of them are used."""
@@ -29,8 +29,7 @@ def from_hub(spec: str, *, field: str = "text") -> Corpus:
             islice(datasets.load_dataset(name, configuration or None, split=split or "train", streaming=True), MAX_ROWS)
         )
     except Exception as error:  # the hub, the network and the files of a data set raise errors of many libraries
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CorpusError(f"corpus {spec}: the data set cannot be read: {reason}") from error
+        raise CorpusError(f"corpus {spec}: the data set cannot be read: {first_line(error)}") from error
     if rows and not isinstance(rows[0].get(field), str):
         raise CorpusError(
             f"corpus {spec}: no text in field {field!r} (found: {', '.join(rows[0])}); "

@@ -59,9 +59,7 @@ class Recorder:
             found, needed = format_number(minimum.value), format_number(minimum.above)
             raise Inconclusive(f"underpowered: {found} {name}, needs {needed}")
 
-    def __call__(self, name: str, value: object, **options: Any) -> Measurement:
-        """Record a number: short for ``measure``."""
-        return self.measure(name, value, **options)
+    __call__ = measure
 
 
 _current: ContextVar[Recorder | None] = ContextVar("unineuron_recorder", default=None)

@@ -31,8 +31,9 @@ class Arm:
         return Arm(self.model) if self.replaces(controls.LABELS) else self
 
     def __str__(self) -> str:
-        """``neox-a~untrained``, or the model alone."""
-        return f"{self.model}~{self.control}" if self.control else self.model
+        """``neox-a``, ``neox-a~untrained`` or ``neox-a~untrained.2``, as in the ids of items."""
+        draw = f".{self.draw}" if self.draw > 1 else ""
+        return f"{self.model}~{self.control}{draw}" if self.control else self.model
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
-from pytest_unineuron.universality.cost import GIB, batch_positions, seed_room
+from pytest_unineuron.system.machine import GIB
+from pytest_unineuron.universality.cost import batch_positions, seed_room
 from pytest_unineuron.universality.match import Resources, match
 from pytest_unineuron.universality.seeds import SeedActivations
 from pytest_unineuron.universality.units import ComparedModel

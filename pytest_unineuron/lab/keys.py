@@ -66,12 +66,16 @@ class Keys:
         }
 
     def _arithmetic(self, positions: int) -> dict[str, Any]:
-        """The things that rounding depends on, for passes that read so many tokens at a time."""
+        """The things that rounding depends on, for passes that read so many tokens at a time.
+
+        The memory and the batch that were asked for make a difference only by the size of a pass.
+        """
+        in_force = {"device": self._models.device.partition(":")[0], "batch": positions, "memory": positions}
         return {
-            "device": self._models.device.partition(":")[0],
+            **self._settings.affecting(Affects.ROUNDING),
+            **in_force,
             "products": product_library(),
             "precision": torch.get_float32_matmul_precision(),
-            "positions": positions,
         }
 
 

@@ -24,7 +24,7 @@ from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import DEFAULT_SITES, POST
-from pytest_unineuron.universality.cost import GIB
+from pytest_unineuron.system.machine import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron import controls
-from pytest_unineuron.errors import ModelError, NeuronsNotFound, OptionError
+from pytest_unineuron.errors import ModelError, NeuronsNotFound, OptionError, first_line
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import Anatomy, probe_ids
 from pytest_unineuron.models.discovery.anatomy_cache import AnatomyCache
 from pytest_unineuron.models.loading.devices import SPREAD_MODES
 from pytest_unineuron.models.loading.load import LoadedModel, load_model
-from pytest_unineuron.system.machine import chosen_gpu, free_memory
+from pytest_unineuron.system.machine import GIB, chosen_gpu, free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.4
 """Share of the free memory that models may take, so that an arm is loaded once and not once per trial."""
-ASSUMED_FREE = 4 * 2**30
+ASSUMED_FREE = 4 * GIB
 """Free bytes of memory on a system that does not report them."""
 CPU_POSITIONS, GPU_POSITIONS = 1024, 32_768
 """Tokens per forward pass, unless set. On a CPU, activations of so many tokens stay in its cache."""
@@ -75,8 +75,9 @@ class Models:
         try:
             torch.zeros(1, device=asked, dtype=torch.float64)  # the type of all sums
         except (RuntimeError, AssertionError, TypeError) as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise OptionError(f"--unineuron-device={asked}: cannot be used here ({reason}); try cpu") from None
+            raise OptionError(
+                f"--unineuron-device={asked}: cannot be used here ({first_line(error)}); try cpu"
+            ) from None
         return asked
 
     @property

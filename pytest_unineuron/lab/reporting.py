@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from pytest_unineuron.lab.arm import Arm, Request
-
-    Progress = Callable[[Sequence[Any]], Iterable[Any]]
+    from pytest_unineuron.universality.match import Progress
 
 
 class Reporting:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
-from pytest_unineuron.errors import UnineuronError
+from pytest_unineuron.errors import RankLost, UnineuronError
 from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, RESIDUAL, UP, statistics_for
 
@@ -91,8 +91,8 @@ class Results:
         if comparison is not None:
             try:
                 return self._hold_others(job, self._compare(comparison, jobs, compute_part))
-            except UnineuronError:
-                if comparison == job:
+            except UnineuronError as error:
+                if comparison == job or isinstance(error, RankLost):
                     raise
                 # The trial that asks for the comparison will report the error; this one does not need it.
                 del self._requested[comparison]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.errors import FindingsError
+from pytest_unineuron.errors import FindingsError, first_line
 from pytest_unineuron.models.registry import published_table
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _read_table(path: Path, columns: list[str]) -> pandas.DataFrame:
     except FileNotFoundError:
         raise FindingsError(f"{path}: no such file; the checkout is not complete") from None
     except (OSError, ValueError) as error:
-        raise FindingsError(f"{path}: not a table: {(str(error).splitlines() or [''])[0]}") from None
+        raise FindingsError(f"{path}: not a table: {first_line(error)}") from None
     for column in columns:
         if column not in table:
             raise FindingsError(f"{path}: column {column!r} is missing (found: {', '.join(map(str, table.columns))})")

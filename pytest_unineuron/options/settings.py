@@ -75,7 +75,8 @@ class Option:
         return self.key.upper()
 
 
-def _setting(default: Any, help: str, affects: Affects = Affects.NOTHING, **more: Any) -> Any:
+def declare(default: Any, help: str, affects: Affects = Affects.NOTHING, **more: Any) -> Any:
+    """Return the field of a setting; ``more`` are ``choices``, ``metavar`` and ``separator`` of its Option."""
     kind = list if isinstance(default, tuple) else type(default)
     return field(default=default, metadata={"option": {"kind": kind, "help": help, "affects": affects, **more}})
 
@@ -84,143 +85,143 @@ def _setting(default: Any, help: str, affects: Affects = Affects.NOTHING, **more
 class Settings:
     """All settings of a run. Built once, passed as a value, stored with the results."""
 
-    model: tuple[str, ...] = _setting(
+    model: tuple[str, ...] = declare(
         ("nano:neox-a", "nano:gpt2-a"),
         "a model under test: hub id[@revision], folder, nano:NAME or untrained:MODEL; repeatable",
         Affects.RUN,
         metavar="MODEL",
     )
-    seed: tuple[str, ...] = _setting(
+    seed: tuple[str, ...] = declare(
         (),
         "a further training seed of the model, for trials that compare seeds; repeatable (default: what the registry "
         "knows)",
         Affects.RUN,
         metavar="MODEL",
     )
-    corpus: tuple[str, ...] = _setting(
+    corpus: tuple[str, ...] = declare(
         ("news", "code", "multilingual"),
         "a corpus of new data: a bundled name, stdlib, pydoc, a .txt or .jsonl file, a folder, or a data set's name; "
         "repeatable",
         Affects.RUN,
         metavar="CORPUS",
     )
-    reference: str = _setting("prose", "the corpus that new data is compared with", Affects.TEXT, metavar="CORPUS")
-    controls: tuple[str, ...] = _setting(
+    reference: str = declare("prose", "the corpus that new data is compared with", Affects.TEXT, metavar="CORPUS")
+    controls: tuple[str, ...] = declare(
         ("default",), "the control arms: default, none, or names; repeatable", Affects.VERDICT, metavar="NAME"
     )
-    control_draws: int = _setting(1, "independent draws of each control", Affects.VERDICT, metavar="N")
-    policy: str = _setting(
+    control_draws: int = declare(1, "independent draws of each control", Affects.VERDICT, metavar="N")
+    policy: str = declare(
         "primary",
         "how trials make a criterion: primary, all, majority or any",
         Affects.VERDICT,
         choices=POLICIES,
         metavar="POLICY",
     )
-    holm: bool = _setting(
+    holm: bool = declare(
         False, "let a trial pass only after Holm's correction over all trials of its criterion", Affects.VERDICT
     )
-    accept_vacuous: bool = _setting(
+    accept_vacuous: bool = declare(
         False, "let trials count that a control passes too, as the notebook did", Affects.VERDICT
     )
-    fail_on: str = _setting(
+    fail_on: str = declare(
         "trial",
         "what makes the run fail: trial, criterion, regression or never (default: trial; with a baseline, regression)",
         choices=("trial", "criterion", "regression", "never"),
         metavar="WHAT",
     )
-    baseline: str = _setting("", "an accepted report (pytest-unineuron accept) to compare with", metavar="FILE")
-    tolerate: tuple[str, ...] = _setting(
+    baseline: str = declare("", "an accepted report (pytest-unineuron accept) to compare with", metavar="FILE")
+    tolerate: tuple[str, ...] = declare(
         ("not-run",),
         "trials of the baseline that may be without a result: missing, incomparable, not-run, or none of these; "
         "repeatable",
         choices=("missing", "incomparable", "not-run", "none"),
         metavar="STATE",
     )
-    across: tuple[str, ...] = _setting(
+    across: tuple[str, ...] = declare(
         (),
         "what may differ from the baseline and still be compared: weights, corpus; repeatable",
         choices=(ACROSS_WEIGHTS, ACROSS_CORPUS),
         metavar="WHAT",
     )
-    waive: tuple[str, ...] = _setting(
+    waive: tuple[str, ...] = declare(
         (),
         "a regression that is accepted for now: 'TRIAL[CORPUS] on MODEL until YYYY-MM-DD: REASON'; repeatable",
         metavar="WAIVER",
         separator="\n",
     )
-    lock: str = _setting("", "hold the run to what was locked before it (pytest-unineuron lock)", metavar="FILE")
-    write_lock: str = _setting(
+    lock: str = declare("", "hold the run to what was locked before it (pytest-unineuron lock)", metavar="FILE")
+    write_lock: str = declare(
         "", "run control arms only, and lock what they were run with into this file", metavar="FILE"
     )
-    out: str = _setting("evaluation", "folder for the summary and the reports", metavar="FOLDER")
-    findings: str = _setting(
+    out: str = declare("evaluation", "folder for the summary and the reports", metavar="FOLDER")
+    findings: str = declare(
         "",
         "a checkout of the paper's repository, to report its published neurons",
         Affects.RUN,
         metavar="FOLDER",
     )
-    neurons: str = _setting(
+    neurons: str = declare(
         "",
         "take for neurons what projections of this path read, such as 'encoder.layers.*.fc2', instead of finding them",
         Affects.ACTIVATIONS,
         metavar="PATTERN",
     )
-    tokens: int = _setting(44_000, "token budget per corpus and model", Affects.TEXT, metavar="N")
-    correlation_tokens: int = _setting(
+    tokens: int = declare(44_000, "token budget per corpus and model", Affects.TEXT, metavar="N")
+    correlation_tokens: int = declare(
         20_000, "tokens at which seeds are compared, spread over the corpus", Affects.COMPARISON, metavar="N"
     )
-    correlation_site: str = _setting(
+    correlation_site: str = declare(
         "post",
         "where neurons of seeds are compared: post (after the activation function, as in the paper) or pre",
         Affects.COMPARISON,
         choices=("post", "pre"),
         metavar="SITE",
     )
-    memory: int = _setting(
+    memory: int = declare(
         8,
         "GiB that comparing seeds may take beside the models, in each process; past it, products are made in blocks",
         Affects.ROUNDING,
         metavar="GIB",
     )
-    context: int = _setting(
+    context: int = declare(
         0,
         "context length in tokens, the first of them BOS (default: the model's, at most 512)",
         Affects.TEXT,
         metavar="N",
     )
-    batch: int = _setting(
+    batch: int = declare(
         0,
         "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, else 32768)",
         Affects.ROUNDING,
         metavar="N",
     )
-    text_field: str = _setting(
+    text_field: str = declare(
         "text", "the field of a .jsonl line or data set row that holds the text", Affects.TEXT, metavar="FIELD"
     )
-    device: str = _setting(
+    device: str = declare(
         "auto",
         "where models run: auto, cpu, cuda, cuda:1; balanced or sequential: spread over all GPUs by accelerate",
         Affects.ROUNDING,
         metavar="DEVICE",
     )
-    dtype: str = _setting(
+    dtype: str = declare(
         "float32",
         "precision of the forward pass: float32, bfloat16, float16 or float64",
         Affects.ACTIVATIONS,
         choices=("float32", "bfloat16", "float16", "float64"),
         metavar="DTYPE",
     )
-    cache: str = _setting(
+    cache: str = declare(
         "",
         "folder for finished statistics, which later runs on this machine reuse (default: below pytest's own cache, "
         "which --cache-clear empties)",
         metavar="FOLDER",
     )
-    no_cache: bool = _setting(False, "compute everything again, and store nothing")
-    cache_size: int = _setting(
+    no_cache: bool = declare(False, "compute everything again, and store nothing")
+    cache_size: int = declare(
         8, "GiB of finished statistics on disk, beyond which the least recently used are evicted", metavar="GIB"
     )
-    threads: int = _setting(0, "CPU threads per process (default: the cores divided among the workers)", metavar="N")
+    threads: int = declare(0, "CPU threads per process (default: the cores divided among the workers)", metavar="N")
 
     def bound(self, locked: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
         """The settings with locked values in force, and a sentence for each value of the user's that gave way."""

@@ -18,6 +18,7 @@ from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessG
 from pytest_unineuron.errors import NotApplicable, RankLost, UnineuronError
 from pytest_unineuron.models.loading.devices import SPREAD_MODES
 from pytest_unineuron.plugin.session import PROCESSES, session_of
+from pytest_unineuron.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +53,14 @@ class CacheFiller:
         state = session_of(session.config)
         requests = self._requests(state)
         for number, request in enumerate(requests, start=1):
+            if number > 1 and request.arm.model != requests[number - 2].arm.model:
+                state.lab.release(requests[number - 2].arm.model)
             done = self._compute(request, state.lab)
             print(f"[{number}/{len(requests)}] {describe(request)}: {done}", flush=True)
         if state.lab.unsaved:
             self.status = FAILED
             print(f"{state.lab.unsaved} results could not be stored; pytest computes them again.", flush=True)
-        print(f"In {state.run.cache_folder}; pytest with the same arguments reads it.", flush=True)
+        print(f"Stored in {state.run.cache_folder}; run pytest with the same arguments to use it.", flush=True)
         return True
 
     def _requests(self, state: Session) -> list[Request]:
@@ -100,11 +103,9 @@ class CacheFiller:
 
 
 def describe(request: Request) -> str:
-    """Return a request in words, such as ``neox-a~untrained.1 on news with its seeds``."""
-    arm = request.arm
-    name = arm.model + (f"~{arm.control}.{arm.draw}" if arm.control else "")
+    """Return a request in words, such as ``neox-a~untrained on news with its seeds``."""
     details = "with its seeds" if request.compares_seeds else f"({', '.join(request.sites)})"
-    return f"{name} on {request.corpus} {details}"
+    return f"{request.arm} on {request.corpus} {details}"
 
 
 def fill_cache(arguments: Sequence[str]) -> int:
@@ -112,6 +113,7 @@ def fill_cache(arguments: Sequence[str]) -> int:
     processes: Any = SINGLE_PROCESS
     try:
         if "RANK" in os.environ:
+            process.configure()  # OpenMP reads its variables when the next line imports torch
             from pytest_unineuron.distributed.process_group import TorchProcessGroup
 
             processes = TorchProcessGroup()

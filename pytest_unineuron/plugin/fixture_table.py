@@ -81,4 +81,4 @@ def asks_for_published(fixtures: Iterable[str]) -> bool:
 
 def reads_any_text(fixtures: Iterable[str]) -> bool:
     """Whether an item may read any corpus of the run."""
-    return any(reads.text == ANY and not reads.inputs for reads in reads_of(fixtures))
+    return any(reads.text == ANY for reads in reads_of(fixtures))

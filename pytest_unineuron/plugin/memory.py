@@ -12,7 +12,7 @@ from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT
 from pytest_unineuron.models.loading.source import WEIGHTS_FILE, parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
-from pytest_unineuron.system.machine import free_memory
+from pytest_unineuron.system.machine import GIB, free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,7 @@ def process_bytes(source: Source, settings: Settings) -> int:
     models = (2 * own + sum(map(weight_count, seeds))) * BYTES_PER_WEIGHT[settings.dtype]
     neurons = own // MIN_WEIGHTS_OF_NEURON
     comparison = 4 * len(seeds) * neurons * (neurons + settings.correlation_tokens)
-    return PROCESS_BYTES + models + min(comparison, settings.memory * 2**30)
+    return PROCESS_BYTES + models + min(comparison, settings.memory * GIB)
 
 
 def weight_count(source: Source) -> int:

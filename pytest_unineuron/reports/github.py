@@ -13,6 +13,7 @@ from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports import markdown
 from pytest_unineuron.reports.reproduce import failed_cases
+from pytest_unineuron.reports.terminal import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,7 +124,7 @@ def _lost_item(text: str, places: Mapping[str, FilePlace]) -> str:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE_LENGTH else text[: MAX_MESSAGE_LENGTH - 1] + "…"
+    return shorten(text, MAX_MESSAGE_LENGTH)
 
 
 def job_summary(evidence: Evidence, gate: Gate, max_bytes: int = MAX_SUMMARY_BYTES) -> str:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.outcome import ArmResult
 
 PROPERTY_PREFIX = "unineuron "
-UNDEFINED = "undefined"
 _NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """The characters that an attribute of XML cannot contain unchanged."""
 
@@ -38,6 +37,6 @@ def _properties_of(trial: str, result: ArmResult) -> Iterator[tuple[str, float |
     yield "trial", trial
     yield "outcome", str(result.outcome)
     for m in result.measurements:
-        yield m.name, UNDEFINED if m.value is None else m.value
+        yield m.name, "undefined" if m.value is None else m.value
         ends = ((f"{m.name} low", m.low), (f"{m.name} high", m.high))
         yield from ((name, end) for name, end in ends if end is not None)

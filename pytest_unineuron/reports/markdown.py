@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.reports.reproduce import failed_cases
 from pytest_unineuron.reports.terminal import VERDICT_MARKS, assessment
@@ -120,5 +121,5 @@ def _model_row(name: str, facts: Mapping[str, Any]) -> str:
 
 def _cache_hit(hit: Mapping[str, Any]) -> str:
     """A result that was read from the cache, in a few words."""
-    arm = hit["model"] + (f"~{hit['control']}.{hit['draw']}" if hit["control"] else "")
-    return escape_markdown(f"{hit['what']} of {arm} on {hit['corpus']}")
+    arm = Case(hit["model"], control=hit["control"], draw=hit["draw"])
+    return escape_markdown(f"{hit['what']} of {arm.id} on {hit['corpus']}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MIN_MULTIPLICATIONS = 2**24
 """Smaller products are left to torch: what oneDNN prepares for each shape costs as much as it saves."""
-TILE = 1024
+PRODUCT_TILE = 1024
 """Rows and columns of a sum of products that are computed at a time: few enough to stay in the cache."""
 
 
@@ -49,9 +49,9 @@ def add_product(into: Tensor, x: Tensor, y: Tensor) -> None:
     if not _onednn_applies(x.T, y.T):
         into.addmm_(x.T, y)
         return
-    for columns, ys in zip(into.split(TILE, dim=1), y.T.split(TILE), strict=True):
+    for columns, ys in zip(into.split(PRODUCT_TILE, dim=1), y.T.split(PRODUCT_TILE), strict=True):
         ys = ys.contiguous()
-        for tile, xs in zip(columns.split(TILE), x.T.split(TILE), strict=True):
+        for tile, xs in zip(columns.split(PRODUCT_TILE), x.T.split(PRODUCT_TILE), strict=True):
             tile += _onednn(xs, ys)
 
 

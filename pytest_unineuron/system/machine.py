@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+GIB = 2**30
+"""Bytes of a GiB."""
+
+
 def free_memory() -> int | None:
     """Return the bytes of memory that can be used without swapping; None where the system does not report them."""
     try:
@@ -48,3 +52,12 @@ def chosen_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> str:
     worker = re.fullmatch(r"gw(\d+)", environment.get("PYTEST_XDIST_WORKER", ""))
     number = environment.get("LOCAL_RANK") or (worker[1] if worker else "0")
     return f"cuda:{int(number) % gpus}" if gpus > 1 else "cuda"
+
+
+def format_gib(number: float) -> str:
+    """Return a number of bytes in words.
+
+    >>> format_gib(2**31), format_gib(2**20)
+    ('2 GiB', '0.000977 GiB')
+    """
+    return f"{number / GIB:.3g} GiB"

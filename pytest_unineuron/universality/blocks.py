@@ -8,7 +8,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import OptionError
-from pytest_unineuron.universality.cost import GIB, MIN_ROWS, format_gib
+from pytest_unineuron.system.machine import GIB, format_gib
+from pytest_unineuron.universality.cost import MIN_ROWS
 
 if TYPE_CHECKING:
     from pytest_unineuron.universality.cost import ComparisonCost
@@ -28,11 +29,11 @@ class Cell:
     within: bool
 
 
-Block = tuple[Cell, ...]
+ProductBlock = tuple[Cell, ...]
 """Cells that are computed together, in one reading of the selection split."""
 
 
-def blocks_within(cost: ComparisonCost, memory: float) -> list[Block]:
+def blocks_within(cost: ComparisonCost, memory: float) -> list[ProductBlock]:
     """The blocks of a comparison in so many bytes.
 
     A seed is taken as a whole where it fits, else some of the rows at a time, else of these by some of the seed's
@@ -61,7 +62,7 @@ class _Packing:
         self._cells: list[list[Cell]] = [[]]
 
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[ProductBlock]:
         return [tuple(cells) for cells in self._cells if cells]
 
     def add(self, kind: str, seed: int) -> None:

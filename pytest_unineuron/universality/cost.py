@@ -25,7 +25,6 @@ DRAWING_BYTES = 40
 """Bytes for each number of a random basis while it is drawn by a QR decomposition in float64."""
 COVARIANCE_COPIES = 8
 """Copies of a layer's covariances, at most, while the standard deviation along directions is computed."""
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -229,12 +228,3 @@ def count_units(sizes: Sizes, kinds: Sequence[str] | None = None) -> int:
 def sum_of_squares(sizes: Sizes, kinds: Sequence[str]) -> int:
     """Σ m² over layers."""
     return sum(m * m for kind in kinds for m in sizes[kind])
-
-
-def format_gib(number: float) -> str:
-    """Bytes in words.
-
-    >>> format_gib(2**31), format_gib(2**20)
-    ('2 GiB', '0.000977 GiB')
-    """
-    return f"{number / GIB:.3g} GiB"

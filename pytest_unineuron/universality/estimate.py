@@ -14,7 +14,7 @@ from pytest_unineuron.universality.kinds import DIMENSIONS, HEADS, NEURONS, VALU
 
 if TYPE_CHECKING:
     from pytest_unineuron.models.loading.shape import ModelShape
-    from pytest_unineuron.universality.blocks import Block
+    from pytest_unineuron.universality.blocks import ProductBlock
     from pytest_unineuron.universality.cost import Sizes
 
 
@@ -70,7 +70,7 @@ class CostEstimate:
         return self.seeds * selection, self.seeds * held_out
 
     @cached_property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[ProductBlock]:
         """The blocks of products. Raises OptionError if the budget is too small."""
         return blocks_within(self.cost, self.memory - sum(self.kept_bytes))
 

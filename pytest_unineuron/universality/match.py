@@ -21,10 +21,10 @@ from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessG
 from pytest_unineuron.statistics.correlation import CentredUnits, PairComoments
 from pytest_unineuron.statistics.resampling import leave_one_out_sums
 from pytest_unineuron.statistics.tf32 import tf32_allowed
+from pytest_unineuron.system.machine import format_gib
 from pytest_unineuron.system.process import returning_memory
 from pytest_unineuron.universality.blocks import blocks_within
 from pytest_unineuron.universality.choice import Choice, PartnerSearch
-from pytest_unineuron.universality.cost import format_gib
 from pytest_unineuron.universality.kinds import KINDS
 from pytest_unineuron.universality.products import BlockProducts
 from pytest_unineuron.universality.seeds import comparison_cost
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.activations.forward_pass import Consumer
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.distributed.single_process import ComputePart
-    from pytest_unineuron.universality.blocks import Block
+    from pytest_unineuron.universality.blocks import ProductBlock
     from pytest_unineuron.universality.seeds import SeedActivations
     from pytest_unineuron.universality.units import ComparedModel
 
@@ -170,7 +170,7 @@ class _Comparison:
         return self._processes.shard(wanted)
 
     @property
-    def _passes(self) -> list[tuple[Block, Sequence[int]]]:
+    def _passes(self) -> list[tuple[ProductBlock, Sequence[int]]]:
         """Every block of products with the batches that are read for it; only the first pass feeds other consumers."""
         again = [number for number in self._selection if self._batches[number].n_compared]
         return [(block, again if place else self._selection) for place, block in enumerate(self._blocks)]
@@ -199,7 +199,7 @@ class _Comparison:
         return self._processes.broadcast(lambda: {key: search.choice() for key, search in searches.items()})
 
     def _products(
-        self, block: Block, numbers: Sequence[int], units: SelectionUnits, steps: Iterator[Any]
+        self, block: ProductBlock, numbers: Sequence[int], units: SelectionUnits, steps: Iterator[Any]
     ) -> BlockProducts:
         """The co-moments of a block over all processes."""
         products = BlockProducts(block, self._seeds, tf32=self._tf32)

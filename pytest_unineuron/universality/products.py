@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from pytest_unineuron.distributed.single_process import ProcessGroup
     from pytest_unineuron.distributed.single_process import Sums as AnySums
     from pytest_unineuron.statistics.correlation import ShiftedUnits
-    from pytest_unineuron.universality.blocks import Block, Cell
+    from pytest_unineuron.universality.blocks import Cell, ProductBlock
     from pytest_unineuron.universality.seeds import SeedActivations
 
 
 class BlockProducts:
     """The co-moments of one block: of all its cells, and within the layers of the seeds."""
 
-    def __init__(self, block: Block, seeds: Sequence[SeedActivations], *, tf32: bool = False) -> None:
+    def __init__(self, block: ProductBlock, seeds: Sequence[SeedActivations], *, tf32: bool = False) -> None:
         self._block = block
         self._seeds = seeds
         self._tf32 = tf32

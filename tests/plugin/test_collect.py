@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from pytest_unineuron.cache.store import ENTRY_SUFFIX, Store
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, SingleProcess
-from pytest_unineuron.plugin.collect import CacheFiller, fill_cache
+from pytest_unineuron.plugin.fill_cache import CacheFiller, fill_cache
 
 TRIALS = """
 import numpy as np, pytest

@@ -19,30 +19,35 @@ def test_kurtosis(unineuron_neurons, unineuron_measure):
 ARGS = ("--unineuron-corpus=news", "--unineuron-tokens=600", "--unineuron-fail-on=never", "-p", "cacheprovider")
 
 
-@dataclass(frozen=True)
-class MoreSettings(Settings):
-    """The settings, and one that activations are made up to depend on."""
+def colour(affects):
+    """A class of settings with one more, on which a part of the results is made up to depend."""
 
-    colour: str = settings._setting("red", "a made-up setting", Affects.ACTIVATIONS, metavar="COLOUR")
+    @dataclass(frozen=True)
+    class MoreSettings(Settings):
+        colour: str = settings.declare("red", "a made-up setting", affects, metavar="COLOUR")
+
+    return MoreSettings
 
 
 @pytest.fixture
-def with_colour(monkeypatch, trials, two_seeds):
-    """Runs of a trial that may be given ``--unineuron-colour``."""
-    monkeypatch.setattr(settings, "Settings", MoreSettings)
-    monkeypatch.setattr(settings, "OPTIONS", options_of(MoreSettings))
+def with_colour(request, monkeypatch, trials, two_seeds):
+    """Runs of a trial that may be given ``--unineuron-colour``, which affects activations unless parametrized."""
+    more = colour(getattr(request, "param", Affects.ACTIVATIONS))
+    monkeypatch.setattr(settings, "Settings", more)
+    monkeypatch.setattr(settings, "OPTIONS", options_of(more))
     trials.write("import numpy as np\n" + TRIAL)
     return lambda *more: trials.run(f"--unineuron-model={two_seeds[0]}", *ARGS, *more)
 
 
 class TestSetting:
-    """A made-up setting that affects activations."""
+    """A made-up setting that affects activations, or their rounding."""
 
     def test_it_is_an_option_in_all_forms_and_part_of_the_report(self, with_colour, monkeypatch):
         assert with_colour("--unineuron-colour=blue").report["settings"]["colour"] == "blue"
         monkeypatch.setenv("UNINEURON_COLOUR", "green")
         assert with_colour().report["settings"]["colour"] == "green"
 
+    @pytest.mark.parametrize("with_colour", [Affects.ACTIVATIONS, Affects.ROUNDING], indirect=True)
     def test_it_is_part_of_the_key_of_every_stored_result(self, with_colour):
         assert with_colour("--unineuron-colour=blue").report["forward_passes"] == 2
         assert with_colour("--unineuron-colour=blue").report["forward_passes"] == 0

@@ -49,7 +49,7 @@ def by_both_libraries(law):
     """Check a law with each library, and with several tiles."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gemm, "MIN_MULTIPLICATIONS", 0)
-        patch.setattr(gemm, "TILE", 16)
+        patch.setattr(gemm, "PRODUCT_TILE", 16)
         for faster in (False, torch.backends.mkldnn.is_available()):
             patch.setattr(gemm, "onednn_is_faster", lambda faster=faster: faster)
             law()

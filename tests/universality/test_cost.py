@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.models.loading.shape import ModelShape
+from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.blocks import blocks_within
-from pytest_unineuron.universality.cost import GIB, ComparisonCost
+from pytest_unineuron.universality.cost import ComparisonCost
 from pytest_unineuron.universality.estimate import CostEstimate
 from pytest_unineuron.universality.kinds import NEURONS
 

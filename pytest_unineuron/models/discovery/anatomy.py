@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.errors import ModelError, NeuronsNotFound
+from pytest_unineuron.errors import ModelError, NeuronsNotFound, first_line
 from pytest_unineuron.models.discovery.attention import Attention, Head, find_attentions, find_heads
 from pytest_unineuron.models.discovery.dataflow import input_norm
 from pytest_unineuron.models.discovery.graph import NORM, Trace, TracedOp
@@ -75,9 +75,10 @@ def dissect(loaded: LoadedModel, neurons: str = "") -> Anatomy:
     model = loaded.model
     try:
         trace = trace_forward(model, text_arguments(model, ids, torch.ones_like(ids)))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # any architecture may refuse a plain text input in its own way
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelError(f"{type(model).__name__} does not run on token ids alone: {reason}") from error
+        raise ModelError(f"{type(model).__name__} does not run on token ids alone: {first_line(error)}") from error
     with _one_thread():
         return _anatomy(loaded, trace, ids, neurons)
 

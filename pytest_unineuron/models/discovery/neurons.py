@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+import torch
+
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.discovery.activation_functions import curvature, name_activation
 from pytest_unineuron.models.discovery.candidates import Candidate, Factor, Rejected, find_candidate
@@ -73,6 +75,8 @@ def _find_candidates(trace: Trace, matmuls: list[TracedOp]) -> tuple[list[Candid
                 taken.add(shared)
         except Rejected as reason:
             rejected[str(reason)] += 1
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, AssertionError):  # a tensor was overwritten, or a function has no backward
             rejected["cannot be differentiated"] += 1
     return found, rejected

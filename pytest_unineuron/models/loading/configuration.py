@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import transformers
 
-from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.messages import first_line, own_code_error
+from pytest_unineuron.errors import ModelError, first_line
+from pytest_unineuron.models.loading.messages import own_code_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

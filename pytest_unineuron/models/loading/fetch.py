@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import errors as hub_errors
 from huggingface_hub import snapshot_download
 
-from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.messages import first_line
+from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.source import IGNORED_FILES, MODEL_FILES, check_folder
 
 if TYPE_CHECKING:

@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error, with the second if the first ends in a colon; at most 300 characters."""
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    text = " ".join(line.strip() for line in lines[: 2 if lines[0].rstrip().endswith(":") else 1])
-    return text[:300].rstrip(".;: ")
-
-
 def own_code_error(source: Source, what: str) -> ModelError:
     """The error for a model whose part ``what`` would need code from its own repository (auto_map)."""
     return ModelError(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from pytest_unineuron.cache.digests import Digests
-from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.loading.messages import first_line
+from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.quantisation import quantisation_settings
 from pytest_unineuron.models.loading.source import ADAPTER_FILE, INDEX_FILE, WEIGHTS_FILE, has_adapter
 

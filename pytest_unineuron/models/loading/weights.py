@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.errors import ModelError
+from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.devices import device_map_arguments
-from pytest_unineuron.models.loading.messages import first_line
 from pytest_unineuron.models.loading.quantisation import quantisation_method, quantisation_settings
 
 if TYPE_CHECKING:

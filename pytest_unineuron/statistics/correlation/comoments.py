@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-TILE = 256
+SQUARE_ROWS = 256
 """Rows of a square of units that are computed at a time."""
 
 
@@ -67,8 +67,8 @@ def shifted_cross(cross: Tensor, sums: tuple[Tensor, Tensor], moves: tuple[Tenso
     # Σ (x + d)(y + e) = Σ xy + d Σ y + (Σ x + n d) e, a few rows at a time, since float64 takes twice the memory.
     (d, e), (x, y) = moves, sums
     moved = torch.empty_like(cross)
-    for start in range(0, len(cross), TILE):
-        rows = slice(start, start + TILE)
+    for start in range(0, len(cross), SQUARE_ROWS):
+        rows = slice(start, start + SQUARE_ROWS)
         moved[rows] = torch.outer(d[rows], y) + torch.outer(x[rows] + count * d[rows], e) + cross[rows]
     return moved
 

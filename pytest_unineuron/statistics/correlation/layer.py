@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
-from pytest_unineuron.statistics.correlation.comoments import TILE, Comoments, shifted_cross, standard_deviation
+from pytest_unineuron.statistics.correlation.comoments import SQUARE_ROWS, Comoments, shifted_cross, standard_deviation
 from pytest_unineuron.statistics.correlation.shifted import widened
 from pytest_unineuron.statistics.gemm import add_product, product
 
@@ -45,8 +45,8 @@ class LayerComoments(Comoments):
         """Add a batch about the same shift."""
         self.count += len(x.values)
         self.sums += x.sums
-        for start in range(0, x.values.shape[1], TILE):
-            rows = slice(start, start + TILE)
+        for start in range(0, x.values.shape[1], SQUARE_ROWS):
+            rows = slice(start, start + SQUARE_ROWS)
             add_product(self.cross[rows, start:], x.values[:, rows], x.values[:, start:])
 
     def about(self, *shifts: Tensor) -> Self:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-CPU_UNITS = 256
+CPU_PAIRS = 256
 """Units whose products are computed at a time on a CPU: few enough to stay in the cache."""
 
 
@@ -104,7 +104,7 @@ class PairComoments:
 
 def _dot_products(x: Tensor, y: Tensor, partner: Tensor | None = None) -> Tensor:
     """Σ over tokens of each unit of ``x`` times its partner in ``y``, by default the same unit, [unit] float64."""
-    size = CPU_UNITS if x.device.type == "cpu" else max(1, len(x))
+    size = CPU_PAIRS if x.device.type == "cpu" else max(1, len(x))
     parts = []
     for start, units in zip(range(0, len(x), size), x.split(size), strict=True):
         part = slice(start, start + size)

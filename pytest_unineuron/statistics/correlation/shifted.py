@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-CPU_UNITS = 64
+CPU_SQUARES = 64
 """Units that are squared at a time on a CPU: few enough for their squares to stay in the cache."""
 
 
@@ -59,6 +59,6 @@ class ShiftedUnits:
     @cached_property
     def squares(self) -> Tensor:
         """Sums of squares over the tokens, [unit] float64."""
-        size = CPU_UNITS if self.values.device.type == "cpu" else len(self.shift)
+        size = CPU_SQUARES if self.values.device.type == "cpu" else len(self.shift)
         parts = self.values.split(max(1, size), dim=1)
         return torch.cat([part.square().sum(dim=0) for part in parts]).double()
