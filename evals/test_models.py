@@ -2,7 +2,7 @@
 
 
 def test_neurons_are_what_they_should_be(verified):
-    """What is multiplied, added and bent at every layer gives back what the model computes."""
+    """The products, sums and functions of every layer gives back what the model computes."""
     assert verified, "nothing was checked"
     for identity, found in verified.items():
         assert found["sites"] > 0, identity

@@ -69,7 +69,7 @@ def _other_declaration(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
     if trial.primary != other.primary:
         yield "it was primary and is not" if trial.primary else "it was not primary and is"
     if trial.criterion != other.criterion:
-        yield f"it spoke to {trial.criterion} and speaks to {other.criterion}"
+        yield f"it was marked {trial.criterion} and is marked {other.criterion}"
 
 
 def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) 
         if before == after:
             continue
         if not before or not after:
-            yield f"it is not known which {kind} it rests on"
+            yield f"the {kind} that it read were not recorded"
         elif before.keys() != after.keys():
             yield f"{kind} were {_format_names(before)} and are {_format_names(after)}"
         elif option not in across:
@@ -96,7 +96,7 @@ def _other_bounds(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
     before, after = (_measurements_by_key(each.case.result.subject.measurements) for each in (old, new))
     for key in before:
         if key in after and (was := _format_bounds(before[key])) != (now := _format_bounds(after[key])):
-            yield f"{key[0]} was claimed {was} and is claimed {now}"
+            yield f"{key[0]} was claimed to be {was}, now {now}"
 
 
 def changed_claims(old: RecordedCase, new: RecordedCase) -> str:

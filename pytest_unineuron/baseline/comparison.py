@@ -102,7 +102,7 @@ class Comparison:
     def __str__(self) -> str:
         """One line with the number of cases, in total and by state."""
         parts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
-        return f"{len(self.entries)} trials × cases: {parts or 'none'}"
+        return f"{len(self.entries)} cases: {parts or 'none'}"
 
 
 CasePairs = dict["CaseKey", tuple["RecordedCase | None", "RecordedCase | None"]]
@@ -156,7 +156,7 @@ def _entry(
     elif new is None:
         left_out = reason_left_out(key, either.nodeid, now)
         state = CaseState.NOT_RUN if left_out else CaseState.MISSING
-        reason = left_out or f"it was {before} and is not there any more"
+        reason = left_out or f"it was {before} and is missing now"
     elif after is Outcome.NOT_RUN:
         reason = new.case.reason
         state = CaseState.NOT_RUN if reason == DESELECTED.reason else CaseState.MISSING

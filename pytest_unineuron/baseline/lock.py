@@ -107,12 +107,12 @@ class Lock:
         present = {each.name: each for each in evidence.cases}
         for name, case in self.cases.items():
             if name not in present:
-                yield name, "locked, and not there: renamed, removed, or not asked for"
+                yield name, "locked, but missing from this run: renamed, removed, or not selected"
             else:
                 yield from ((name, difference) for difference in _case_differences(case, present[name]))
         for name, each in present.items():
             if name not in self.cases and each.case.outcome not in NO_ANSWER:
-                yield name, "there, and not locked"
+                yield name, "in this run, but not in the lock"
 
 
 def _schema() -> dict[str, Any]:

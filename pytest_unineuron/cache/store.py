@@ -82,7 +82,7 @@ class Store:
 
     def reject(self, key: Mapping[str, Any], error: Exception) -> None:
         """Report that the entry of a key cannot be used."""
-        self._notify(f"cache entry {self._path(key).name} cannot be used and is made again: {first_line(error)}")
+        self._notify(f"cache entry {self._path(key).name} cannot be used and is computed again: {first_line(error)}")
 
     def put(self, key: Mapping[str, Any], entry: Entry) -> bool:
         """Write the entry of a key. Return whether it could be written."""

@@ -54,7 +54,7 @@ def gate_report(typed: argparse.Namespace) -> int:
     gate = Gate.of(evidence, settings, accepted)
     own = gate.pytest_status(evidence)
     status, reason = gate.status(own, evidence)
-    reason = reason or ("an item broke or failed" if own else "nothing to object to")
+    reason = reason or ("an item broke or failed" if own else "nothing fails it")
     typed.status = status  # main returns it even if the reader closes the pipe before the end
     _print((f"LOCK: {violation}", "red") for violation in evidence.violations)
     _print(terminal.gate_lines(gate))
@@ -116,7 +116,7 @@ def validate_files(typed: argparse.Namespace) -> int:
     status = 0
     for path in typed.files:
         try:
-            print(f"{path}: whole; {terminal.assessment(read_evidence(path))}")
+            print(f"{path}: valid; {terminal.assessment(read_evidence(path))}")
         except UnineuronError as error:
             print(error, file=sys.stderr)
             status = ExitStatus.BASELINE

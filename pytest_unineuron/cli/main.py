@@ -1,4 +1,4 @@
-"""``pytest-unineuron``: commands on saved reports, and the plan of a run; none of them imports torch or runs a test."""
+"""``pytest-unineuron``: commands on saved reports and locks, and the cost of a run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-unineuron",
         description="Compare, judge, show and accept saved reports of `pytest evals/`; plan a run.",
-        epilog="Exit status: 0 as it should be, 1 a trial broke, 4 a wrong option, 20 a criterion FAILs, "
+        epilog="Exit status: 0 success, 1 a trial broke, 4 a wrong option, 20 a criterion FAILs, "
         "21 regression, 22 results were lost, 23 a file is missing or cannot be used, 24 a lock was violated.",
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -137,7 +137,7 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser
         "plan",
         plan.print_plan,
         plan.add_arguments,
-        "Say what comparing a model with its seeds takes, without running it.",
+        "Estimate operations, memory and time of comparing a model with its seeds.",
     ),
     (
         "report",

@@ -58,7 +58,7 @@ class TorchProcessGroup(SingleProcess):
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=self._timeout)
         except (ValueError, RuntimeError) as error:
             raise OptionError(
-                f"RANK={os.environ.get('RANK')} is set, as for one of several processes, but they cannot meet: "
+                f"RANK={os.environ.get('RANK')} is set, but the group of processes could not be initialised: "
                 f"{first_line(error)}; start them with torchrun, or unset RANK"
             ) from None
         self.index, self.count = dist.get_rank(), dist.get_world_size()

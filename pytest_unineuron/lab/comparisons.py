@@ -159,5 +159,5 @@ class Comparisons:
                 )
             if seed.weights_digest and digests.setdefault(seed.weights_digest, name) != name:
                 raise ModelError(
-                    f"{name} has the very weights of {digests[seed.weights_digest]}: it is no further seed"
+                    f"{name} has the same weights as {digests[seed.weights_digest]}, so it is not another seed"
                 )

@@ -81,7 +81,7 @@ class ResultCache:
                 _write(self._parts, part_keys[-1], found)
             else:
                 part = f"part {processes.index + 1} of {processes.count} ({name.split()[0]})"
-                self._reporting.note_text(f"{part} was finished before")
+                self._reporting.note_text(f"read {part}, stored by an earlier attempt")
             return found
 
         result = compute(compute_part if processes.count > 1 else compute_uncached)

@@ -112,7 +112,7 @@ class Settings:
     control_draws: int = declare(1, "independent draws of each control", Affects.VERDICT, metavar="N")
     policy: str = declare(
         "primary",
-        "how trials make a criterion: primary, all, majority or any",
+        "how the outcomes of trials decide a criterion: primary, all, majority or any",
         Affects.VERDICT,
         choices=POLICIES,
         metavar="POLICY",
@@ -121,7 +121,7 @@ class Settings:
         False, "let a trial pass only after Holm's correction over all trials of its criterion", Affects.VERDICT
     )
     accept_vacuous: bool = declare(
-        False, "let trials count that a control passes too, as the notebook did", Affects.VERDICT
+        False, "count trials that also pass on a control, as the notebook did", Affects.VERDICT
     )
     fail_on: str = declare(
         "trial",
@@ -132,7 +132,7 @@ class Settings:
     baseline: str = declare("", "an accepted report (pytest-unineuron accept) to compare with", metavar="FILE")
     tolerate: tuple[str, ...] = declare(
         ("not-run",),
-        "trials of the baseline that may be without a result: missing, incomparable, not-run, or none of these; "
+        "states of trials of the baseline that do not fail the run: missing, incomparable, not-run, or none; "
         "repeatable",
         choices=("missing", "incomparable", "not-run", "none"),
         metavar="STATE",
@@ -151,7 +151,7 @@ class Settings:
     )
     lock: str = declare("", "hold the run to what was locked before it (pytest-unineuron lock)", metavar="FILE")
     write_lock: str = declare(
-        "", "run control arms only, and lock what they were run with into this file", metavar="FILE"
+        "", "run control arms only, and write bounds, settings and digests to this lock file", metavar="FILE"
     )
     out: str = declare("evaluation", "folder for the summary and the reports", metavar="FOLDER")
     findings: str = declare(
@@ -162,7 +162,7 @@ class Settings:
     )
     neurons: str = declare(
         "",
-        "take for neurons what projections of this path read, such as 'encoder.layers.*.fc2', instead of finding them",
+        "output projections whose inputs are the neurons, such as 'encoder.layers.*.fc2', instead of finding them",
         Affects.ACTIVATIONS,
         metavar="PATTERN",
     )
@@ -179,7 +179,7 @@ class Settings:
     )
     memory: int = declare(
         8,
-        "GiB that comparing seeds may take beside the models, in each process; past it, products are made in blocks",
+        "memory for comparing seeds, in GiB per process, beside the models; above it, products are computed in blocks",
         Affects.ROUNDING,
         metavar="GIB",
     )
@@ -230,7 +230,7 @@ class Settings:
         }
         asked, default = asdict(self), asdict(type(self)())
         overruled = tuple(
-            f"--unineuron-{name.replace('_', '-')}={_shown(asked[name])} gives way to the lock: {_shown(value)}"
+            f"--unineuron-{name.replace('_', '-')}={_shown(asked[name])} is overruled by the lock: {_shown(value)}"
             for name, value in plain.items()
             if asked[name] not in (value, default[name])
         )

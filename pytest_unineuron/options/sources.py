@@ -72,11 +72,11 @@ def _found(
 def _check_together(settings: Settings) -> None:
     """Raise OptionError for settings that contradict each other."""
     if settings.fail_on == "regression" and not settings.baseline:
-        raise OptionError("--unineuron-fail-on=regression: compare with what? add --unineuron-baseline=FILE")
+        raise OptionError("--unineuron-fail-on=regression: needs a baseline; add --unineuron-baseline=FILE")
     if settings.lock and settings.write_lock:
         raise OptionError("--unineuron-lock and --unineuron-write-lock: write a lock first, then hold a run to it")
     if "none" in settings.tolerate and len(settings.tolerate) > 1:
-        raise OptionError("--unineuron-tolerate: none stands alone")
+        raise OptionError("--unineuron-tolerate: none cannot be combined with other values")
 
 
 def checked(values: Mapping[str, Any]) -> dict[str, Any]:

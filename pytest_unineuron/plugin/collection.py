@@ -94,7 +94,7 @@ class Collection:
         marks = [(c.id, m) for c in CRITERIA.values() for m in metafunc.definition.iter_markers(c.marker)]
         criterion, mark = marks[0]
         if any(other != criterion for other, _ in marks):
-            raise TrialError(f"{function}: a trial speaks to one criterion, this one is marked for several")
+            raise TrialError(f"{function}: a trial is marked with one criterion, this one with several")
         if mark.args:
             raise TrialError(f"{function}: marker {mark.name} takes keywords only, such as {mark.name}(source='…')")
         trial = Trial.declared(criterion, function, metafunc.function.__doc__, mark.kwargs)

@@ -125,7 +125,7 @@ class Finisher:
         if lost and not self._collector.active:
             for nodeid in self._collected:
                 if not any(what.startswith(f"{nodeid}: ") for what in lost):
-                    self._collector.on_event({"kind": CRASHED, "nodeid": nodeid, "reason": "lost with every worker"})
+                    self._collector.on_event({"kind": CRASHED, "nodeid": nodeid, "reason": "lost: all workers ended"})
 
     def _write(self, evidence: Evidence, status: int) -> list[str]:
         """Write the reports or the lock. Returns a sentence for each file that could not be written."""

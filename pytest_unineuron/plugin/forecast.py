@@ -67,7 +67,7 @@ def _blocks(source: Source, seeds: int, settings: Settings) -> str:
     try:
         number = len(estimate.blocks)
     except OptionError:
-        return f", which is too little: it takes {format_gib(estimate.cost.least_bytes + sum(estimate.kept_bytes))}"
+        return f", but needs at least {format_gib(estimate.cost.least_bytes + sum(estimate.kept_bytes))}"
     return f" in {number} blocks" if number > 1 else ""
 
 

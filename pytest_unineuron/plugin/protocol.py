@@ -205,9 +205,9 @@ def _word(control: bool, result: ArmResult | None) -> str:
     if not control:
         return "PASSED (recorded: claim missed)" if result.outcome is Outcome.FAIL else ""
     words = {
-        ControlStatus.HELD: "PASSED (recorded: CONTROL HOLDS, vacuous)",
+        ControlStatus.HELD: "PASSED (recorded: the claim holds on this control, vacuous)",
         ControlStatus.NEAR: "PASSED (recorded: control comes too near)",
-        ControlStatus.MISSED: "PASSED (control misses)",
+        ControlStatus.MISSED: "PASSED (the claim does not hold on this control)",
     }
     return words.get(result.control_status, "")
 

@@ -216,7 +216,7 @@ class Run:
                 f"choose default, none, or from {', '.join(controls.CONTROLS)}"
             )
         if "none" in given and len(given) > 1:
-            raise OptionError(f"--unineuron-controls: none stands alone, but was given with {len(given) - 1} more")
+            raise OptionError("--unineuron-controls: none cannot be combined with other values")
 
     def _check_files(self) -> None:
         if self.settings.baseline and self.path(self.settings.baseline) == self.out / REPORT:

@@ -147,7 +147,7 @@ def _gate_section(evidence: Evidence, gate: Gate) -> Iterator[str]:
         lines += [_shorten(str(entry)) for state in states for entry in gate.comparison.of(state)]
         lines += gate.comparison.remarks
     if reasons or lines:
-        result = markdown.escape_markdown("; ".join(reasons) or "nothing to object to")
+        result = markdown.escape_markdown("; ".join(reasons) or "nothing fails it")
         yield from ("", "## Gate", "", f"**{result}**", "")
         yield from (f"- {markdown.escape_markdown(line)}" for line in lines)
 

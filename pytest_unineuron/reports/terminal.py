@@ -59,7 +59,7 @@ def report_lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]
         for row, colour in rows:
             yield from _stacked(row, colour)
     if count := evidence.count(Outcome.NOT_RUN):
-        yield f"and {count} that did not run", OUTCOME_COLOURS[Outcome.NOT_RUN]
+        yield f"{count} did not run", OUTCOME_COLOURS[Outcome.NOT_RUN]
     yield "", ""
     yield from note_lines(evidence)
     yield from checklist_lines(evidence)

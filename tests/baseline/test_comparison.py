@@ -31,7 +31,7 @@ def test_a_run_is_the_same_as_itself():
     found = compare(run, run)
     assert {str(s): n for s, n in found.counts.items() if n} == {"same": 2, "not run": 1}
     assert sum(found.counts.values()) == len(found.entries) == 3
-    assert str(found) == "3 trials × cases: 1 not run, 2 same"
+    assert str(found) == "3 cases: 1 not run, 2 same"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_renamed_case_is_missing_and_new():
     """The old name of a case is missing, and its new name is new."""
     found = compare(only(GOOD), evidence({("heavier", "news", "m"): GOOD}))
     assert [(e.name, e.state) for e in found.entries] == [("heavy[news]", "missing"), ("heavier[news]", "new")]
-    assert found.entries[0].reason == "it was PASS and is not there any more"
+    assert found.entries[0].reason == "it was PASS and is missing now"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_another_bound_makes_a_case_incomparable():
     """A failing case with an edited bound is neither the same nor better."""
     entry = state(only(arm(share(0.4))), only(arm(share(0.4, above=0.3))))
     assert entry.state is CaseState.INCOMPARABLE
-    assert entry.reason == "share was claimed > 0.5 and is claimed > 0.3"
+    assert entry.reason == "share was claimed to be > 0.5, now > 0.3"
 
 
 def test_a_dropped_claim_makes_a_case_incomparable():
@@ -262,7 +262,7 @@ def test_a_waived_missing_case_does_not_count_as_compared():
     """A waived regression counts as compared, and a waived missing case does not."""
     waivers = [Waiver.parse("heavy[news] until 2999-01-01: gone")]
     found = compare(only(GOOD), evidence({("other", "news", "m"): GOOD}), waivers=waivers)
-    assert str(found) == "2 trials × cases: 1 waived, 1 new"
+    assert str(found) == "2 cases: 1 waived, 1 new"
     assert found.compared == 0
     assert compare(only(GOOD), only(BAD), waivers=waivers).compared == 1
 

@@ -70,7 +70,7 @@ def test_a_damaged_entry_is_made_again(store, messages, damage):
     assert path.read_bytes() != content
     assert store.get(KEY) is None
     assert len(messages) == 1
-    assert "cannot be used and is made again" in messages[0]
+    assert "cannot be used and is computed again" in messages[0]
     store.put(KEY, entry())
     assert store.get(KEY).description == {"n": 3}
     assert len(messages) == 1

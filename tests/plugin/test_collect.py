@@ -202,7 +202,7 @@ def test_a_lost_rank_is_named_and_a_rerun_goes_on(project, filled):
     statuses, (first, _) = outputs(project.start_ranks("--unineuron-cache=cache"))
     assert statuses == [0, 0], first
     assert ": in the cache" in first
-    assert "part 1 of 2 (sweep) was finished before" in first
+    assert "read part 1 of 2 (sweep), stored by an earlier attempt" in first
     assert_same(filled[1], entries(project.path / "cache"))
 
 
@@ -273,7 +273,7 @@ def test_a_run_that_would_compute_nothing_is_an_error(fill, more, words):
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"RANK": "0"}, "RANK=0 is set, as for one of several processes, but they cannot meet: "),
+        ({"RANK": "0"}, "RANK=0 is set, but the group of processes could not be initialised: "),
         ({"RANK": "0", "UNINEURON_RANK_TIMEOUT": "soon"}, "UNINEURON_RANK_TIMEOUT=soon: give a number of seconds"),
     ],
 )

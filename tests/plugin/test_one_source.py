@@ -62,7 +62,7 @@ class TestSetting:
         assert json.loads((trials.path / "claim.lock").read_text())["settings"]["colour"] == "blue"
         found = with_colour("--unineuron-colour=green", "--unineuron-lock=claim.lock")
         assert found.report["settings"]["colour"] == "blue"
-        assert "--unineuron-colour=green gives way to the lock: blue" in found.result.outlines
+        assert "--unineuron-colour=green is overruled by the lock: blue" in found.result.outlines
 
     def test_runs_that_differ_in_it_are_not_compared(self, with_colour, trials):
         with_colour("--unineuron-colour=blue")

@@ -31,7 +31,7 @@ def accepted(trials, monkeypatch):
 def counts(run):
     """The states and how many are in each, as printed; they add up to what was compared."""
     (line,) = [line for line in run.result.outlines if line.startswith("Against the baseline: ")]
-    total, _, states = line.removeprefix("Against the baseline: ").partition(" trials × cases: ")
+    total, _, states = line.removeprefix("Against the baseline: ").partition(" cases: ")
     found = {state: int(n) for n, state in re.findall(r"(\d+) ([a-z ]+)", states)}
     assert sum(found.values()) == int(total)
     return found
@@ -90,7 +90,7 @@ def test_an_edited_bound_is_incomparable(accepted):
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 23
     assert counts(found) == {"incomparable": 1, "same": 3}
-    found.result.stdout.fnmatch_lines(["*weights on neox-a: size was claimed > 0.5 and is claimed > 0.15"])
+    found.result.stdout.fnmatch_lines(["*weights on neox-a: size was claimed to be > 0.5, now > 0.15"])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_regression_needs_a_baseline(accepted):
     """An option that could never fail is refused."""
     found = accepted.run(*ARGS, "--unineuron-fail-on=regression")
     assert found.ret == 4
-    found.result.stderr.fnmatch_lines(["*compare with what? add --unineuron-baseline=FILE"])
+    found.result.stderr.fnmatch_lines(["*needs a baseline; add --unineuron-baseline=FILE"])
 
 
 def test_a_model_whose_weights_changed_is_incomparable(accepted, tmp_path_factory):

@@ -139,7 +139,7 @@ def test_a_damaged_entry_is_measured_again(measured, trials):
     again = measured("-k", "kurtosis")
     assert again.report["forward_passes"] == 3
     assert len(again.report["cache"]["notes"]) == 3
-    again.result.stdout.fnmatch_lines(["CACHE: cache entry *.safetensors cannot be used and is made again*"])
+    again.result.stdout.fnmatch_lines(["CACHE: cache entry *.safetensors cannot be used and is computed again*"])
     assert measured("-k", "kurtosis").report["cache"]["notes"] == []
 
 

@@ -62,10 +62,10 @@ def test_the_locked_value_beats_command_line_environment_and_ini_file(locked, mo
     assert (settings["policy"], settings["tokens"], settings["dtype"]) == ("primary", 44000, "float32")
     assert settings["model"] == ["nano:neox-a"]
     for line in (
-        "policy=any gives way to the lock: primary",
-        "model=nano:gpt2-a gives way to the lock: nano:neox-a",
-        "tokens=99 gives way to the lock: 44000",
-        "dtype=float16 gives way to the lock: float32",
+        "policy=any is overruled by the lock: primary",
+        "model=nano:gpt2-a is overruled by the lock: nano:neox-a",
+        "tokens=99 is overruled by the lock: 44000",
+        "dtype=float16 is overruled by the lock: float32",
     ):
         assert f"--unineuron-{line}" in found.result.outlines
 
@@ -93,8 +93,11 @@ def test_a_renamed_removed_or_added_trial_is_named(locked):
     """Every name on either side."""
     locked.write(CLAIMS.replace("test_corpora", "test_texts"))
     found = violated(locked.run(LOCK))
-    assert "corpora[news] on neox-a and 2 more: locked, and not there: renamed, removed, or not asked for" in found
-    assert "texts[news] on neox-a and 2 more: there, and not locked" in found
+    assert (
+        "corpora[news] on neox-a and 2 more: locked, but missing from this run: renamed, removed, or not selected"
+        in found
+    )
+    assert "texts[news] on neox-a and 2 more: in this run, but not in the lock" in found
 
 
 def test_a_part_of_what_was_locked_is_not_what_was_locked(locked):
@@ -171,7 +174,7 @@ def test_a_part_of_the_trials_can_be_locked(trials):
     assert list(json.loads((trials.path / "claim.lock").read_text())["cases"]) == ["corpora[news] on neox-a"]
     assert trials.run(LOCK, "-k", "news").ret == 0
     (found,) = violated(trials.run(LOCK))
-    assert found == "corpora[code] on neox-a and 1 more: there, and not locked"
+    assert found == "corpora[code] on neox-a and 1 more: in this run, but not in the lock"
 
 
 CONTROLLED = "def test_claim():\n    measure('size', 0.1, above=0.5)\n"

@@ -103,7 +103,7 @@ def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
     )
     (compared,), (alone,) = (found.trial(name)["subjects"].values() for name in ("compared[prose]", "alone[prose]"))
     assert compared["outcome"] == "ERROR"
-    assert f"has the very weights of {own.name}: it is no further seed" in compared["reason"]
+    assert f"has the same weights as {own.name}, so it is not another seed" in compared["reason"]
     assert alone["cases"][0]["subject"]["outcome"] == "PASS"
     assert "Traceback" not in found.result.stdout.str()
 

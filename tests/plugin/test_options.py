@@ -103,7 +103,10 @@ def test_options_in_the_ini_file_are_used(trials):
         (["--unineuron-corpus=gone.txt"], "corpus gone.txt: no such corpus, file or folder*"),
         (["--unineuron-reference=novels"], "corpus novels: no such corpus*"),
         (["--unineuron-controls=lobotomy"], "*there is no control lobotomy; choose default, none, or from untrained*"),
-        (["--unineuron-controls=none", "--unineuron-controls=untrained"], "*none stands alone*"),
+        (
+            ["--unineuron-controls=none", "--unineuron-controls=untrained"],
+            "*none cannot be combined with other values*",
+        ),
         (["--unineuron-policy=most"], "--unineuron-policy=most: choose primary*"),
         (["--unineuron-findings=./nowhere"], "*there is no folder dataframes/interpretable_neurons*"),
     ],
