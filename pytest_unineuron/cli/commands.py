@@ -65,7 +65,10 @@ def gate_report(typed: argparse.Namespace) -> int:
 
 
 def accept_report(typed: argparse.Namespace) -> int:
-    """Write a report as the baseline, and print the cases that the old baseline held and this one does not."""
+    """Write a report as the baseline, and print the cases that the old baseline held and this one does not.
+
+    Raises ReportError for a report that cannot be read or accepted.
+    """
     data = strict_json.read_json(typed.report, "report", saved.REPORT_HINT)
     evidence = saved.evidence_from_report(data, f"report {typed.report}")
     check_acceptable(evidence, partial=typed.partial)

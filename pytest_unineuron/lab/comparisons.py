@@ -75,7 +75,10 @@ class Comparisons:
         return tuple(labels[spec] for spec in specs)
 
     def positions(self, model: str) -> int:
-        """Return the approximate number of tokens of one forward pass of a comparison, as memory allows."""
+        """Return the approximate number of tokens of one forward pass of a comparison, as memory allows.
+
+        Raises as ``seeds`` does.
+        """
         if self._settings.batch:
             return self._settings.batch
         models = [self._compared_model(Arm(name)) for name in self.seeds(model)]

@@ -95,7 +95,7 @@ class Lab:
         return self._cache.unsaved
 
     def fulfil(self, request: Request) -> None:
-        """Compute a requested result, unless it is stored. Raises NotApplicable and ModelError."""
+        """Compute a requested result, unless it is stored. Raises as the results do."""
         if request.compares_seeds:
             self.universality(request.arm, request.corpus)
         for site in request.sites:
@@ -112,16 +112,16 @@ class Lab:
     # -- results ---------------------------------------------------------------------------------------------
 
     def neurons(self, arm: Arm, corpus: str) -> Neurons:
-        """Return the neurons of an arm on a corpus."""
+        """Return the neurons of an arm on a corpus. Raises NeuronsNotFound, ModelError and CorpusError."""
         return Neurons(lambda site: self.sweep(arm, corpus, site), self.layer(arm.model))
 
     def number_words(self, arm: Arm) -> WordResponses:
-        """Return the responses of an arm's neurons to words for numbers and to similar words."""
+        """Return the responses of an arm's neurons to words for numbers and to similar words. Raises ModelError."""
         result = self.sweep(arm, number_words.NAME, POST)
         return WordResponses(result, self._results.sizes(arm.model)[POST], self._texts.last_tokens(arm.model))
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
-        """Return the statistics of an arm on a corpus, those of a site among them."""
+        """Return the statistics of an arm on a corpus, those of a site among them. Raises ModelError, CorpusError."""
         result = self._results.sweep(arm, corpus, site)
         if not arm.activation_source.control and site in DEFAULT_SITES:
             self._note_routing(arm.model, corpus, result)
@@ -160,7 +160,7 @@ class Lab:
         return self._universality[key]
 
     def weights(self, arm: Arm) -> Weights:
-        """Return the statistics of the weights of an arm."""
+        """Return the statistics of the weights of an arm. Raises ModelError."""
         return Weights(WeightView(self.loaded(arm), self.anatomy(arm.model)))
 
     # -- neurons ---------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class Lab:
         return self._models.anatomy(model)
 
     def layer(self, model: str) -> NDArray[np.int64]:
-        """Return the layer of each neuron of a model, [neuron]."""
+        """Return the layer of each neuron of a model, [neuron]. Raises NeuronsNotFound."""
         layout = self.anatomy(model).layout
         return np.repeat(layout.layer_numbers, [layer.width for layer in layout.layers])
 

@@ -161,6 +161,9 @@ class Models:
         return found, verified
 
     def verified(self, model: str) -> dict[str, Any]:
-        """Return for every identity that was checked in a model the number of layers and the largest error."""
+        """Return for every identity that was checked in a model the number of layers and the largest error.
+
+        Raises NeuronsNotFound and ModelError.
+        """
         self.anatomy(model)
         return self._verified[model].facts()

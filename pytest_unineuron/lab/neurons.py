@@ -54,7 +54,7 @@ class Units:
 
     @cached_property
     def density(self) -> NDArray[np.float64]:
-        """Share of tokens with a value above zero, [unit], which the paper calls sparsity."""
+        """Share of tokens with a value above zero, [unit], the sparsity of Gurnee et al. 2024, figure 3."""
         return self._array("firing", "density")
 
     @cached_property

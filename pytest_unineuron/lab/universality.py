@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.universality.match import Matches
 
 UNIVERSAL = 0.5
-"""The paper's threshold on the excess correlation, which the paper itself calls unprincipled."""
+"""The threshold on the excess correlation ϱ (Gurnee et al. 2024, section 4.1), which its authors call arbitrary."""
 UNIVERSAL_IN_SMALL_MODELS, SMALL_MODEL = 0.4, 100e6
 """The threshold in models with fewer than so many parameters, whose largest ϱ barely reach the paper's threshold."""
 
@@ -150,7 +150,10 @@ class Matched:
 
     @cached_property
     def paper(self) -> NDArray[np.float64]:
-        """ϱ by the paper's procedure, [unit]: on the selection split itself, against unstandardised random bases."""
+        """ϱ by the paper's own procedure (Gurnee et al. 2024, equation 3), [unit].
+
+        Partners are read on the text on which they were chosen, and random bases are of unstandardised units.
+        """
         found = [(m.choice.direct.correlation - m.choice.raw).cpu().double().numpy() for m in self._matches]
         return np.asarray(np.mean(found, axis=0)[self._order])
 

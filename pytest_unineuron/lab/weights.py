@@ -58,7 +58,7 @@ class Weights:
 
     @property
     def size(self) -> NDArray[np.float64]:
-        """‖ŵ_in‖² + ‖ŵ_out‖²; the paper calls it the L2 penalty."""
+        """‖ŵ_in‖² + ‖ŵ_out‖², [neuron], the L2 penalty of Gurnee et al. 2024, figure 3."""
         return self.read_norm**2 + self.write_norm**2
 
     @cached_property
@@ -83,7 +83,7 @@ class Weights:
 
     @cached_property
     def heads(self) -> tuple[HeadWeights, ...]:
-        """The query and key weights of every attention head."""
+        """The query and key weights of every attention head. Raises NotApplicable if they are not separate."""
         if not self._view.anatomy.heads:
             raise NotApplicable("no attention with separate query and key projections was found")
         return tuple(HeadWeights(self._view, head) for head in self._view.anatomy.heads)

@@ -46,7 +46,7 @@ class LayerBatch:
         return len(self.values if self.text_rows is None else self.text_rows)
 
     def rows_of(self, tokens: Tensor) -> Tensor:
-        """Return the rows in ``values`` of text tokens, given as indices from 0 within the batch."""
+        """Return the rows in ``values``, [token], of text tokens, given as indices [token] from 0 within the batch."""
         return tokens if self.text_rows is None else self.text_rows.take(tokens)
 
     def tiles(self, scratch: Scratch) -> Iterator[Tensor]:

@@ -121,7 +121,7 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
 def over_units(
     statistic: Callable[[Any], float], values: Any, level: float = 0.95, *, units: str = "units"
 ) -> Estimate:
-    """Return ``statistic(values)`` with a delete-one jackknife over units that have no documents: heads, seeds, ….
+    """Return ``statistic(values)`` with a delete-one jackknife (Tukey 1958) over units such as heads.
 
     ``values`` is [unit]; ``units`` is their name in ``method``. Units of one model are not independent draws, so the
     interval only shows how much the value depends on single units.

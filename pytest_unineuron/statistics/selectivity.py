@@ -68,9 +68,9 @@ def confirmed(means: NDArray[np.float64], positive: NDArray[np.bool_], halves: S
     """Return which units are selective on both halves, [unit].
 
     ``means`` is [sentence set, word, unit]: the first half of the words is read in the first set of sentences, the
-    second half in the second. Discovery takes a Mann–Whitney test over word types, with Benjamini–Hochberg at ``LEVEL``
-    over all units. Confirmation takes the same sign, an AUROC of at least ``AUROC`` (or at most one minus it), and a
-    standardised difference of at least ``EFFECT``.
+    second half in the second. Discovery takes a Mann–Whitney test over word types, at a false discovery rate of
+    ``LEVEL`` over all units (Benjamini and Hochberg 1995). Confirmation takes the same sign, an AUROC of at least
+    ``AUROC`` (or at most one minus it), and a standardised difference of at least ``EFFECT``.
     """
     first, second = means[0][halves.first], means[1][halves.second]
     auroc, p = separation(first, positive[halves.first])

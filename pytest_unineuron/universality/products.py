@@ -60,7 +60,7 @@ class BlockProducts:
         return list(dict.fromkeys((cell.seed, cell.kind, layer) for cell in cells for layer in range(*cell.layers)))
 
     def as_tensors(self) -> list[dict[str, Tensor] | None]:
-        """All sums, cell by cell and then layer by layer; None where there was nothing to add."""
+        """All sums by name, [unit] or [unit, unit], cell by cell, then layer by layer; None where nothing was added."""
         held = (*(self._cells.get(cell) for cell in self._block), *map(self._within.get, self._layers))
         return [None if sums is None else sums.as_tensors() for sums in held]
 

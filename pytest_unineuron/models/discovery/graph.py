@@ -109,7 +109,7 @@ class Trace:
         }
 
     def sources(self, tensor: Tensor) -> list[TracedOp]:
-        """The operations whose outputs a tensor is made of directly, in the order in which they ran."""
+        """The operations whose outputs a tensor of any shape is made of directly, in the order in which they ran."""
         if tensor.grad_fn is None:
             return [op for op in self.ops if op.leaf is tensor]
         if tensor not in self._sources:

@@ -153,7 +153,7 @@ def _module_product(
 
 
 def mixed_tensors(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
-    """The tensors that a call mixes over tokens: the factors of a product of data, or the input of a convolution."""
+    """The tensors, of any shape, that a call mixes over tokens: factors of a product, or the input of a convolution."""
     if func in _CONVOLUTIONS:
         return (argument(args, kwargs, 0, "input"),)
     tensors = _tensors((*args, *kwargs.values()))

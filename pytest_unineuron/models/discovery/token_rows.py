@@ -38,7 +38,7 @@ class TokenRows:
         self._tokens = WeakIdKeyDictionary()
 
     def of(self, tensor: Tensor) -> Tensor | None:
-        """The number of the token of each row, [row]; None if the rows are all tokens in order."""
+        """The token of each row of ``tensor`` [row, …], [row]; None if the rows are all tokens in order."""
         with torch._C.DisableTorchFunction():
             tokens: Tensor | None = self._tokens.get(tensor)
         return tokens

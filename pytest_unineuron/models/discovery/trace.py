@@ -115,7 +115,7 @@ class Tracer(TorchFunctionMode):
         return found[1] if found else ""
 
     def record(self, kind: str, data: Tensor, result: Tensor, **attributes: Any) -> Tensor:
-        """Record an operation with its attributes; returns a copy of the new leaf that its output is."""
+        """Record an operation from ``data`` to ``result``, of any shape; returns a copy of its new leaf."""
         leaf = result.detach().requires_grad_(True)
         operand = attributes.get("operand")
         if operand is not None:

@@ -100,7 +100,10 @@ def verify(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool = False
 
 
 def layer_values(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool) -> dict[NeuronLayer, LayerValues]:
-    """The values of every layer on a batch of ids [row, position], without the layers that no token reached."""
+    """The values of every layer on a batch of ids [row, position], without the layers that no token reached.
+
+    Raises NeuronsNotFound if the model does not call a projection that the layout names.
+    """
     seen: dict[ProjectionCall, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def receive(call: ProjectionCall, x: Tensor, y: Tensor | None, tokens: Tensor | None) -> None:

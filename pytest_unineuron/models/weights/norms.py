@@ -37,7 +37,7 @@ def probe_norm(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
     """The gain, the shift and the kind of a norm of ``width`` features: LayerNorm, RMSNorm, or a norm in name only.
 
     Works for any way of storing the gain, such as ``gain - 1``. Inputs have the type of the norm's parameters, or of
-    ``like`` if it has none. Raises NotApplicable for a module that is of none of these kinds.
+    ``like``, a tensor of any shape, if it has none. Raises NotApplicable for a module that is of none of these kinds.
     """
     reference = next(norm.parameters(), torch.zeros(()) if like is None else like)
     signs = torch.ones(width, dtype=reference.dtype, device=reference.device)

@@ -16,7 +16,7 @@ CPU_SQUARES = 64
 
 
 def widened(units: Tensor) -> Tensor:
-    """Return units in the precision in which products are taken: float64 as they are, all others in float32."""
+    """Return ``units`` of any shape in the precision of products: float64 as they are, all others in float32."""
     return units if units.dtype == torch.float64 else units.float()
 
 
