@@ -1,7 +1,7 @@
-"""What inner runs need is imported here, once.
+"""Imports that inner runs share.
 
-pytester puts ``sys.modules`` back when an inner run ends; numpy and torch cannot be imported twice in one process,
-and everything else would be imported again for every test.
+When an inner run ends, pytester removes the modules that it imported. Numpy and torch cannot be imported twice in one
+process, and all other modules would be imported again for every test.
 """
 
 import hypothesis  # noqa: F401
@@ -14,11 +14,11 @@ from pytest_unineuron.plugin import scheduling, session  # noqa: F401
 
 @pytest.fixture(scope="module")
 def two_seeds(tiny):
-    """Two seeds, loaded before pytester takes stock of the modules that are imported."""
+    """Two seeds. They are loaded here because pytester removes modules that are first imported in an inner run."""
     from pytest_unineuron.models.loading.load import load_model
     from pytest_unineuron.models.loading.source import parse_source
 
-    made = tiny("gpt2"), tiny("gpt2", seed=1)
-    for folder in made:
+    folders = tiny("gpt2"), tiny("gpt2", seed=1)
+    for folder in folders:
         load_model(parse_source(str(folder)))
-    return made
+    return folders

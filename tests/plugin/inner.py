@@ -1,4 +1,4 @@
-"""Inner runs of pytest on small trial files, with what they left behind already parsed."""
+"""Inner runs of pytest on small trial files, with the reports that they wrote already parsed."""
 
 import json
 import shutil
@@ -25,8 +25,8 @@ def test_bad():
 ONE = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 """One model and one control: a trial is two items."""
 BLOCKED = ("cacheprovider", "randomly", "hypothesispytest", "rerunfailures", "timeout")
-"""Plugins that inner runs do without unless ``-p NAME`` asks for one: no test depends on what is installed, and
-hypothesis takes longer to be imported than most inner runs take."""
+"""Plugins that are off in inner runs unless ``-p NAME`` asks for one, so that no test depends on which are installed.
+Hypothesis takes longer to import than most inner runs take."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Run:
         return self.trial(name)["subjects"][model]["outcome"]
 
     def reason(self, name, model="neox-a"):
-        """Why."""
+        """The reason for the outcome of one trial on one model."""
         return self.trial(name)["subjects"][model]["reason"]
 
     def trial(self, name):
@@ -70,23 +70,24 @@ class Inner:
 
     def write(self, body, name="test_trials.py"):
         """Write one test file."""
-        # Until pytest 9.2, bytecode is told to be old by size and second: too coarse for two runs in a row.
+        # Until pytest 9.2, bytecode is compared with its source by size and by second, which misses quick changes.
         shutil.rmtree(self.path / "__pycache__", ignore_errors=True)
         (self.path / name).write_text(PREAMBLE + body, encoding="utf-8")
         return self
 
-    def run(self, *args, subprocess=False, **how):
+    def run(self, *args, subprocess=False, **options):
         """Run pytest on everything written, without the plugins in ``BLOCKED``."""
-        given = [*map(str, args)]
-        command = [part for name in BLOCKED if name not in given for part in ("-p", f"no:{name}")] + given
+        arguments = [*map(str, args)]
+        command = [part for name in BLOCKED if name not in arguments for part in ("-p", f"no:{name}")]
+        command += arguments
         run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
-        return Run(run(*command, **how), *self.left())
+        return Run(run(*command, **options), *self.left())
 
     def left(self):
-        """The summary and the report that a run has left behind, parsed."""
+        """Return the summary and the report that a run wrote, parsed; None for a file that is not there."""
         out = self.path / "evaluation"
         if (report := out / "generalization_eval_report.json").is_file():
-            saved.read_report(report)  # whatever wrote it, a report is what its schema says
+            saved.read_report(report)  # every report must follow its schema
         return [_parsed(out / f"generalization_eval_{part}.json") for part in ("summary", "report")]
 
 

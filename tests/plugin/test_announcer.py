@@ -1,4 +1,4 @@
-"""One line in the middle of a test, for what is going to take long."""
+"""Lines that a test prints while it runs, to announce a computation that takes long."""
 
 import pytest
 
@@ -15,11 +15,11 @@ def test_one(request):
 
 
 @pytest.mark.parametrize(("arguments", "shown"), [((), True), (("-q",), False), (("-n1",), False)])
-def test_a_line_is_announced(pytester, arguments, shown):
-    """Past pytest's capture, on a line of its own; not when quiet, and not from a worker."""
+def test_an_announcement_is_a_line_of_its_own(pytester, arguments, shown):
+    """It is shown although pytest captures output, but not with -q and not from a worker."""
     pytester.makepyfile(BODY.format(expected=shown))
-    found = pytester.runpytest_subprocess(*arguments)
-    found.assert_outcomes(passed=1)
-    lines = found.stdout.lines
+    run = pytester.runpytest_subprocess(*arguments)
+    run.assert_outcomes(passed=1)
+    lines = run.stdout.lines
     assert ("a on prose: 12 blocks" in lines) == shown
     assert not any("captured" in line for line in lines)

@@ -98,7 +98,7 @@ def project(tmp_path, arguments):
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory, arguments):
-    """What one process alone printed, and the results it stored."""
+    """The output of one process alone, and the results that it stored."""
     project = Project(tmp_path_factory.mktemp("alone"), arguments)
     (status,), (output,) = outputs([project.start(COLLECT, "--unineuron-cache=cache")])
     assert status == 0, output
@@ -154,7 +154,7 @@ def assert_same(expected, found):
 # -- processes -----------------------------------------------------------------------------------------------
 
 
-def test_every_result_takes_one_line(filled):
+def test_every_result_is_one_line_of_output(filled):
     """The line says what was computed, in how many forward passes."""
     output, stored = filled
     assert len(re.findall(rf"^\[\d/{REQUESTS}\] .*forward pass", output, re.MULTILINE)) == REQUESTS
@@ -192,7 +192,7 @@ def test_hosts_that_share_only_the_network_compute_what_one_process_does(project
 
 
 def test_a_lost_rank_is_named_and_a_rerun_goes_on(project, filled):
-    """The rerun takes finished results from the cache, and of an unfinished one the part that the other rank stored."""
+    """A rerun reads finished results from the cache, and the finished part of an unfinished result."""
     (project.path / "conftest.py").write_text(DIES)
     (project.path / "die").touch()
     statuses, (first, _) = outputs(project.start_ranks("--unineuron-cache=cache"))
@@ -206,8 +206,8 @@ def test_a_lost_rank_is_named_and_a_rerun_goes_on(project, filled):
     assert_same(filled[1], entries(project.path / "cache"))
 
 
-def test_the_rest_is_computed_if_something_cannot_be(project, filled):
-    """On all ranks of torchrun alike: none waits for one that has failed."""
+def test_a_result_that_fails_does_not_stop_the_others(project, filled):
+    """Every rank of torchrun skips a result that one rank cannot compute, so none waits for another."""
     broken = shutil.copytree(project.arguments[0].partition("=")[2], project.path / "broken")
     (broken / "model.safetensors").write_bytes(b"junk")
     command = ("torch.distributed.run", "--nproc-per-node=2", "-m", COLLECT, f"--unineuron-model={broken}")
@@ -239,14 +239,15 @@ class TwoProcesses(SingleProcess):
     count = 2
 
 
-def test_one_process_alone_takes_all_gpus(fill):
+def test_only_a_single_process_may_take_all_gpus(fill):
+    """The device ``balanced`` uses all GPUs, so it is refused if there are several processes."""
     status, result = fill("--unineuron-device=balanced", processes=TwoProcesses())
     assert status != 0
     result.stderr.fnmatch_lines(["*--unineuron-device=balanced: each of several processes would take all GPUs*"])
 
 
-def test_a_cache_that_cannot_be_written_to_is_a_failure(fill, trials):
-    """Pytest would compute every result again."""
+def test_a_cache_that_cannot_be_written_is_a_failure(fill, trials):
+    """The run fails, since pytest would have to compute every result again."""
     (trials.path / "cache").write_text("a file")
     status, result = fill("-k", "kurtosis")
     assert status == 1
@@ -278,7 +279,7 @@ def test_a_run_that_would_compute_nothing_is_an_error(fill, more, words):
     ],
 )
 def test_a_rank_that_cannot_start_says_why(monkeypatch, capsys, environment, words):
-    """In one line, if these variables were not set by torchrun."""
+    """The error is one line, also if the variables were not set by torchrun."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert fill_cache([]) == 1

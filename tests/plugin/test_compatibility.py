@@ -1,11 +1,11 @@
-"""The plugin among others: ways to start pytest that change what it is given, and what it leaves alone.
+"""The plugin together with other plugins, options of pytest and unusual places to run.
 
-Which test covers which way:
+Where each of them is tested:
 
 ====================================================  ================================================================
 ``-n0 -n1 -n2``, ``-n 4``, ``-n auto``                test_xdist, test_scheduler
 every ``--dist`` mode                                 test_xdist
-a killed worker, in setup and in call                 test_xdist; what the next worker gets: test_scheduler
+a killed worker, in setup and in call                 test_xdist; its other items: test_scheduler
 ``--max-worker-restart=0``, ``--maxfail``             test_xdist
 ``-x``, ``--lf``, ``--ff``, ``--sw``                  test_xdist, test_selection
 ``-k``, ``-m``, nothing selected, ``--co -q``         test_selection, test_markers, test_option_out
@@ -36,7 +36,7 @@ NEVER = (*ONE, "--unineuron-fail-on=never")
 SUMMARY = "evaluation/generalization_eval_summary.json"
 STRICT = ["-o", "strict=true"] if pytest.version_tuple >= (9,) else ["--strict-markers", "--strict-config"]
 
-MEET = """
+OVERLAP = """
 def test_meet():
     import os, time
     from pathlib import Path
@@ -46,64 +46,64 @@ def test_meet():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 """
-"""Neither of two runs ends before the other has begun."""
+"""A test that ends only when a second run has started, so that two runs overlap."""
 
 
-def whole(found):
-    """Whether the run of both trials was whole, and came out as it should."""
+def is_complete(found):
+    """Check that both trials have their expected outcomes and that nothing is missing. Returns True."""
     assert (found.outcome("good"), found.outcome("bad")) == ("PASS", "FAIL")
     assert found.report["incomplete"] == []
     return True
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_warnings_as_errors(trials, workers):
-    """Nothing of ours warns: not at the start, in collection, in a trial, on a worker, nor at the end."""
+def test_no_warning_is_raised(trials, workers):
+    """The plugin raises no warning at the start, in collection, in a trial, on a worker or at the end."""
     found = trials.write(HOLDS + MISSES).run(*NEVER, "-W", "error", workers, subprocess=True)
     assert found.ret == 0
-    assert whole(found)
+    assert is_complete(found)
 
 
-def test_strict_mode(trials):
-    """Markers and ini keys are registered, and ids are unique."""
+def test_trials_run_in_strict_mode(trials):
+    """All markers and ini keys are registered, and all ids are unique."""
     trials.pytester.makeini("[pytest]\nunineuron_model = nano:neox-a\n")
     found = trials.write(HOLDS + MISSES).run(*STRICT, "--unineuron-fail-on=never", "--unineuron-controls=untrained")
     assert found.ret == 0
-    assert whole(found)
+    assert is_complete(found)
 
 
 @pytest.mark.parametrize("name", ["junitxml", "xdist", "warnings", "assertion", "capture", "stepwise"])
-def test_other_plugins_may_be_off(trials, name):
-    """Whatever is switched off with -p, trials are run and judged."""
+def test_other_plugins_may_be_switched_off(trials, name):
+    """Trials run and are judged if a plugin that comes with pytest, or xdist, is switched off with -p."""
     found = trials.write(HOLDS + MISSES).run(*NEVER, "-p", f"no:{name}")
     assert found.ret == 0
-    assert whole(found)
+    assert is_complete(found)
 
 
 @pytest.mark.parametrize(
     ("name", "workers"), [("unineuron", ()), ("pytest_unineuron.plugin.hooks", ("-p", "xdist", "-n2"))]
 )
-def test_plugins_are_loaded_by_hand(trials, monkeypatch, name, workers):
-    """With autoloading off: by the name of the plugin or of its module, with workers or without."""
+def test_the_plugin_can_be_loaded_without_autoloading(trials, monkeypatch, name, workers):
+    """If autoloading is off, -p takes the name of the plugin or of its module, with or without workers."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     found = trials.write(HOLDS + MISSES).run(*NEVER, "-p", name, *workers)
     assert found.ret == 0
-    assert whole(found)
+    assert is_complete(found)
 
 
-def test_one_run_after_another_in_a_process(trials):
-    """Nothing is left over from the first: not its options, its plan, nor its results."""
+def test_two_runs_in_one_process_are_independent(trials):
+    """A second run in the same process has none of the options, trials or results of the first."""
     first = trials.write(HOLDS + MISSES).run(*NEVER)
-    assert whole(first)
+    assert is_complete(first)
     second = trials.write(HOLDS).run("--unineuron-model=nano:gpt2-b", "--unineuron-controls=shuffled")
     assert [trial["name"] for trial in second.report["trials"]] == ["good"]
     assert list(second.trial("good")["subjects"]) == ["gpt2-b"]
     assert second.report["settings"]["fail_on"] == "trial"
 
 
-def test_two_runs_at_once_in_one_folder(trials):
-    """Both end well, and what is left is a whole report of one of them."""
-    trials.write(HOLDS + MISSES + MEET)
+def test_two_runs_at_once_can_share_a_folder(trials):
+    """Both runs succeed, and the folder holds the complete report of one of them."""
+    trials.write(HOLDS + MISSES + OVERLAP)
     command = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *NEVER]
     started = [subprocess.Popen(command, cwd=trials.path, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in started] == [0, 0]
@@ -114,8 +114,8 @@ def test_two_runs_at_once_in_one_folder(trials):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here refuses every file")
-def test_started_where_nothing_can_be_written(trials, monkeypatch):
-    """Even root can write no file here: the run goes to its end, shows the table, and says what was not written."""
+def test_a_run_on_a_file_system_that_takes_no_files_ends(trials, monkeypatch):
+    """Below /proc not even root can write. The run ends, shows its table and says which file was not written."""
     trials.write(HOLDS + MISSES)
     monkeypatch.chdir("/proc/self")
     found = trials.run(*NEVER, trials.path)
@@ -125,8 +125,8 @@ def test_started_where_nothing_can_be_written(trials, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write to any folder")
-def test_started_in_a_folder_that_is_read_only(trials):
-    """The same for a folder without permission to write."""
+def test_a_run_in_a_read_only_folder_ends(trials):
+    """The run ends, shows its table and says which file was not written."""
     trials.write(HOLDS + MISSES)
     trials.path.chmod(0o555)
     try:
@@ -137,17 +137,17 @@ def test_started_in_a_folder_that_is_read_only(trials):
     found.result.stdout.fnmatch_lines(["good *PASS*", "generalization_eval_summary.json was not written: *"])
 
 
-def test_without_git_or_any_other_program(trials, monkeypatch):
-    """Nothing is called that may not be installed, in a folder that is no repository."""
+def test_no_other_program_is_needed(trials, monkeypatch):
+    """The plugin calls no other program, and the folder need not be a repository."""
     monkeypatch.setenv("PATH", "")
     found = trials.write(HOLDS + MISSES).run(*NEVER)
     assert found.ret == 0
-    assert whole(found)
+    assert is_complete(found)
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)])
 def test_another_order_of_items_changes_no_verdict(trials, workers):
-    """A plugin that shuffles them runs controls before their subject: the summary is the same to the byte."""
+    """If another plugin shuffles items, controls may run before their subject. The summary is identical."""
     trials.write(HOLDS + MISSES).run(*NEVER)
     before = (trials.path / SUMMARY).read_bytes()
     trials.pytester.makeconftest(

@@ -1,4 +1,4 @@
-"""A trial under ``@given``: the module's ``measure`` records inside of a body that runs many times."""
+"""Trials under ``@given`` of hypothesis: ``measure`` records every run of the body."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def run(trials, body, *args):
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_every_example_is_measured_and_judged(trials, workers):
-    """The claim holds for all, on the control as well."""
+    """The claim holds for all examples, on the control as well, so the trial is vacuous."""
     found = run(trials, "measure('size', x, above=-1)", workers)
     assert found.ret == 0
     assert found.outcome("every") == "VACUOUS"
@@ -33,8 +33,8 @@ def test_every_example_is_measured_and_judged(trials, workers):
     assert 1 <= len(case["subject"]["measurements"]) <= 4
 
 
-def test_one_example_that_misses_is_enough(trials):
-    """What was measured is judged when all examples have run."""
+def test_one_example_that_misses_fails_the_trial(trials):
+    """The trial is judged after all examples have run, and fails if one of them misses the bound."""
     found = run(trials, "measure('size', x, below=0)")
     assert found.ret == 1
     assert found.outcome("every") == "FAIL"
@@ -42,7 +42,7 @@ def test_one_example_that_misses_is_enough(trials):
 
 
 def test_a_falsified_example_is_a_failure(trials):
-    """An assertion that hypothesis falsifies: FAIL with its words, and hypothesis shows the example."""
+    """An assertion that hypothesis falsifies is a FAIL with its message, and hypothesis shows the example."""
     found = run(trials, "measure('size', 1, above=0)\n    assert x < 0, 'too large'")
     assert found.ret == 1
     assert found.outcome("every") == "FAIL"

@@ -1,4 +1,4 @@
-"""What stands in the brackets behind a test's name: whatever models, corpora and parameters are called."""
+"""Ids of items, in which models, corpora and parameters may have any name."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_read(unineuron_case, unineuron_corpus):
 
 
 def folder(trials, name):
-    """A model that is looked at, and not loaded."""
+    """The folder of a model that is never loaded."""
     path = trials.path / name
     path.mkdir(parents=True)
     (path / "config.json").write_text("{}")
@@ -25,7 +25,7 @@ NAMES = ["modèle", "模型", "a b", "a-b~c", "50%", "x[1]", "it's"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_models_of_any_name(trials, name):
-    """A subject and its control find each other."""
+    """A subject and its control are matched."""
     found = trials.write(HOLDS).run(f"--unineuron-model={folder(trials, name)}", UNTRAINED)
     assert found.ret == 0
     found.result.assert_outcomes(passed=2)
@@ -34,7 +34,7 @@ def test_models_of_any_name(trials, name):
 
 
 def test_models_of_any_name_on_workers(trials):
-    """All at once, each on one worker: the same results as in one process."""
+    """Each model runs on one worker, with the results of a run in one process."""
     models = [f"--unineuron-model={folder(trials, name)}" for name in NAMES]
     found = trials.write(HOLDS).run(*models, UNTRAINED, "-n2")
     assert found.ret == 0
@@ -43,7 +43,7 @@ def test_models_of_any_name_on_workers(trials):
 
 
 def test_corpora_of_any_name(trials):
-    """Also beyond ASCII, and with a blank in them."""
+    """Names may have blanks and letters beyond ASCII."""
     for name in ("новости", "a b"):
         (trials.path / f"{name}.txt").write_text("Text.", encoding="utf-8")
     found = trials.write(CORPORA).run(
@@ -57,7 +57,7 @@ def test_corpora_of_any_name(trials):
 
 
 def test_two_models_of_the_same_name(trials):
-    """Two folders: they are told apart by their paths, also where duplicate ids are an error."""
+    """Two folders with one name are distinguished by their paths, also if duplicate ids are an error."""
     specs = [folder(trials, f"{parent}/twin") for parent in ("one", "two")]
     strict = ["-o", "strict_parametrization_ids=true"] if pytest.version_tuple >= (9,) else []
     found = trials.write(HOLDS).run(*[f"--unineuron-model={spec}" for spec in specs], UNTRAINED, *strict)

@@ -48,7 +48,7 @@ def cut_short(tmp_path_factory):
 
 @pytest.fixture
 def killed(trials, monkeypatch, cut_short):
-    """A copy of that folder for every test, as the working directory."""
+    """A copy of the folder of a killed run, as the working directory."""
     monkeypatch.chdir(trials.path)
     shutil.copytree(cut_short, trials.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return trials
@@ -82,7 +82,7 @@ def test_a_killed_run_is_rebuilt_from_its_journal(killed, capsys):
 
 
 def test_a_rerun_measures_everything(killed):
-    """Nothing is taken from the journal of an earlier attempt, whose file stays."""
+    """A rerun takes no result from the journal of an earlier run, and does not delete that journal."""
     found = killed.run(*ARGS)
     assert found.ret == 0
     assert found.outcome("last") == "PASS"
@@ -90,7 +90,7 @@ def test_a_rerun_measures_everything(killed):
 
 
 def test_a_damaged_line_is_left_out(killed):
-    """A line that was changed is reported, and the rest of the journal is used."""
+    """The report names the line that was changed, and uses the rest of the journal."""
     (path,) = journals(killed)
     lines = path.read_text().splitlines(keepends=True)
     at = next(i for i, line in enumerate(lines) if '"value": 0.9' in line)
@@ -102,7 +102,7 @@ def test_a_damaged_line_is_left_out(killed):
 
 
 def test_a_journal_that_cannot_be_written_costs_no_result(trials):
-    """Where a file stands in place of its folder, a warning says so and everything else is there."""
+    """If a file is in the place of its folder, a warning says so and all results are reported."""
     (trials.path / "evaluation").mkdir()
     (trials.path / "evaluation" / "journal").touch()
     found = trials.write(CLAIMS).run(*ARGS)
@@ -112,7 +112,7 @@ def test_a_journal_that_cannot_be_written_costs_no_result(trials):
 
 
 def test_an_interrupted_run_keeps_its_results(trials):
-    """Ctrl-C writes the report of what was measured until then."""
+    """After Ctrl-C, the report holds everything that was measured before."""
     trials.write(CLAIMS.replace("os.kill(os.getpid(), 9)", "raise KeyboardInterrupt"))
     (trials.path / "die").touch()
     found = trials.run(*ARGS, subprocess=True)
@@ -121,7 +121,7 @@ def test_an_interrupted_run_keeps_its_results(trials):
 
 
 def test_old_journals_are_removed(trials):
-    """The newest ones stay."""
+    """Only the newest journals are kept."""
     folder = trials.path / "evaluation" / "journal"
     folder.mkdir(parents=True)
     for i in range(30):
@@ -131,8 +131,8 @@ def test_old_journals_are_removed(trials):
     assert len(journals(trials)) == journal.MAX_JOURNALS
 
 
-def test_a_journal_does_not_forget_a_lock(trials, monkeypatch):
-    """A report that is rebuilt from it is not held to the lock, so nothing passes."""
+def test_a_report_rebuilt_from_a_locked_run_passes_nothing(trials, monkeypatch):
+    """A report that is rebuilt from a journal cannot be checked against the lock, so no criterion passes."""
     monkeypatch.chdir(trials.path)
     trials.write(CLAIMS)
     assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0

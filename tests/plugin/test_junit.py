@@ -1,4 +1,4 @@
-"""``--junitxml``: every measurement is a property of its test case, for people who look at dashboards."""
+"""Properties in the file of ``--junitxml``, which dashboards show: the measurements of each test case."""
 
 import xml.etree.ElementTree as ET
 
@@ -11,7 +11,7 @@ TWO = HOLDS + "    measure('shape', 3)\n"
 
 @pytest.mark.parametrize(("workers", "family"), [("-n0", "xunit1"), ("-n0", "xunit2"), ("-n2", "xunit2")])
 def test_measurements_are_properties(trials, workers, family):
-    """Each once, on its own item, also on workers, behind the trial's id and the outcome of the item."""
+    """Each measurement is there once, on its own item, after the id of the trial and the outcome of the item."""
     found = trials.write(TWO).run(*ONE, workers, "--junitxml=junit.xml", "-o", f"junit_family={family}")
     assert found.ret == 0
     assert properties(trials.path / "junit.xml") == {
@@ -39,8 +39,8 @@ def test_odd(record_property):
 """
 
 
-def test_whatever_a_measurement_is_called_the_file_can_be_read(trials):
-    """Characters that XML does not have are spelled out; an interval is two numbers; what is undefined says so."""
+def test_any_name_of_a_measurement_makes_valid_xml(trials):
+    """Characters that XML forbids are escaped, an interval is two numbers, and a NaN reads ``undefined``."""
     trials.write(ODD).run(*ONE, "--junitxml=junit.xml", "-o", "junit_family=xunit1")  # as record_property wants
     assert properties(trials.path / "junit.xml")["test_odd[neox-a]"] == [
         ("theirs", "1"),
@@ -68,8 +68,8 @@ def test_broken(breaks):
 
 
 @pytest.mark.parametrize(("early", "measured"), [(True, []), (False, [("unineuron size", "0.9")])])
-def test_an_item_that_broke_around_its_body_says_so(trials, early, measured):
-    """In setup nothing was measured yet; in teardown everything was, and counts for nothing."""
+def test_an_error_in_setup_or_teardown_is_the_outcome(trials, early, measured):
+    """After an error in setup there is no measurement. After one in teardown there is, but the outcome is ERROR."""
     trials.write(BROKEN.format(early=early)).run(*ONE, "--junitxml=junit.xml")
     assert properties(trials.path / "junit.xml")["test_broken[neox-a]"] == [
         ("unineuron trial", "broken"),
@@ -78,14 +78,14 @@ def test_an_item_that_broke_around_its_body_says_so(trials, early, measured):
     ]
 
 
-def test_a_skipped_trial_says_that_it_is_not_applicable(trials):
-    """With the outcome of the report."""
+def test_a_skipped_trial_is_not_applicable(trials):
+    """Its outcome is NA, as in the report."""
     trials.write(HOLDS + "    pytest.skip('not today')\n").run(*ONE, "--junitxml=junit.xml")
     assert ("unineuron outcome", "NA") in properties(trials.path / "junit.xml")["test_good[neox-a]"]
 
 
-def test_tests_that_are_no_trials_have_no_properties(trials):
-    """The file is as it would be without us."""
+def test_ordinary_tests_have_no_properties(trials):
+    """Ordinary tests are written as without the plugin."""
     trials.write(HOLDS + "\ndef test_plain():\n    pass\n").run(*ONE, "--junitxml=junit.xml")
     assert properties(trials.path / "junit.xml")["test_plain"] == []
 
@@ -98,7 +98,7 @@ def properties(path):
 
 
 def test_a_recorded_miss_is_no_failure_of_a_test_case(trials):
-    """With fail-on=never the dashboard shows what pytest shows."""
+    """With --unineuron-fail-on=never the item passes for pytest, so it does for dashboards."""
     body = HOLDS.replace("0.9", "0.2")
     found = trials.write(body).run(*ONE, "--unineuron-fail-on=never", "--junitxml=junit.xml")
     assert found.outcome("good") == "FAIL"

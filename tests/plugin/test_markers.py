@@ -1,4 +1,4 @@
-"""What a marker may declare, and what happens when it declares nonsense."""
+"""The markers of trials: their arguments, and errors in them."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def run(trials, mark, *args):
 
 
 def test_declarations_are_stored(trials):
-    """Id, primary, source, claim and controls are in the report."""
+    """Id, primary, source, claim and controls of a marker are in the report."""
     found = run(trials, "gt3(trial='my_id', primary=True, controls=['shuffled'], source='section 4', claim='Yes.')")
     trial = found.trial("my_id")
     assert (trial["criterion"], trial["primary"], trial["source"]) == ("GT3", True, "section 4")
@@ -27,7 +27,7 @@ def test_declarations_are_stored(trials):
 
 
 def test_the_claim_is_the_first_line_of_the_docstring(trials):
-    """Unless the marker says otherwise."""
+    """This is the claim of a trial whose marker states none."""
     assert run(trials, "gt1(source='x')").trial("claim")["claim"] == "Neurons do this."
 
 
@@ -45,8 +45,8 @@ def test_the_claim_is_the_first_line_of_the_docstring(trials):
         ("gt1(source='x')\n@pytest.mark.gt2(source='x')", "a trial is marked with one criterion"),
     ],
 )
-def test_nonsense_in_a_marker_is_a_collection_error_in_one_line(trials, mark, words):
-    """With what was said and what to say instead."""
+def test_a_wrong_marker_is_a_collection_error_in_one_line(trials, mark, words):
+    """The line names the wrong argument and the right ones. There is no traceback and no report."""
     found = run(trials, mark)
     assert found.ret == 2
     found.result.stdout.fnmatch_lines([f"*{words.replace('[', '[[]')}*"])
@@ -55,7 +55,7 @@ def test_nonsense_in_a_marker_is_a_collection_error_in_one_line(trials, mark, wo
 
 
 def test_two_trials_cannot_share_an_id(trials):
-    """A baseline knows a trial by its id."""
+    """A baseline finds a trial by its id, so a second trial with the same id is a collection error."""
     trials.write(TRIAL.format(mark="gt1(source='x')"), "test_a.py").write(TRIAL.format(mark="gt1(source='x')"))
     found = trials.run()
     assert found.ret == 2
@@ -63,13 +63,13 @@ def test_two_trials_cannot_share_an_id(trials):
 
 
 def test_markers_are_registered(trials):
-    """They are listed by --markers and pass --strict-markers."""
+    """They are listed by --markers."""
     found = trials.write(TRIAL.format(mark="gt2(source='x')")).run("--strict-markers", "--markers")
     found.result.stdout.fnmatch_lines(["@pytest.mark.gt1(source, *", "@pytest.mark.gt2(source, *"])
 
 
 def test_a_whole_class_can_be_marked(trials):
-    """Markers are inherited as everywhere in pytest, and every method is a trial of its own."""
+    """Every method of the class is a trial of its own."""
     text = """
 @pytest.mark.gt1(source="x", controls=["untrained"])
 class TestClaims:
@@ -83,8 +83,8 @@ class TestClaims:
     assert (found.outcome("one"), found.outcome("two")) == ("PASS", "FAIL")
 
 
-def test_keyword_matching_on_markers_works(trials):
-    """-m is pytest's own."""
+def test_trials_can_be_selected_by_marker(trials):
+    """Trials that -m deselects are NOT_RUN, and their criterion is NA."""
     trials.write(TRIAL.format(mark="gt1(source='x')"))
     trials.write(TRIAL.format(mark="gt2(source='x', trial='other')"), "test_other.py")
     found = trials.run("--unineuron-model=nano:neox-a", "-m", "gt2")

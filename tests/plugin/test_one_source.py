@@ -1,4 +1,4 @@
-"""A setting and a fixture are declared once: made-up ones are carried everywhere without another line."""
+"""Settings and fixtures are declared in one place: a made-up one of each works everywhere without other changes."""
 
 import json
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def colour(affects):
 
 
 @pytest.fixture
-def with_colour(request, monkeypatch, trials, two_seeds):
+def run_with_colour(request, monkeypatch, trials, two_seeds):
     """Runs of a trial that may be given ``--unineuron-colour``, which affects activations unless parametrized."""
     more = colour(getattr(request, "param", Affects.ACTIVATIONS))
     monkeypatch.setattr(settings, "Settings", more)
@@ -42,33 +42,33 @@ def with_colour(request, monkeypatch, trials, two_seeds):
 class TestSetting:
     """A made-up setting that affects activations, or their rounding."""
 
-    def test_it_is_an_option_in_all_forms_and_part_of_the_report(self, with_colour, monkeypatch):
-        assert with_colour("--unineuron-colour=blue").report["settings"]["colour"] == "blue"
+    def test_it_is_an_option_in_all_forms_and_part_of_the_report(self, run_with_colour, monkeypatch):
+        assert run_with_colour("--unineuron-colour=blue").report["settings"]["colour"] == "blue"
         monkeypatch.setenv("UNINEURON_COLOUR", "green")
-        assert with_colour().report["settings"]["colour"] == "green"
+        assert run_with_colour().report["settings"]["colour"] == "green"
 
-    @pytest.mark.parametrize("with_colour", [Affects.ACTIVATIONS, Affects.ROUNDING], indirect=True)
-    def test_it_is_part_of_the_key_of_every_stored_result(self, with_colour):
-        assert with_colour("--unineuron-colour=blue").report["forward_passes"] == 2
-        assert with_colour("--unineuron-colour=blue").report["forward_passes"] == 0
-        assert with_colour("--unineuron-colour=green").report["forward_passes"] == 2
+    @pytest.mark.parametrize("run_with_colour", [Affects.ACTIVATIONS, Affects.ROUNDING], indirect=True)
+    def test_it_is_part_of_the_key_of_every_stored_result(self, run_with_colour):
+        assert run_with_colour("--unineuron-colour=blue").report["forward_passes"] == 2
+        assert run_with_colour("--unineuron-colour=blue").report["forward_passes"] == 0
+        assert run_with_colour("--unineuron-colour=green").report["forward_passes"] == 2
 
-    def test_the_command_that_reproduces_a_trial_states_it(self, with_colour):
-        lines = with_colour("--unineuron-colour=blue").result.outlines
+    def test_the_command_that_reproduces_a_trial_states_it(self, run_with_colour):
+        lines = run_with_colour("--unineuron-colour=blue").result.outlines
         assert any(line.strip().startswith("pytest ") and "--unineuron-colour=blue" in line for line in lines)
 
-    def test_a_lock_holds_to_it(self, with_colour, trials):
-        assert with_colour("--unineuron-colour=blue", "--unineuron-write-lock=claim.lock").ret == 0
+    def test_a_lock_holds_to_it(self, run_with_colour, trials):
+        assert run_with_colour("--unineuron-colour=blue", "--unineuron-write-lock=claim.lock").ret == 0
         assert json.loads((trials.path / "claim.lock").read_text())["settings"]["colour"] == "blue"
-        found = with_colour("--unineuron-colour=green", "--unineuron-lock=claim.lock")
+        found = run_with_colour("--unineuron-colour=green", "--unineuron-lock=claim.lock")
         assert found.report["settings"]["colour"] == "blue"
         assert "--unineuron-colour=green is overruled by the lock: blue" in found.result.outlines
 
-    def test_runs_that_differ_in_it_are_not_compared(self, with_colour, trials):
-        with_colour("--unineuron-colour=blue")
+    def test_runs_that_differ_in_it_are_not_compared(self, run_with_colour, trials):
+        run_with_colour("--unineuron-colour=blue")
         report = trials.path / "evaluation" / "generalization_eval_report.json"
         report.rename(trials.path / "before.json")
-        found = with_colour("--unineuron-colour=green", "--unineuron-baseline=before.json")
+        found = run_with_colour("--unineuron-colour=green", "--unineuron-baseline=before.json")
         found.result.stdout.fnmatch_lines(["*colour was blue and is green*"])
 
 
@@ -86,8 +86,8 @@ def test_mine(my_comparison):
 """
 
 
-def test_a_fixture_that_is_said_to_compare_seeds_brings_everything_along(trials, monkeypatch, two_seeds):
-    """Its row alone adds the control arms, the comparison to the forecast, and seeds and texts to the provenance."""
+def test_the_row_of_a_fixture_that_compares_seeds_is_enough(trials, monkeypatch, two_seeds):
+    """Its row adds control arms, a line that announces the comparison, and models and texts to the provenance."""
     row = Reads((controls.ACTIVATIONS, controls.SEEDS), REFERENCE)
     monkeypatch.setitem(fixture_table.FIXTURES, "my_comparison", row)
     (trials.path / "conftest.py").write_text(FIXTURE)
@@ -103,7 +103,7 @@ def test_a_fixture_that_is_said_to_compare_seeds_brings_everything_along(trials,
 
 
 def test_every_public_fixture_that_reads_something_has_a_row():
-    """Fixtures without one read weights alone, or only hand on what another one reads."""
+    """Fixtures without a row read only weights, or only pass on the value of another fixture."""
     from pytest_unineuron.plugin import fixtures
 
     public = {name for name in vars(fixtures) if name.startswith("unineuron_")}

@@ -1,4 +1,4 @@
-"""--unineuron-baseline: a run beside an accepted one, and what of it breaks the build."""
+"""``--unineuron-baseline``: the comparison of a run with an accepted report, and which differences fail the run."""
 
 import re
 
@@ -21,7 +21,7 @@ BASELINE = "--unineuron-baseline=base.json"
 
 @pytest.fixture
 def accepted(trials, monkeypatch):
-    """Trials of which one fails, run once and accepted."""
+    """Trials of which one fails, with the report of a run as the accepted baseline."""
     monkeypatch.chdir(trials.path)
     trials.write(CLAIMS).run(*ARGS, "--unineuron-fail-on=never")
     assert main(["accept", "--baseline", "base.json"]) == 0
@@ -29,7 +29,7 @@ def accepted(trials, monkeypatch):
 
 
 def counts(run):
-    """The states and how many are in each, as printed; they add up to what was compared."""
+    """The number of cases in each state, as printed. They add up to the number of compared cases."""
     (line,) = [line for line in run.result.outlines if line.startswith("Against the baseline: ")]
     total, _, states = line.removeprefix("Against the baseline: ").partition(" cases: ")
     found = {state: int(n) for n, state in re.findall(r"(\d+) ([a-z ]+)", states)}
@@ -37,8 +37,8 @@ def counts(run):
     return found
 
 
-def test_a_known_fail_breaks_nothing(accepted):
-    """With a baseline, fail-on is regression unless told otherwise; the FAIL stays in the report."""
+def test_a_known_fail_does_not_fail_the_run(accepted):
+    """With a baseline, --unineuron-fail-on is regression by default. The FAIL stays in the report."""
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 0
     assert counts(found) == {"same": 4}
@@ -46,15 +46,15 @@ def test_a_known_fail_breaks_nothing(accepted):
 
 
 @pytest.mark.parametrize(("fail_on", "status"), [("trial", 1), ("criterion", 20), ("never", 0), ("regression", 0)])
-def test_fail_on_decides(accepted, fail_on, status):
-    """The comparison is shown with each."""
+def test_fail_on_decides_what_fails_the_run(accepted, fail_on, status):
+    """The comparison is shown with every choice."""
     found = accepted.run(*ARGS, BASELINE, f"--unineuron-fail-on={fail_on}")
     assert found.ret == status
     assert counts(found) == {"same": 4}
 
 
 def test_a_regression_ends_with_21(accepted):
-    """And is named with what it was and what it is."""
+    """The terminal names the outcome before and now."""
     accepted.write(CLAIMS.replace("0.9", "0.3"))
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 21
@@ -68,7 +68,7 @@ def test_a_regression_ends_with_21(accepted):
 
 
 def test_an_error_in_a_trial_is_a_regression_and_keeps_status_1(accepted):
-    """What broke is told by pytest; ours does not hide it."""
+    """The exit status of the comparison does not hide that of pytest."""
     accepted.write(CLAIMS.replace("0.1 if unineuron_case.control else 0.9", "1 / 0"))
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 1
@@ -76,7 +76,7 @@ def test_an_error_in_a_trial_is_a_regression_and_keeps_status_1(accepted):
 
 
 def test_a_renamed_trial_is_missing_and_new(accepted):
-    """A gate that only looks at names on both sides would pass."""
+    """If only trials in both reports were compared, a failing trial could be renamed unnoticed."""
     accepted.write(CLAIMS.replace("test_weights", "test_widths"))
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 21
@@ -85,7 +85,7 @@ def test_a_renamed_trial_is_missing_and_new(accepted):
 
 
 def test_an_edited_bound_is_incomparable(accepted):
-    """The trial that failed now passes, by another bound: status 23."""
+    """A trial that failed and passes under another bound ends the run with status 23."""
     accepted.write(CLAIMS.replace("0.2, above=0.5", "0.2, above=0.15"))
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 23
@@ -106,8 +106,8 @@ def test_an_edited_bound_is_incomparable(accepted):
         (("--unineuron-policy=any",), {"incomparable": 4}, 23),
     ],
 )
-def test_a_part_of_the_run_is_held_to_its_part(accepted, args, states, status):
-    """What was deselected or sharded away did not run; what compares nothing has not passed."""
+def test_what_did_not_run_is_not_a_regression(accepted, args, states, status):
+    """A trial that was not selected is ``not run``, but a run that compares nothing fails."""
     given = [arg for arg in ARGS if not any(arg.partition("=")[0] == a.partition("=")[0] for a in args)]
     found = accepted.run(*given, BASELINE, *args)
     assert found.ret == status
@@ -117,8 +117,8 @@ def test_a_part_of_the_run_is_held_to_its_part(accepted, args, states, status):
         found.result.stdout.fnmatch_lines(["Exit status 23: nothing was compared: *"])
 
 
-def test_under_workers_the_same(accepted):
-    """The controller compares."""
+def test_workers_change_nothing_in_the_comparison(accepted):
+    """The controller compares the results of all workers."""
     accepted.write(CLAIMS.replace("0.9", "0.3"))
     found = accepted.run(*ARGS, BASELINE, "-n2", subprocess=True)
     assert found.ret == 21
@@ -126,7 +126,7 @@ def test_under_workers_the_same(accepted):
 
 
 def test_a_waiver_lets_a_regression_through_by_name(accepted):
-    """With a reason, to the end of a day."""
+    """A waiver names a trial, a reason and its last day. One that is malformed is a usage error."""
     accepted.write(CLAIMS.replace("0.9", "0.3"))
     waive = [f"--unineuron-waive=corpora[{c}] until 2999-01-01: issue 7" for c in ("news", "code", "multilingual")]
     found = accepted.run(*ARGS, BASELINE, *waive)
@@ -139,8 +139,8 @@ def test_a_waiver_lets_a_regression_through_by_name(accepted):
     refused.result.stderr.fnmatch_lines(["ERROR: --unineuron-waive=corpora: *"])
 
 
-def test_waivers_stand_in_the_ini_file_one_to_a_line(accepted):
-    """Beside the code, where they are reviewed."""
+def test_the_ini_file_takes_one_waiver_a_line(accepted):
+    """A reason may contain commas, since each line is one waiver."""
     accepted.write(CLAIMS.replace("0.2", "0.1 if unineuron_case.corpus else 0.6"))
     accepted.write(CLAIMS.replace("0.9", "0.3"))
     lines = "".join(
@@ -151,7 +151,7 @@ def test_waivers_stand_in_the_ini_file_one_to_a_line(accepted):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda path: path.unlink(), "there is no such file; make one: pytest evals/"),
         (lambda path: path.write_text(path.read_text()[:500]), "is damaged or incomplete"),
@@ -159,20 +159,20 @@ def test_waivers_stand_in_the_ini_file_one_to_a_line(accepted):
         (lambda path: path.write_text(""), "is damaged or incomplete"),
     ],
 )
-def test_a_baseline_that_cannot_be_used_ends_with_23(accepted, damage, said):
-    """Told at the start and at the end; what was measured is written all the same."""
+def test_a_baseline_that_cannot_be_used_ends_with_23(accepted, damage, message):
+    """The reason is printed at the start and at the end, and the report is written nevertheless."""
     damage(accepted.path / "base.json")
     for path in (accepted.path / "evaluation").glob("*.json"):
         path.unlink()
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 23
-    told = [line for line in found.result.outlines if line.startswith("baseline ") and said in line]
-    assert len(told) == 2
+    lines = [line for line in found.result.outlines if line.startswith("baseline ") and message in line]
+    assert len(lines) == 2
     assert found.outcome("corpora[news]") == "PASS"
 
 
-def test_a_baseline_in_the_ini_file_leaves_other_runs_alone(accepted):
-    """A run without trials has nothing to compare, and was not asked to."""
+def test_a_baseline_in_the_ini_file_does_not_affect_ordinary_runs(accepted):
+    """A run without trials compares nothing, unless the command line names a baseline."""
     (accepted.path / "pytest.ini").write_text("[pytest]\nunineuron_baseline = base.json\n")
     (accepted.path / "test_plain.py").write_text("def test_plain(): pass\n")
     found = accepted.run("test_plain.py")
@@ -183,14 +183,14 @@ def test_a_baseline_in_the_ini_file_leaves_other_runs_alone(accepted):
 
 
 def test_regression_needs_a_baseline(accepted):
-    """An option that could never fail is refused."""
+    """Without one, --unineuron-fail-on=regression could never fail and is refused."""
     found = accepted.run(*ARGS, "--unineuron-fail-on=regression")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["*needs a baseline; add --unineuron-baseline=FILE"])
 
 
 def test_a_model_whose_weights_changed_is_incomparable(accepted, tmp_path_factory):
-    """Told by the content of its files; compared only where that is asked for."""
+    """Weights are compared by the content of their files. --unineuron-across=weights allows the comparison."""
     import shutil
 
     from pytest_unineuron import zoo
@@ -207,23 +207,23 @@ def test_a_model_whose_weights_changed_is_incomparable(accepted, tmp_path_factor
     assert accepted.run(*args, "--unineuron-baseline=mine.json", "--unineuron-across=weights").ret == 0
 
 
-def test_a_run_is_not_held_against_itself(accepted):
-    """A baseline that the run is going to write."""
+def test_a_run_cannot_be_its_own_baseline(accepted):
+    """A baseline in a file that the run is going to write is refused."""
     found = accepted.run(*ARGS, "--unineuron-baseline=evaluation/generalization_eval_report.json")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: *is what this run is going to write; accept it under another name: *"])
 
 
-def test_a_baseline_is_what_it_was_when_the_run_began(accepted):
-    """Whatever happens to the file meanwhile."""
+def test_the_baseline_is_read_when_the_run_begins(accepted):
+    """A file that changes during the run does not matter."""
     accepted.write(CLAIMS.replace("0.9", "0.3") + "    open('base.json', 'w').close()\n")
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 21
     assert counts(found) == {"regressed": 3, "same": 1}
 
 
-def test_a_link_is_not_followed(accepted):
-    """A folder by another name: what is not there any more is missing."""
+def test_trials_below_a_linked_folder_are_compared(accepted):
+    """A trial that was renamed in a folder behind a symbolic link is missing, as anywhere else."""
     (accepted.path / "real").mkdir()
     (accepted.path / "test_trials.py").rename(accepted.path / "real" / "test_trials.py")
     try:
@@ -242,15 +242,15 @@ def test_a_link_is_not_followed(accepted):
 
 @pytest.mark.parametrize("option", ["baseline", "lock", "write-lock"])
 def test_an_empty_name_does_not_switch_a_gate_off(accepted, option):
-    """A variable of the shell that was not set."""
+    """An empty name is an error, since it usually comes from an unset variable of the shell."""
     found = accepted.run(*ARGS, f"--unineuron-{option}=")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines([f"ERROR: --unineuron-{option}: is empty; leave it out*"])
 
 
 @pytest.mark.parametrize("option", ["baseline", "lock", "write-lock", "out", "findings"])
-def test_the_home_of_nobody_is_one_sentence(accepted, option):
-    """Where a path begins with ~ and a name."""
+def test_a_home_folder_that_does_not_exist_is_an_error(accepted, option):
+    """A path of the form ~NAME/x is refused in one sentence if there is no user NAME."""
     found = accepted.run(*ARGS, f"--unineuron-{option}=~nobody-of-this-name/x")
     assert found.ret == 4
     assert "nobody-of-this-name" in found.result.stderr.str()

@@ -1,4 +1,4 @@
-"""``--unineuron-cache``, ``-no-cache``, ``-cache-size``: what was swept once on a machine is not swept again."""
+"""``--unineuron-cache``, ``-no-cache`` and ``-cache-size``: results that are reused by later runs."""
 
 import json
 import shutil
@@ -25,15 +25,15 @@ ARGS = (
 
 
 @pytest.fixture
-def measured(two_seeds, trials):
-    """A file of trials, and how to run it."""
+def run_trials(two_seeds, trials):
+    """A function that runs two trials on two seeds."""
     trials.write("import numpy as np\n" + MEASURES)
-    given = (f"--unineuron-model={two_seeds[0]}", f"--unineuron-seed={two_seeds[1]}", *ARGS)
-    return lambda *more, **how: trials.run(*given, *more, **how)
+    arguments = (f"--unineuron-model={two_seeds[0]}", f"--unineuron-seed={two_seeds[1]}", *ARGS)
+    return lambda *more, **options: trials.run(*arguments, *more, **options)
 
 
 def values(run):
-    """Everything that was measured, on all arms."""
+    """All measurements of a run, on all arms."""
     return [
         arm["measurements"]
         for trial in run.report["trials"]
@@ -43,18 +43,19 @@ def values(run):
     ]
 
 
-def taken(run):
+def cache_hits(run):
+    """The results that a run read from the cache."""
     return [(each["what"], each["control"], each["corpus"]) for each in run.report["cache"]["hits"]]
 
 
-def test_a_second_run_makes_no_pass(measured):
-    """It says what it took over, and comes to the same, byte for byte."""
-    first = measured()
-    second = measured()
+def test_a_second_run_makes_no_forward_pass(run_trials):
+    """The report lists the results from the cache. All measurements are identical."""
+    first = run_trials()
+    second = run_trials()
     assert first.report["forward_passes"] == 6  # news: model, untrained, rotation; prose: model, shuffled, seed
-    assert taken(first) == []
+    assert cache_hits(first) == []
     assert second.report["forward_passes"] == 0
-    assert taken(second) == [
+    assert cache_hits(second) == [
         ("sweep", "", "news"),
         ("sweep", "rotation", "news"),
         ("sweep", "untrained", "news"),
@@ -67,58 +68,58 @@ def test_a_second_run_makes_no_pass(measured):
     second.result.stdout.fnmatch_lines(["Overall: *Forward passes: 0 (5 results are from the cache)."])
 
 
-def test_without_a_place_for_a_cache_there_is_none(measured, trials):
-    """Pytest's own cannot be made here; everything is measured all the same."""
+def test_trials_are_measured_if_the_cache_folder_cannot_be_made(run_trials, trials):
+    """A file is in the place of the folder of pytest's cache, so nothing is stored."""
     (trials.path / ".pytest_cache").write_text("a file")
     for _ in range(2):
-        run = measured("-k", "kurtosis")
+        run = run_trials("-k", "kurtosis")
         assert run.report["forward_passes"] == 3
-        assert taken(run) == []
+        assert cache_hits(run) == []
 
 
-@pytest.mark.parametrize("where", [(), ("--unineuron-cache=kept",)])
-def test_cache_clear_empties_it(measured, trials, where):
-    """Pytest's own as well as one that was named, of which it leaves what is not ours."""
-    measured("-k", "kurtosis", *where)
-    theirs = trials.path / "kept" / "theirs.txt"
-    theirs.parent.mkdir(exist_ok=True)
-    theirs.touch()
-    assert measured("-k", "kurtosis", *where, "--cache-clear").report["forward_passes"] == 3
-    assert measured("-k", "kurtosis", *where).report["forward_passes"] == 0
-    assert theirs.exists()
+@pytest.mark.parametrize("location", [(), ("--unineuron-cache=kept",)])
+def test_cache_clear_empties_the_cache(run_trials, trials, location):
+    """--cache-clear works for pytest's cache and for a named one, and deletes no other files there."""
+    run_trials("-k", "kurtosis", *location)
+    other_file = trials.path / "kept" / "other_file.txt"
+    other_file.parent.mkdir(exist_ok=True)
+    other_file.touch()
+    assert run_trials("-k", "kurtosis", *location, "--cache-clear").report["forward_passes"] == 3
+    assert run_trials("-k", "kurtosis", *location).report["forward_passes"] == 0
+    assert other_file.exists()
 
 
-def test_no_cache_neither_reads_nor_writes(measured, trials):
-    """Whatever there is."""
-    measured()
+def test_no_cache_neither_reads_nor_writes(run_trials, trials):
+    """With --unineuron-no-cache a stored result is measured again, and a new one is not stored."""
+    run_trials()
     before = sorted(trials.path.rglob("*.safetensors"))
-    again = measured("--unineuron-no-cache", "--unineuron-tokens=500")
+    again = run_trials("--unineuron-no-cache", "--unineuron-tokens=500")
     assert again.report["forward_passes"] == 6
-    assert measured("--unineuron-no-cache").report["forward_passes"] == 6
+    assert run_trials("--unineuron-no-cache").report["forward_passes"] == 6
     assert sorted(trials.path.rglob("*.safetensors")) == before
 
 
 @pytest.mark.parametrize("changed", ["--unineuron-tokens=500", "--unineuron-context=32", "--unineuron-dtype=float64"])
-def test_what_depends_on_something_else_is_measured(measured, changed):
-    """Another budget, context or precision is another result."""
-    measured("-k", "kurtosis")
-    other = measured("-k", "kurtosis", changed)
+def test_results_are_not_reused_under_other_settings(run_trials, changed):
+    """Results with another budget of tokens, context or precision are different results."""
+    run_trials("-k", "kurtosis")
+    other = run_trials("-k", "kurtosis", changed)
     assert other.report["forward_passes"] == 3
-    assert taken(other) == []
+    assert cache_hits(other) == []
 
 
-def test_another_text_is_another_result(measured, trials):
-    """By content: under another name the same text is the same."""
+def test_another_text_is_another_result(run_trials, trials):
+    """Texts are compared by content, so the same text under another name is found."""
     for name in ("one", "two", "three"):
         last = "ends." if name == "three" else "ends"
         lines = [json.dumps({"text": f"The document number {n} " * 20 + last}) for n in range(4)]
         (trials.path / f"{name}.jsonl").write_text("\n".join(lines))
-    runs = [measured("-k", "kurtosis", f"--unineuron-corpus={name}.jsonl") for name in ("one", "two", "three")]
+    runs = [run_trials("-k", "kurtosis", f"--unineuron-corpus={name}.jsonl") for name in ("one", "two", "three")]
     assert [run.report["forward_passes"] for run in runs] == [6, 0, 3]  # news is there too
 
 
 def test_other_weights_are_another_result(two_seeds, trials, tmp_path):
-    """In the very same folder."""
+    """Weights are compared by content, also in the same folder."""
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "model"
@@ -131,36 +132,36 @@ def test_other_weights_are_another_result(two_seeds, trials, tmp_path):
     assert trials.run(*given).report["forward_passes"] == 3
 
 
-def test_a_damaged_entry_is_measured_again(measured, trials):
-    """And the report says which."""
-    measured("-k", "kurtosis")
+def test_a_damaged_entry_is_measured_again(run_trials, trials):
+    """The report names each damaged entry."""
+    run_trials("-k", "kurtosis")
     for path in trials.path.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
-    again = measured("-k", "kurtosis")
+    again = run_trials("-k", "kurtosis")
     assert again.report["forward_passes"] == 3
     assert len(again.report["cache"]["notes"]) == 3
     again.result.stdout.fnmatch_lines(["CACHE: cache entry *.safetensors cannot be used and is computed again*"])
     assert measured("-k", "kurtosis").report["cache"]["notes"] == []
 
 
-def test_workers_share_it(measured):
-    """Whatever the distribution of items, everything is swept once on a machine."""
+def test_workers_share_the_cache(run_trials):
+    """Every result is computed once, however items are distributed among workers."""
     given = ("-k", "kurtosis", "--unineuron-cache=kept")
-    assert measured(*given, "-n", "2", "--dist=worksteal", subprocess=True).report["forward_passes"] == 3
-    assert measured(*given).report["forward_passes"] == 0
+    assert run_trials(*given, "-n", "2", "--dist=worksteal", subprocess=True).report["forward_passes"] == 3
+    assert run_trials(*given).report["forward_passes"] == 0
 
 
-def test_under_a_lock_nothing_is_taken_over(measured):
-    """Neither when it is written nor when it is tested."""
-    measured("--unineuron-cache=kept")
-    measured("--unineuron-cache=kept", "--unineuron-write-lock=claim.lock")
-    locked = measured("--unineuron-cache=kept", "--unineuron-lock=claim.lock")
+def test_runs_under_a_lock_do_not_use_the_cache(run_trials):
+    """Results are measured again when a lock is written and when it is tested."""
+    run_trials("--unineuron-cache=kept")
+    run_trials("--unineuron-cache=kept", "--unineuron-write-lock=claim.lock")
+    locked = run_trials("--unineuron-cache=kept", "--unineuron-lock=claim.lock")
     assert locked.report["forward_passes"] == 6
-    assert taken(locked) == []
+    assert cache_hits(locked) == []
 
 
-def test_without_a_cache_of_pytest_there_is_none(measured, trials):
-    """Unless one is named."""
-    measured("-p", "no:cacheprovider", "-k", "kurtosis")
-    assert measured("-p", "no:cacheprovider", "-k", "kurtosis").report["forward_passes"] == 3
+def test_nothing_is_cached_without_the_cache_of_pytest(run_trials, trials):
+    """With -p no:cacheprovider results are cached only in a folder that is named."""
+    run_trials("-p", "no:cacheprovider", "-k", "kurtosis")
+    assert run_trials("-p", "no:cacheprovider", "-k", "kurtosis").report["forward_passes"] == 3
     assert not list(trials.path.rglob("*.safetensors"))

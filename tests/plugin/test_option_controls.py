@@ -1,4 +1,4 @@
-"""--unineuron-controls and --unineuron-control-draws: which arms a claim is rerun on."""
+"""``--unineuron-controls`` and ``--unineuron-control-draws``: the control arms of a trial."""
 
 import pytest
 
@@ -21,34 +21,34 @@ def defaults(*replaced):
     return [name for name, row in controls.CONTROLS.items() if row.default and row.replaces in replaced]
 
 
-def test_default_without_activations(trials):
-    """Rotation is defined for activations only, so a trial on weights does without."""
+def test_default_controls_without_activations(trials):
+    """Rotation is defined for activations only, so a trial on weights has no such arm."""
     assert list(run(trials).arms("claim")) == defaults(controls.MODEL)
 
 
-def test_default_with_activations(trials):
-    """Asking for sweeps adds the rotation; nothing is swept by asking."""
+def test_default_controls_with_activations(trials):
+    """A trial that asks for sweeps also gets the rotation and controls of the text."""
     text = CLAIM.format(more="").replace("unineuron_case)", "unineuron_case, unineuron_sweeps)")
     found = list(trials.write(text).run(MODEL).arms("claim"))
     assert found == defaults(controls.MODEL, controls.UNITS, controls.TEXT)
     assert "rotation" in found
 
 
-def test_named_controls(trials):
-    """Only these, in the order given."""
+def test_named_controls_replace_the_default(trials):
+    """The arms are the named controls in their order."""
     found = run(trials, "--unineuron-controls=shuffled", "--unineuron-controls=untrained")
     assert list(found.arms("claim")) == ["shuffled", "untrained"]
 
 
 def test_none_makes_every_claim_uncontrolled(trials):
-    """Nothing passes."""
+    """Without a control arm the outcome is NA."""
     found = run(trials, "--unineuron-controls=none")
     assert found.outcome("claim") == "NA"
     assert found.reason("claim").startswith("uncontrolled: no control finished; size = 0.9")
 
 
 def test_a_trial_that_lists_its_controls_gets_no_others(trials):
-    """A control outside the list is not defined for it."""
+    """A control that the option names but the marker does not list is not run for this trial."""
     found = run(
         trials, "--unineuron-controls=shuffled", "--unineuron-controls=untrained", more=", controls=['untrained']"
     )
@@ -56,13 +56,13 @@ def test_a_trial_that_lists_its_controls_gets_no_others(trials):
 
 
 def test_a_control_that_changes_nothing_a_trial_reads_is_not_added(trials):
-    """Other text would leave a trial on weights with the subject itself for a control."""
+    """A trial on weights reads no text: with other text, the arm would be equal to the subject."""
     found = run(trials, "--unineuron-controls=default", "--unineuron-controls=random-tokens")
     assert "random-tokens" not in found.arms("claim")
 
 
-def test_draws(trials):
-    """Every control is drawn so often, and each draw is an arm."""
+def test_every_draw_of_a_control_is_an_arm(trials):
+    """With --unineuron-control-draws=2 each control has two arms."""
     found = run(trials, "--unineuron-control-draws=2", "--unineuron-controls=shuffled")
     assert list(found.arms("claim")) == ["shuffled", "shuffled.2"]
 

@@ -1,4 +1,4 @@
-"""--unineuron-fail-on: what makes a run fail."""
+"""``--unineuron-fail-on``: which outcomes fail a run."""
 
 import pytest
 
@@ -26,13 +26,13 @@ MODEL = "--unineuron-model=nano:neox-a"
     ],
 )
 def test_exit_status(trials, fail_on, body, status):
-    """A missed bound fails the run only where it was asked to; an error always does."""
+    """A missed bound fails the run only if the option says so. An error always does."""
     found = trials.write(body).run(MODEL, f"--unineuron-fail-on={fail_on}")
     assert found.ret == status
 
 
-def test_a_recorded_miss_is_a_fail_all_the_same(trials):
-    """The item passes, the report and -v say that the claim was missed."""
+def test_a_recorded_miss_is_a_fail_in_the_report(trials):
+    """With --unineuron-fail-on=never the item passes, but -v and the report say that the claim was missed."""
     found = trials.write(MISSES).run(MODEL, "--unineuron-controls=untrained", "--unineuron-fail-on=never", "-v")
     found.result.assert_outcomes(passed=2)
     found.result.stdout.fnmatch_lines(["*test_claim[[]neox-a[]] PASSED (recorded: claim missed)*"])
@@ -40,19 +40,19 @@ def test_a_recorded_miss_is_a_fail_all_the_same(trials):
     assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "FAIL"
 
 
-def test_criterion_says_why_it_failed(trials):
-    """In the terminal, since pytest's own line was green."""
+def test_the_reason_of_status_20_is_shown(trials):
+    """All items passed for pytest, so its last line does not tell why the run failed."""
     found = trials.write(MISSES).run(MODEL, "--unineuron-fail-on=criterion")
     found.result.stdout.fnmatch_lines(["Exit status 20: a criterion FAILs."])
 
 
 def test_a_failing_ordinary_test_still_fails_the_run(trials):
-    """Ours never hide somebody else's failure."""
+    """--unineuron-fail-on concerns trials only."""
     found = trials.write(HOLDS + "\ndef test_plain():\n    assert 0").run(MODEL, "--unineuron-fail-on=never")
     assert found.ret == 1
 
 
 def test_nothing_selected_is_never_a_pass(trials):
-    """pytest's status 5 stays."""
+    """The exit status is 5, as in pytest."""
     found = trials.write(HOLDS).run(MODEL, "-k", "nothing", "--unineuron-fail-on=criterion")
     assert found.ret == 5

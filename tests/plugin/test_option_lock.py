@@ -1,4 +1,4 @@
-"""--unineuron-lock and --unineuron-write-lock: what a claim is bound to before it is tested."""
+"""``--unineuron-lock`` and ``--unineuron-write-lock``: bounds and settings that are fixed before a claim is tested."""
 
 import json
 
@@ -16,14 +16,14 @@ LOCK = "--unineuron-lock=claim.lock"
 
 @pytest.fixture
 def locked(trials):
-    """Trials whose claim was locked."""
+    """Trials whose lock has been written."""
     found = trials.write(CLAIMS).run(*ARGS, "--unineuron-write-lock=claim.lock")
     assert found.ret == 0
     return trials
 
 
-def violated(run):
-    """What the terminal says was moved."""
+def lock_violations(run):
+    """The violations that the terminal and the report of a run list."""
     assert run.ret == 24
     assert all(verdict == "NA" for verdict in run.summary["Checklist"].values())
     found = [line.removeprefix("LOCK: ") for line in run.result.outlines if line.startswith("LOCK: ")]
@@ -31,8 +31,8 @@ def violated(run):
     return found
 
 
-def test_a_lock_is_made_before_anything_is_known_of_the_claim(locked):
-    """Only control arms run; the report of another run is left alone."""
+def test_writing_a_lock_runs_only_control_arms(locked):
+    """So the lock cannot depend on the subject. A report of another run is not replaced."""
     assert all("~untrained" in line for line in (locked.path / "ran.txt").read_text().splitlines())
     assert not (locked.path / "evaluation").exists()
     lock = json.loads((locked.path / "claim.lock").read_text())
@@ -42,7 +42,7 @@ def test_a_lock_is_made_before_anything_is_known_of_the_claim(locked):
     assert lock["settings"]["model"] == ["nano:neox-a"]
 
 
-def test_a_run_as_it_was_locked_is_as_it_would_be_without(locked):
+def test_a_run_under_its_lock_passes(locked):
     """The locked settings need not be typed again."""
     found = locked.run(LOCK)
     assert found.ret == 0
@@ -53,7 +53,7 @@ def test_a_run_as_it_was_locked_is_as_it_would_be_without(locked):
 
 
 def test_the_locked_value_beats_command_line_environment_and_ini_file(locked, monkeypatch):
-    """What gave way is told."""
+    """The terminal names each setting that was overridden."""
     monkeypatch.setenv("UNINEURON_TOKENS", "99")
     (locked.path / "pytest.ini").write_text("[pytest]\nunineuron_dtype = float16\n")
     found = locked.run(LOCK, "--unineuron-policy=any", "--unineuron-model=nano:gpt2-a")
@@ -71,26 +71,26 @@ def test_the_locked_value_beats_command_line_environment_and_ini_file(locked, mo
 
 
 def test_an_edited_bound_is_named(locked):
-    """With what it was and what it is; the trial would pass with either."""
+    """The message states the locked bound and the new one, although the trial would pass with either."""
     locked.write(CLAIMS.replace("above=0.5", "above=0.3"))
-    bound, source = violated(locked.run(LOCK))
+    bound, source = lock_violations(locked.run(LOCK))
     assert bound == "corpora[news] on neox-a and 2 more: the bound of 'size' was locked at > 0.5 and is > 0.3"
     assert source.startswith("corpora[news] on neox-a and 2 more: the source (test_trials.py, ")
 
 
 def test_a_helper_that_changed_is_noticed(trials):
-    """A bound can stand in another file."""
+    """A bound can be defined in another file than the trial."""
     (trials.path / "limits.py").write_text("LIMIT = 0.5\n")
     trials.write("from limits import LIMIT\n" + CLAIMS.replace("above=0.5", "above=LIMIT"))
     assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
     assert trials.run(LOCK, subprocess=True).ret == 0
-    (trials.path / "limits.py").write_text("LIMIT = 0.5  # as good as any\n")
-    (source,) = violated(trials.run(LOCK, subprocess=True))
+    (trials.path / "limits.py").write_text("LIMIT = 0.5  # a comment\n")
+    (source,) = lock_violations(trials.run(LOCK, subprocess=True))
     assert "changed since it was locked" in source
 
 
 def test_a_renamed_removed_or_added_trial_is_named(locked):
-    """Every name on either side."""
+    """Both the locked name and the new one are listed."""
     locked.write(CLAIMS.replace("test_corpora", "test_texts"))
     found = violated(locked.run(LOCK))
     assert (
@@ -100,14 +100,14 @@ def test_a_renamed_removed_or_added_trial_is_named(locked):
     assert "texts[news] on neox-a and 2 more: in this run, but not in the lock" in found
 
 
-def test_a_part_of_what_was_locked_is_not_what_was_locked(locked):
-    """Choosing among trials after the fact is moving the bar."""
-    (found,) = violated(locked.run(LOCK, "-k", "news"))
+def test_deselecting_a_locked_trial_violates_the_lock(locked):
+    """Otherwise trials could be chosen by their results."""
+    (found,) = lock_violations(locked.run(LOCK, "-k", "news"))
     assert found == "corpora[code] on neox-a and 1 more: locked, and did not come to its end (deselected)"
 
 
 def test_other_weights_are_named(trials):
-    """A model is what its files hold."""
+    """Models are compared by the content of their files."""
     import shutil
 
     from pytest_unineuron import zoo
@@ -119,19 +119,19 @@ def test_other_weights_are_named(trials):
     assert trials.run(LOCK).ret == 0
     config = folder / "config.json"
     config.write_text(config.read_text() + "\n")
-    (found,) = violated(trials.run(LOCK))
+    (found,) = lock_violations(trials.run(LOCK))
     assert found == "corpora[news] on mine and 2 more: mine has other content than when it was locked (models)"
 
 
 def test_a_lock_is_written_once(locked):
-    """A second one would be made with the first in sight."""
+    """A lock that exists is not overwritten, since the new one could depend on results under the old one."""
     found = locked.run(*ARGS, "--unineuron-write-lock=claim.lock")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: *claim.lock: exists, and a lock is not written twice; *"])
 
 
 def test_a_lock_of_broken_controls_is_not_written(trials):
-    """Their bounds are not known."""
+    """If a control arm fails with an error, its bounds are not known."""
     trials.write("@pytest.mark.gt1(source='x')\ndef test_bad():\n    raise RuntimeError('broken')\n")
     found = trials.run(*ARGS, "--unineuron-write-lock=claim.lock")
     assert found.ret == 22
@@ -140,7 +140,7 @@ def test_a_lock_of_broken_controls_is_not_written(trials):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda text: text.replace('"above": 0.5', '"above": 0.3'), "was changed or damaged after it was written"),
         (lambda text: text[:100], "is damaged or incomplete"),
@@ -148,8 +148,8 @@ def test_a_lock_of_broken_controls_is_not_written(trials):
         (lambda text: None, "there is no such file; make one: pytest-unineuron lock FILE evals/"),
     ],
 )
-def test_a_lock_that_cannot_be_read_starts_nothing(locked, damage, said):
-    """What was locked is not known, so nothing is tested: status 4."""
+def test_an_unusable_lock_ends_the_run_before_any_trial(locked, damage, message):
+    """Without the locked settings nothing can be tested: status 4."""
     path = locked.path / "claim.lock"
     text = damage(path.read_text())
     path.unlink()
@@ -157,18 +157,18 @@ def test_a_lock_that_cannot_be_read_starts_nothing(locked, damage, said):
         path.write_text(text)
     found = locked.run(LOCK)
     assert found.ret == 4
-    assert said in found.result.stderr.str()
+    assert message in found.result.stderr.str()
 
 
-def test_workers_are_locked_too(locked):
-    """The same settings in every process, and the same trials."""
+def test_a_lock_applies_to_workers(locked):
+    """All processes use the locked settings and run the same trials."""
     found = locked.run(LOCK, "-n2", "--unineuron-policy=any", subprocess=True)
     assert found.ret == 0
     assert found.report["lock_violations"] == []
 
 
 def test_a_part_of_the_trials_can_be_locked(trials):
-    """What was deselected is no part of the claim; what runs nevertheless was not locked."""
+    """A trial that was deselected when the lock was written violates it when it runs."""
     trials.write(CLAIMS)
     assert trials.run(*ARGS, "-k", "news", "--unineuron-write-lock=claim.lock").ret == 0
     assert list(json.loads((trials.path / "claim.lock").read_text())["cases"]) == ["corpora[news] on neox-a"]
@@ -181,47 +181,47 @@ CONTROLLED = "def test_claim():\n    measure('size', 0.1, above=0.5)\n"
 
 
 @pytest.mark.parametrize(
-    ("body", "controls", "said"),
+    ("body", "controls", "message"),
     [
         ("def test_claim():\n    raise KeyboardInterrupt\n", "untrained", "results were lost"),
         (CONTROLLED, "none", "no control arm ran"),
         (CONTROLLED + "\ndef test_plain():\n    assert 0\n", "untrained", "the run ended with status 1"),
     ],
 )
-def test_a_lock_is_that_of_a_whole_run(trials, body, controls, said):
-    """An interrupted one, one without controls, or one with a failing test locks nothing."""
+def test_a_lock_is_written_only_after_a_complete_run(trials, body, controls, message):
+    """No lock is written if the run is interrupted, has no control arm or has a failing test."""
     trials.write("@pytest.mark.gt3(source='x')\n" + body)
     args = (ARGS[0], f"--unineuron-controls={controls}", "--unineuron-write-lock=claim.lock")
     found = trials.run(*args, subprocess=True)
     assert found.ret != 0
     assert not (trials.path / "claim.lock").exists()
-    assert said in found.result.stdout.str() or controls == "none"
+    assert message in found.result.stdout.str() or controls == "none"
 
 
 @pytest.mark.parametrize(
-    ("how", "files"),
+    ("statement", "files"),
     [
         ("import helpers\n", {"helpers.py": "X = 1\n"}),
         ("", {"helpers.py": "X = 1\n", "conftest.py": "pytest_plugins = ['helpers']\n"}),
         ("import pack.deep\n", {"pack/__init__.py": "X = 1\n", "pack/deep.py": "\n"}),
     ],
 )
-def test_whatever_is_imported_is_locked(trials, how, files):
-    """A module that is loaded late, a plugin, a package on the way."""
+def test_changed_modules_of_the_project_violate_the_lock(trials, statement, files):
+    """A module may be imported inside a function, as a plugin or as the package of another module."""
     for name, text in files.items():
         path = trials.path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    trials.write("def late():\n    " + (how or "pass") + "\n" + CLAIMS)
+    trials.write("def late():\n    " + (statement or "pass") + "\n" + CLAIMS)
     assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
     path = trials.path / next(iter(files))
     path.write_text(path.read_text() + "Y = 2\n")
-    (found,) = violated(trials.run(LOCK, subprocess=True))
+    (found,) = lock_violations(trials.run(LOCK, subprocess=True))
     assert "changed since it was locked" in found
 
 
-def test_one_name_with_two_bounds(trials):
-    """Each is locked; neither is a violation of the other."""
+def test_a_name_may_have_two_bounds(trials):
+    """Both bounds are locked, and neither violates the other."""
     trials.write(CLAIMS + "    measure('size', 0.2 if unineuron_case.control else 0.7, above=0.6)\n")
     assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0
     assert trials.run(LOCK).ret == 0

@@ -1,4 +1,4 @@
-"""``--unineuron-memory``: beyond it, seeds are compared block by block, and a run says so."""
+"""``--unineuron-memory``: seeds are compared block by block if the comparison needs more than this."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ def test_matched(unineuron_universality, unineuron_measure):
 
 
 def test_a_run_in_blocks_finds_the_same(two_seeds, trials, monkeypatch):
-    """Every arm has the same measurements, and one line before it announces the blocks."""
+    """Every arm has the same measurements, and one line for each arm announces the blocks."""
     from pytest_unineuron.universality import match
     from pytest_unineuron.universality.blocks import blocks_within
     from pytest_unineuron.universality.cost import ComparisonCost
@@ -34,9 +34,13 @@ def test_a_run_in_blocks_finds_the_same(two_seeds, trials, monkeypatch):
 
     whole, lines = run()
     assert lines == []
-    for name in ("working_bytes", "held_out_bytes", "drawing_bytes"):  # next to a batch, tiny products are small
+    for name in (
+        "working_bytes",
+        "held_out_bytes",
+        "drawing_bytes",
+    ):  # they are larger than the products of tiny models
         monkeypatch.setattr(ComparisonCost, name, 0)
-    # No option asks for as few bytes as tiny models fill.
+    # The option has no value as small as the products of tiny models.
     monkeypatch.setattr(
         match, "blocks_within", lambda cost, _: blocks_within(cost, cost.least_bytes + cost.product_bytes // 4)
     )

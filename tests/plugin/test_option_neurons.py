@@ -1,4 +1,4 @@
-"""``--unineuron-neurons``: a pattern of paths in place of discovery; and checks of models as items of their own."""
+"""``--unineuron-neurons``: a pattern of paths in place of discovery, and the fixture that verifies a model."""
 
 import pytest
 
@@ -16,17 +16,17 @@ def test_checked(unineuron_verified):
 
 @pytest.fixture(scope="module")
 def folder(tiny):
-    """Made before pytester takes stock of the modules that are imported."""
+    """A tiny GPT-2, made here because pytester removes modules that are first imported in an inner run."""
     return tiny("gpt2")
 
 
 @pytest.fixture(scope="module")
 def mamba(tiny):
-    """A model that has none."""
+    """A model without MLP neurons."""
     return tiny("mamba")
 
 
-def counted(trials, folder, pattern):
+def run_with_pattern(trials, folder, pattern):
     return trials.write(MEASURES).run(
         "--unineuron-fail-on=never",
         "--unineuron-controls=none",
@@ -36,9 +36,9 @@ def counted(trials, folder, pattern):
     )
 
 
-def test_neurons_are_those_of_the_path(folder, trials):
-    """One layer of the two; the report says which."""
-    found = counted(trials, folder, "*.1.mlp.c_proj")
+def test_neurons_are_those_at_the_paths(folder, trials):
+    """The pattern selects one of two layers, and the report says which."""
+    found = run_with_pattern(trials, folder, "*.1.mlp.c_proj")
     (record,) = found.trial("counted[prose]")["subjects"].values()
     assert record["cases"][0]["subject"]["measurements"][0]["value"] == 48
     (facts,) = found.report["models"].values()
@@ -46,15 +46,15 @@ def test_neurons_are_those_of_the_path(folder, trials):
 
 
 def test_a_path_that_holds_no_neurons_is_an_error(folder, trials):
-    """In one sentence, with what is there instead."""
-    found = counted(trials, folder, "*.attn.c_proj")
+    """The error is one sentence that says what is at the path instead."""
+    found = run_with_pattern(trials, folder, "*.attn.c_proj")
     (record,) = found.trial("counted[prose]")["subjects"].values()
     assert record["outcome"] == "ERROR"
     assert "no MLP neurons at '*.attn.c_proj' (2 × reads a mix)" in record["reason"]
 
 
-def test_every_model_is_checked_in_an_item_of_its_own(folder, trials):
-    """It is no trial: it is reported by pytest alone, and runs with or without any."""
+def test_the_check_of_a_model_is_an_ordinary_test(folder, trials):
+    """It is no trial: only pytest reports it, and it runs without any trial."""
     alone = trials.write(CHECKS).run(f"--unineuron-model={folder}", "-v")
     assert alone.ret == 0
     alone.result.stdout.fnmatch_lines([f"*::test_checked[[]{folder.name}] PASSED*"])
@@ -62,7 +62,7 @@ def test_every_model_is_checked_in_an_item_of_its_own(folder, trials):
 
 
 def test_a_model_without_neurons_fails_its_check(mamba, trials):
-    """With the reason for every matmul it has."""
+    """The message states the reason for every matrix product of the model."""
     found = trials.write(CHECKS).run(f"--unineuron-model={mamba}")
     assert found.ret == 1
     found.result.stdout.fnmatch_lines(["*MambaForCausalLM: no MLP neurons: no matmul's input is made unit by unit*"])

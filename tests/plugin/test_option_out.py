@@ -1,4 +1,4 @@
-"""--unineuron-out: where the reports go, and nothing goes elsewhere."""
+"""``--unineuron-out``: the folder of the reports."""
 
 import json
 
@@ -12,15 +12,15 @@ FILES = {
 }
 
 
-def test_reports_go_where_they_are_told(trials):
-    """Folders are made; nothing else is written."""
+def test_reports_are_written_to_the_folder(trials):
+    """The folder is made with its parents, and no report is written elsewhere."""
     trials.write(CLAIM).run(MODEL, "--unineuron-out=deep/er")
     assert {path.name for path in (trials.path / "deep" / "er").iterdir()} == FILES
     assert not (trials.path / "evaluation").exists()
 
 
 def test_the_summary_has_exactly_two_keys(trials):
-    """The shape that others already read."""
+    """Other programs read this format."""
     found = trials.write(CLAIM).run(MODEL)
     assert list(found.summary) == ["Checklist", "Rationale"]
     for part in found.summary.values():
@@ -28,8 +28,8 @@ def test_the_summary_has_exactly_two_keys(trials):
     assert set(found.summary["Checklist"].values()) <= {"PASS", "FAIL", "NA"}
 
 
-def test_a_path_below_a_file_is_refused_at_once(trials):
-    """Before anything is measured, with exit status 4."""
+def test_a_path_below_a_file_is_refused(trials):
+    """The run ends with exit status 4 before anything is measured."""
     (trials.path / "file").write_text("")
     found = trials.write(CLAIM).run(MODEL, "--unineuron-out=file/evaluation")
     assert found.ret == 4
@@ -38,15 +38,15 @@ def test_a_path_below_a_file_is_refused_at_once(trials):
     )
 
 
-def test_a_path_that_cannot_be_written_is_refused_at_once(trials):
-    """A file system that takes no files."""
+def test_a_path_that_cannot_be_written_is_refused(trials):
+    """The run ends with exit status 4 if the file system takes no files."""
     found = trials.write(CLAIM).run(MODEL, "--unineuron-out=/proc/evaluation")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: --unineuron-out=/proc/evaluation: cannot be written to: /proc: *"])
 
 
-def test_a_file_that_fails_does_not_take_the_others_along(trials):
-    """A folder stands where the Markdown should go: the JSON is written, the run is incomplete and says so."""
+def test_other_reports_are_written_if_one_cannot_be(trials):
+    """A folder is in the place of the Markdown: the JSON is written, and the run ends as incomplete."""
     (trials.path / "evaluation" / "generalization_eval_report.md").mkdir(parents=True)
     found = trials.write(CLAIM).run(MODEL)
     assert found.ret == 22
@@ -54,8 +54,8 @@ def test_a_file_that_fails_does_not_take_the_others_along(trials):
     found.result.stdout.fnmatch_lines(["generalization_eval_report.md was not written: *"])
 
 
-def test_old_reports_are_replaced_and_leave_nothing_behind(trials):
-    """Written under another name, then renamed."""
+def test_reports_of_an_earlier_run_are_replaced(trials):
+    """Reports are written under a temporary name and renamed, and no temporary file remains."""
     trials.write(CLAIM).run(MODEL)
     trials.write(CLAIM.replace("0.9", "0.1")).run(MODEL)
     out = trials.path / "evaluation"
@@ -67,7 +67,7 @@ def test_old_reports_are_replaced_and_leave_nothing_behind(trials):
 
 
 def test_collect_only_writes_nothing(trials):
-    """--co is a question about names."""
+    """--collect-only lists names and makes no folder."""
     found = trials.write(CLAIM).run(MODEL, "--co", "-q")
     found.result.stdout.fnmatch_lines(["test_trials.py::test_claim[[]neox-a~untrained[]]"])
     assert found.ret == 0
@@ -75,7 +75,7 @@ def test_collect_only_writes_nothing(trials):
 
 
 def test_names_and_messages_cannot_break_the_markdown(trials):
-    """What trials say is text, not markup."""
+    """Markup in the source or the message of a trial is escaped."""
     body = "@pytest.mark.gt1(source='<b>|`x`')\ndef test_claim():\n    raise RuntimeError('| a | <script>\\n# b')\n"
     trials.write(body).run(MODEL)
     text = (trials.path / "evaluation" / "generalization_eval_report.md").read_text()

@@ -1,4 +1,4 @@
-"""--unineuron-policy and --unineuron-accept-vacuous, through a whole run."""
+"""``--unineuron-policy`` and ``--unineuron-accept-vacuous``: how the trials of a criterion decide its verdict."""
 
 import pytest
 
@@ -28,15 +28,15 @@ ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-fail-on=never")
         ("any", False, "PASS"),
     ],
 )
-def test_policies(trials, policy, primary, verdict):
-    """One trial passes, one fails, one is vacuous."""
+def test_the_policy_decides_the_verdict(trials, policy, primary, verdict):
+    """Of three trials one passes, one fails and one is vacuous."""
     found = trials.write(BODY.format(primary=primary)).run(*ARGS, f"--unineuron-policy={policy}")
     assert found.summary["Checklist"]["GT1_ModelGeneralization"] == verdict
     assert found.report["policy"] == policy
 
 
 def test_accepting_vacuous_trials_lets_them_count(trials):
-    """Two against one: with the notebook's rule the majority passes."""
+    """The vacuous trial counts as a pass, so two trials of three pass."""
     args = (*ARGS, "--unineuron-policy=majority", "--unineuron-accept-vacuous")
     found = trials.write(BODY.format(primary=False)).run(*args)
     assert found.outcome("empty") == "PASS"
@@ -44,7 +44,7 @@ def test_accepting_vacuous_trials_lets_them_count(trials):
 
 
 def test_the_rationale_names_what_speaks_against_a_pass(trials):
-    """Counter-evidence is in the rationale whatever the verdict."""
+    """Failed and vacuous trials are in the rationale, although the verdict is PASS."""
     found = trials.write(BODY.format(primary=False)).run(*ARGS, "--unineuron-policy=any")
     text = found.summary["Rationale"]["GT1_ModelGeneralization"]
     assert "Failed: bad: missed: size = 0.1, claimed > 0.5" in text

@@ -1,4 +1,4 @@
-"""``--unineuron-seed``, and what a run says before it fetches and compares."""
+"""``--unineuron-seed``: seeds to compare, and the lines that announce what a run fetches and compares."""
 
 import shutil
 
@@ -18,21 +18,24 @@ def test_alone(unineuron_neurons):
 
 @pytest.fixture(scope="module")
 def folders(tiny):
-    """Two seeds and another family, made before pytester takes stock of the modules that are imported."""
+    """Two seeds and a model of another family.
+
+    They are made here because pytester removes modules that are first imported in an inner run.
+    """
     return tiny("gpt_neox", initializer_range=0.02), tiny("gpt_neox", initializer_range=0.03), tiny("gpt2")
 
 
 @pytest.fixture(scope="module")
 def experts(tmp_path_factory):
-    """Two seeds of a model whose neurons are those of experts."""
+    """Two seeds of a mixture of experts."""
     from tests.models.tiny import prepared, tokenizer
 
-    made = [tmp_path_factory.mktemp("mixtral") for _ in range(2)]
-    for folder in made:
+    folders = [tmp_path_factory.mktemp("mixtral") for _ in range(2)]
+    for folder in folders:
         loaded, _ = prepared("causal", "mixtral")
         loaded.model.save_pretrained(folder)
         tokenizer().save_pretrained(folder)
-    return made
+    return folders
 
 
 NEVER = "--unineuron-fail-on=never"
@@ -40,7 +43,7 @@ NONE = "--unineuron-controls=none"
 
 
 def test_seeds_can_be_named(folders, trials):
-    """A model and a copy of it agree; the run said beforehand what it would compare."""
+    """The comparison is announced before it starts, with its number of forward passes."""
     own, other, _ = folders
     found = trials.write(COMPARES).run(
         NEVER, f"--unineuron-model={own}", f"--unineuron-seed={other}", "--unineuron-tokens=4000"
@@ -54,8 +57,8 @@ def test_seeds_can_be_named(folders, trials):
     assert found.report["forward_passes"] == 3
 
 
-def test_only_comparisons_of_a_model_without_seeds_are_not_applicable(folders, trials):
-    """NA with the option that would help. Other trials on the same text are measured, also with a cache."""
+def test_comparisons_of_a_model_without_seeds_are_not_applicable(folders, trials):
+    """The reason names the option. Other trials on the same text are measured, also with a cache."""
     found = trials.write(COMPARES + ALONE).run(
         NEVER, NONE, f"--unineuron-model={folders[2]}", "--unineuron-tokens=600", "-p", "cacheprovider"
     )
@@ -83,7 +86,7 @@ def test_neurons_of_experts_are_not_compared(experts, trials):
 
 
 def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
-    """In one sentence: the same ids would mean other text."""
+    """The same token ids would stand for other text. The error has no traceback."""
     other = shutil.copytree(folders[2], tmp_path / "other")
     text = (other / "tokenizer.json").read_text(encoding="utf-8")
     (other / "tokenizer.json").write_text(text.replace('"Ġthe"', '"Ġteh"').replace("Ġt he", "Ġt eh"), encoding="utf-8")
@@ -95,7 +98,7 @@ def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
 
 
 def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
-    """Under another name, even the model's own label: it would agree with itself. Other trials do not suffer."""
+    """A copy under another name would agree with the model perfectly. Other trials are measured."""
     own = folders[0]
     twin = shutil.copytree(own, tmp_path / "twin")
     found = trials.write(COMPARES + ALONE).run(
@@ -108,8 +111,8 @@ def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
     assert "Traceback" not in found.result.stdout.str()
 
 
-def test_a_seed_that_cannot_be_is_refused(trials):
-    """Before anything is collected."""
+def test_an_unknown_seed_is_refused(trials):
+    """The run ends with status 4 before it collects trials."""
     found = trials.write(COMPARES).run("--unineuron-seed=nano:nobody")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: model nano:nobody: there is no such nano model; there are *"])

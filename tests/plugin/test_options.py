@@ -1,4 +1,4 @@
-"""Every option in all its forms, and the order in which they win."""
+"""Options in all their forms, and which form wins."""
 
 import pytest
 
@@ -13,14 +13,14 @@ def read(given=None, environment=None, ini=None):
     return read_options({**NOTHING, **(given or {})}.get, {**NOTHING, **(ini or {})}.get, environment or {})
 
 
-def test_nothing_given_is_the_default():
-    """Two nano models, three corpora of new data, everything else as documented."""
+def test_options_have_defaults():
+    """The default models are two nano models."""
     assert read() == Settings()
     assert read().model == ("nano:neox-a", "nano:gpt2-a")
 
 
 def test_command_line_beats_environment_beats_ini_beats_default():
-    """In this order, for one value and for lists."""
+    """The default is used only if an option is given in no form."""
     forms = {
         "given": {"unineuron_policy": "any"},
         "environment": {"UNINEURON_POLICY": "all"},
@@ -33,7 +33,7 @@ def test_command_line_beats_environment_beats_ini_beats_default():
 
 
 def test_lists_come_repeated_comma_separated_or_in_lines():
-    """On the command line, in the environment, in the ini file; repeats are dropped."""
+    """Each form is that of one source: command line, environment or ini file. Duplicates are dropped."""
     assert read({"unineuron_corpus": ["a", "b", "a"]}).corpus == ("a", "b")
     assert read(environment={"UNINEURON_CORPUS": "a, b"}).corpus == ("a", "b")
     assert read(ini={"unineuron_corpus": ["a", "b"]}).corpus == ("a", "b")
@@ -52,32 +52,32 @@ def test_lists_come_repeated_comma_separated_or_in_lines():
         ("out", "", "is empty; leave it out for 'evaluation'"),
     ],
 )
-def test_nonsense_is_named_with_what_would_be_right(name, value, words):
-    """The option, what was found, what it takes."""
+def test_a_wrong_value_is_an_error_that_names_the_right_ones(name, value, words):
+    """The error names the option, its value and the values that it takes."""
     with pytest.raises(OptionError, match=words):
         read({f"unineuron_{name.replace('-', '_')}": value})
 
 
-def test_the_error_names_where_the_value_came_from():
-    """An environment variable is not called a flag."""
+def test_the_error_names_the_source_of_the_value():
+    """A value of the environment or of the ini file is not called a flag."""
     with pytest.raises(OptionError, match=r"^UNINEURON_ACCEPT_VACUOUS=maybe: say true or false"):
         read(environment={"UNINEURON_ACCEPT_VACUOUS": "maybe"})
     with pytest.raises(OptionError, match=r"^ini key unineuron_tokens=x"):
         read(ini={"unineuron_tokens": "x"})
 
 
-def test_numbers_may_be_written_as_people_write_them():
-    """1e5 tokens are 100 000."""
+def test_numbers_may_have_an_exponent():
+    """1e5 tokens are 100,000 tokens."""
     assert read({"unineuron_tokens": "1e5"}).tokens == 100_000
 
 
-def test_settings_are_plain_data():
-    """They are stored with the results."""
+def test_settings_are_converted_to_plain_data():
+    """They are stored in the report as JSON."""
     assert read().as_dict()["model"] == ["nano:neox-a", "nano:gpt2-a"]
 
 
 def test_every_option_is_in_the_help(trials):
-    """With its default."""
+    """The help also lists the ini keys."""
     found = trials.run("--help")
     for option in OPTIONS:
         assert option.flag in found.result.stdout.str()
@@ -85,7 +85,7 @@ def test_every_option_is_in_the_help(trials):
 
 
 def test_options_in_the_ini_file_are_used(trials):
-    """And the command line still wins."""
+    """The command line overrides them."""
     trials.pytester.makeini("[pytest]\nunineuron_model =\n    nano:gpt2-a\nunineuron_policy = any\n")
     trials.write("@pytest.mark.gt2(source='x')\ndef test_claim():\n    measure('x', 1, above=0)")
     found = trials.run("--unineuron-policy=all")
@@ -111,8 +111,8 @@ def test_options_in_the_ini_file_are_used(trials):
         (["--unineuron-findings=./nowhere"], "*there is no folder dataframes/interpretable_neurons*"),
     ],
 )
-def test_bad_values_end_the_run_in_one_line_before_anything_is_collected(trials, args, words):
-    """Exit status 4, no traceback, nothing written."""
+def test_a_wrong_value_ends_the_run_before_collection(trials, args, words):
+    """The exit status is 4. There is no traceback and no report."""
     trials.write("@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('x', 1, above=0)")
     found = trials.run(*args)
     assert found.ret == 4

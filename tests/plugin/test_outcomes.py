@@ -1,4 +1,4 @@
-"""What a trial's body does, and what is made of it."""
+"""The outcomes of trials, for all ways in which the body of a trial can end."""
 
 import pytest
 
@@ -11,16 +11,16 @@ def test_claim(unineuron_case):
 CLAIM = "measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)"
 
 
-THREE = [f"--unineuron-controls={name}" for name in ("untrained", "reinitialised", "shuffled")]
+CONTROLS = [f"--unineuron-controls={name}" for name in ("untrained", "reinitialised", "shuffled")]
 
 
 def run(trials, body, *args, marks=""):
     text = BODY.format(body=body.replace("\n", "\n    "))
-    return trials.write(text.replace("@pytest.mark.gt1", f"{marks}\n@pytest.mark.gt1", 1)).run(*THREE, *args)
+    return trials.write(text.replace("@pytest.mark.gt1", f"{marks}\n@pytest.mark.gt1", 1)).run(*CONTROLS, *args)
 
 
 def test_a_claim_that_holds_and_whose_controls_miss_passes(trials):
-    """The plainest case: one subject, three controls, PASS."""
+    """One subject holds and three controls miss the bound, so the trial passes."""
     found = run(trials, CLAIM)
     found.result.assert_outcomes(passed=4, skipped=1)  # gpt2 is studied, so GT1 does not ask it
     assert found.outcome("claim") == "PASS"
@@ -33,7 +33,7 @@ def test_a_claim_that_holds_and_whose_controls_miss_passes(trials):
 
 
 def test_a_missed_bound_fails_with_its_values_on_one_line(trials):
-    """And without a traceback."""
+    """There is no traceback, since nothing broke."""
     found = run(trials, "measure('size', 0.125, above=0.5)\nmeasure('other', 3, below=2)")
     assert found.ret == 1
     assert found.outcome("claim") == "FAIL"
@@ -42,8 +42,8 @@ def test_a_missed_bound_fails_with_its_values_on_one_line(trials):
     found.result.stdout.no_fnmatch_line("*def test_claim*")
 
 
-def test_a_claim_that_a_control_shows_too_is_vacuous_and_breaks_nothing(trials):
-    """No item fails; the table says VACUOUS and names the control; the criterion is not supported."""
+def test_a_claim_that_a_control_shows_too_is_vacuous(trials):
+    """All items pass, the terminal names the controls, and the verdict of the criterion is NA."""
     found = run(trials, "measure('size', 0.9, above=0.5)")
     found.result.assert_outcomes(passed=4, skipped=1)
     assert found.ret == 0
@@ -68,8 +68,8 @@ def test_a_claim_that_a_control_shows_too_is_vacuous_and_breaks_nothing(trials):
         ("pytest.fail('by hand')", "FAIL", "by hand"),
     ],
 )
-def test_how_a_body_can_end(trials, body, outcome, reason):
-    """Everything but a clean PASS, with its reason."""
+def test_a_body_that_does_not_pass_has_a_reason(trials, body, outcome, reason):
+    """Each ending has an outcome and a reason, and none is a PASS."""
     found = run(trials, body)
     assert found.outcome("claim") == outcome
     assert reason in found.reason("claim")
@@ -77,7 +77,7 @@ def test_how_a_body_can_end(trials, body, outcome, reason):
 
 
 def test_an_error_in_a_fixture_is_an_error(trials):
-    """Setup and teardown are not part of the claim."""
+    """The outcome is ERROR for setup and for teardown, although the claim holds."""
     text = """
 @pytest.fixture
 def broken():
@@ -98,8 +98,8 @@ def test_claim(broken, unineuron_case):
     assert found.trial("claim")["subjects"]["neox-a"]["cases"][0]["subject"]["measurements"]
 
 
-def test_minimum_that_is_not_met_is_na(trials):
-    """With what there is and what it takes."""
+def test_a_minimum_that_is_not_met_is_na(trials):
+    """The reason states the number and the minimum."""
     body = "from pytest_unineuron.evidence.recorder import Recorder"
     text = f"""
 @pytest.mark.gt1(source="test")
@@ -113,8 +113,8 @@ def test_claim(unineuron_measure):
     assert found.reason("claim") == "underpowered: 900 tokens, needs 4000"
 
 
-def test_expected_failures_are_failures_that_break_nothing(trials):
-    """xfail: FAIL, expected; its controls pass as they should, also under xfail_strict."""
+def test_an_expected_failure_does_not_fail_the_run(trials):
+    """A trial marked xfail is a FAIL and the run succeeds. Its controls pass, also under xfail_strict."""
     body = "measure('size', 0.1, above=0.5)"
     found = run(trials, body, "-o", "xfail_strict=true", marks="@pytest.mark.xfail(reason='known')")
     found.result.assert_outcomes(passed=3, xfailed=1, skipped=1)
@@ -123,15 +123,15 @@ def test_expected_failures_are_failures_that_break_nothing(trials):
 
 
 def test_an_unexpected_pass_is_flagged(trials):
-    """The claim holds although it is marked as failing."""
+    """A trial marked xfail whose claim holds passes, with a note."""
     found = run(trials, CLAIM, marks="@pytest.mark.xfail(reason='known')")
     found.result.assert_outcomes(passed=3, xpassed=1, skipped=1)
     assert found.outcome("claim") == "PASS"
     assert "expected to fail, and did not" in str(found.trial("claim"))
 
 
-def test_the_same_measure_serves_hypothesis(trials):
-    """The module-level function needs no function-scoped fixture, which @given refuses."""
+def test_measure_works_under_given(trials):
+    """The function of the module needs no function-scoped fixture, which @given rejects."""
     text = """
 from hypothesis import given, settings, strategies as st
 
@@ -152,20 +152,20 @@ def unineuron_lab_free():
 
 
 def test_measuring_outside_a_trial_is_a_clear_error(trials):
-    """An ordinary test has nobody to hand a number to."""
+    """An ordinary test has no report to which a measurement could be added."""
     found = trials.write("def test_plain():\n    measure('size', 1, above=0)").run()
     found.result.stdout.fnmatch_lines(["*TrialError: measure('size', …) was called while no trial was running*"])
     assert found.report is None
 
 
 def test_fixtures_outside_a_trial_are_a_clear_error(trials):
-    """The message says what to type."""
+    """The message says how to mark the test."""
     found = trials.write("def test_plain(unineuron_weights):\n    pass").run()
     found.result.stdout.fnmatch_lines(["*test_plain asks for unineuron fixtures and is no trial; mark it gt1*"])
 
 
-def test_other_parametrization_makes_several_cases_of_one_trial(trials):
-    """The trial passes when every case does; each has its own controls."""
+def test_parameters_are_cases_of_one_trial(trials):
+    """The trial fails if one case fails. Each case has its own controls."""
     text = """
 @pytest.mark.parametrize("bound", [0.5, 0.95])
 @pytest.mark.gt1(source="test", controls=["untrained"])

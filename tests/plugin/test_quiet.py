@@ -1,4 +1,4 @@
-"""Saying less: the verdict, the files and the exit status are the same."""
+"""Options of pytest that hide output: verdicts, files and exit status stay the same."""
 
 import pytest
 
@@ -25,7 +25,7 @@ CRITERION = (*ONE, "--unineuron-fail-on=criterion")
     ids=" ".join,
 )
 def test_files_and_status_do_not_depend_on_what_is_shown(trials, args):
-    """A criterion FAILs in every one of them."""
+    """One trial passes and one fails, so the run ends with status 20."""
     found = trials.write(HOLDS + MISSES).run(*CRITERION, *args)
     assert found.ret == 20
     assert (found.outcome("good"), found.outcome("bad")) == ("PASS", "FAIL")
@@ -33,7 +33,7 @@ def test_files_and_status_do_not_depend_on_what_is_shown(trials, args):
 
 
 @pytest.mark.parametrize("quiet", ["-q", "-qq"])
-def test_the_reason_of_a_status_of_ours_is_shown_even_when_quiet(trials, quiet):
-    """Otherwise the last line would be pytest's, and green."""
+def test_the_reason_of_status_20_is_shown_with_q(trials, quiet):
+    """All items passed for pytest, so its last line does not tell why the run failed."""
     found = trials.write(HOLDS + MISSES).run(*CRITERION, quiet)
     found.result.stdout.fnmatch_lines(["Exit status 20: a criterion FAILs."])

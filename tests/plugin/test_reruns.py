@@ -1,4 +1,4 @@
-"""``--reruns`` of pytest-rerunfailures: the last attempt counts, alone, and that there were several is noted."""
+"""``--reruns`` of pytest-rerunfailures: the last attempt counts, and a note says that there were others."""
 
 import xml.etree.ElementTree as ET
 
@@ -35,7 +35,7 @@ def subject(found):
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_measurements_are_those_of_the_last_attempt(trials, workers):
-    """They do not pile up; the trial passes, and its notes say that it failed before."""
+    """The trial passes, and a note says that it failed before."""
     found = run(trials, CLAIM, workers)
     assert found.ret == 0
     found.result.assert_outcomes(passed=2)
@@ -47,15 +47,15 @@ def test_measurements_are_those_of_the_last_attempt(trials, workers):
 
 
 def test_an_attempt_that_broke_is_noted_too(trials):
-    """An exception at first, then a result."""
+    """The first attempt raises an exception and the second passes."""
     found = run(trials, "if number == 1: raise RuntimeError('no luck')\n    " + CLAIM.replace("0.3", "0.9"))
     assert found.ret == 0
     assert found.outcome("flaky") == "PASS"
     assert subject(found)["notes"] == ["ran again after ERROR"]
 
 
-def test_what_never_holds_fails(trials):
-    """After all attempts, with the numbers of the last."""
+def test_a_trial_fails_if_every_attempt_fails(trials):
+    """The measurements are those of the last of three attempts."""
     found = run(trials, "measure('size', 0.1 * number, above=0.5)")
     assert found.ret == 1
     assert found.outcome("flaky") == "FAIL"
@@ -64,7 +64,7 @@ def test_what_never_holds_fails(trials):
 
 
 def test_properties_are_those_of_the_last_attempt(trials):
-    """In junit.xml as in the report."""
+    """The file of --junitxml has the measurements that the report has."""
     run(trials, CLAIM, "--junitxml=junit.xml")
     cases = {case.get("name"): case for case in ET.parse(trials.path / "junit.xml").iter("testcase")}
     values = [each.get("value") for each in cases["test_flaky[neox-a]"].iter("property")]

@@ -1,4 +1,4 @@
-"""Which worker gets what under ``-n``, and how many workers there are."""
+"""Scheduling under ``-n``: which worker runs which items, and how many workers there are."""
 
 import json
 import os
@@ -41,18 +41,19 @@ def test_plain(number):
 BOTH = ("neox-a", "gpt2-a")
 
 
-def logged(trials):
-    """What ran, in this order: worker, model, and all of it."""
+def log_entries(trials):
+    """The worker, the model and the name of every item, in the order in which they ran."""
     lines = (trials.path / "log.txt").read_text().splitlines()
     return [(line.split()[0], line.split()[1].partition("~")[0], line.partition(" ")[2]) for line in lines]
 
 
 def workers_of(trials, what):
-    return {worker for worker, kind, _ in logged(trials) if kind == what}
+    """The workers that ran items of one kind: those of a model, or ordinary tests."""
+    return {worker for worker, kind, _ in log_entries(trials) if kind == what}
 
 
-def large(trials, name, weights):
-    """A model that says it has so many weights. It is never loaded."""
+def model_of_size(trials, name, weights):
+    """The folder of a model whose files declare this many weights. It cannot be loaded."""
     folder = trials.path / name
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -62,22 +63,22 @@ def large(trials, name, weights):
 
 
 @pytest.fixture
-def too_many():
-    """So many weights that no two models of them fit into memory, whatever happens meanwhile."""
+def memory_filling_weights():
+    """A number of weights of which no two models fit into memory, also if some of it becomes free."""
     free = machine.free_memory()
     if free is None:
         pytest.skip("the system does not say how much memory is free")
     return free
 
 
-# -- one model, one worker -----------------------------------------------------------------------------------
+# -- items of one model run on one worker ----------------------------------------------------------------------
 
 
 def test_a_dead_workers_items_go_to_its_replacement(trials):
-    """All but the one that killed it run exactly once, on one worker, and the other model's worker is not disturbed."""
+    """The item that killed its worker is lost, and all others run once. The worker of the other model goes on."""
     found = trials.write(LOGGED.replace("DIES", "'neox-a'")).run(NEVER, "-n2")
     assert found.ret == 22
-    ran = Counter(what for _, _, what in logged(trials))
+    ran = Counter(what for _, _, what in log_entries(trials))
     assert len(ran) == 2 * 4 * 2
     assert set(ran.values()) == {1}
     assert len(workers_of(trials, "neox-a")) == 2
@@ -87,11 +88,11 @@ def test_a_dead_workers_items_go_to_its_replacement(trials):
 
 
 def test_an_item_that_killed_its_worker_can_be_run_again(trials):
-    """pytest-rerunfailures hands it back; its result stands, but that a worker was lost is not forgotten."""
+    """pytest-rerunfailures reruns it and its result counts, but the exit status says that a worker was lost."""
     pytest.importorskip("pytest_rerunfailures", reason="pytest-rerunfailures is not installed")
     body = LOGGED.replace("DIES", "'neox-a'")
     found = trials.write(body).run(NEVER, *ONE, "-n2", "-p", "rerunfailures", "--reruns=1")
-    ran = Counter(what for _, _, what in logged(trials))
+    ran = Counter(what for _, _, what in log_entries(trials))
     assert {what: times for what, times in ran.items() if times > 1} == {"neox-a 1": 2}
     assert found.outcome("logged") == "PASS"
     assert found.ret == 22
@@ -99,15 +100,15 @@ def test_an_item_that_killed_its_worker_can_be_run_again(trials):
 
 @pytest.mark.parametrize("args", [("-n4",), ("-n4", "--maxprocesses=3"), ("--dist=load", "--tx=3*popen")])
 def test_workers_without_a_model_end(trials, args):
-    """Two models and more workers: two of them run everything, and the run ends well."""
+    """With two models, two workers run all items and the others end."""
     found = trials.write(LOGGED.replace("DIES", "''")).run(NEVER, *args)
     assert found.ret == 0
     assert [len(workers_of(trials, model)) for model in BOTH] == [1, 1]
-    assert len({worker for worker, _, _ in logged(trials)}) == 2
+    assert len({worker for worker, _, _ in log_entries(trials)}) == 2
 
 
-def test_single_items_do_not_wait_for_each_other(trials):
-    """One item per model: a worker starts its only one before all others have ended."""
+def test_single_items_run_in_parallel(trials):
+    """If each model has one item, both workers start theirs at once."""
     body = """
 import time
 from pathlib import Path
@@ -127,18 +128,18 @@ def test_met(unineuron_case):
     assert "asserted" not in str(found.report)
 
 
-def test_tests_that_are_no_trials_are_shared(trials):
-    """They do not pile up on one worker because there are trials as well, and every one runs once."""
+def test_ordinary_tests_run_on_all_workers(trials):
+    """Ordinary tests also run on workers that have no model, and each runs once."""
     found = trials.write(LOGGED.replace("DIES", "''") + PLAIN).run(NEVER, *ONE, "-n2")
     assert found.ret == 0
     assert len(workers_of(trials, "neox-a")) == 1
-    plain = Counter(what for _, kind, what in logged(trials) if kind == "plain")
+    plain = Counter(what for _, kind, what in log_entries(trials) if kind == "plain")
     assert sorted(plain.values()) == [1] * 20
     assert workers_of(trials, "plain") - workers_of(trials, "neox-a")
 
 
 def test_workers_that_collect_different_items_are_reported(trials):
-    """Once, as xdist does, and nothing passes."""
+    """The error is reported once, as by xdist, and no criterion passes."""
     body = HOLDS.replace("test_good", "test_{os.environ['PYTEST_XDIST_WORKER']}")
     text = f"import os\nexec(f'''{body}''')"
     found = trials.write(text).run("-n2", *ONE)
@@ -148,12 +149,12 @@ def test_workers_that_collect_different_items_are_reported(trials):
     assert found.summary is None or "PASS" not in found.summary["Checklist"].values()
 
 
-# -- how many ------------------------------------------------------------------------------------------------
+# -- number of workers -----------------------------------------------------------------------------------------
 
 
-def test_models_that_do_not_fit_take_turns(trials, too_many):
-    """Two, each larger than the memory: one worker holds a model, says so, and does all."""
-    models = [f"--unineuron-model={large(trials, name, too_many)}" for name in ("one", "two")]
+def test_models_that_do_not_fit_together_share_a_worker(trials, memory_filling_weights):
+    """Each of two models needs the whole memory, so one worker runs all trials, and a line says so."""
+    models = [f"--unineuron-model={model_of_size(trials, name, memory_filling_weights)}" for name in ("one", "two")]
     found = trials.write(LOGGED.replace("DIES", "''") + PLAIN).run(NEVER, *models, "-n2")
     assert found.ret == 0
     found.result.stdout.fnmatch_lines(["Trials run on 1 of 2 workers: more models do not fit into memory."])
@@ -163,23 +164,23 @@ def test_models_that_do_not_fit_take_turns(trials, too_many):
 
 
 def test_memory_is_counted_in_the_precision_of_the_run(trials):
-    """A model, a control made of it, and a process; twice the bytes in twice the precision."""
-    (source,) = sources_by_label((str(large(trials, "one", 10**9)),)).values()
+    """A worker needs memory for a model, a control and the process. Float32 takes twice the bytes of bfloat16."""
+    (source,) = sources_by_label((str(model_of_size(trials, "one", 10**9)),)).values()
     settings = Settings()
     assert memory.process_bytes(source, settings) == memory.PROCESS_BYTES + 2 * 4 * 10**9
     assert memory.process_bytes(source, replace(settings, dtype="bfloat16")) == memory.PROCESS_BYTES + 2 * 2 * 10**9
 
 
-def test_comparing_seeds_takes_memory_up_to_what_is_allowed(trials):
-    """The seeds themselves, and what --unineuron-memory grants for comparing them."""
-    (source,) = sources_by_label((str(large(trials, "one", 10**9)),)).values()
-    settings = replace(Settings(), seed=(str(large(trials, "two", 10**9)),), memory=3)
+def test_memory_for_seeds_is_counted(trials):
+    """A worker also needs memory for the seeds, and up to --unineuron-memory for their comparison."""
+    (source,) = sources_by_label((str(model_of_size(trials, "one", 10**9)),)).values()
+    settings = replace(Settings(), seed=(str(model_of_size(trials, "two", 10**9)),), memory=3)
     assert memory.process_bytes(source, settings) == memory.PROCESS_BYTES + 3 * 4 * 10**9 + 3 * 2**30
 
 
-def test_models_that_are_not_here_or_damaged_count_for_nothing(trials):
-    """Their size is not known; loading them says what is wrong."""
-    damaged = large(trials, "damaged", 5)
+def test_missing_and_damaged_models_count_as_nothing(trials):
+    """Their size is not known. The error is reported when they are loaded."""
+    damaged = model_of_size(trials, "damaged", 5)
     (damaged / "model.safetensors").write_bytes(b"\xff" * 20)
     sources = sources_by_label((str(damaged), "nobody/nothing", "untrained:nano:neox-a")).values()
     assert [memory.weight_count(source) > 0 for source in sources] == [False, False, True]
@@ -198,8 +199,8 @@ def pytest_sessionstart(session):
 """
 
 
-def started(trials, *args, most=6):
-    """How many workers -n auto starts where xdist would start so many."""
+def auto_worker_count(trials, *args, most=6):
+    """The number of workers that ``-n auto`` starts if xdist would start ``most``."""
     trials.pytester.makeconftest(SHOW.format(most=most))
     found = trials.run("-n", "auto", "--co", "-s", *args)
     return int(found.result.stdout.str().partition("WORKERS: ")[2].split()[0])
@@ -209,35 +210,37 @@ def started(trials, *args, most=6):
     ("models", "most", "workers"), [((), 6, 2), (ONE[:1], 6, 1), (("--unineuron-model=nano:gpt2-b",), 1, 1), ((), 1, 1)]
 )
 def test_auto_starts_no_more_workers_than_models(trials, models, most, workers):
-    """Nor more than xdist would."""
-    assert started(trials.write(HOLDS), *models, most=most) == workers
+    """It also starts no more than xdist would."""
+    assert auto_worker_count(trials.write(HOLDS), *models, most=most) == workers
 
 
-def test_auto_starts_no_more_workers_than_fit_into_memory(trials, too_many):
-    """At least one, however large the models."""
-    models = [f"--unineuron-model={large(trials, name, too_many)}" for name in ("one", "two", "three")]
-    assert started(trials.write(HOLDS), *models) == 1
+def test_auto_starts_no_more_workers_than_fit_into_memory(trials, memory_filling_weights):
+    """One worker is started, even if its model may not fit."""
+    models = [
+        f"--unineuron-model={model_of_size(trials, name, memory_filling_weights)}" for name in ("one", "two", "three")
+    ]
+    assert auto_worker_count(trials.write(HOLDS), *models) == 1
 
 
-def test_auto_is_left_alone_in_a_run_without_trials(trials):
-    """Whatever our options say."""
+def test_auto_does_not_change_in_a_run_without_trials(trials):
+    """Options of the plugin do not change the number that xdist chose."""
     trials.pytester.makepyfile("def test_plain(): pass")
-    assert started(trials, "--unineuron-model=nano:neox-a") == 6
+    assert auto_worker_count(trials, "--unineuron-model=nano:neox-a") == 6
 
 
-def test_auto_is_left_alone_where_trials_are_few(trials):
-    """Other tests want their workers; told by the files that were asked for."""
+def test_auto_does_not_change_if_trials_are_few(trials):
+    """Ordinary tests use more workers. The test files of the run tell whether most of them are trials."""
     trials.write(HOLDS)
     trials.pytester.makepyfile(test_a="def test_a(): pass", test_b="def test_b(): pass")
-    assert started(trials) == 6
-    assert started(trials, "test_trials.py") == 2
-    assert started(trials, "test_trials.py::test_good[neox-a]") == 2
+    assert auto_worker_count(trials) == 6
+    assert auto_worker_count(trials, "test_trials.py") == 2
+    assert auto_worker_count(trials, "test_trials.py::test_good[neox-a]") == 2
 
 
-def test_a_number_that_was_asked_for_is_kept(trials, monkeypatch):
-    """xdist's own variable is the user's word; and nonsense in an option is reported as ever."""
+def test_the_number_in_the_variable_of_xdist_is_used(trials, monkeypatch):
+    """The plugin does not lower a number that the user chose. A wrong option is reported nevertheless."""
     monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "5")
-    assert started(trials.write(HOLDS)) == 6
+    assert auto_worker_count(trials.write(HOLDS)) == 6
     monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS")
     assert trials.run("-n", "auto", "--unineuron-model=nano:gpt9").ret == 4
 
@@ -247,7 +250,7 @@ def test_a_number_that_was_asked_for_is_kept(trials, monkeypatch):
 
 @pytest.mark.parametrize("workers", [1, 2, 1000])
 def test_cores_are_divided_among_workers(trials, monkeypatch, workers):
-    """Torch in each process has its share of the cores, and at least one."""
+    """PyTorch in each worker uses an equal part of the cores, and at least one."""
     import torch
 
     before = torch.get_num_threads()
@@ -268,7 +271,7 @@ def test_threads(unineuron_lab):
     assert found.report["trials"][0]["subjects"]["neox-a"]["reason"].startswith("uncontrolled")
 
 
-def test_a_worker_is_told_how_many_there_are(trials):
-    """By xdist, in the variable that is read."""
-    body = "import os\n\ndef test_told():\n    assert os.environ['PYTEST_XDIST_WORKER_COUNT'] == '2'\n"
+def test_xdist_sets_the_number_of_workers(trials):
+    """Xdist sets the variable from which the number of threads is computed."""
+    body = "import os\n\ndef test_count():\n    assert os.environ['PYTEST_XDIST_WORKER_COUNT'] == '2'\n"
     trials.write(body).run("-n2").result.assert_outcomes(passed=1)

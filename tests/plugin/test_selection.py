@@ -1,4 +1,4 @@
-"""Only some of the trials: what was left out did not run, is said to have not run, and never passes."""
+"""Runs of some of the trials: those that were left out are NOT_RUN and never pass."""
 
 import pytest
 
@@ -12,11 +12,11 @@ def outcomes(found):
 
 
 @pytest.mark.parametrize(
-    "chosen", [("-k", "good"), ("-m", "gt1"), ("--deselect=test_trials.py::test_other",), ("-k", "good", "-n2")]
+    "selection", [("-k", "good"), ("-m", "gt1"), ("--deselect=test_trials.py::test_other",), ("-k", "good", "-n2")]
 )
-def test_a_part_of_the_trials(trials, chosen):
-    """What was deselected is NOT_RUN, and its criterion is NA, with workers and without."""
-    found = trials.write(HOLDS + MORE).run(*ONE, *chosen)
+def test_a_part_of_the_trials(trials, selection):
+    """A deselected trial is NOT_RUN and its criterion is NA, with and without workers."""
+    found = trials.write(HOLDS + MORE).run(*ONE, *selection)
     assert found.ret == 0
     assert outcomes(found) == {"good": "PASS", "other": "NOT_RUN"}
     assert found.summary["Checklist"] == {
@@ -27,23 +27,23 @@ def test_a_part_of_the_trials(trials, chosen):
 
 
 def test_a_single_item(trials):
-    """A subject by its node id: without its control it is NA."""
+    """A subject that runs without its control is NA."""
     found = trials.write(HOLDS).run(*ONE, "test_trials.py::test_good[neox-a]")
     found.result.assert_outcomes(passed=1)
     assert found.outcome("good") == "NA"
 
 
-@pytest.mark.parametrize("chosen", [("-k", "nothing"), ("-m", "not gt1")])
-def test_nothing_selected(trials, chosen):
-    """Status 5 is pytest's, and there is no report that could be taken for one of this run."""
-    found = trials.write(HOLDS).run(*ONE, *chosen)
+@pytest.mark.parametrize("selection", [("-k", "nothing"), ("-m", "not gt1")])
+def test_nothing_selected(trials, selection):
+    """The exit status is 5, as in pytest, and no report is written."""
+    found = trials.write(HOLDS).run(*ONE, *selection)
     assert found.ret == 5
     assert (found.summary, found.report) == (None, None)
 
 
 @pytest.mark.parametrize("quiet", ["-q", "-qq", "-v"])
 def test_collecting_only(trials, quiet):
-    """No verdict, no file, status 0; with -q the node ids alone."""
+    """Nothing is judged or written, and the exit status is 0."""
     found = trials.write(HOLDS).run(*ONE, "--co", quiet, "-n2")
     assert found.ret == 0
     assert found.report is None
@@ -51,7 +51,7 @@ def test_collecting_only(trials, quiet):
 
 
 def test_last_failed(trials):
-    """The claim that failed runs again, without its control: it is NA, and pytest never tells of the rest."""
+    """Only the failed subject runs again, without its control, so it is NA. Pytest does not report the other items."""
     assert trials.write(HOLDS + MISSES).run(*ONE, "-p", "cacheprovider").ret == 1
     found = trials.run(*ONE, "-p", "cacheprovider", "--lf")
     assert found.ret == 1
@@ -61,7 +61,7 @@ def test_last_failed(trials):
 
 
 def test_failed_first(trials):
-    """Another order, the same verdicts."""
+    """Another order of items gives the same verdicts."""
     first = trials.write(HOLDS + MISSES).run(*ONE, "-p", "cacheprovider")
     again = trials.run(*ONE, "-p", "cacheprovider", "--ff")
     assert (first.ret, first.summary) == (again.ret, again.summary)
@@ -69,7 +69,7 @@ def test_failed_first(trials):
 
 
 def test_stepwise(trials):
-    """It stops at the first failure and goes on there the next time: what lies before and behind is NOT_RUN."""
+    """The run stops at the first failure, and the next run starts there. Trials before and after it are NOT_RUN."""
     first = trials.write(HOLDS + MISSES + MORE).run(*ONE, "-p", "cacheprovider", "--sw")
     assert outcomes(first) == {"good": "PASS", "bad": "NA", "other": "NOT_RUN"}
     again = trials.run(*ONE, "-p", "cacheprovider", "--sw")
@@ -78,7 +78,7 @@ def test_stepwise(trials):
 
 
 def test_stopping_after_some_failures(trials):
-    """--maxfail: what had been measured counts, the rest is NOT_RUN."""
+    """With --maxfail, finished trials count and the others are NOT_RUN."""
     body = MISSES + MISSES.replace("bad", "worse") + HOLDS
     found = trials.write(body).run(*ONE, "--maxfail=2")
     assert found.ret == 1

@@ -1,4 +1,4 @@
-"""Everybody who has the plugin installed pays for its start; nobody else should notice it."""
+"""The start of pytest with the plugin installed, which must not slow down or change other runs."""
 
 import subprocess
 import sys
@@ -16,7 +16,8 @@ def pytest_unconfigure():
 """
 
 
-def imported(code):
+def heavy_imports(code):
+    """The heavy packages that are heavy_imports after some code has run in a new process."""
     script = f"{code}\nimport sys\nprint(*[m for m in {HEAVY} if m in sys.modules])"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
 
@@ -25,14 +26,14 @@ def imported(code):
     "module",
     ["plugin.hooks", "options", "plugin.session", "evidence.collector", "lab.arm", "controls", "corpora.find"],
 )
-def test_importing_a_light_module_imports_nothing_heavy(module):
-    """The plugin, and everything between it and the lab."""
-    assert imported(f"import pytest_unineuron.{module}") == []
+def test_a_light_module_imports_nothing_heavy(module):
+    """The modules that pytest loads at its start need no heavy package."""
+    assert heavy_imports(f"import pytest_unineuron.{module}") == []
 
 
-def test_and_this_test_notices_when_it_does():
-    """The guard can fail: the lab imports what a lab needs."""
-    assert "torch" in imported("import pytest_unineuron.lab.lab")
+def test_heavy_imports_are_noticed():
+    """The lab imports PyTorch, so the list of heavy_imports packages is not always empty."""
+    assert "torch" in heavy_imports("import pytest_unineuron.lab.lab")
 
 
 CHANGES = """
@@ -48,12 +49,12 @@ assert dict(os.environ) == before and torch.get_num_threads() == threads
 
 
 def test_importing_public_names_changes_nothing_in_the_process():
-    """No environment variable is set and no thread count changed until a run makes its lab."""
+    """Environment variables and the number of threads are set only when a run makes its lab."""
     subprocess.run([sys.executable, "-c", CHANGES], check=True)
 
 
-def test_a_run_without_trials_is_left_alone(trials):
-    """Nothing is printed, written or imported."""
+def test_a_run_without_trials_is_not_changed(trials):
+    """The plugin prints, writes and imports nothing."""
     trials.pytester.makeconftest(SPY.format(heavy=HEAVY))
     trials.pytester.makepyfile(PLAIN)
     before = sorted(path.name for path in trials.path.iterdir())
@@ -62,12 +63,12 @@ def test_a_run_without_trials_is_left_alone(trials):
     found.result.stdout.no_fnmatch_line("*universal neurons: do they*")
     assert "unineuron" not in found.result.stdout.str().replace("unineuron-0", "").lower().split("plugins:")[0]
     assert found.ret == 0
-    own = ("__pycache__", "runpytest", "stdout", "stderr")  # what the inner run itself leaves
+    own = ("__pycache__", "runpytest", "stdout", "stderr")  # files of pytester and of Python
     assert sorted(path.name for path in trials.path.iterdir() if not path.name.startswith(own)) == before
 
 
-def test_a_run_without_trials_is_left_alone_under_xdist(trials):
-    """Workers and the controller too."""
+def test_a_run_without_trials_is_not_changed_under_xdist(trials):
+    """The plugin prints and writes nothing, in the controller and in workers."""
     trials.pytester.makepyfile(PLAIN + "def test_other():\n    pass\n")
     found = trials.run("-n2", subprocess=True)
     found.result.assert_outcomes(passed=2)
@@ -75,15 +76,15 @@ def test_a_run_without_trials_is_left_alone_under_xdist(trials):
     assert not (trials.path / "evaluation").exists()
 
 
-def test_without_the_plugin_nothing_is_there(trials):
-    """-p no:unineuron takes everything away."""
+def test_the_plugin_can_be_switched_off(trials):
+    """With -p no:unineuron its options do not exist."""
     trials.pytester.makepyfile(PLAIN)
     found = trials.run("-p", "no:unineuron", "--help")
     found.result.stdout.no_fnmatch_line("*--unineuron*")
 
 
 def test_the_plugin_can_be_loaded_by_hand(trials, monkeypatch):
-    """With autoloading off, -p names the module."""
+    """If autoloading is off, -p takes the name of the module."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     trials.pytester.makepyfile(PLAIN)
     found = trials.run("-p", "pytest_unineuron.plugin.hooks", "--help", subprocess=True)

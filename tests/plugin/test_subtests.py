@@ -1,4 +1,4 @@
-"""Subtests: a trial in which one fails has failed, whether or not anything shows it."""
+"""Subtests: a trial fails if one of its subtests fails."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def run(trials, body, *args):
 
 @pytest.mark.parametrize("args", [(), ("-v",), ("-n2",), ("-p", "no:terminal")])
 def test_a_failing_subtest_fails_the_trial(trials, args):
-    """pytest itself reports the test as passed until the terminal asks."""
+    """Pytest reports the test as passed until the terminal asks for its status, so this must not depend on options."""
     found = run(trials, "assert unineuron_case.control or part == 'a', 'not b'", *args)
     assert found.ret == 1
     assert found.outcome("parts") == "FAIL"
@@ -31,7 +31,7 @@ def test_a_failing_subtest_fails_the_trial(trials, args):
 
 
 def test_a_subtest_that_breaks_is_an_error(trials):
-    """Neither for nor against the claim."""
+    """An exception is evidence neither for nor against the claim."""
     found = run(trials, "if part == 'b': raise RuntimeError('broken')")
     assert found.ret == 1
     assert found.outcome("parts") == "ERROR"
@@ -39,7 +39,7 @@ def test_a_subtest_that_breaks_is_an_error(trials):
 
 
 def test_a_subtest_that_fails_on_a_control_is_a_miss(trials):
-    """As it should be: the run succeeds, and the claim stands."""
+    """A control is expected to miss, so the trial passes and the run succeeds."""
     found = run(trials, "assert not unineuron_case.control")
     assert found.ret == 0
     assert found.outcome("parts") == "PASS"
@@ -47,7 +47,7 @@ def test_a_subtest_that_fails_on_a_control_is_a_miss(trials):
 
 
 def test_subtests_that_pass_change_nothing(trials):
-    """Nor do they look like further attempts."""
+    """They are not counted as further attempts or measurements."""
     found = run(trials, "assert part")
     assert found.ret == 0
     assert found.outcome("parts") == "PASS"
@@ -57,7 +57,7 @@ def test_subtests_that_pass_change_nothing(trials):
 
 
 def test_measurements_inside_subtests_count(trials):
-    """A bound that is missed inside of one is a miss of the trial."""
+    """A bound that is missed in a subtest is a miss of the trial."""
     found = run(trials, "measure(f'part {part}', {'a': 0.9, 'b': 0.2}[part], above=0.5)")
     assert found.ret == 1
     assert found.outcome("parts") == "FAIL"

@@ -1,4 +1,4 @@
-"""``--timeout`` of pytest-timeout: a trial that was cut off says nothing."""
+"""``--timeout`` of pytest-timeout: a trial that exceeds it is neither passed nor failed."""
 
 import pytest
 
@@ -10,7 +10,7 @@ EXPIRE = {
     "signal": "signal.raise_signal(signal.SIGALRM)",
     "thread": "[t.function(*t.args) for t in threading.enumerate() if isinstance(t, threading.Timer)]",
 }
-"""How the timer of pytest-timeout goes off by each of its methods, without anybody waiting for it."""
+"""Code that makes the timer of pytest-timeout expire at once, for each of its methods."""
 SLOW = """
 import signal, threading
 
@@ -22,13 +22,13 @@ def test_slow(unineuron_case):
 """
 
 
-def run(trials, method, arm, *args, **how):
+def run(trials, method, arm, *args, **options):
     trials.write(SLOW.replace("ARM", repr(arm)).replace("EXPIRE", EXPIRE[method]))
-    return trials.run(*ONE, "-p", "timeout", "--timeout=600", f"--timeout-method={method}", *args, **how)
+    return trials.run(*ONE, "-p", "timeout", "--timeout=600", f"--timeout-method={method}", *args, **options)
 
 
 def test_a_subject_that_takes_too_long_is_an_error(trials):
-    """It is neither for nor against the claim."""
+    """A timeout is evidence neither for nor against the claim."""
     found = run(trials, "signal", "subject")
     assert found.ret == 1
     assert found.outcome("slow") == "ERROR"
@@ -36,22 +36,22 @@ def test_a_subject_that_takes_too_long_is_an_error(trials):
 
 
 def test_a_control_that_takes_too_long_has_not_missed(trials):
-    """Or a slow machine would make a claim pass."""
+    """Otherwise claims would pass on slow machines."""
     found = run(trials, "signal", "untrained")
     assert found.ret == 1
     assert found.arms("slow")["untrained"]["outcome"] == "ERROR"
     assert found.outcome("slow") == "NA"
 
 
-def test_a_process_that_ends_itself_leaves_no_verdict(trials):
-    """Where there are no signals, pytest-timeout ends the process: the status says so, and nothing has passed."""
+def test_a_process_that_a_timeout_ends_has_no_verdict(trials):
+    """With the method ``thread``, pytest-timeout ends the process. The run fails and no criterion passes."""
     found = run(trials, "thread", "subject", subprocess=True)
     assert found.ret == 1
     assert found.summary is None or "PASS" not in found.summary["Checklist"].values()
 
 
-def test_a_worker_that_ends_itself_loses_one_item(trials):
-    """Under -n it is a worker that died."""
+def test_a_worker_that_a_timeout_ends_loses_one_item(trials):
+    """Under -n, pytest-timeout ends a worker, which counts as a worker that died."""
     found = run(trials, "thread", "subject", "-n1")
     assert found.ret == 22
     assert found.outcome("slow") == "ERROR"

@@ -1,4 +1,4 @@
-"""With workers: the same results, one model per worker, and nothing lost in silence."""
+"""Runs with workers: they give the results of serial runs, and lost results are reported."""
 
 import pytest
 
@@ -26,7 +26,7 @@ SUMMARY = "evaluation/generalization_eval_summary.json"
 
 
 def test_serial_and_parallel_give_the_same_summary(trials):
-    """Byte for byte."""
+    """The files are identical."""
     trials.write(CLAIMS)
     trials.run(NEVER)
     serial = (trials.path / SUMMARY).read_bytes()
@@ -38,7 +38,7 @@ def test_serial_and_parallel_give_the_same_summary(trials):
 
 @pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal", "each"])
 def test_every_distribution_mode_loses_nothing(trials, mode):
-    """One model per worker is ours for ``load``; the others stay the user's choice."""
+    """Items of one model run on one worker with ``load`` only. All modes give the same outcomes."""
     found = trials.write(CLAIMS).run(NEVER, "-n2", f"--dist={mode}")
     assert found.ret == 0
     assert {t["name"]: t["subjects"]["neox-a"]["outcome"] for t in found.report["trials"]} == {
@@ -52,7 +52,7 @@ def test_every_distribution_mode_loses_nothing(trials, mode):
 
 
 def test_a_model_stays_on_one_worker(trials):
-    """Every item of a model runs where its first one did, and two models use two workers."""
+    """All items of a model run on one worker, and two models use two workers."""
     found = trials.write(CLAIMS).run(NEVER, "-n2", "--junitxml=junit.xml")
     assert found.ret == 0
     import xml.etree.ElementTree as ET
@@ -68,8 +68,8 @@ def test_a_model_stays_on_one_worker(trials):
     assert len(set().union(*workers.values())) == 2
 
 
-def test_ordinary_tests_are_distributed_as_ever(trials):
-    """Without trials the scheduler is xdist's own."""
+def test_ordinary_tests_are_distributed_by_xdist(trials):
+    """Without trials the scheduler is that of xdist."""
     trials.pytester.makepyfile(
         """
         import pytest
@@ -84,7 +84,7 @@ def test_ordinary_tests_are_distributed_as_ever(trials):
 
 
 def test_trials_and_ordinary_tests_together(trials):
-    """Everything runs once."""
+    """Every item runs once."""
     plain = "\n@pytest.mark.parametrize('n', range(7))\ndef test_plain(n):\n    pass\n"
     found = trials.write(CLAIMS + plain).run(NEVER, "-n2", "--unineuron-controls=untrained")
     found.result.assert_outcomes(passed=7 + 2 * (3 * 2 + 2 + 2))
@@ -115,8 +115,8 @@ def test_last(unineuron_case):
 
 
 @pytest.mark.parametrize("where", ["setup", "call"])
-def test_a_killed_worker_loses_only_what_it_was_doing(trials, where):
-    """The item is an ERROR, everything else is there, and the exit status says that something was lost."""
+def test_a_killed_worker_loses_one_item(trials, where):
+    """The item that it ran is an ERROR, all others have results, and the exit status says that one was lost."""
     found = trials.write(KILLED.format(where=where)).run(NEVER, "-n2")
     assert found.ret == 22
     assert found.arms("killed")["shuffled"]["outcome"] == "ERROR"
@@ -130,7 +130,7 @@ def test_a_killed_worker_loses_only_what_it_was_doing(trials, where):
 
 
 def test_a_killed_worker_that_is_not_replaced(trials):
-    """With restarting off, what it had not done yet is NOT_RUN, and nothing passes for it."""
+    """With --max-worker-restart=0 the items that it had not run are NOT_RUN."""
     found = trials.write(KILLED.format(where="call")).run(NEVER, "-n1", "--max-worker-restart=0")
     assert found.ret == 22
     assert found.outcome("first") == "PASS"
@@ -158,8 +158,8 @@ def test_plain():
 """
 
 
-def test_trials_of_which_no_worker_ever_told_are_named(trials):
-    """Every worker dies before its first result: the report names what was collected, and nothing passes."""
+def test_trials_without_any_result_are_named(trials):
+    """Every worker dies before its first result. The report names the collected trials as incomplete."""
     found = trials.write(ALL_KILLED).run(NEVER, "-n1", "--max-worker-restart=0", "--unineuron-model=nano:neox-a")
     assert found.ret == 22
     assert found.report["trials"] == []
@@ -169,7 +169,7 @@ def test_trials_of_which_no_worker_ever_told_are_named(trials):
 
 
 def test_stopping_at_the_first_failure(trials):
-    """-x: what was not reached is NOT_RUN, serial and with workers."""
+    """With -x, trials that were not reached are NOT_RUN, with and without workers."""
     body = CLAIMS.replace("0.9 + len", "0.2 + len")
     serial = trials.write(body).run("-x", "--unineuron-model=nano:neox-a")
     assert serial.ret == 1
@@ -181,21 +181,21 @@ def test_stopping_at_the_first_failure(trials):
 
 
 def test_workers_without_any_trial_selected(trials):
-    """Deselecting everything is pytest's status 5, and no report."""
+    """If everything is deselected, the exit status is 5, as in pytest, and no report is written."""
     found = trials.write(CLAIMS).run("-n2", "-k", "nothing")
     assert found.ret == 5
     assert found.report is None
 
 
 def test_bad_options_end_a_parallel_run_at_once(trials):
-    """The controller looks before it starts workers."""
+    """The controller reports the error before it starts workers."""
     found = trials.write(CLAIMS).run("-n2", "--unineuron-model=nano:gpt9")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["ERROR: model nano:gpt9: there is no such nano model*"])
 
 
-def test_every_worker_measures_and_the_worst_counts(trials):
-    """--dist=each: an item that one worker finds to hold and another does not has not held, in whatever order."""
+def test_the_worst_result_of_all_workers_counts(trials):
+    """With --dist=each, an item that holds on one worker only has not held, whichever worker ends first."""
     body = """
 @pytest.mark.gt3(source="x")
 def test_claim(unineuron_case, worker_id):
