@@ -1,4 +1,4 @@
-"""On a GPU, or on several, nothing meets what is somewhere else, and the results are those of the CPU."""
+"""Models on one GPU or spread over two: tensors of different devices never meet, and results are those of the CPU."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from tests.models.tiny import build, tokenizer
 ONE, TWO = ("cuda:0",), ("cuda:0", "cuda:1")
 
 
-def member(architecture, seed):
+def compared_model(architecture, seed):
     model = build(architecture, seed=seed).requires_grad_(False)
     return ComparedModel(model, dissect(LoadedModel(model, tokenizer(), "", None)))
 
@@ -41,9 +41,9 @@ def text():
 
 @pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
-def test_a_sweep_on_devices_is_one_on_the_cpu(architecture, devices, monkeypatch):
-    """Every statistic at every site, the largest values and their tokens too."""
-    subject = member(architecture, 0)
+def test_a_sweep_on_gpus_has_the_results_of_the_cpu(architecture, devices, monkeypatch):
+    """This holds for every statistic at every site, and for the largest values with their tokens."""
+    subject = compared_model(architecture, 0)
     layout = subject.anatomy.layout.per_token
     expected = sweep_blocks(subject.model, layout, text(), batch=256, statistics=EVERYTHING)
     place(subject.model, devices)
@@ -58,8 +58,8 @@ def test_a_sweep_on_devices_is_one_on_the_cpu(architecture, devices, monkeypatch
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, equal_nan=True)
 
 
-def same(found, expected):
-    """The same partners, and correlations as far as rounding goes."""
+def assert_same(found, expected):
+    """Check that partners are equal, and correlations up to rounding."""
     for kind, (two,) in expected.items():
         (one,) = found[kind]
         for a, b in zip((*one.choice.all, *one.pairs), (*two.choice.all, *two.pairs), strict=True):
@@ -70,37 +70,34 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_comparison_on_devices_is_one_on_the_cpu(whole, devices, monkeypatch):
-    """All kinds of units, the products whole or in blocks."""
-    for name in (
-        "working_bytes",
-        "held_out_bytes",
-        "drawing_bytes",
-    ):  # tiny models have hardly any products beside a batch
+@pytest.mark.parametrize("in_one_block", [True, False])
+def test_a_comparison_on_gpus_has_the_results_of_the_cpu(in_one_block, devices, monkeypatch):
+    """This holds for all kinds of units, with products in one block or in several."""
+    # The products of tiny models are small in comparison with the memory for batches.
+    for name in ("working_bytes", "held_out_bytes", "drawing_bytes"):
         monkeypatch.setattr(ComparisonCost, name, 0)
-    subject, seed = member("gpt2", 0), member("gpt2", 3)
+    subject, seed = compared_model("gpt2", 0), compared_model("gpt2", 3)
     batches = tuple(text().batches(256))
 
-    def compared():
+    def compare():
         seeds = [SeedActivations(seed, batches, room=0)]
         cost = comparison_cost(subject, batches, seeds)
-        memory = 8e9 if whole else cost.least_bytes + cost.product_bytes // 4
+        memory = 8e9 if in_one_block else cost.least_bytes + cost.product_bytes // 4
         return match(subject, batches, seeds, resources=Resources(memory=memory))
 
-    expected = compared()
+    expected = compare()
     for one in (subject, seed):
         place(one.model, devices)
         one._write_products.clear()
     with simulated(monkeypatch):
-        found = compared()
-        same(found, expected)
+        found = compare()
+        assert_same(found, expected)
 
 
 @pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
-def test_rotated_units_are_rotated_where_they_are(devices, monkeypatch):
-    """A control that changes activations takes them as it finds them."""
-    subject = member("gpt2", 0)
+def test_units_are_rotated_on_their_gpu(devices, monkeypatch):
+    """The control that rotates activations does so on the device of each layer."""
+    subject = compared_model("gpt2", 0)
     layout = subject.anatomy.layout
     plain = sweep_blocks(subject.model, layout, text(), batch=256)
     moments = {site: plain.total(site, "moments") for site in DEFAULT_SITES}
@@ -118,9 +115,9 @@ def test_rotated_units_are_rotated_where_they_are(devices, monkeypatch):
 
 
 @pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
-def test_models_are_checked_on_devices(devices, monkeypatch):
-    """The identities that are checked when a model is loaded hold there too."""
-    subject = member("llama", 0)
+def test_models_are_verified_on_gpus(devices, monkeypatch):
+    """The identities that are checked when a model is loaded hold on GPUs."""
+    subject = compared_model("llama", 0)
     ids = probe_ids(LoadedModel(subject.model, tokenizer(), "", None), rows=2)
     expected = verification.verify(subject.model, subject.anatomy.layout, ids).facts()
     place(subject.model, devices)

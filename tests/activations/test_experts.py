@@ -1,4 +1,4 @@
-"""Experts, shared layers, encoders with decoders: every activation belongs to the token it should."""
+"""Activations of experts, shared layers and encoders with decoders are assigned to the right tokens."""
 
 import numpy as np
 import pytest
@@ -19,20 +19,20 @@ from tests.models.tiny import prepared
 IDS = torch.randint(5, 190, (3, 12), generator=torch.Generator().manual_seed(3))
 
 
-def observed(loaded, anatomy, ids=IDS):
-    """What is handed over: activations and tokens, by site and layer."""
+def capture(loaded, anatomy, ids=IDS):
+    """The captured activations and their tokens, by site and layer."""
     got = {}
 
     def receive(site, index, values, tokens):
         got[site, index] = (values.clone(), None if tokens is None else tokens.clone())
 
-    with capture_activations(loaded.model, anatomy.layout, receive) as capture:
-        capture.forward(ids, torch.ones_like(ids))
+    with capture_activations(loaded.model, anatomy.layout, receive) as open_capture:
+        open_capture.forward(ids, torch.ones_like(ids))
     return got
 
 
-def by_hand(model, layer, ids=IDS):
-    """What every expert of a Mixtral layer does at the tokens its router sends there, from the weights."""
+def compute_experts(model, layer, ids=IDS):
+    """The tokens, gates, other factors and products of every expert of a Mixtral layer, computed from the weights."""
     block = model.model.layers[layer].mlp
     inputs = {}
     handle = block.register_forward_pre_hook(lambda m, a: inputs.update(x=a[0]))
@@ -49,20 +49,20 @@ def by_hand(model, layer, ids=IDS):
     return found
 
 
-def test_an_expert_is_seen_at_the_tokens_routed_to_it():
-    """Against the router and the weights: which tokens, the gate, the other factor and the product."""
+def test_experts_are_captured_at_the_tokens_routed_to_them():
+    """Tokens, gate, other factor and product are those that follow from the router and the weights."""
     loaded, anatomy = prepared("causal", "mixtral")
-    got = observed(loaded, anatomy)
+    got = capture(loaded, anatomy)
     for layer in (0, 1):
-        truth = by_hand(loaded.model, layer)
+        truth = compute_experts(loaded.model, layer)
         for index, neurons in enumerate(anatomy.layout.layers):
             if neurons.number != layer:
                 continue
             tokens, *values = truth[neurons.expert]
             for where, value in zip((PRE, UP, POST), values, strict=True):
-                units, seen_at = got[where, index]
-                order = seen_at.argsort()
-                assert seen_at[order].tolist() == tokens.tolist()
+                units, unit_tokens = got[where, index]
+                order = unit_tokens.argsort()
+                assert unit_tokens[order].tolist() == tokens.tolist()
                 torch.testing.assert_close(units[order], value)
 
 
@@ -87,18 +87,18 @@ def test_an_expert_is_seen_at_the_tokens_routed_to_it():
         *(("seq2seq", name) for name in ("switch_transformers", "fsmt")),
     ],
 )
-def test_a_text_read_with_others_shows_what_it_shows_alone(mapping, model_type):
-    """Row by row: whatever the order in which a model keeps its tokens."""
+def test_activations_do_not_depend_on_other_rows_of_the_batch(mapping, model_type):
+    """This holds for models that reorder their tokens."""
     loaded, anatomy = prepared(mapping, model_type)
     layout = anatomy.layout.per_token
-    together = observed(loaded, anatomy)
-    alone = [observed(loaded, anatomy, row[None]) for row in IDS]
+    in_batch = capture(loaded, anatomy)
+    alone = [capture(loaded, anatomy, row[None]) for row in IDS]
     for index, layer in enumerate(anatomy.layout.layers):
         if layer not in layout.layers:
             continue
         dense = torch.zeros(IDS.numel(), layer.width)
         apart = torch.zeros(IDS.numel(), layer.width)
-        units, tokens = together.get((POST, index), (dense[:0], torch.zeros(0, dtype=torch.int64)))
+        units, tokens = in_batch.get((POST, index), (dense[:0], torch.zeros(0, dtype=torch.int64)))
         dense[slice(None) if tokens is None else tokens] = units
         for row, of in enumerate(alone):
             if (POST, index) in of:
@@ -109,7 +109,7 @@ def test_a_text_read_with_others_shows_what_it_shows_alone(mapping, model_type):
 
 
 def test_statistics_are_over_routed_tokens():
-    """Moments and shares of every expert's neurons, against numpy on what was captured; experts without a token."""
+    """Moments and shares of routed tokens are those of the captured activations in float64."""
     loaded, anatomy = prepared("causal", "mixtral")
     blocks = to_blocks(find_corpus("news"), loaded.tokenizer, context=32, budget=1200)
     kept = {}
@@ -118,8 +118,8 @@ def test_statistics_are_over_routed_tokens():
         kept.setdefault((site, index), []).append(units.clone())
         return units
 
-    swept = sweep_blocks(loaded.model, anatomy.layout, blocks, batch=200, transform=spy)
-    neurons = Neurons(lambda site: swept, np.zeros(anatomy.layout.n_neurons, dtype=int))
+    sweep_result = sweep_blocks(loaded.model, anatomy.layout, blocks, batch=200, transform=spy)
+    neurons = Neurons(lambda site: sweep_result, np.zeros(anatomy.layout.n_neurons, dtype=int))
     values = [torch.cat(kept[PRE, i]).double().numpy() for i in range(len(anatomy.layout.layers))]
     np.testing.assert_allclose(neurons.pre.mean, np.concatenate([v.mean(axis=0) for v in values]), atol=1e-6)
     kurtosis = np.concatenate([stats.kurtosis(v, axis=0, fisher=False) for v in values])
@@ -132,7 +132,7 @@ def test_statistics_are_over_routed_tokens():
 
 
 def test_an_expert_that_no_token_reaches_is_undefined():
-    """Not zero, and nobody else's statistics change."""
+    """Its statistics are nan, and those of the other experts are finite."""
     loaded, anatomy = prepared("causal", "mixtral")
     with torch.no_grad():
         for layer in loaded.model.model.layers:
@@ -153,64 +153,64 @@ def test_an_expert_that_no_token_reaches_is_undefined():
     assert np.isfinite(neurons.kurtosis[neurons.routed > 0.2]).all()
 
 
-def test_the_strongest_tokens_of_an_expert_are_its_own():
-    """Their numbers are those of the text, not of the rows the expert saw."""
+def test_extremes_of_experts_name_tokens_of_the_text():
+    """The numbers are positions in the text, not rows of the input of the expert."""
     loaded, anatomy = prepared("causal", "mixtral")
     blocks = to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=300)
-    swept = sweep_blocks(loaded.model, anatomy.layout, blocks, batch=64, statistics=statistics_for([EXTREMES]))
+    sweep_result = sweep_blocks(loaded.model, anatomy.layout, blocks, batch=64, statistics=statistics_for([EXTREMES]))
     truth = {}
     for batch in blocks.batches(64):
-        got = observed(loaded, anatomy, batch.ids)
+        got = capture(loaded, anatomy, batch.ids)
         counts = batch.text_mask.flatten()
         numbers = batch.offset + counts.cumsum(0) - 1
         for (where, index), (units, tokens) in got.items():
             if where == POST:
                 keep = counts[tokens]
                 truth.setdefault(index, []).append((units[keep], numbers[tokens][keep]))
-    extremes = swept.total(POST, "extremes")
+    extremes = sweep_result.total(POST, "extremes")
     start = 0
     for index, layer in enumerate(anatomy.layout.layers):
         units = torch.cat([u for u, _ in truth[index]])
         numbers = torch.cat([n for _, n in truth[index]])
         found = extremes.tokens[0, start : start + layer.width]
-        at = (numbers[:, None] == found).to(torch.uint8).argmax(dim=0)  # several may be strongest
+        at = (numbers[:, None] == found).to(torch.uint8).argmax(dim=0)  # several tokens may have the largest value
         assert torch.equal(numbers[at], found)
         assert torch.equal(units.gather(0, at[None])[0], units.amax(dim=0))
         start += layer.width
 
 
-def test_a_layer_that_is_called_twice_is_two():
-    """ALBERT has one layer of weights and two of neurons; they do different things."""
+def test_a_layer_that_is_called_twice_is_two_layers_of_neurons():
+    """ALBERT uses the weights of one layer twice, with different activations."""
     loaded, anatomy = prepared("masked", "albert")
     assert [(layer.call, layer.down.module) for layer in anatomy.layout.layers] == [
         (0, anatomy.layout.layers[0].down.module),
         (1, anatomy.layout.layers[0].down.module),
     ]
-    got = observed(loaded, anatomy)
+    got = capture(loaded, anatomy)
     assert not torch.equal(got[POST, 0][0], got[POST, 1][0])
 
 
-def test_encoder_and_decoder_count_on():
-    """The decoder's first layer follows the encoder's last; both see every token."""
+def test_decoder_layers_are_numbered_after_encoder_layers():
+    """Layers of both stacks have activations at every token."""
     loaded, anatomy = prepared("seq2seq", "t5gemma")
     assert anatomy.layout.layer_numbers == [0, 1, 2, 3]
-    got = observed(loaded, anatomy)
+    got = capture(loaded, anatomy)
     assert {got[POST, i][0].shape for i in range(4)} == {(36, 96)}
 
 
 def test_adapters_are_part_of_the_pre_activation():
-    """In Zamba2 what the activation reads is a sum of two projections."""
+    """In Zamba2, the activation function reads the sum of two projections."""
     loaded, anatomy = prepared("causal", "zamba2")
-    got = observed(loaded, anatomy)
+    got = capture(loaded, anatomy)
     gate, up, post = (got[where, 0][0] for where in (PRE, UP, POST))
     torch.testing.assert_close(functional.gelu(gate) * up, post, rtol=1e-4, atol=1e-5)
 
 
 def test_models_without_a_gate_have_no_other_factor():
-    """It does not apply, and says so."""
+    """Statistics of the other factor are not applicable."""
     loaded, anatomy = prepared("causal", "gpt2")
-    swept = sweep_blocks(
+    sweep_result = sweep_blocks(
         loaded.model, anatomy.layout, to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=600), batch=64
     )
     with pytest.raises(NotApplicable, match="the model shows no up activations"):
-        _ = Neurons(lambda site: swept, np.zeros(256, dtype=int)).up.mean
+        _ = Neurons(lambda site: sweep_result, np.zeros(256, dtype=int)).up.mean

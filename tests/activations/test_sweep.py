@@ -1,4 +1,4 @@
-"""The single pass, against an independent computation in float64 on the same captured activations."""
+"""The statistics of a sweep, compared with independent computations in float64 on the same activations."""
 
 import numpy as np
 import pytest
@@ -18,17 +18,17 @@ from tests.activations.sweeping import sweep_blocks
 from tests.models.tiny import build, tokenizer
 
 
-def prepared(architecture, dtype=torch.float32, budget=6000):
+def model_and_blocks(architecture, dtype=torch.float32, budget=6000):
     model = LoadedModel(build(architecture).to(dtype), tokenizer(), "", None)
     anatomy = dissect(model)
     return model, anatomy, to_blocks(find_corpus("news"), model.tokenizer, context=64, budget=budget)
 
 
-def neurons(swept):
-    return Neurons(lambda site: swept, np.zeros(96, dtype=int))
+def neurons(sweep_result):
+    return Neurons(lambda site: sweep_result, np.zeros(96, dtype=int))
 
 
-def by_hand(model, anatomy, blocks):
+def capture_rows(model, anatomy, blocks):
     """Every activation of every counted token, captured row by row without batching or padding."""
     kept = {PRE: {}, POST: {}}
     residual = []
@@ -51,10 +51,10 @@ def by_hand(model, anatomy, blocks):
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "phi3", "bert"])
 def test_statistics_agree_with_float64(architecture):
-    """Mean, variance and kurtosis to 1e-6 relative, skew to 1e-6, density exactly."""
-    model, anatomy, blocks = prepared(architecture)
+    """Mean, variance, skew and kurtosis agree up to float32 rounding of activations, and density up to one token."""
+    model, anatomy, blocks = model_and_blocks(architecture)
     found = neurons(sweep_blocks(model.model, anatomy.layout, blocks, batch=700))
-    expected = by_hand(model, anatomy, blocks)
+    expected = capture_rows(model, anatomy, blocks)
     assert found.tokens == len(expected[PRE])
     for site in (PRE, POST, RESIDUAL):
         values, units = expected[site], getattr(found, site)
@@ -67,9 +67,9 @@ def test_statistics_agree_with_float64(architecture):
     assert np.abs(found.density - (expected[PRE] > 0).mean(axis=0)).max() <= 1 / found.tokens
 
 
-def test_the_sums_themselves_are_exact_to_a_millionth():
-    """On the very same activations: what the statistics make of a batch, against scipy in float64."""
-    model, anatomy, blocks = prepared("gpt2")
+def test_statistics_of_captured_activations_are_exact_to_a_millionth():
+    """The oracle is scipy in float64 on the activations that the sweep itself captured."""
+    model, anatomy, blocks = model_and_blocks("gpt2")
     captured = {}
 
     def spy(site, index, units):
@@ -85,9 +85,9 @@ def test_the_sums_themselves_are_exact_to_a_millionth():
     np.testing.assert_array_equal(found.density, (values > 0).mean(axis=0))
 
 
-def test_batch_size_changes_nothing():
-    """P60, P5: the sums do not depend on how rows share a batch."""
-    model, anatomy, blocks = prepared("gpt2")
+def test_statistics_do_not_depend_on_the_batch_size():
+    """P60, P5: the sums do not depend on which rows are in a batch."""
+    model, anatomy, blocks = model_and_blocks("gpt2")
     small, large = (sweep_blocks(model.model, anatomy.layout, blocks, batch=size) for size in (64, 20_000))
     for site in (PRE, POST):
         a, b = small.total(site, "moments"), large.total(site, "moments")
@@ -96,8 +96,8 @@ def test_batch_size_changes_nothing():
 
 
 def test_a_gated_neuron_has_the_gate_before_and_the_product_after():
-    """The pre-activation is what the activation function reads; the post-activation what is written."""
-    model, anatomy, blocks = prepared("llama")
+    """The activation function reads the pre-activation, and the output projection reads the post-activation."""
+    model, anatomy, blocks = model_and_blocks("llama")
     module = dict(model.model.named_modules())["model.layers.1.mlp"]
     got = {}
 
@@ -117,42 +117,43 @@ def test_a_gated_neuron_has_the_gate_before_and_the_product_after():
     torch.testing.assert_close(got[POST, 1], torch.nn.functional.silu(gate) * up)
 
 
-def test_hooks_are_gone_afterwards():
-    """Also when the pass fails."""
-    model, anatomy, blocks = prepared("gpt2", budget=900)
+def test_hooks_are_removed_after_an_error():
+    """A failed pass leaves no hook on a module of neurons."""
+    model, anatomy, blocks = model_and_blocks("gpt2", budget=900)
 
     def fail(site, index, units):
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
         sweep_blocks(model.model, anatomy.layout, blocks, batch=100, transform=fail)
-    modules = dict(model.model.named_modules())  # transformers leaves hooks of its own on whole blocks
+    # Transformers has hooks on whole blocks, so only the modules of neurons are checked.
+    modules = dict(model.model.named_modules())
     for layer in anatomy.layout.layers:
         assert not modules[layer.down.module]._forward_pre_hooks
         assert not modules[layer.up[0].projection.module]._forward_hooks
 
 
 def test_activations_that_are_not_finite_are_an_error():
-    """The message says what to try."""
-    model, anatomy, blocks = prepared("gpt2", budget=500)
+    """The message names the option to try."""
+    model, anatomy, blocks = model_and_blocks("gpt2", budget=500)
     with torch.no_grad():
         model.model.transformer.h[1].mlp.c_fc.bias[0] = float("inf")
     with pytest.raises(ModelError, match="not finite; try --unineuron-dtype float32"):
         sweep_blocks(model.model, anatomy.layout, blocks, batch=100)
 
 
-def test_half_precision_models_are_summed_in_full():
+def test_half_precision_activations_are_summed_in_full_precision():
     """The statistics of a bfloat16 model are those of its activations, not of sums in bfloat16."""
-    model, anatomy, blocks = prepared("gpt2", torch.bfloat16, budget=3000)
+    model, anatomy, blocks = model_and_blocks("gpt2", torch.bfloat16, budget=3000)
     found = neurons(sweep_blocks(model.model, anatomy.layout, blocks, batch=20_000))
-    full, _, _ = prepared("gpt2")
+    full, _, _ = model_and_blocks("gpt2")
     expected = neurons(sweep_blocks(full.model, anatomy.layout, blocks, batch=20_000))
     assert np.corrcoef(found.pre.variance, expected.pre.variance)[0, 1] > 0.999
 
 
-def test_only_what_is_asked_for_is_gathered():
-    """Sites and statistics by name, the same as in a sweep of everything; a name that is not there is an error."""
-    model, anatomy, blocks = prepared("gpt2", budget=2000)
+def test_only_requested_statistics_are_gathered():
+    """They equal those of a complete sweep. An unknown name is an error."""
+    model, anatomy, blocks = model_and_blocks("gpt2", budget=2000)
     whole = sweep_blocks(model.model, anatomy.layout, blocks, batch=500)
     some = sweep_blocks(
         model.model, anatomy.layout, blocks, batch=500, statistics={PRE: ("firing",), POST: ("moments",)}
@@ -165,8 +166,8 @@ def test_only_what_is_asked_for_is_gathered():
 
 
 def test_a_double_precision_sweep_does_not_depend_on_batches():
-    """To 1e-9, which several machines rely on."""
-    model, anatomy, blocks = prepared("gpt2", torch.float64, budget=3000)
+    """Statistics agree to 1e-9, on which runs with several processes rely."""
+    model, anatomy, blocks = model_and_blocks("gpt2", torch.float64, budget=3000)
     small, large = (sweep_blocks(model.model, anatomy.layout, blocks, batch=size) for size in (64, 20_000))
     for site in (PRE, POST, RESIDUAL):
         a, b = small.total(site, "moments"), large.total(site, "moments")
@@ -176,9 +177,9 @@ def test_a_double_precision_sweep_does_not_depend_on_batches():
     assert torch.equal(small.total(PRE, "firing").positive, large.total(PRE, "firing").positive)
 
 
-def test_a_part_of_another_cut_is_not_taken():
-    """A sweep by several processes goes on from parts of batches of the same size, and notices what is missing."""
-    model, anatomy, blocks = prepared("gpt2", budget=2000)
+def test_a_part_with_another_batch_size_is_not_used():
+    """A sweep by several processes reuses only parts with the same batches, and notices missing tokens."""
+    model, anatomy, blocks = model_and_blocks("gpt2", budget=2000)
     kept = {}
 
     def first_half(name, make):
@@ -192,25 +193,25 @@ def test_a_part_of_another_cut_is_not_taken():
     assert len(kept) == 2
 
 
-def test_leaving_a_group_out_and_adding_it_back_is_the_whole():
-    """Every group in turn, and several after one another."""
-    model, anatomy, blocks = prepared("gpt2", budget=3000)
-    swept = sweep_blocks(model.model, anatomy.layout, blocks, batch=20_000)
-    for group in range(swept.groups):
-        rest = swept.without(group)
-        assert rest.groups == swept.groups - 1
-        again = rest.total(PRE, "moments") + swept.sums[group][PRE, "moments"]
-        np.testing.assert_allclose(again.kurtosis, swept.total(PRE, "moments").kurtosis, rtol=1e-9)
-        assert sum(rest.tokens) + swept.tokens[group] == sum(swept.tokens)
-    twice, other = swept.without(3).without(0), swept.without(0).without(2)
+def test_a_group_that_is_left_out_can_be_added_back():
+    """This holds for every group. The order in which groups are left out does not matter."""
+    model, anatomy, blocks = model_and_blocks("gpt2", budget=3000)
+    sweep_result = sweep_blocks(model.model, anatomy.layout, blocks, batch=20_000)
+    for group in range(sweep_result.groups):
+        rest = sweep_result.without(group)
+        assert rest.groups == sweep_result.groups - 1
+        again = rest.total(PRE, "moments") + sweep_result.sums[group][PRE, "moments"]
+        np.testing.assert_allclose(again.kurtosis, sweep_result.total(PRE, "moments").kurtosis, rtol=1e-9)
+        assert sum(rest.tokens) + sweep_result.tokens[group] == sum(sweep_result.tokens)
+    twice, other = sweep_result.without(3).without(0), sweep_result.without(0).without(2)
     for name in ("mean", "kurtosis"):
         one, two = (getattr(each.total(PRE, "moments"), name) for each in (twice, other))
         np.testing.assert_allclose(one, two, rtol=1e-9)
 
 
 def test_extremes_name_their_tokens():
-    """The strongest value of a neuron is found again at the token it names."""
-    model, anatomy, blocks = prepared("gpt2", budget=3000)
+    """Each value is that of the neuron at the token that it names."""
+    model, anatomy, blocks = model_and_blocks("gpt2", budget=3000)
     captured = {}
 
     def spy(site, index, units):
@@ -218,9 +219,9 @@ def test_extremes_name_their_tokens():
         return units
 
     statistics = statistics_for([EXTREMES])
-    swept = sweep_blocks(model.model, anatomy.layout, blocks, batch=500, transform=spy, statistics=statistics)
+    sweep_result = sweep_blocks(model.model, anatomy.layout, blocks, batch=500, transform=spy, statistics=statistics)
     values = torch.cat([torch.cat(captured[POST, i]) for i in (0, 1)], dim=1)
-    extremes = swept.total(POST, "extremes")
+    extremes = sweep_result.total(POST, "extremes")
     for rank in (0, 4):
         at = values.gather(0, extremes.tokens[rank][None])[0]
         torch.testing.assert_close(at, extremes.values[rank])

@@ -1,4 +1,4 @@
-"""Any memory budget gives the same matches."""
+"""The comparison of models in blocks: any memory budget gives the same matches."""
 
 from functools import cache
 
@@ -35,7 +35,7 @@ def batches(tokens=512):
 
 @pytest.fixture(autouse=True, scope="module")
 def small_batches():
-    """Tiny models have hardly any products beside a batch: here batches take nothing."""
+    """Set the memory for batches to 0, because the products of tiny models are small in comparison."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("working_bytes", "held_out_bytes", "drawing_bytes"):
             patch.setattr(ComparisonCost, name, 0)
@@ -47,7 +47,7 @@ def seeds(*, room=0.0, dtype=torch.float32, read=None):
     return [SeedActivations(compared_model(seed=seed, dtype=dtype), read, room=room) for seed in (3, 5)]
 
 
-def matched(memory, *, room=0.0, dtype=torch.float32, read=None, kinds=KINDS, **resources):
+def match_within(memory, *, room=0.0, dtype=torch.float32, read=None, kinds=KINDS, **resources):
     read = read or batches()
     return match(
         compared_model(dtype=dtype),
@@ -63,8 +63,8 @@ def cost(dtype=torch.float32):
 
 
 @cache
-def whole(dtype=torch.float32):
-    return matched(8e9, dtype=dtype, room=1e9)
+def match_at_once(dtype=torch.float32):
+    return match_within(8e9, dtype=dtype, room=1e9)
 
 
 def assert_same(found, expected, atol):
@@ -80,21 +80,21 @@ def assert_same(found, expected, atol):
 
 @settings(deadline=None, max_examples=6)
 @given(st.floats(0.05, 1), st.sampled_from([0.0, 3e6]))
-def test_any_budget_gives_the_same(share, room):
-    """Many blocks or few, with the seeds' activations kept or computed again."""
-    assert_same(matched(cost().least_bytes + share * cost().product_bytes, room=room), whole(), atol=1e-6)
+def test_any_memory_budget_gives_the_same_matches(share, room):
+    """This holds for any number of blocks, with activations of the seeds kept or recomputed."""
+    assert_same(match_within(cost().least_bytes + share * cost().product_bytes, room=room), match_at_once(), atol=1e-6)
 
 
-def test_any_budget_gives_the_same_in_float64():
-    """To 1e-12."""
+def test_any_memory_budget_gives_the_same_matches_in_float64():
+    """Correlations agree to 1e-12."""
     double = torch.float64
     memory = cost(double).least_bytes + cost(double).product_bytes // 5
-    assert_same(matched(memory, dtype=double), whole(double), atol=1e-12)
+    assert_same(match_within(memory, dtype=double), match_at_once(double), atol=1e-12)
 
 
 def test_blocks_are_announced_once_and_have_one_progress_bar():
-    """The line comes before anything is read; with a single block nothing is announced."""
-    said, bars = [], []
+    """The line is printed before any forward pass. A single block is not announced."""
+    lines, bars = [], []
 
     def progress(steps):
         bars.append(len(steps))
@@ -102,19 +102,19 @@ def test_blocks_are_announced_once_and_have_one_progress_bar():
         bars.append("done")
 
     memory = cost().least_bytes + cost().product_bytes // 4
-    matched(memory, announce=said.append, progress=progress, title="a on news with 2 seeds")
+    match_within(memory, announce=lines.append, progress=progress, title="a on news with 2 seeds")
     blocks = len(blocks_within(cost(), memory))
     assert blocks > 3
-    (line,) = said
+    (line,) = lines
     assert line.startswith(f"a on news with 2 seeds: {blocks} blocks of products within ")
     selection, held_out = (sum(b.n_compared > 0 for b in batches() if b.group % 2 == odd) for odd in (0, 1))
     assert bars == [blocks * selection + held_out, "done"]
-    matched(8e9, announce=said.append)
-    assert len(said) == 1
+    match_within(8e9, announce=lines.append)
+    assert len(lines) == 1
 
 
-def test_parts_are_named_by_all_they_depend_on():
-    """A part of another attempt that cut the products in another way is not taken for a part of this one."""
+def test_the_name_of_a_part_holds_all_that_it_depends_on():
+    """A part of an earlier attempt with other blocks must not be used."""
 
     def names(memory, *, read_by=None, subject=None):
         seen = []
@@ -132,17 +132,17 @@ def test_parts_are_named_by_all_they_depend_on():
     one, four = (names(memory) for memory in (8e9, tight.least_bytes + tight.product_bytes // 4))
     assert names(8e9) == one
     assert not set(one[:-1]) & set(four[:-1])
-    assert one[-1] == four[-1]  # the same pairs are read, however they were chosen
+    assert one[-1] == four[-1]  # both read the same pairs, since the choice does not depend on the memory
     first, again = names(8e9, read_by=one_seed), names(8e9, read_by=one_seed)
     assert first == one
-    assert first[0] != again[0]  # the covariances within layers of the seed are known by then
+    assert first[0] != again[0]  # the seed has its covariances within layers from the first comparison
     assert names(8e9, subject=compared_model(seed=5))[-1] != one[-1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_batches_do_not_matter(dtype):
-    """To 1e-9 in float64; heads are left out, as the mean over a batch is taken off them."""
-    few, many = (matched(8e9, read=batches(tokens), dtype=dtype, kinds=KINDS[:3]) for tokens in (128, 1024))
+def test_correlations_do_not_depend_on_batches(dtype):
+    """They agree to 1e-9 in float64. Heads are left out, because the mean over a batch is subtracted from them."""
+    few, many = (match_within(8e9, read=batches(tokens), dtype=dtype, kinds=KINDS[:3]) for tokens in (128, 1024))
     atol = 1e-9 if dtype == torch.float64 else 1e-5
     for kind in KINDS[:3]:
         for one, two in zip(few[kind], many[kind], strict=True):
@@ -151,7 +151,7 @@ def test_batches_do_not_matter(dtype):
                 np.testing.assert_allclose(a.correlation, b.correlation, atol=atol)
 
 
-def test_a_stored_comparison_is_as_large_as_planned():
-    """To the byte."""
-    _, tensors = serialize(whole())
+def test_a_stored_comparison_has_the_estimated_size():
+    """The estimate of the cost is exact to the byte."""
+    _, tensors = serialize(match_at_once())
     assert sum(tensor.nbytes for tensor in tensors.values()) == cost().cache_bytes

@@ -1,4 +1,4 @@
-"""What comparing seeds takes, and products in blocks that fit into a budget."""
+"""The cost of comparing seeds, and the split of products into blocks that fit into memory."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -50,7 +50,7 @@ costs = st.builds(
 
 
 def cell_bytes(cost, cell):
-    """Bytes of the products of a cell, counted one by one."""
+    """The bytes of the products of a cell, counted one by one."""
     sizes = cost.seeds[cell.seed][cell.kind][slice(*cell.layers)]
     within = sum(m * m for m in sizes) if cell.within else 0
     return cost.bytes_per_number * ((cell.rows[1] - cell.rows[0]) * sum(sizes) + within)
@@ -59,7 +59,7 @@ def cell_bytes(cost, cell):
 @settings(deadline=None)
 @given(costs, st.floats(0, 2))
 def test_blocks_cover_everything_once_within_the_budget(cost, share):
-    """Every pair of units once, every layer of an unknown seed once, and never more than there is room for."""
+    """Every pair of units and every layer of an unknown seed is in one block, and each block fits into memory."""
     memory = cost.least_bytes + share * cost.product_bytes
     blocks = blocks_within(cost, memory)
     for block in blocks:
@@ -78,8 +78,8 @@ def test_blocks_cover_everything_once_within_the_budget(cost, share):
 
 @settings(deadline=None)
 @given(costs)
-def test_with_room_enough_there_is_one_block(cost):
-    """With less there are at least as many as the products need."""
+def test_one_block_is_enough_if_all_products_fit(cost):
+    """With less memory there are at least as many blocks as the size of the products requires."""
     enough = cost.working_bytes + cost.product_bytes + cost.layer_bytes
     assert len(blocks_within(cost, max(cost.least_bytes, enough))) == 1
     half = cost.least_bytes + cost.product_bytes // 2
@@ -89,7 +89,7 @@ def test_with_room_enough_there_is_one_block(cost):
 @settings(deadline=None)
 @given(costs)
 def test_columns_are_searched_from_left_to_right(cost):
-    """Of two partners that are equally good the first is chosen, whatever the blocks."""
+    """Of two equally good partners the first is chosen, so the result does not depend on the blocks."""
     cells = [cell for block in blocks_within(cost, cost.least_bytes) for cell in block]
     for one, two in pairwise(cells):
         if (one.kind, one.seed) == (two.kind, two.seed):
@@ -97,7 +97,7 @@ def test_columns_are_searched_from_left_to_right(cost):
 
 
 def test_too_small_a_budget_is_an_error():
-    """It says what the least is, and what to type."""
+    """The message states the least memory and the option to type."""
     with pytest.raises(OptionError) as error:
         blocks_within(replace(MEDIUM, selection_tokens=10_000), GIB)
     assert str(error.value) == (
@@ -108,9 +108,9 @@ def test_too_small_a_budget_is_an_error():
 
 @pytest.mark.parametrize(("memory", "blocks", "passes"), [(2, 8, 9.0), (64, 1, 2.0)])
 def test_further_blocks_are_further_passes(memory, blocks, passes):
-    """For each further block the subject reads the selection split again; so does the seed unless it is kept."""
+    """The subject reads the selection split again for each further block, and so does a seed that is not kept."""
     shape = ModelShape(layers=24, width=1024, neurons=2048, heads=16, vocabulary=50257, context=1024)
     estimate = CostEstimate(shape, 1, 100_000, 20_000, 512, memory * GIB)
-    kept = bool(estimate.kept_bytes[0])
+    seed_is_kept = bool(estimate.kept_bytes[0])
     assert len(estimate.blocks) == blocks
-    assert estimate.passes == 2 + (blocks - 1) / 2 * (1 if kept else 2) == passes
+    assert estimate.passes == 2 + (blocks - 1) / 2 * (1 if seed_is_kept else 2) == passes

@@ -1,4 +1,4 @@
-"""Matching units across seeds, against brute force in float64, and on models whose answer is known."""
+"""The matching of units across seeds, compared with brute force in float64 and on models with a known answer."""
 
 import copy
 from dataclasses import replace
@@ -25,7 +25,7 @@ from tests.activations.sweeping import sweep_blocks
 from tests.models.tiny import build, tokenizer
 
 
-def member(model):
+def compared_model(model):
     return ComparedModel(model, dissect(LoadedModel(model, tokenizer(), "", None)))
 
 
@@ -34,8 +34,8 @@ def match(subject, seeds, batches, *, own=None, bases=3, room=1e9, memory=8e9, a
     return matching.match(subject, own or batches, seeds, also=also, resources=matching.Resources(memory=memory))
 
 
-def least(subject, seeds, batches):
-    """The least memory in which they can be compared, in bytes: then it takes many blocks."""
+def least_memory(subject, seeds, batches):
+    """The least memory for a comparison in bytes, with which it takes many blocks."""
     return comparison_cost(subject, batches, [SeedActivations(seed, batches, room=0) for seed in seeds]).least_bytes
 
 
@@ -47,21 +47,21 @@ def blocks():
 
 @pytest.fixture(scope="module")
 def batches(blocks):
-    """What two models read."""
+    """The batches that all models read."""
     return blocks.batches(1024)
 
 
 def permuted(model, seed=0):
-    """A copy of a GPT-2 in which the neurons of every layer have changed places, and the permutations."""
-    made, orders = copy.deepcopy(model), []
-    for number, block in enumerate(made.transformer.h):
+    """A copy of a GPT-2 whose neurons are permuted within every layer, and the permutations."""
+    copied, orders = copy.deepcopy(model), []
+    for number, block in enumerate(copied.transformer.h):
         order = torch.randperm(block.mlp.c_fc.weight.shape[1], generator=torch.Generator().manual_seed(seed + number))
         with torch.no_grad():
             block.mlp.c_fc.weight.copy_(block.mlp.c_fc.weight[:, order].clone())
             block.mlp.c_fc.bias.copy_(block.mlp.c_fc.bias[order].clone())
             block.mlp.c_proj.weight.copy_(block.mlp.c_proj.weight[order].clone())
         orders.append(order)
-    return made, orders
+    return copied, orders
 
 
 def units(of, batches, kind, *, half=None):
@@ -76,8 +76,8 @@ def rho(x, y):
         return ((x - x.mean(0)) / x.std(0)).T @ ((y - y.mean(0)) / y.std(0)) / len(x)
 
 
-def turned(y, sizes, draw, deviation=None):
-    """The units of each layer in one of the engine's random bases."""
+def rotated(y, sizes, draw, deviation=None):
+    """The units of each layer in one of the random bases of the package."""
     layers = np.split(y, np.cumsum(sizes)[:-1], axis=1)
     scales = np.split(np.ones(y.shape[1]) if deviation is None else deviation, np.cumsum(sizes)[:-1])
     bases = [haar_rotation(size, draw).double().numpy() for size in sizes]
@@ -86,9 +86,9 @@ def turned(y, sizes, draw, deviation=None):
 
 
 @pytest.mark.parametrize("kind", [NEURONS, DIMENSIONS, VALUES])
-def test_it_agrees_with_brute_force(batches, kind):
-    """Partners chosen on one half, ρ and its baseline read on the other, all in float64."""
-    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+def test_matches_agree_with_brute_force(batches, kind):
+    """Partners are chosen on the selection split, and ρ and its baseline are read on the held-out split."""
+    one, two = compared_model(build("gpt2")), compared_model(build("gpt2", seed=3))
     found = Matched(match(one, [two], batches, bases=2)[kind])
     x0, x1 = (units(one, batches, kind, half=half) for half in (0, 1))
     y0, y1 = (units(two, batches, kind, half=half) for half in (0, 1))
@@ -101,47 +101,47 @@ def test_it_agrees_with_brute_force(batches, kind):
 
     np.testing.assert_allclose(found.correlation[0], read(rho(x0, y0), rho(x1, y1)), atol=1e-5)
     baseline = [
-        read(rho(x0, turned(y0, sizes, draw, y0.std(0))), rho(x1, turned(y1, sizes, draw, y0.std(0))))
+        read(rho(x0, rotated(y0, sizes, draw, y0.std(0))), rho(x1, rotated(y1, sizes, draw, y0.std(0))))
         for draw in range(2)
     ]
     np.testing.assert_allclose(found.baseline[0], np.mean(baseline, axis=0), atol=1e-5)
 
 
 def test_seeds_can_be_left_out(batches):
-    """The excess is the mean over seeds, so each seed alone gives its part of it."""
-    seeds = [member(build("gpt2", seed=seed)) for seed in (3, 4)]
-    found = Matched(match(member(build("gpt2")), seeds, batches, bases=1)[NEURONS])
+    """The excess is the mean over seeds of the excess in each seed."""
+    seeds = [compared_model(build("gpt2", seed=seed)) for seed in (3, 4)]
+    found = Matched(match(compared_model(build("gpt2")), seeds, batches, bases=1)[NEURONS])
     alone = [found.in_seeds([number]).excess for number in (0, 1)]
     np.testing.assert_allclose(np.mean(alone, axis=0), found.excess, atol=1e-12)
 
 
 def test_neurons_can_be_compared_before_the_activation_function(batches, blocks):
-    """The same units one site earlier: what a sweep calls pre-activations, and other partners than after it."""
-    one, two = (replace(member(build("gpt2", seed=seed)), site=PRE) for seed in (0, 3))
+    """These are the pre-activations of a sweep, and their partners differ from those after the activation function."""
+    one, two = (replace(compared_model(build("gpt2", seed=seed)), site=PRE) for seed in (0, 3))
     x, y = units(one, batches, NEURONS), units(two, batches, NEURONS)
-    swept = sweep_blocks(one.model, one.anatomy.layout, blocks, batch=1024)
-    np.testing.assert_allclose(x.mean(0), swept.total(PRE, "moments").mean.numpy(), atol=1e-6)
+    sweep_result = sweep_blocks(one.model, one.anatomy.layout, blocks, batch=1024)
+    np.testing.assert_allclose(x.mean(0), sweep_result.total(PRE, "moments").mean.numpy(), atol=1e-6)
     found = Matched(match(one, [two], batches, bases=1)[NEURONS])
     chosen = rho(*(units(of, batches, NEURONS, half=0) for of in (one, two))).argmax(axis=1)
     reading = rho(*(units(of, batches, NEURONS, half=1) for of in (one, two)))
     np.testing.assert_allclose(found.correlation[0], reading[np.arange(x.shape[1]), chosen], atol=1e-5)
-    after = Matched(match(member(one.model), [member(two.model)], batches, bases=1)[NEURONS])
+    after = Matched(match(compared_model(one.model), [compared_model(two.model)], batches, bases=1)[NEURONS])
     assert np.abs(after.correlation - found.correlation).max() > 0.05
     assert y.shape == x.shape
 
 
-def test_it_agrees_with_the_papers_own_procedure(batches):
-    """Read where it was chosen, against unstandardised bases, over the same tokens: |Δϱ| < 1e-5."""
-    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+def test_the_papers_procedure_is_reproduced(batches):
+    """Choice and correlation on the same tokens, with unstandardised bases: |Δϱ| < 1e-5."""
+    one, two = compared_model(build("gpt2")), compared_model(build("gpt2", seed=3))
     found = Matched(match(one, [two], batches, bases=2)[NEURONS])
     x, y = units(one, batches, NEURONS, half=0), units(two, batches, NEURONS, half=0)
-    baseline = rho(x, turned(y, two.sizes(NEURONS), 0)).max(axis=1)
+    baseline = rho(x, rotated(y, two.sizes(NEURONS), 0)).max(axis=1)
     np.testing.assert_allclose(found.paper, rho(x, y).max(axis=1) - baseline, atol=1e-5)
 
 
-def test_a_model_against_itself(batches):
-    """ρ is one for every unit of every kind, and the partner of a neuron lies in its own layer."""
-    one = member(build("gpt2"))
+def test_a_model_matches_itself(batches):
+    """ρ is one for every unit of every kind, and the partner of a neuron is in its own layer."""
+    one = compared_model(build("gpt2"))
     found = match(one, [one], batches)
     assert set(found) == set(KINDS)
     for matches in found.values():
@@ -151,10 +151,10 @@ def test_a_model_against_itself(batches):
 
 
 def test_a_permuted_copy_is_matched_neuron_by_neuron(batches):
-    """P14: ϱ is one minus the baseline, and every match is found."""
+    """P14: every partner is the permuted neuron, and ϱ is one minus the baseline."""
     model = build("gpt2")
     other, orders = permuted(model)
-    (matches,) = match(member(model), [member(other)], batches)[NEURONS]
+    (matches,) = match(compared_model(model), [compared_model(other)], batches)[NEURONS]
     found, size = Matched([matches]), len(orders[0])
     expected = torch.cat([order.argsort() + number * size for number, order in enumerate(orders)])
     np.testing.assert_array_equal(matches.choice.direct.partner.numpy(), expected.numpy())
@@ -162,8 +162,8 @@ def test_a_permuted_copy_is_matched_neuron_by_neuron(batches):
 
 
 def test_a_hidden_rotation_has_no_excess(batches):
-    """P15: the same span in another basis is no better matched than in a third."""
-    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+    """P15: if a random rotation hides the neurons of a model, its units match no better than those of another basis."""
+    one, two = compared_model(build("gpt2")), compared_model(build("gpt2", seed=3))
     scale = units(two, batches, NEURONS).std(axis=0)
     width = two.sizes(NEURONS)[0]
     two.transform = lambda site, layer, values: (
@@ -175,45 +175,45 @@ def test_a_hidden_rotation_has_no_excess(batches):
     )
     excess = Matched(match(one, [two], batches)[NEURONS]).excess
     assert abs(excess.mean()) < 0.02
-    # Its own neurons are, when the model is compared with itself: the method sees what the rotation hides.
+    # Without the rotation the neurons have an excess, so the method would find it.
     assert Matched(match(one, [one], batches)[NEURONS]).excess.mean() > 0.3
 
 
-def test_blocks_of_rows_give_the_same(batches):
-    """With room for everything, and with hardly any."""
-    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
-    few = least(one, [two], batches)
-    whole, cut_up = (Matched(match(one, [two], batches, memory=memory)[NEURONS]) for memory in (8e9, few))
-    np.testing.assert_array_equal(whole.partner_layer, cut_up.partner_layer)
-    np.testing.assert_allclose(whole.excess, cut_up.excess, atol=1e-6)
-    np.testing.assert_allclose(whole.paper, cut_up.paper, atol=1e-6)
+def test_blocks_give_the_same_matches(batches):
+    """A comparison in the least memory has the result of one without a limit."""
+    one, two = compared_model(build("gpt2")), compared_model(build("gpt2", seed=3))
+    few = least_memory(one, [two], batches)
+    whole, in_blocks = (Matched(match(one, [two], batches, memory=memory)[NEURONS]) for memory in (8e9, few))
+    np.testing.assert_array_equal(whole.partner_layer, in_blocks.partner_layer)
+    np.testing.assert_allclose(whole.excess, in_blocks.excess, atol=1e-6)
+    np.testing.assert_allclose(whole.paper, in_blocks.paper, atol=1e-6)
 
 
-def test_without_room_for_activations_they_are_made_again(batches):
-    """With the same result."""
-    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
-    kept, made_again = (match(one, [two], batches, room=room) for room in (1e9, 0))
+def test_recomputed_activations_give_the_same_matches(batches):
+    """If there is no memory to keep activations, they are recomputed."""
+    one, two = compared_model(build("gpt2")), compared_model(build("gpt2", seed=3))
+    kept, recomputed = (match(one, [two], batches, room=room) for room in (1e9, 0))
     for kind in KINDS:
-        np.testing.assert_array_equal(Matched(kept[kind]).excess, Matched(made_again[kind]).excess)
+        np.testing.assert_array_equal(Matched(kept[kind]).excess, Matched(recomputed[kind]).excess)
 
 
 def test_a_text_is_read_once_by_every_model(batches):
-    """A reference and k seeds take k + 1 passes."""
+    """A subject and k seeds take k + 1 passes. For another subject, the seeds take none."""
     seen = []
     models = [build("gpt2", seed=seed) for seed in range(3)]
-    members = [member(model) for model in models]
+    members = [compared_model(model) for model in models]
     for number, model in enumerate(models):
         model.transformer.register_forward_pre_hook(lambda *_, number=number: seen.append(number))
     seeds = [SeedActivations(other, batches) for other in members[1:]]
     matching.match(members[0], batches, seeds)
     assert sorted(seen) == sorted([0, 1, 2] * len(batches))
-    matching.match(members[0], batches, seeds)  # another arm: the seeds have read it
+    matching.match(members[0], batches, seeds)  # the seeds keep their activations
     assert sorted(seen) == sorted([0, 0, 1, 2] * len(batches))
 
 
 def test_seeds_are_averaged(batches):
-    """P18: the mean over seeds lies between them, and every seed has what it has alone."""
-    one, two, three = (member(build("gpt2", seed=seed)) for seed in (0, 3, 5))
+    """P18: the correlation with a seed does not depend on other seeds, and the excess is the mean over seeds."""
+    one, two, three = (compared_model(build("gpt2", seed=seed)) for seed in (0, 3, 5))
     both = Matched(match(one, [two, three], batches)[NEURONS])
     alone = [Matched(match(one, [other], batches)[NEURONS]) for other in (two, three)]
     np.testing.assert_allclose(both.correlation, [each.correlation[0] for each in alone], atol=1e-6)
@@ -221,9 +221,9 @@ def test_seeds_are_averaged(batches):
 
 
 @pytest.mark.parametrize("architecture", ["gpt_neox", "llama", "bert"])
-def test_other_architectures(batches, architecture):
-    """P16: every kind of unit is found, and no excess is beyond what the baseline leaves."""
-    one, two = member(build(architecture)), member(build(architecture, seed=3))
+def test_every_architecture_is_matched(batches, architecture):
+    """P16: every kind of unit is found, and no excess is larger than one minus the baseline."""
+    one, two = compared_model(build(architecture)), compared_model(build(architecture, seed=3))
     found = match(one, [two], batches)
     assert len(Matched(found[HEADS])) == 8
     for matches in found.values():
@@ -235,24 +235,24 @@ def test_other_architectures(batches, architecture):
 
 
 def test_a_dead_neuron_is_undefined_and_counted(batches):
-    """P7: it has no ϱ, is nobody's partner, and the shares are of the others."""
+    """P7: it has no ϱ and is no partner, and shares are those of the other neurons."""
     model = build("gpt_neox")
     with torch.no_grad():
         mlp = model.gpt_neox.layers[0].mlp
         mlp.dense_h_to_4h.weight[5] = 0
-    found = Matched(match(member(model), [member(build("gpt_neox", seed=3))], batches)[NEURONS])
+    found = Matched(match(compared_model(model), [compared_model(build("gpt_neox", seed=3))], batches)[NEURONS])
     assert found.constant == 1
     assert np.isnan(found.excess[5])
     assert not found.universal[5]
     assert not np.isnan(found.share(0.0))
-    back = Matched(match(member(build("gpt_neox", seed=3)), [member(model)], batches)[NEURONS])
+    back = Matched(match(compared_model(build("gpt_neox", seed=3)), [compared_model(model)], batches)[NEURONS])
     assert back.constant == 0
 
 
-def test_a_neuron_that_is_silent_while_partners_are_chosen(batches):
-    """P7: it has no partner, so nothing is read for it, whatever it does on the other half."""
+def test_a_neuron_that_is_constant_on_the_selection_split_has_no_match(batches):
+    """P7: without a partner it has no ϱ, although it varies on the held-out split."""
     model = build("gpt_neox")
-    one = member(model)
+    one = compared_model(model)
     real = one.observe
 
     def observe(batch, kinds=KINDS, also=()):
@@ -262,24 +262,24 @@ def test_a_neuron_that_is_silent_while_partners_are_chosen(batches):
         return found
 
     one.observe = observe
-    found = Matched(match(one, [member(build("gpt_neox", seed=3))], batches)[NEURONS])
+    found = Matched(match(one, [compared_model(build("gpt_neox", seed=3))], batches)[NEURONS])
     assert np.isnan(found.excess[7])
     assert found.constant == 1
 
 
 def test_activations_that_are_not_finite_are_an_error(batches):
-    """With what to try."""
+    """The message names the option to try."""
     model = build("gpt_neox")
-    other = member(model)
+    other = compared_model(model)
     with torch.no_grad():
         model.gpt_neox.layers[1].mlp.dense_h_to_4h.bias[0] = float("inf")
     with pytest.raises(ModelError, match=r"activations of .* are not finite; try --unineuron-dtype float32"):
-        match(member(build("gpt_neox")), [other], batches)
+        match(compared_model(build("gpt_neox")), [other], batches)
 
 
-def test_leaving_a_group_out(batches):
-    """The chosen pairs stay; what is read is read on the other groups."""
-    found = Matched(match(member(build("gpt2")), [member(build("gpt2", seed=3))], batches)[NEURONS])
+def test_a_group_can_be_left_out(batches):
+    """The partners stay, and correlations are those of the other groups of documents."""
+    found = Matched(match(compared_model(build("gpt2")), [compared_model(build("gpt2", seed=3))], batches)[NEURONS])
     assert found.groups == 8
     assert found.without(0).tokens < found.tokens
     assert sum(found.among([g]).tokens for g in range(8)) == found.tokens
@@ -291,8 +291,8 @@ def test_leaving_a_group_out(batches):
 
 
 def test_kinds_are_left_out_by_the_same_groups(batches):
-    """A contrast of two kinds is read on the same documents; a kind that is not there is not applicable."""
-    found = match(member(build("gpt2")), [member(build("gpt2", seed=3))], batches)
+    """All kinds of units are read on the same documents. A kind that no model has is not applicable."""
+    found = match(compared_model(build("gpt2")), [compared_model(build("gpt2", seed=3))], batches)
     universality = Universality(found, ["other"], tokens=1, documents=1)
     less = universality.without(2)
     assert (universality.groups, less.groups) == (8, 7)
@@ -303,17 +303,17 @@ def test_kinds_are_left_out_by_the_same_groups(batches):
         _ = headless.heads
 
 
-def test_other_documents_have_nothing_in_common(blocks, batches):
-    """N4, P11: the same model on other text in the same places; positions are all that is left."""
-    one = member(build("gpt_neox"))
+def test_other_documents_have_hardly_any_excess(blocks, batches):
+    """N4, P11: a model that reads other documents shares only the positions with itself."""
+    one = compared_model(build("gpt_neox"))
     other = shifted_documents(blocks, tokenizer(), 0)
     shifted = Matched(match(one, [one], batches, own=other.batches(1024))[NEURONS])
     same = Matched(match(one, [one], blocks.batches(1024))[NEURONS])
     assert shifted.excess.mean() < 0.05 < same.excess.mean()
 
 
-def test_shifted_documents_change_every_text(blocks):
-    """In the same places, of the same lengths, in the same groups, special tokens included."""
+def test_shifted_documents_change_every_block(blocks):
+    """Positions, lengths, document numbers and special tokens stay the same."""
     other = shifted_documents(blocks, tokenizer(), 3)
     texts = {}
     for block in blocks.blocks:
@@ -327,7 +327,7 @@ def test_shifted_documents_change_every_text(blocks):
 
 
 def test_a_budget_of_tokens_is_kept(blocks, batches):
-    """Every n-th token is looked at, spread over all documents."""
+    """Every n-th token is compared, spread over all documents."""
     few = blocks.batches(1024, compare=1000)
     for compare in (1, 40, 1000, blocks.tokens - 1, blocks.tokens, 10**6):
         found = sum(batch.n_compared for batch in blocks.batches(1024, compare=compare))
@@ -336,21 +336,21 @@ def test_a_budget_of_tokens_is_kept(blocks, batches):
     assert sum(batch.n_compared for batch in batches) == sum(batch.tokens for batch in few) == blocks.tokens
 
 
-def test_hardly_any_tokens_to_compare_at(blocks):
-    """Batches in which no token is looked at are no trouble."""
+def test_batches_without_compared_tokens_are_allowed(blocks):
+    """With a small budget of tokens, some batches have none to compare."""
     few = blocks.batches(64, compare=40)
     assert min(batch.n_compared for batch in few) == 0
-    one = member(build("gpt2"))
+    one = compared_model(build("gpt2"))
     found = Matched(match(one, [one], few)[NEURONS])
     np.testing.assert_allclose(found.correlation[0][~np.isnan(found.correlation[0])], 1, atol=1e-6)
 
 
-def test_a_sweep_of_the_same_pass_is_the_sweep(blocks):
-    """Comparing models and gathering statistics at once changes neither."""
-    one, two = member(build("gpt2")), member(build("gpt2", seed=3))
+def test_a_sweep_in_the_same_pass_has_the_same_statistics(blocks):
+    """Matching and gathering statistics in one pass gives the results of two passes."""
+    one, two = compared_model(build("gpt2")), compared_model(build("gpt2", seed=3))
     few = blocks.batches(1024, compare=2000)
     consumer = StatisticsConsumer(blocks, "cpu")
-    found = match(one, [two], few, memory=least(one, [two], few), also=[consumer])
+    found = match(one, [two], few, memory=least_memory(one, [two], few), also=[consumer])
     alone = sweep_blocks(one.model, one.anatomy.layout, blocks, batch=1024)
     together = consumer.result()
     assert together.tokens == alone.tokens
