@@ -1,4 +1,4 @@
-"""Digests of large files are remembered for as long as the files are the same, and no longer."""
+"""Digests of large files are stored, and used as long as the files have not changed."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from pytest_unineuron.cache.digests import DIGESTS_FILE, MIN_BYTES, Digests
 
 @pytest.fixture
 def settled(monkeypatch):
-    """Files count as left alone at once."""
+    """Treat every file as unchanged for long enough, whenever it was written."""
     monkeypatch.setattr(digests, "SETTLED_SECONDS", -1.0)
 
 
@@ -26,7 +26,7 @@ def large(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The names of the files that were read whole, in order."""
+    """The names of the files that were read completely, in order."""
     seen, digest = [], hashlib.file_digest
 
     def counted(file, algorithm):
@@ -38,20 +38,20 @@ def reads(monkeypatch):
 
 
 def digest_in_a_new_run(path):
-    """The digest, in a process that has read nothing before."""
+    """The digest in a process that has not read the file."""
     digests.file_digest.cache_clear()
     return Digests(path.parent).of(path)
 
 
 def test_a_large_file_is_read_once_for_all_runs(large, settled, reads):
-    """Later runs use the digest that the first one stored."""
+    """Later runs use the stored digest."""
     found = [digest_in_a_new_run(large) for _ in range(3)]
     assert found == [hashlib.sha256(large.read_bytes()).digest()] * 3
     assert reads == ["model.safetensors"]
 
 
 def test_a_file_that_changed_is_read_again(large, settled, reads):
-    """Also if it has its old size and its time is set back."""
+    """A change is noticed also if size and modification time are as before."""
     before, times = digest_in_a_new_run(large), large.stat()
     large.write_bytes(b"b" * MIN_BYTES)
     os.utime(large, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -60,7 +60,7 @@ def test_a_file_that_changed_is_read_again(large, settled, reads):
 
 
 def test_the_digest_of_a_file_written_just_now_is_not_stored(large, reads):
-    """It could change once more within the clock's step."""
+    """The file could change again within the resolution of the clock."""
     os.utime(large, (time.time(), time.time()))
     digest_in_a_new_run(large)
     digest_in_a_new_run(large)
@@ -70,7 +70,7 @@ def test_the_digest_of_a_file_written_just_now_is_not_stored(large, reads):
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": "zz"}'])
 def test_a_damaged_file_of_digests_is_replaced(large, settled, reads, text):
-    """Files are read, and their digests stored again."""
+    """The file is read, and its digest is stored again."""
     (large.parent / DIGESTS_FILE).write_text(text)
     digest_in_a_new_run(large)
     digest_in_a_new_run(large)
@@ -78,7 +78,7 @@ def test_a_damaged_file_of_digests_is_replaced(large, settled, reads, text):
 
 
 def test_digests_of_small_files_are_not_stored(tmp_path, settled):
-    """They are read as fast as the memory is."""
+    """Reading a small file takes no longer than looking up its digest."""
     small = tmp_path / "config.json"
     small.write_text("{}")
     Digests(tmp_path).of(small)

@@ -1,4 +1,4 @@
-"""The store of results: an entry is whole and was made for the very key, or it is made again."""
+"""The store of results: damaged entries and entries of another key are not used."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def replaced(old, new):
 
 
 def test_an_entry_is_found_under_its_key(store, messages):
-    """The same key finds it in another object and in another order; another key does not."""
+    """The order of the key's items does not matter, and another store of the folder finds the entry."""
     assert store.get(KEY) is None
     store.put(KEY, entry())
     found = Store(store.folder.parent).get(dict(reversed(KEY.items())))
@@ -63,7 +63,7 @@ def test_an_entry_is_found_under_its_key(store, messages):
     ],
 )
 def test_a_damaged_entry_is_made_again(store, messages, damage):
-    """The damage is reported once, and the new entry is used from then on."""
+    """The damage is reported once, and the new entry is used afterwards."""
     store.put(KEY, entry())
     path, content = only_file(store), only_file(store).read_bytes()
     path.write_bytes(damage(content))
@@ -77,7 +77,7 @@ def test_a_damaged_entry_is_made_again(store, messages, damage):
 
 
 def test_an_entry_of_another_key_is_rejected(store, messages):
-    """A whole entry that was moved under the name of another is not used."""
+    """A valid entry that was moved to the name of another is not used."""
     store.put(KEY, entry())
     other = Store(store.folder.parent / "other")
     other.put(KEY | {"model": "c"}, entry(8))
@@ -87,12 +87,12 @@ def test_an_entry_of_another_key_is_rejected(store, messages):
 
 
 def test_the_least_recently_used_entry_is_evicted(tmp_path, messages):
-    """Use counts, not age, and what was just written stays."""
+    """The time of the last use counts, not the age. An entry larger than the limit is not stored."""
     store = Store(tmp_path, limit=13_000, notify=messages.append)
     for number in range(3):
         store.put({"n": number}, entry(400))  # 3200 bytes and a header each
         os.utime(store._path({"n": number}), (number + 1, number + 1))
-    assert store.get({"n": 0}) is not None  # used: now the youngest
+    assert store.get({"n": 0}) is not None  # now the most recently used
     store.put({"n": 3}, entry(400))
     assert [n for n in range(4) if store.get({"n": n}) is not None] == [0, 2, 3]
     assert sum(path.stat().st_size for path in store.folder.iterdir()) <= 13_000
@@ -103,7 +103,7 @@ def test_the_least_recently_used_entry_is_evicted(tmp_path, messages):
 
 
 def test_an_entry_that_cannot_be_removed_stays(tmp_path, messages, monkeypatch):
-    """Another user's entry, or one in use, is left alone and later ones are still written."""
+    """An entry of another user, or one in use, stays, and later entries are stored nevertheless."""
     store = Store(tmp_path, limit=5000, notify=messages.append)
     assert store.put({"n": 0}, entry(400))
 
@@ -111,14 +111,14 @@ def test_an_entry_that_cannot_be_removed_stays(tmp_path, messages, monkeypatch):
         raise PermissionError(1, "not yours", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(tmp_path), "unlink", lambda path, **how: path.suffix == ENTRY_SUFFIX and refuse(path))
+        patch.setattr(type(tmp_path), "unlink", lambda path, **_: path.suffix == ENTRY_SUFFIX and refuse(path))
         assert store.put({"n": 1}, entry(400))
     assert store.put({"n": 2}, entry(400))
     assert messages == []
 
 
-def test_stores_of_different_names_are_apart(tmp_path):
-    """One neither takes the room of the other nor is cleared with it."""
+def test_stores_of_different_names_are_independent(tmp_path):
+    """They share neither limit nor entries, and are cleared separately."""
     store, parts = Store(tmp_path, limit=13_000), Store(tmp_path, name="parts")
     for number in range(9):
         assert parts.put({"n": number}, entry(4000))
@@ -129,7 +129,7 @@ def test_stores_of_different_names_are_apart(tmp_path):
 
 
 def test_files_of_a_killed_process_are_removed(store):
-    """Only after a while: another process may be writing just now."""
+    """A temporary file is removed only when it is old, since another process may be writing it."""
     store.put(KEY, entry())
     old, new = (store.folder / name for name in (".a.safetensors.1.part", ".b.safetensors.2.part"))
     for path in (old, new):
@@ -139,8 +139,8 @@ def test_files_of_a_killed_process_are_removed(store):
     assert (old.exists(), new.exists()) == (False, True)
 
 
-def test_a_folder_that_cannot_be_written_to_is_reported_once(tmp_path, messages):
-    """Measuring goes on without the cache."""
+def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, messages):
+    """Results are computed without the cache."""
     (tmp_path / "statistics").write_text("a file")
     store = Store(tmp_path, notify=messages.append)
     for tokens in (1, 2):
@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_written_to_is_reported_once(tmp_path, messages)
 
 
 def test_clearing_removes_only_entries(store):
-    """Other files in the folder and beside it stay."""
+    """Other files in the folder and its parent stay."""
     store.put(KEY, entry())
     with store.exclusive(KEY):
         pass
@@ -176,8 +176,8 @@ with store.exclusive(key):
 """
 
 
-def test_a_process_waits_for_one_that_makes_the_same_entry(store):
-    """And reads the entry instead of making it again."""
+def test_a_process_waits_for_another_that_computes_the_same_entry(store):
+    """It reads the entry instead of computing it again."""
     command = [sys.executable, "-c", WORKER, str(store.folder.parent), json.dumps(KEY)]
     with store.exclusive(KEY):
         other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -186,8 +186,8 @@ def test_a_process_waits_for_one_that_makes_the_same_entry(store):
     assert other.communicate(timeout=120)[0] == ""
 
 
-def test_the_lock_of_a_killed_process_holds_nobody_up(store):
-    """The file may be left on disk; the system released the lock."""
+def test_a_lock_file_left_on_disk_blocks_no_process(store):
+    """The system releases the lock of a killed process, but the file may remain."""
     store.folder.mkdir(parents=True)
     store._path(KEY).with_suffix(".lock").write_text("12345")
     with store.exclusive(KEY):

@@ -1,4 +1,4 @@
-"""--unineuron-device=auto: which GPU a process takes."""
+"""``--unineuron-device=auto``: the GPU of each process."""
 
 from dataclasses import replace
 
@@ -27,18 +27,18 @@ from pytest_unineuron.system.machine import chosen_gpu
         (2, {"LOCAL_RANK": "7"}, "cuda:1"),
     ],
 )
-def test_each_process_takes_its_own(gpus, environment, device):
-    """By its rank under torchrun, else by its number among xdist's workers, in turn; the CPU where there is none."""
+def test_each_process_takes_a_gpu_of_its_own(gpus, environment, device):
+    """Its number is the rank under torchrun or else that of the xdist worker, modulo the number of GPUs."""
     assert chosen_gpu(gpus, environment) == device
 
 
-def test_a_model_is_spread_by_accelerate(monkeypatch):
-    """Without it, an error says what to install; a device that is not there is one too."""
-    there, away = (Models(replace(Settings(), device=d), {}, lambda note: None) for d in ("balanced", "cuda:99"))
+def test_spreading_a_model_needs_accelerate(monkeypatch):
+    """Without accelerate, the error names the package. A device that does not exist is an error too."""
+    balanced, missing = (Models(replace(Settings(), device=d), {}, lambda note: None) for d in ("balanced", "cuda:99"))
     monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r'=balanced: pip install "pytest-unineuron\[accelerate\]"'):
-        _ = there.device
+        _ = balanced.device
     with pytest.raises(OptionError, match="--unineuron-device=cuda:99: cannot be used here"):
-        _ = away.device
+        _ = missing.device
     monkeypatch.setattr(models, "find_spec", lambda name: True)
-    assert there.device == "balanced"
+    assert balanced.device == "balanced"

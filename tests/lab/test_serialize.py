@@ -1,4 +1,4 @@
-"""What is stored comes back as it was, and nothing else can be brought in with it."""
+"""Storing results: they are restored exactly, and a stored file cannot make other objects."""
 
 from fractions import Fraction
 
@@ -35,42 +35,42 @@ def matches():
     return Matches(Choice(best(), (best(), best()), torch.zeros(2)), torch.zeros(2), torch.zeros(2), (pairs,))
 
 
-def same(one, other):
-    """Whether two descriptions are equal, and so are their tensors, bit by bit."""
-    (said, tensors), (also, others) = serialize(one), serialize(other)
-    return said == also and all(
+def are_equal(one, other):
+    """Whether two objects have equal descriptions and bitwise equal tensors."""
+    (description, tensors), (other_description, others) = serialize(one), serialize(other)
+    return description == other_description and all(
         tensor.dtype == others[name].dtype and torch.equal(tensor.nan_to_num(nan=7), others[name].nan_to_num(nan=7))
         for name, tensor in tensors.items()
     )
 
 
 @pytest.mark.parametrize("site", ["pre", "post"])
-def test_statistics_come_back_as_they_were(site):
-    """Every statistic that a sweep gathers, with its keys."""
-    kept = SweepResult((statistics(site), statistics(site)), (20, 20), (3, 4))
-    found = deserialize(*serialize(kept))
+def test_statistics_are_restored(site):
+    """All statistics of a sweep are restored, with their keys."""
+    stored = SweepResult((statistics(site), statistics(site)), (20, 20), (3, 4))
+    found = deserialize(*serialize(stored))
     assert isinstance(found, SweepResult)
-    assert found.tokens == kept.tokens
-    assert found.sums[0].keys() == kept.sums[0].keys()
-    assert same(kept, found)
+    assert found.tokens == stored.tokens
+    assert found.sums[0].keys() == stored.sums[0].keys()
+    assert are_equal(stored, found)
 
 
-def test_matches_come_back_as_they_were():
-    """With the tensors that are expanded, and nan."""
-    kept = {"matches": {"neurons": [matches()]}, "tokens": 20}
-    assert same(kept, deserialize(*serialize(kept)))
+def test_matches_are_restored():
+    """Expanded tensors and nan are restored."""
+    stored = {"matches": {"neurons": [matches()]}, "tokens": 20}
+    assert are_equal(stored, deserialize(*serialize(stored)))
 
 
-def test_tensors_are_written_however_they_lie():
-    """Shared, expanded, a view of another, or empty: once each, and apart."""
-    moments = Moments.accumulator(4, "cpu").result()  # of nothing: all moments are one tensor
-    kept = [moments, moments.mean, moments.mean[1:], moments.mean.expand(3, 4), torch.empty(0), torch.empty(0)]
-    said, tensors = serialize(kept)
-    assert same(kept, deserialize(said, load(save(tensors))))
+def test_tensors_of_any_memory_layout_are_stored():
+    """Shared, expanded and empty tensors and views are stored, each as a tensor of its own."""
+    moments = Moments.accumulator(4, "cpu").result()  # without batches, all moments are one tensor
+    stored = [moments, moments.mean, moments.mean[1:], moments.mean.expand(3, 4), torch.empty(0), torch.empty(0)]
+    description, tensors = serialize(stored)
+    assert are_equal(stored, deserialize(description, load(save(tensors))))
 
 
-def test_only_classes_of_ours_are_written():
-    """What nobody could read back is an error when it is written."""
+def test_objects_of_other_classes_are_not_stored():
+    """The error comes when the object is written, since it could not be read."""
     with pytest.raises(TypeError, match="a Fraction cannot be stored"):
         serialize({"tokens": Fraction(1, 2)})
 
@@ -85,12 +85,12 @@ def test_only_classes_of_ours_are_written():
         {},
     ],
 )
-def test_a_description_that_was_not_written_here_is_refused(description):
-    """Whatever it asks for."""
+def test_a_description_from_elsewhere_is_refused(description):
+    """Unknown classes, fields, calls and tensors are errors."""
     with pytest.raises((KeyError, TypeError, ValueError)):
         deserialize(description, {})
 
 
 def test_every_statistic_of_a_sweep_can_be_stored():
-    """To add one takes no row here."""
+    """The class of a new statistic need not be listed again."""
     assert {statistic_class(name).__name__ for name in STATISTICS} <= set(storable_classes())
