@@ -1,4 +1,4 @@
-"""``pytest-unineuron plan``: what a comparison takes, without running it."""
+"""``pytest-unineuron plan``: the cost of a comparison, without running it."""
 
 import json
 import subprocess
@@ -14,14 +14,14 @@ from pytest_unineuron.models.loading.source import parse_source
 MEDIUM = ["--layers=24", "--width=1024", "--neurons=4096", "--vocabulary=50257", "--context=1024", "--rate=400e12"]
 
 
-def planned(capsys, *given):
-    assert main(["plan", *given, "--json"]) == 0
+def plan(capsys, *arguments):
+    assert main(["plan", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_gpt2_medium_with_five_seeds_at_a_hundred_million_tokens(capsys):
-    """1.9e10 operations per token and pair, 1.9e18 over all of them; half of the tokens choose partners."""
-    found = planned(capsys, *MEDIUM, "--seeds=5", "--tokens=1e8", "--memory=64")
+    """1.9e10 operations per token and pair of models, 1.9e18 in all. Half of the tokens are in the selection split."""
+    found = plan(capsys, *MEDIUM, "--seeds=5", "--tokens=1e8", "--memory=64")
     assert found["units"]["neurons"] == 98_304
     each = found["neurons_per_token_and_pair"]
     assert each == pytest.approx(1.9e10, rel=0.02)
@@ -34,8 +34,8 @@ def test_gpt2_medium_with_five_seeds_at_a_hundred_million_tokens(capsys):
     assert found["bytes"]["peak"] <= found["bytes"]["weights"] + 64 * 2**30
 
 
-def test_it_is_shown_as_a_table(capsys):
-    """With the formulas in words, and whether it fits."""
+def test_a_plan_is_shown_as_a_table(capsys):
+    """The table has the formulas in words, and says whether the comparison fits into memory."""
     assert main(["plan", *MEDIUM, "--seeds=5", "--tokens=1e8", "--memory=64", "--device-memory=60"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("5 seeds on a text of 100,000,000 tokens, compared at 100,000,000")
@@ -49,9 +49,9 @@ def test_it_is_shown_as_a_table(capsys):
 
 
 @pytest.mark.parametrize("name", ["nano:neox-a", "nano:gpt2-a"])
-def test_the_shape_of_a_model_is_that_of_the_model(capsys, name):
-    """Read off its config.json; the weights are counted up to biases, norms and positions. Seeds are the registry's."""
-    found = planned(capsys, name, "--rate=1e11")
+def test_the_shape_is_that_of_the_loaded_model(capsys, name):
+    """It is read from config.json. The number of weights leaves out biases, norms and positions."""
+    found = plan(capsys, name, "--rate=1e11")
     model = load_model(parse_source(name)).model
     matrices = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "wpe" not in name)
     assert model_shape(parse_source(name)).weights == matrices
@@ -60,8 +60,8 @@ def test_the_shape_of_a_model_is_that_of_the_model(capsys, name):
     assert found["forward_passes"] == 3
 
 
-def test_a_folder_with_only_a_configuration_will_do(capsys, tmp_path):
-    """No weights, no tokenizer; what is given by hand overrules it, and gates and few keys are seen."""
+def test_a_configuration_is_enough_for_a_plan(capsys, tmp_path):
+    """A folder needs no weights and no tokenizer. Options override its configuration."""
     written = {
         "model_type": "llama",
         "hidden_size": 64,
@@ -74,15 +74,15 @@ def test_a_folder_with_only_a_configuration_will_do(capsys, tmp_path):
         "tie_word_embeddings": False,
     }
     (tmp_path / "config.json").write_text(json.dumps(written))
-    found = planned(capsys, str(tmp_path), "--seeds=1", "--rate=1e11")
+    found = plan(capsys, str(tmp_path), "--seeds=1", "--rate=1e11")
     layer = 64 * (64 + 64 + 32 + 32) + 3 * 64 * 96
     assert found["bytes"]["weights"] == 2 * 4 * (2 * layer + 2 * 100 * 64)
-    assert planned(capsys, str(tmp_path), "--seeds=1", "--rate=1e11", "--layers=4")["shape"]["layers"] == 4
+    assert plan(capsys, str(tmp_path), "--seeds=1", "--rate=1e11", "--layers=4")["shape"]["layers"] == 4
 
 
-def test_less_memory_takes_more_blocks(capsys):
-    """Each further block is another reading of the selection split."""
-    found = [planned(capsys, *MEDIUM, "--seeds=1", f"--memory={memory}") for memory in (100, 30, 8)]
+def test_a_plan_with_less_memory_has_more_blocks(capsys):
+    """For each further block the selection split is read again."""
+    found = [plan(capsys, *MEDIUM, "--seeds=1", f"--memory={memory}") for memory in (100, 30, 8)]
     assert [each["blocks"] for each in found] == [1, 2, 6]
     assert [each["operations"]["product"] for each in found] == [found[0]["operations"]["product"]] * 3
     assert found[0]["forward_passes"] == 2
@@ -90,7 +90,7 @@ def test_less_memory_takes_more_blocks(capsys):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         (["--layers=2"], "plan: of what? give MODEL, or its shape by hand; --width, --neurons missing"),
         ([*MEDIUM, "--seeds=none"], "--seeds=none: give a number above 0, such as 1e6"),
@@ -99,14 +99,14 @@ def test_less_memory_takes_more_blocks(capsys):
         (["nobody/nothing"], "its config.json is not here and cannot be fetched"),
     ],
 )
-def test_what_cannot_be_planned_is_an_error(capsys, given, message):
-    """It says what to type."""
-    assert main(["plan", *given]) != 0
+def test_a_plan_of_nothing_or_of_an_unknown_model_is_an_error(capsys, arguments, message):
+    """The message says what to type."""
+    assert main(["plan", *arguments]) != 0
     assert message in capsys.readouterr().err
 
 
-def test_a_plan_needs_no_torch():
-    """Unless it has to measure how fast this machine is."""
+def test_a_plan_with_a_given_rate_imports_nothing_heavy():
+    """PyTorch is needed only to measure the speed of this machine."""
     code = (
         "import sys; from pytest_unineuron.cli.main import main; main(['plan', 'nano:neox-a', '--rate=1e12']); "
         "print('HEAVY', *[name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
@@ -116,5 +116,5 @@ def test_a_plan_needs_no_torch():
 
 
 def test_the_rate_is_measured(capsys):
-    """By a short product on this machine."""
-    assert 1e8 < planned(capsys, "nano:neox-a")["rate"] < 1e16
+    """Without --rate, the speed of this machine is measured with a short product."""
+    assert 1e8 < plan(capsys, "nano:neox-a")["rate"] < 1e16

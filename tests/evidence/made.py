@@ -1,4 +1,4 @@
-"""Evidence made by hand: a few trials with the outcomes and numbers a test asks for."""
+"""Evidence made by hand: a few trials with the outcomes and numbers that a test needs."""
 
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import Case
@@ -14,7 +14,7 @@ FILE = "evals/test_made.py"
 
 
 def share(value, *, above=0.5, error=None, parts=(), name="share", **more):
-    """One claimed measurement; with ``error`` it has an interval and a spread of 15 degrees of freedom."""
+    """One claimed measurement. With ``error`` it has an interval and a standard error of 15 degrees of freedom."""
     if error is None:
         return make_measurement(name, value, above=above, **more)
     reach = 2.131 * error

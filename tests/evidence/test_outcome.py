@@ -98,7 +98,7 @@ def test_a_pass_needs_a_passing_subject_and_missing_controls(subject, arms):
         assert all(arm.control_status is ControlStatus.MISSED for arm in arms)
 
 
-def test_a_trial_passes_if_every_case_does():
+def test_a_trial_passes_only_if_every_case_does():
     """For every pair of outcomes, the worst is PASS only if both are."""
     for pair in product(Outcome, repeat=2):
         assert (worst_outcome(pair) is Outcome.PASS) == (set(pair) == {Outcome.PASS})
@@ -111,7 +111,7 @@ def test_an_arm_result_is_read_as_it_was_written(arm):
     assert ArmResult.of_dict(arm.as_dict()) == arm
 
 
-def drawn(values, name="shuffled"):
+def arms_of_draws(values, name="shuffled"):
     return {
         name if n == 1 else f"{name}.{n}": control(Outcome.FAIL, make_measurement("x", value, above=0.5))
         for n, value in enumerate(values, start=1)
@@ -122,8 +122,8 @@ def drawn(values, name="shuffled"):
 def test_permutation_p_value_counts_draws_as_extreme_as_the_subject(values):
     """The p-value is (1 + draws at least as extreme) / (1 + draws), where a tie counts (Phipson and Smyth 2010)."""
     values = [min(value, 0.45) if value < 0.9 else value for value in values]
-    found = CaseResult(drawn(values), ArmResult(Outcome.PASS, "", (HIGH,))).permutation_p_values
-    near = [v for v in values if v <= 0.45]  # beyond 0.5 a control would hold, and still be counted
+    found = CaseResult(arms_of_draws(values), ArmResult(Outcome.PASS, "", (HIGH,))).permutation_p_values
+    near = [v for v in values if v <= 0.45]  # values from 0.9 are at least as extreme as the subject
     assert found == {"shuffled": (1 + len(values) - len(near)) / (1 + len(values))}
 
 
@@ -146,5 +146,5 @@ def test_a_draw_is_as_extreme_only_in_all_claimed_measurements():
 def test_few_draws_do_not_enter_the_p_value_of_a_case():
     """The p-value of a case includes permutation p-values of controls with at least 19 draws."""
     subject = ArmResult(Outcome.PASS, "", (HIGH,))
-    assert CaseResult(drawn([0.1] * 18), subject).p_value is None
-    assert CaseResult(drawn([0.1] * 19), subject).p_value == 0.05
+    assert CaseResult(arms_of_draws([0.1] * 18), subject).p_value is None
+    assert CaseResult(arms_of_draws([0.1] * 19), subject).p_value == 0.05

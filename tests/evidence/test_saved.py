@@ -21,8 +21,8 @@ RUN = evidence(
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Write data as a report, with its digest unless ``digest`` is False."""
+def write_report(tmp_path):
+    """A function that writes data as a report, with its digest unless ``digest`` is False."""
 
     def write(data, digest=True):
         path = tmp_path / "report.json"
@@ -33,9 +33,9 @@ def written(tmp_path):
     return write
 
 
-def test_a_report_is_read_as_it_was_written(written):
+def test_a_report_is_read_as_it_was_written(write_report):
     """Evidence, report and summary of a report that was read equal those that were written."""
-    again = saved.read_report(written(report_data(RUN)))
+    again = saved.read_report(write_report(report_data(RUN)))
     assert again == RUN
     assert report_data(again) == report_data(RUN)
     assert summary_data(again) == summary_data(RUN)
@@ -65,9 +65,9 @@ def test_the_schema_is_valid_and_names_every_key():
         (lambda d: d | {"note": "mine"}, "must not contain {'note'} properties"),
     ],
 )
-def test_a_file_that_is_not_a_report_is_refused_in_one_sentence(written, change, message):
+def test_a_file_that_is_not_a_report_is_refused_in_one_sentence(write_report, change, message):
     """The error names the file, what is wrong with it and what to type."""
-    path = written(change(report_data(RUN)))
+    path = write_report(change(report_data(RUN)))
     with pytest.raises(ReportError) as caught:
         saved.read_report(path, "baseline")
     assert message in str(caught.value)
@@ -75,23 +75,23 @@ def test_a_file_that_is_not_a_report_is_refused_in_one_sentence(written, change,
     assert "\n" not in str(caught.value)
 
 
-def test_an_outcome_that_does_not_follow_from_the_measurements_is_refused(written):
+def test_an_outcome_that_does_not_follow_from_the_measurements_is_refused(write_report):
     """A false outcome is refused even if the digest of the file is right."""
     data = json.loads(json.dumps(report_data(RUN)))
     case = data["trials"][0]["subjects"]["m"]["cases"][0]
     case["outcome"] = "FAIL"
     with pytest.raises(ReportError, match=r"says FAIL for heavy\[news\] on m, its measurements come to PASS"):
-        saved.read_report(written(data))
+        saved.read_report(write_report(data))
     case["outcome"] = "PASS"
     case["subject"]["measurements"][0]["low"] = 0.4
     with pytest.raises(ReportError, match=r"says PASS for .*test_heavy\[m-news\], which its measurements do not show"):
-        saved.read_report(written(data))
+        saved.read_report(write_report(data))
 
 
-def test_a_changed_number_is_refused_and_another_layout_is_not(written):
+def test_a_changed_number_is_refused_and_another_layout_is_not(write_report):
     """The digest depends on the content of a file, not on the order of its keys."""
     data = strict_json.add_digest(report_data(RUN))
-    path = written(data, digest=False)
+    path = write_report(data, digest=False)
     path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
     assert saved.read_report(path) == RUN
     path.write_text(path.read_text().replace('"value": 0.9', '"value": 0.8'))
@@ -133,7 +133,7 @@ BASELINE = Path(__file__).parents[2] / "evals" / "baseline.json"
 
 
 def test_a_report_of_schema_3_is_read_as_one_of_this_schema():
-    """The accepted baseline was written with it; nothing but names and what no longer exists is different."""
+    """The accepted baseline has schema 3, which differs in names and in fields that no longer exist."""
     old = json.loads(BASELINE.read_text(encoding="utf-8"))
     assert old["schema_version"] == 3
     found = saved.read_report(BASELINE)

@@ -20,9 +20,9 @@ def evidence(*trials, **more):
             item = PlannedItem(f"{name}[{model}~{control}]", trial, Case(model, control=control))
             planned.append(item)
             if number is not None:
-                taken = make_measurement("size", number, **CLAIM)
+                measurement = make_measurement("size", number, **CLAIM)
                 outcome = Outcome.PASS if number > 0.5 else Outcome.FAIL
-                results[item.nodeid] = ArmResult(outcome, str(taken), (taken,))
+                results[item.nodeid] = ArmResult(outcome, str(measurement), (measurement,))
     return build_evidence(planned, results, policy="all", accept_vacuous=False, **more)
 
 
