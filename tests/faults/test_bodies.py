@@ -1,4 +1,4 @@
-"""Harm that a trial, a fixture or a conftest does to the process it runs in."""
+"""Trials, fixtures and conftests that break the process in which they run."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pytest_unineuron.cli.main import main
-from tests.faults.three import MEASURES, ONE, REPORT, journals, outcomes, rebuilt, write
+from tests.faults.three import MEASURES, ONE, REPORT, journals, outcomes, report_from_journal, write
 
 pytestmark = pytest.mark.fault
 
@@ -19,7 +19,7 @@ try:
 finally:
     resource.setrlimit(resource.RLIMIT_AS, limits)
 """
-SHY = "class Shy({base}):\n    def __str__(self): raise ValueError('no words')\n"
+UNPRINTABLE = "class Unprintable({base}):\n    def __str__(self): raise ValueError('no words')\n"
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ SHY = "class Shy({base}):\n    def __str__(self): raise ValueError('no words')\n
         ("sys.exit(0)", "SystemExit"),
         (OUT_OF_MEMORY, "MemoryError"),
         ("def again(): again()\nagain()", "RecursionError"),
-        (SHY.format(base="Exception") + "raise Shy", "Shy"),
+        (UNPRINTABLE.format(base="Exception") + "raise Unprintable", "Unprintable"),
         ("raise ExceptionGroup('both', [AssertionError('a'), ValueError('b')])", "both"),
         (f"import warnings\nwarnings.warn('careful')\n{MEASURES}", "careful"),
     ],
@@ -41,11 +41,11 @@ def test_a_trial_that_breaks_is_an_error_and_the_others_are_measured(trials, bod
 
 
 def test_a_failed_assertion_that_cannot_be_printed_is_a_fail(trials):
-    found = write(trials, SHY.format(base="AssertionError") + "raise Shy").run(*ONE)
+    found = write(trials, UNPRINTABLE.format(base="AssertionError") + "raise Unprintable").run(*ONE)
     assert outcomes(found) == "PASS FAIL PASS"
 
 
-def test_output_that_nobody_reads_hides_no_result(trials):
+def test_a_closed_output_does_not_lose_results(trials):
     write(trials)
     command = [sys.executable, "-m", "pytest", *ONE]
     with subprocess.Popen(command, cwd=trials.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
@@ -54,7 +54,7 @@ def test_output_that_nobody_reads_hides_no_result(trials):
     assert process.returncode != 0 or not report["incomplete"]
 
 
-def test_settings_are_those_of_the_start_whatever_a_trial_does_to_the_environment(trials):
+def test_a_trial_cannot_change_settings_by_environment_variables(trials):
     body = "monkeypatch.setenv('UNINEURON_POLICY', 'any')\nmonkeypatch.setenv('UNINEURON_OUT', 'elsewhere')\n"
     found = write(trials, body + MEASURES, fixtures="unineuron_case, monkeypatch").run(*ONE)
     assert outcomes(found) == "PASS PASS PASS"
@@ -62,14 +62,14 @@ def test_settings_are_those_of_the_start_whatever_a_trial_does_to_the_environmen
     assert not (trials.path / "elsewhere").exists()
 
 
-def test_a_trial_that_replaces_the_encoder_of_json_forges_no_report(trials):
+def test_a_trial_that_replaces_the_json_encoder_cannot_forge_a_report(trials):
     body = f'import json\njson.dumps = lambda *_, **__: "{{}}"\n{MEASURES}'
     found = write(trials, body).run(*ONE, subprocess=True)
     assert found.ret == 22 or main(["validate", str(trials.path / "evaluation" / REPORT)]) == 0
 
 
-def test_a_conftest_that_breaks_at_the_end_does_not_end_well(trials):
-    """The results are in the report, or at least in the journal."""
+def test_an_error_of_a_conftest_at_the_end_fails_the_run(trials):
+    """The results are in the report or at least in the journal."""
     trials.pytester.makeconftest(
         """
         import pytest
@@ -82,10 +82,10 @@ def test_a_conftest_that_breaks_at_the_end_does_not_end_well(trials):
     found = write(trials).run(*ONE, subprocess=True)
     assert found.ret != 0
     (journal,) = journals(trials.path / "evaluation")
-    assert outcomes(found if found.report else rebuilt(trials, journal)) == "PASS PASS PASS"
+    assert outcomes(found if found.report else report_from_journal(trials, journal)) == "PASS PASS PASS"
 
 
-def test_a_conftest_that_breaks_while_results_are_reported_does_not_end_well(trials):
+def test_an_error_of_a_conftest_while_results_are_reported_fails_the_run(trials):
     trials.pytester.makeconftest(
         """
         def pytest_runtest_logreport(report):
@@ -99,7 +99,7 @@ def test_a_conftest_that_breaks_while_results_are_reported_does_not_end_well(tri
     assert found.outcome("here") != "PASS"
 
 
-def test_a_conftest_that_spoils_a_result_is_noticed(trials):
+def test_a_result_that_a_conftest_damages_fails_the_run(trials):
     trials.pytester.makeconftest(
         """
         import pytest

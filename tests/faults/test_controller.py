@@ -1,4 +1,4 @@
-"""The process that collects the results dies, is interrupted, or is not alone."""
+"""The controller: it is killed or interrupted, forks, or shares its folder with another run."""
 
 import signal
 import subprocess
@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pytest_unineuron.cli.main import main
-from tests.faults.three import MEASURES, ONE, REPORT, TWO, journals, outcomes, rebuilt, write
+from tests.faults.three import MEASURES, ONE, REPORT, TWO, journals, outcomes, report_from_journal, write
 
 pytestmark = pytest.mark.fault
 
@@ -25,12 +25,12 @@ def arrived():
     lines = [line for path in Path("evaluation/journal").glob("*") for line in path.read_text().splitlines()]
     return any("test_before[neox-a~" in line and "missed: size" in line for line in lines)
 """
-SIGNALLED = """
+SIGNAL = """
 if unineuron_case.id == "neox-a~untrained":
     wait_for(arrived)
     os.kill({process}, signal.{signal})
 """
-BESIDE = """
+KILLED_WHEN_OTHER_ENDS = """
 if once():
     wait_for(lambda: os.path.exists("other ended"))
     os.kill(os.getpid(), signal.SIGKILL)
@@ -46,12 +46,12 @@ if once():
     ],
 )
 def test_a_process_that_ends_in_a_trial_leaves_a_journal_and_no_report(trials, end, status):
-    """The report that is rebuilt from the journal is incomplete: it is neither accepted nor let through a gate."""
+    """A report that is rebuilt from the journal is incomplete: it fails every gate and cannot be accepted."""
     found = write(trials, f"if unineuron_case.control: {end}\n{MEASURES}").run(*ONE, subprocess=True)
     assert found.ret == status
     assert found.report is None
     (journal,) = journals(trials.path / "evaluation")
-    again = rebuilt(trials, journal)
+    again = report_from_journal(trials, journal)
     assert outcomes(again) == "PASS NA NOT_RUN"
     assert again.report["incomplete"]
     path = str(trials.path / "rebuilt" / REPORT)
@@ -59,18 +59,18 @@ def test_a_process_that_ends_in_a_trial_leaves_a_journal_and_no_report(trials, e
     assert main(["accept", path, "--baseline", str(trials.path / "baseline.json")]) == 23
 
 
-def test_a_controller_that_is_killed_leaves_what_had_arrived(trials):
-    """Its workers end with it."""
-    body = SIGNALLED.format(process="os.getppid()", signal="SIGKILL")
+def test_a_killed_controller_leaves_the_results_that_had_arrived(trials):
+    """They are in the journal, and its workers end."""
+    body = SIGNAL.format(process="os.getppid()", signal="SIGKILL")
     found = write(trials, body + MEASURES, setup=WAIT).run("-n2", *TWO, subprocess=True)
     assert found.ret == -signal.SIGKILL
     (journal,) = journals(trials.path / "evaluation")
-    assert rebuilt(trials, journal).outcome("before") == "PASS"
+    assert report_from_journal(trials, journal).outcome("before") == "PASS"
 
 
 @pytest.mark.parametrize(("workers", "process"), [("-n0", "os.getpid()"), ("-n2", "os.getppid()")])
-def test_an_interrupt_is_reported_with_what_was_measured(trials, workers, process):
-    body = SIGNALLED.format(process=process, signal="SIGINT")
+def test_an_interrupted_run_reports_its_results(trials, workers, process):
+    body = SIGNAL.format(process=process, signal="SIGINT")
     trials.pytester.makeconftest("import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n")
     found = write(trials, body + MEASURES, setup=WAIT).run(workers, *TWO, subprocess=True)
     assert found.ret == 2
@@ -78,9 +78,9 @@ def test_an_interrupt_is_reported_with_what_was_measured(trials, workers, proces
     assert {trial["name"] for trial in found.report["trials"]} == {"before", "here", "after"}
 
 
-def test_a_run_that_is_killed_beside_another_takes_nothing_from_it(trials):
-    """Both run in one folder; the report is that of the run that ended, and each has its own journal."""
-    write(trials, BESIDE + MEASURES, setup=WAIT)
+def test_a_killed_run_does_not_affect_another_in_its_folder(trials):
+    """The report is that of the run that ended, and each run has its own journal."""
+    write(trials, KILLED_WHEN_OTHER_ENDS + MEASURES, setup=WAIT)
     killed = subprocess.Popen(COMMAND, cwd=trials.path, stdout=subprocess.DEVNULL)
     while killed.poll() is None and not (trials.path / "called").exists():
         time.sleep(0.05)
@@ -88,7 +88,7 @@ def test_a_run_that_is_killed_beside_another_takes_nothing_from_it(trials):
     (trials.path / "other ended").touch()
     assert (killed.wait(), whole.ret) == (-signal.SIGKILL, 0)
     assert outcomes(whole) == "PASS PASS PASS"
-    found = {outcomes(rebuilt(trials, journal)) for journal in journals(trials.path / "evaluation")}
+    found = {outcomes(report_from_journal(trials, journal)) for journal in journals(trials.path / "evaluation")}
     assert found == {"PASS PASS PASS", "PASS NOT_RUN NOT_RUN"}
 
 
@@ -105,7 +105,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_older_report(trials
     )
     assert trials.run(*ONE, subprocess=True).ret == -signal.SIGKILL
     assert path.read_bytes() == older
-    assert [outcomes(rebuilt(trials, j)) for j in journals(trials.path / "evaluation")] == ["PASS PASS PASS"] * 2
+    assert [outcomes(report_from_journal(trials, j)) for j in journals(trials.path / "evaluation")] == [
+        "PASS PASS PASS"
+    ] * 2
 
 
 def test_pytest_exit_with_status_0_is_not_accepted_as_a_baseline(trials):
@@ -116,7 +118,7 @@ def test_pytest_exit_with_status_0_is_not_accepted_as_a_baseline(trials):
 
 
 def test_a_trial_that_forks_is_measured_once(trials):
-    """The child goes on as if it were pytest; the pipe is open until both have ended."""
+    """The child process goes on as if it were pytest. The pipe is open until both processes have ended."""
     write(trials, f"if not unineuron_case.control and once(): os.fork()\n{MEASURES}")
     assert subprocess.run(COMMAND, cwd=trials.path, stdout=subprocess.PIPE).returncode == 0
     (_, report) = trials.left()

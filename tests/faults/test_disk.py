@@ -1,6 +1,6 @@
-"""Disks that are full or read-only, folders that go away, limits of the system.
+"""Disks that are full or read-only, folders that are deleted, and limits of the system.
 
-A full or read-only file system is a real one, mounted in a namespace of the process that meets it.
+Full and read-only file systems are real ones, mounted in a namespace of the process that is tested.
 """
 
 import os
@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.three import MEASURES, ONE, REPORT, journals, outcomes, rebuilt, run_behind, write
+from tests.faults.three import MEASURES, ONE, REPORT, journals, outcomes, report_from_journal, run_wrapped, write
 
 pytestmark = pytest.mark.fault
 
@@ -32,7 +32,7 @@ if unineuron_case.control:
 
 @pytest.fixture(scope="module")
 def unshare():
-    """The command that gives a process a namespace of its own to mount file systems in."""
+    """The command that starts a process in a mount namespace of its own."""
     command = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
     try:
         subprocess.run([*command, "mount", "-t", "tmpfs", "none", "/mnt"], check=True, capture_output=True)
@@ -43,7 +43,7 @@ def unshare():
 
 @pytest.fixture
 def full(unshare, trials):
-    """Commands for which a folder is on a disk with few KiB left; ``copy`` holds it afterwards."""
+    """A function that makes a command with a folder on a nearly full disk. ``copy`` holds the folder afterwards."""
 
     def behind(folder, left=0, first=""):
         (trials.path / folder).mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def full(unshare, trials):
 
 
 def test_a_disk_that_is_full_for_the_journal_costs_no_result(trials, full):
-    found = run_behind(write(trials), full("evaluation/journal"), *ONE)
+    found = run_wrapped(write(trials), full("evaluation/journal"), *ONE)
     assert found.ret == 0
     assert outcomes(found) == "PASS PASS PASS"
     found.result.stdout.fnmatch_lines(["the journal could not be written (*"])
@@ -65,18 +65,18 @@ def test_a_disk_that_fills_up_leaves_the_older_report_and_the_journal_so_far(tri
     older = (trials.path / "evaluation" / REPORT).read_bytes()
     (trials.path / REPORT).write_bytes(older)
     behind = full("evaluation", 100, first=f"cp {REPORT} evaluation")
-    found = run_behind(write(trials, FILL + MEASURES), behind, *ONE)
+    found = run_wrapped(write(trials, FILL + MEASURES), behind, *ONE)
     assert found.ret == 22
     found.result.stdout.fnmatch_lines([f"{REPORT} was not written: *No space left on device*"])
     assert (trials.path / "copy" / REPORT).read_bytes() == older
     (journal,) = journals(trials.path / "copy")
-    assert rebuilt(trials, journal).outcome("before") == "PASS"
+    assert report_from_journal(trials, journal).outcome("before") == "PASS"
 
 
 def test_a_disk_that_is_full_for_the_cache_changes_no_result(trials, full):
-    """Where the neurons of a model are is found again by the next run."""
+    """The neurons of a model are then found again in the next run."""
     write(trials, fixtures="unineuron_case, unineuron_weights")
-    blocked = run_behind(trials, full(".pytest_cache"), "-p", "cacheprovider", *ONE)
+    blocked = run_wrapped(trials, full(".pytest_cache"), "-p", "cacheprovider", *ONE)
     assert blocked.ret == 0
     assert outcomes(blocked) == "PASS PASS PASS"
     assert blocked.report["models"]["neox-a"]["neurons"]
@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_while_a_baseline_is_accepted_leaves_the_older_one(t
 def test_a_read_only_folder_for_reports_is_refused_before_anything_is_measured(trials, unshare):
     (trials.path / "kept").mkdir()
     behind = [*unshare, "sh", "-c", READ_ONLY, "sh", str(trials.path / "kept")]
-    found = run_behind(write(trials, "once()"), behind, *ONE, "--unineuron-out=kept")
+    found = run_wrapped(write(trials, "once()"), behind, *ONE, "--unineuron-out=kept")
     assert found.ret == 4
     found.result.stderr.fnmatch_lines(["*cannot be written to*Read-only file system*"])
     assert not (trials.path / "called").exists()
@@ -111,7 +111,7 @@ def test_a_folder_for_reports_with_too_long_a_name_is_refused(trials):
     assert not (trials.path / "called").exists()
 
 
-def test_a_report_that_is_larger_than_a_file_may_be_is_missed(trials):
+def test_a_report_beyond_the_limit_of_file_sizes_fails_the_run(trials):
     trials.pytester.makeconftest("import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n")
     found = write(trials).run(*ONE, subprocess=True)
     assert found.ret == 22
@@ -126,7 +126,7 @@ def test_a_folder_for_reports_that_a_trial_deletes_is_made_again(trials):
     assert outcomes(found) == "PASS PASS PASS"
 
 
-def test_a_trial_that_changes_the_working_folder_does_not_move_the_report(trials):
+def test_a_trial_that_changes_the_working_directory_does_not_move_the_report(trials):
     (trials.path / "elsewhere").mkdir()
     body = f"if os.path.isdir('elsewhere'): os.chdir('elsewhere')\n{MEASURES}"
     found = write(trials, body).run(*ONE, subprocess=True)

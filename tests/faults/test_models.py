@@ -1,4 +1,4 @@
-"""Models and corpora with hostile names or contents, and weights that are swapped during a run."""
+"""Models and corpora with hostile names or contents, and weights that change during a run."""
 
 import json
 import pickle
@@ -20,12 +20,12 @@ LOADED = "unineuron_case, unineuron_weights"
 
 
 def copy(trials, name, model="neox-a"):
-    """A copy of a model that ships, under another name."""
+    """A copy of a nano model under another name."""
     return shutil.copytree(zoo.folders()[model], trials.path / name)
 
 
-def forged(text):
-    """Lines of the terminal or the Markdown that a name began."""
+def forged_lines(text):
+    """Lines of the terminal or the Markdown that only a hostile name can have started."""
     return [line for line in text.splitlines() if line.startswith(("::", "## forged", "INCOMPLETE: forged"))]
 
 
@@ -39,10 +39,10 @@ def test_a_model_of_any_name_is_measured_and_its_name_forges_nothing(trials, nam
         assert outcomes(found, name) == "PASS PASS PASS"
         text = (trials.path / "evaluation" / "generalization_eval_report.md").read_text(encoding="utf-8")
         assert "<img" not in text.replace("\\<", "")
-        assert not forged(text)
+        assert not forged_lines(text)
     printed = found.result.stdout.str() + found.result.stderr.str()
     assert "\x1b[2J" not in printed
-    assert not forged(printed)
+    assert not forged_lines(printed)
 
 
 def test_a_corpus_of_a_hostile_name_is_read_and_its_name_is_escaped(trials):
@@ -57,7 +57,7 @@ def test_a_corpus_of_a_hostile_name_is_read_and_its_name_is_escaped(trials):
 
 
 def test_the_digest_of_a_report_is_that_of_the_weights_that_were_loaded(trials):
-    """They are overwritten while the run goes on, after they were loaded."""
+    """The weight file is overwritten during the run, after the model was loaded."""
     expected = files_digest(parse_source(str(copy(trials, "mine"))))
     copy(trials, "other", model="neox-b")
     body = f'import shutil; shutil.copy("other/model.safetensors", "mine/model.safetensors")\n{MEASURES}'
@@ -69,7 +69,7 @@ def test_the_digest_of_a_report_is_that_of_the_weights_that_were_loaded(trials):
 
 
 class Payload:
-    """Unpickled, it makes a file."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -91,7 +91,7 @@ def hide_code(folder, ran):
 
 @pytest.mark.parametrize(("spoil", "outcome"), [(disguise, "ERROR"), (hide_code, "NA")])
 def test_code_in_the_folder_of_a_model_is_not_run(trials, spoil, outcome):
-    """A pickle that is named model.safetensors, and a module that the configuration names."""
+    """The code is a pickle named model.safetensors, or a module that the configuration names."""
     spoil(copy(trials, "mine"), trials.path / "ran")
     found = write(trials, fixtures=LOADED).run("--unineuron-model=./mine", "--unineuron-controls=none", subprocess=True)
     assert outcomes(found, "mine") == f"NA {outcome} NA"

@@ -1,4 +1,7 @@
-"""Journals, baselines and locks that were damaged, forged or outdated. Random damage is in ``tests/fuzz``."""
+"""Journals, baselines and locks that were damaged, forged or written in another format.
+
+Random damage is tested in ``tests/fuzz``.
+"""
 
 import json
 
@@ -16,7 +19,7 @@ MISSES = 'measure("size", 0.1, above=0.5)'
 
 @pytest.fixture
 def accepted(trials):
-    """The three trials and a baseline of them, ``baseline.json``."""
+    """The three trials, with an accepted baseline ``b.json`` of them."""
     write(trials).run(*ONE)
     assert main(["accept", str(trials.path / "evaluation" / REPORT), "--baseline", str(trials.path / "b.json")]) == 0
     return trials
@@ -27,7 +30,7 @@ def forge(path, change):
     data = json.loads(path.read_text(encoding="utf-8"))
     del data["digest"]
     change(data)
-    path.write_bytes(damage.written(data))
+    path.write_bytes(damage.to_bytes(data))
 
 
 def other_format(data):
@@ -37,7 +40,7 @@ def other_format(data):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "status", "said"),
+    ("damaging", "status", "message"),
     [
         (lambda data: data[: len(data) * 2 // 3], 0, "1 NOT_RUN"),
         (lambda data: data.replace(b'"value": 0.9', b'"value": 0.8', 1), 0, "of the journal is damaged"),
@@ -45,24 +48,24 @@ def other_format(data):
     ],
     ids=["cut", "digit", "format"],
 )
-def test_a_damaged_journal_is_reported_without_what_is_damaged(trials, capsys, spoil, status, said):
+def test_damaged_lines_of_a_journal_are_left_out(trials, capsys, damaging, status, message):
     write(trials).run(*ONE)
     (path,) = journals(trials.path / "evaluation")
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(damaging(path.read_bytes()))
     capsys.readouterr()
     assert main(["report", str(path)]) == status
     printed = "".join(capsys.readouterr())
-    assert said in printed
+    assert message in printed
     assert "0.8" not in printed
 
 
 def test_a_baseline_whose_outcome_was_forged_is_refused(accepted):
-    """Its digest is right, and its measurements do not lead to its outcome."""
+    """The digest is right, but the outcome does not follow from the measurements."""
 
-    def lie(data):
+    def change_value(data):
         data["trials"][0]["subjects"]["neox-a"]["cases"][0]["subject"]["measurements"][0]["value"] = 0.2
 
-    forge(accepted.path / "b.json", lie)
+    forge(accepted.path / "b.json", change_value)
     found = accepted.run(*ONE, "--unineuron-baseline=b.json")
     assert found.ret == 23
     assert outcomes(found) == "PASS PASS PASS"
@@ -83,7 +86,7 @@ def test_a_damaged_baseline_is_replaced_by_a_report_that_is_accepted(accepted, c
     assert (accepted.path / "b.json").read_bytes() == report.read_bytes()
 
 
-def test_a_worker_that_is_killed_counts_more_than_a_regression(accepted):
+def test_lost_results_take_precedence_over_a_regression(accepted):
     body = f'if unineuron_case.id == "neox-a" and once(): os.kill(os.getpid(), signal.SIGKILL)\n{MEASURES}'
     found = write(accepted, body).run("-n2", *TWO, "--unineuron-baseline=b.json")
     assert found.ret == 22
@@ -114,8 +117,8 @@ datetime.date, datetime.datetime = date, datetime_
 """
 
 
-def test_a_clock_that_was_set_back_revives_no_waiver(accepted, monkeypatch):
-    """A clock that is behind the baseline is not believed."""
+def test_a_clock_that_was_set_back_does_not_renew_a_waiver(accepted, monkeypatch):
+    """The day of the baseline is the earliest day that counts as today."""
     (accepted.path / "clock").mkdir()
     (accepted.path / "clock" / "sitecustomize.py").write_text(CLOCK)
     monkeypatch.syspath_prepend(accepted.path / "clock")
@@ -127,7 +130,7 @@ def test_a_clock_that_was_set_back_revives_no_waiver(accepted, monkeypatch):
     found.result.stdout.fnmatch_lines(["*has expired; renew it*"])
 
 
-def test_a_bound_in_a_lock_that_was_forged_is_not_the_one_that_is_measured_with(trials):
+def test_a_forged_bound_in_a_lock_is_a_violation(trials):
     write(trials).run(*ONE, "--unineuron-write-lock=claim.lock")
 
     def raise_bounds(data):

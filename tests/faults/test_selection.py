@@ -1,4 +1,4 @@
-"""Trials that are left out, repeated, or of a file that cannot be imported."""
+"""Trials that are deselected, repeated, or in a file that cannot be imported."""
 
 import pytest
 
@@ -23,14 +23,14 @@ def test_a_trial_whose_control_a_conftest_removes_does_not_pass(trials):
     assert outcomes(found) == "PASS NA PASS"
 
 
-def test_an_item_that_a_conftest_repeats_is_said_to_have_run_again(trials):
+def test_an_item_that_a_conftest_repeats_is_noted(trials):
     trials.pytester.makeconftest(HOOK.format("items.append(items[2])"))
     found = write(trials).run(*ONE)
     assert outcomes(found) == "PASS PASS PASS"
     assert "ran again" in str(found.trial("here"))
 
 
-def test_nothing_is_judged_where_one_of_two_files_cannot_be_imported(trials):
+def test_nothing_is_judged_if_a_file_cannot_be_imported(trials):
     trials.pytester.makepyfile(test_broken="import nothing_of_this_name")
     found = write(trials).run(*ONE)
     assert found.ret == 2
@@ -38,14 +38,14 @@ def test_nothing_is_judged_where_one_of_two_files_cannot_be_imported(trials):
 
 
 @pytest.mark.parametrize(("args", "status"), [(["-k", "nothing"], 5), (["--collect-only"], 0)])
-def test_a_run_without_trials_leaves_an_older_report(trials, args, status):
+def test_a_run_without_trials_does_not_replace_a_report(trials, args, status):
     write(trials).run(*ONE)
     older = (trials.path / "evaluation" / REPORT).read_bytes()
     assert trials.run(*ONE, *args).ret == status
     assert (trials.path / "evaluation" / REPORT).read_bytes() == older
 
 
-def test_a_run_of_what_failed_last_is_no_baseline(trials):
+def test_a_run_with_lf_is_not_accepted_as_a_baseline(trials):
     cached = ("-p", "cacheprovider", *ONE)
     write(trials, 'measure("size", 0.1, above=0.5)').run(*cached)
     found = write(trials).run(*cached, "--lf")

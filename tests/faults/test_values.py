@@ -1,4 +1,4 @@
-"""Hostile values and names that a trial hands to ``measure``."""
+"""Hostile values and names that trials pass to ``measure``."""
 
 import pytest
 
@@ -16,15 +16,15 @@ pytestmark = pytest.mark.fault
         ("measure('size', 0.1, above=0.5)\nmeasure('size', 0.9, above=0.5)", "FAIL", "missed: size = 0.1"),
     ],
 )
-def test_a_value_that_shows_nothing_never_passes(trials, body, outcome, reason):
+def test_a_value_that_is_not_evidence_never_passes(trials, body, outcome, reason):
     body = f"if unineuron_case.control:\n    {MEASURES}\n    return\n{body}"
     found = write(trials, body).run(*ONE)
     assert outcomes(found) == f"PASS {outcome} PASS"
     assert reason in found.reason("here")
 
 
-def test_a_hostile_name_reaches_neither_terminal_nor_markdown_unescaped(trials):
-    """Half a surrogate pair, a control sequence, a NUL, commands of GitHub's log, headings and tags."""
+def test_hostile_names_are_escaped_in_terminal_and_markdown(trials):
+    """The names have a lone surrogate, a control sequence, a NUL, commands of GitHub, headings and tags."""
     name = r"a\ud800\nINCOMPLETE: forged\n::error::forged\x1b[2J\0"
     more = r'unit="x\n::error::forged", note="\n## forged\n<script>alert(1)</script>"'
     found = write(trials, f'measure("{name}", value, {more}, above=0.5)').run(*ONE)
@@ -45,7 +45,7 @@ def test_a_hostile_name_reaches_neither_terminal_nor_markdown_unescaped(trials):
     ],
     ids=["measurements", "message"],
 )
-def test_excess_leaves_the_terminal_readable(trials, body):
+def test_the_terminal_stays_readable_with_very_many_or_long_texts(trials, body):
     found = write(trials, body).run(*ONE, "--tb=no", "-rN")
     assert found.outcome("before") == found.outcome("after") == "PASS"
     assert found.outcome("here") == ("ERROR" if "raise" in body else "PASS")
@@ -53,7 +53,7 @@ def test_excess_leaves_the_terminal_readable(trials, body):
     assert max(map(len, found.result.outlines)) < 10_000
 
 
-def test_a_measurement_in_a_thread_is_no_measurement_of_the_trial(trials):
+def test_a_measurement_in_another_thread_is_an_error(trials):
     body = "import threading\nt = threading.Thread(target=lambda: measure('size', 9, above=0.5))\nt.start(); t.join()"
     found = write(trials, body).run(*ONE)
     assert outcomes(found) == "PASS ERROR PASS"

@@ -31,8 +31,8 @@ def test_a_worker_that_dies_loses_only_the_item_it_was_running(trials, death):
     found.result.stdout.fnmatch_lines(["INCOMPLETE: *"])
 
 
-def test_a_worker_that_is_killed_between_two_items_is_missed(trials):
-    """Its successor runs the rest; the run is incomplete because nobody knows what the worker still had to send."""
+def test_a_worker_that_is_killed_between_two_items_makes_the_run_incomplete(trials):
+    """Another worker runs the remaining items, but results that were not yet sent may be lost."""
     trials.pytester.makeconftest(
         """
         import os, signal
@@ -54,13 +54,13 @@ def test_a_worker_that_is_killed_between_two_items_is_missed(trials):
     found.result.stdout.fnmatch_lines(["INCOMPLETE: *"])
 
 
-def test_workers_that_are_killed_while_they_collect_never_end_well(trials):
+def test_workers_that_are_killed_in_collection_fail_the_run(trials):
     found = write(trials, setup=KILL).run("-n2", "--max-worker-restart=1", *TWO, subprocess=True)
     assert found.ret not in (0, 5)
 
 
-def test_a_worker_that_is_killed_after_its_last_item_is_missed(trials):
-    """It dies before it says how many results it sent."""
+def test_a_worker_that_is_killed_after_its_last_item_makes_the_run_incomplete(trials):
+    """The worker dies before it reports how many results it sent."""
     trials.pytester.makeconftest(
         """
         import os, pytest, signal
@@ -76,8 +76,8 @@ def test_a_worker_that_is_killed_after_its_last_item_is_missed(trials):
     assert outcomes(found) == outcomes(found, "gpt2-a") == "PASS PASS PASS"
 
 
-def test_a_result_that_cannot_be_sent_is_missed(trials):
-    """xdist gives up on a property that it cannot serialise."""
+def test_a_result_that_cannot_be_sent_fails_the_run(trials):
+    """Xdist cannot serialise one of its properties."""
     body = f'{MEASURES}\nfrom pathlib import Path\nrecord_property("where", Path("x"))'
     found = write(trials, body, fixtures="unineuron_case, record_property").run("-n2", *TWO, subprocess=True)
     assert found.ret not in (0, 5)

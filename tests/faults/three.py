@@ -1,4 +1,4 @@
-"""A file of three trials, the middle one with a fault, and what a run of them leaves behind."""
+"""A file of three trials of which the middle one has a fault, and functions that run it."""
 
 import json
 import sys
@@ -46,7 +46,7 @@ def write(trials, here=MEASURES, *, fixtures="unineuron_case", setup=""):
     return trials.write(TRIALS.format(here=indent(here, "    "), fixtures=fixtures, setup=setup))
 
 
-def run_behind(trials, command, *args):
+def run_wrapped(trials, command, *args):
     """Run pytest as the last argument of another command."""
     blocked = [part for name in BLOCKED for part in ("-p", f"no:{name}")]
     return Run(trials.pytester.run(*command, sys.executable, "-m", "pytest", *blocked, *args), *trials.left())
@@ -62,7 +62,7 @@ def journals(folder):
     return sorted((folder / "journal").glob("*.jsonl"))
 
 
-def rebuilt(trials, journal):
+def report_from_journal(trials, journal):
     """The report that ``pytest-unineuron report`` makes of a journal, in the folder ``rebuilt``."""
     assert main(["report", str(journal), "--out", str(trials.path / "rebuilt")]) == 0
     return Run(None, None, json.loads((trials.path / "rebuilt" / REPORT).read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Real files, made once: the report and the journal of one run, and the lock of another."""
+"""Files of real runs: the report and the journal of one run, and the lock of another."""
 
 import json
 import os
@@ -85,7 +85,7 @@ class Real:
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory):
-    """One run of pytest on a file of trials, and another that writes a lock."""
+    """The files of a run of pytest on a file of trials, and of another that writes a lock."""
     folder = tmp_path_factory.mktemp("real")
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_trials.py").write_text(TRIALS)

@@ -61,7 +61,7 @@ NAMES = ("", "x", "untrained.2", "untrained.x", "subject")
 """New names of renamed keys."""
 ENCODINGS = ("utf-16", "utf-32", "utf-8-sig", "latin-1")
 
-TELLING = (
+DECISIVE_KEYS = (
     "value",
     "above",
     "below",
@@ -96,7 +96,7 @@ of_lines = _plans(("drop", "again", "swap", "join", "flip", "cut", "put"), 3)
 of_data = _plans(("strange", "strange", "swap", "copy", "delete", "again", "rename", "reverse", "nudge"), 2)
 
 
-def quickly(examples):
+def fuzz_settings(examples):
     """Hypothesis settings for tests that write a file for each example."""
     return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
@@ -153,8 +153,8 @@ def data_after(whole, plan):
         there = _places(data)
         if not there:
             return data
-        telling = [(each, key) for each, key in there if key in TELLING]
-        there = telling if telling and which >= 32 else there
+        decisive = [(each, key) for each, key in there if key in DECISIVE_KEYS]
+        there = decisive if decisive and which >= 32 else there
         (where, key), (other, other_key) = there[one % len(there)], there[two % len(there)]
         value = where[key]
         if kind == "strange":
@@ -188,7 +188,7 @@ def _places(data):
     return found
 
 
-def written(data):
+def to_bytes(data):
     """The data as the bytes of a file, with a new digest if possible, so that the digest does not show the damage."""
     from pytest_unineuron.evidence.strict_json import add_digest
 

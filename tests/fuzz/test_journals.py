@@ -57,10 +57,10 @@ def test_the_real_journal_is_read(real, file):
     assert collector.finished
 
 
-@damage.quickly(100)
+@damage.fuzz_settings(100)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
 def test_no_damage_turns_a_number_into_another(real, file, first, then):
-    """Whatever happens to a journal, every event that is read was written, and other lines count as damaged."""
+    """Every event that is read was written, and all other lines count as damaged."""
     content = damage.bytes_after(damage.lines_after(real.journal, first), then)
     record = read(file, content)
     if record is None:
@@ -72,7 +72,7 @@ def test_no_damage_turns_a_number_into_another(real, file, first, then):
     try:
         found = numbers(replay_journal(record).results)
     except KeyError:
-        found = set()  # a line of the start in the middle: ``replay`` refuses it
+        found = set()  # the first line is missing or repeated later, which ``replay_journal`` refuses
     assert found <= result_of(real.journal)
     assert main(["validate", str(file)]) in (0, 23)
 
@@ -90,9 +90,9 @@ def forged(whole, which, plan):
     return "".join(line + "\n" for line in lines).encode("utf-8")
 
 
-@damage.quickly(75)
+@damage.fuzz_settings(75)
 @given(which=st.integers(0, 1000), plan=damage.of_data)
 def test_a_forged_journal_is_understood_or_refused(real, file, which, plan):
-    """Lines that are whole and say something else: the command does not crash."""
+    """The command does not crash on a line with the right digest and another content."""
     read(file, forged(real.journal, which, plan))
     assert main(["validate", str(file)]) in (0, 23)

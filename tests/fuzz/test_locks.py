@@ -36,7 +36,7 @@ def test_the_real_lock_is_read(real, file):
     assert strict_json.add_digest(read(file, real.lock).as_dict()) == json.loads(real.lock)
 
 
-@damage.quickly(100)
+@damage.fuzz_settings(100)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
 def test_a_damaged_lock_is_refused(real, file, first, then):
     """Only a file with the same data is read."""
@@ -45,12 +45,12 @@ def test_a_damaged_lock_is_refused(real, file, first, then):
         assert strict_json.parse_json(content.decode("utf-8")) == json.loads(real.lock)
 
 
-@damage.quickly(60)
+@damage.fuzz_settings(60)
 @given(plan=damage.of_data)
 def test_a_forged_lock_is_binding_or_refused(real, file, plan):
     """A changed lock with the right digest is refused if it is invalid; otherwise a run can be held to it."""
     damaged = damage.data_after(real.locked, plan)
-    lock = read(file, damage.written(damaged))
+    lock = read(file, damage.to_bytes(damaged))
     if lock is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Damaged reports and baselines: only what follows from their measurements is read, or an error of one sentence."""
+"""Damaged reports and baselines are refused in one sentence, or only what follows from their measurements is read."""
 
 import json
 
@@ -36,7 +36,7 @@ def read(file, content):
         return None
 
 
-def shown(m):
+def is_beyond_bounds(m):
     """Whether the whole interval of a measurement is on the claimed side of its bounds."""
     low, high = (m.value if end is None else end for end in (m.low, m.high))
     low, high = min(low, high), max(low, high)
@@ -46,20 +46,20 @@ def shown(m):
 
 
 def check(evidence):
-    """Everything that passes follows from its measurements."""
+    """Check that everything that passes follows from its measurements."""
     for each in evidence.cases:
         for arm in each.arms:
             if arm.outcome is Outcome.PASS:
                 judged = [m for m in arm.measurements if m.above is not None or m.below is not None]
                 assert judged
-                assert all(m.value is not None and shown(m) for m in judged)
+                assert all(m.value is not None and is_beyond_bounds(m) for m in judged)
         if each.case.outcome is Outcome.PASS:
             assert each.case.result.subject.outcome is Outcome.PASS
             assert evidence.accept_vacuous or all(arm.outcome is not Outcome.PASS for arm in each.arms[1:])
             assert len(each.arms) > 1
 
 
-def gated(evidence, file):
+def gate_and_status(evidence, file):
     """The gate and the exit status of a saved report, which is its own baseline."""
     given_ = read_options(lambda key: {"unineuron_baseline": str(file)}.get(key), lambda _: None, {})
     found = Gate.of(evidence, given_, read_baseline(file) if given_.baseline else None)
@@ -67,11 +67,11 @@ def gated(evidence, file):
     return found, int(found.status(TESTS_FAILED if broken else OK, evidence)[0])
 
 
-def unworded(data):
+def without_sentences(data):
     """The data without its sentences."""
     if isinstance(data, dict):
-        return {key: unworded(value) for key, value in data.items() if key not in ("reason", "question")}
-    return [unworded(each) for each in data] if isinstance(data, list) else data
+        return {key: without_sentences(value) for key, value in data.items() if key not in ("reason", "question")}
+    return [without_sentences(each) for each in data] if isinstance(data, list) else data
 
 
 def test_the_real_report_is_read(real, file):
@@ -81,33 +81,33 @@ def test_the_real_report_is_read(real, file):
     check(evidence)
 
 
-@damage.quickly(150)
+@damage.fuzz_settings(150)
 @given(plan=damage.of_bytes)
 def test_a_damaged_file_is_refused(real, file, plan):
-    """Whatever happens to its bytes, only a file with the same data is read."""
+    """A file whose bytes have changed is read only if it holds the same data."""
     content = damage.bytes_after(real.report, plan)
     evidence = read(file, content)
     if evidence is not None:
         assert strict_json.parse_json(content.decode("utf-8")) == json.loads(real.report)
 
 
-@damage.quickly(300)
+@damage.fuzz_settings(300)
 @given(plan=damage.of_data)
 def test_a_forged_report_passes_only_what_its_measurements_show(real, file, plan):
     """A changed report with the right digest is refused, or everything that passes follows from its measurements."""
-    evidence = read(file, damage.written(damage.data_after(real.data, plan)))
+    evidence = read(file, damage.to_bytes(damage.data_after(real.data, plan)))
     if evidence is not None:
         check(evidence)
 
 
-@damage.quickly(100)
+@damage.fuzz_settings(100)
 @given(plan=damage.of_data)
 def test_every_derived_field_is_checked(real, file, plan):
     """A report that is read equals the one that would be written, except for its sentences."""
     damaged = damage.data_after(real.data, plan)
-    evidence = read(file, damage.written(damaged))
+    evidence = read(file, damage.to_bytes(damaged))
     if evidence is not None:
-        assert unworded(report_data(evidence)) == unworded(damaged)
+        assert without_sentences(report_data(evidence)) == without_sentences(damaged)
 
 
 def test_a_pass_that_its_measurements_do_not_show_is_refused(real, file):
@@ -116,21 +116,21 @@ def test_a_pass_that_its_measurements_do_not_show_is_refused(real, file):
     (case,) = data["trials"][0]["subjects"]["neox-a"]["cases"]
     (measured,) = case["subject"]["measurements"]
     measured["value"], measured["low"], measured["high"] = 0.1, 0.05, 0.15
-    assert read(file, damage.written(data)) is None
+    assert read(file, damage.to_bytes(data)) is None
 
 
 def test_a_number_that_no_float_can_hold_is_refused(real, file):
-    """JSON has integers of any length, and floats have not."""
+    """JSON allows integers of any length, but a measurement is a float."""
     data = real.data
     data["trials"][0]["subjects"]["neox-a"]["cases"][0]["subject"]["measurements"][0]["value"] = 10**400
-    assert read(file, damage.written(data)) is None
+    assert read(file, damage.to_bytes(data)) is None
 
 
-@damage.quickly(150)
+@damage.fuzz_settings(150)
 @given(plan=damage.of_data)
 def test_a_forged_report_can_be_compared_with_the_real_one(real, file, plan):
     """In either direction every case is in one state, and the forged report is the same as itself."""
-    evidence = read(file, damage.written(damage.data_after(real.data, plan)))
+    evidence = read(file, damage.to_bytes(damage.data_after(real.data, plan)))
     if evidence is None:
         return
     whole = saved.evidence_from_report(json.loads(real.report), "the real one")
@@ -148,14 +148,14 @@ def key(each):
     return each.record.trial.id, each.record.corpus, each.subject.model, each.case.variant
 
 
-@damage.quickly(150)
+@damage.fuzz_settings(150)
 @given(plan=damage.of_lines)
 def test_a_damaged_baseline_is_unusable(real, file, plan):
     """A baseline with damaged lines ends the run with 23, unless its data are the same."""
     damaged = damage.lines_after(real.report, plan)
     file.write_bytes(damaged)
     whole = saved.evidence_from_report(json.loads(real.report), "the real one")
-    found, status = gated(whole, file)
+    found, status = gate_and_status(whole, file)
     if found.unusable:
         assert status == 23
     else:
@@ -166,13 +166,13 @@ def test_a_damaged_baseline_is_unusable(real, file, plan):
     "spoil",
     [lambda d: d.update(incomplete=["worker gw0 vanished"]), lambda d: d.update(lock_violations=["here: locked"])],
 )
-@damage.quickly(40)
+@damage.fuzz_settings(40)
 @given(plan=damage.of_data)
 def test_damage_does_not_change_status_22_or_24(real, file, spoil, plan):
     """A damaged report that still names lost results or violations ends with 22 or 24, or is refused."""
     spoiled = real.data
     spoil(spoiled)
     damaged = damage.data_after(spoiled, plan)
-    evidence = read(file, damage.written(damaged))
+    evidence = read(file, damage.to_bytes(damaged))
     if evidence is not None and (damaged["incomplete"] or damaged["lock_violations"]):
-        assert gated(evidence, file)[1] in (22, 24)
+        assert gate_and_status(evidence, file)[1] in (22, 24)
