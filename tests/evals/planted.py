@@ -1,10 +1,9 @@
-"""A synthetic model in which every effect is planted, so that a trial that should pass can be seen to.
+"""A synthetic model in which every effect is planted, so that every trial that can pass must pass on it.
 
-Words are whole tokens. Every word carries one of many features, each a direction of its own, so that a neuron
-that reads one feature is heavy-tailed while a random direction sees a mixture of all and is not. All words
-share one more direction, against which neurons are turned off. Heads look for one feature each and read it.
-Another seed draws other directions, but words keep their features, so its neurons fire on the same words.
-Nothing of this survives a shuffle or a rotation.
+Words are whole tokens. Every word has one of many features, and each feature is a direction. A neuron that reads one
+feature is heavy-tailed, and a random direction is not, because it is a mixture of all features. All words share one
+more direction, which turns neurons off. Every head attends to one feature. Another seed draws other directions, but
+words keep their features, so its neurons fire on the same words. Shuffling or rotating destroys all effects.
 """
 
 import torch
@@ -49,10 +48,10 @@ def save(folder, seed=0):
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
     with torch.no_grad():
         plant_words(model.transformer.wte.weight, words, features, random)
-        # Without them the few commonest words, always alike, would make some random directions heavy-tailed.
+        # Without positions, the few most frequent words would make some random directions heavy-tailed.
         model.transformer.wpe.weight.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
         for number, block in enumerate(model.transformer.h):
-            # A layer has features of its own, so that neurons of other seeds are matched at the same depth.
+            # Layers have different features, so that partners in other seeds are in the same layer.
             plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
             plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], random)
     model.save_pretrained(folder)
@@ -61,7 +60,7 @@ def save(folder, seed=0):
 
 
 def publish(checkout):
-    """Write tables, as the paper's repository has them, that name the readers of a model in a folder ``planted``."""
+    """Write tables like those of the paper, which name the neurons with a planted feature of a model ``planted``."""
     folder = checkout / TABLES_FOLDER / "planted"
     folder.mkdir(parents=True)
     rows = [f"{layer},{neuron},-0.1,1,9" for layer in range(LAYERS) for neuron in range(READERS)]
@@ -69,20 +68,22 @@ def publish(checkout):
 
 
 def plant_words(embedding, words, features, random):
-    """Every word has a feature, numbers one of their own, and all share the last."""
+    """Give every word a feature, numbers a feature of their own, and all words the shared direction."""
     vocabulary = words.get_vocab()
     numbers = {token for word, token in vocabulary.items() if word.strip() in number_words.NUMBERS}
     which = torch.tensor([FEATURES if t in numbers else t % FEATURES for t in range(len(embedding))])
     embedding.copy_(torch.randn(embedding.shape, generator=random))
-    # A few dimensions are sparse by themselves: a basis that is special.
+    # A few dimensions are sparse, so that the basis is privileged.
     sparse = torch.rand(len(embedding), 6, generator=random) < 0.02
     embedding[:, :6] = torch.where(sparse, 6.0, 0.8 * embedding[:, :6])
-    strength = torch.where(which == FEATURES, 6.0, STRENGTH)  # stronger, and rotated units would show it too
+    strength = torch.where(
+        which == FEATURES, 6.0, STRENGTH
+    )  # if they were stronger, rotated units would have the effect too
     embedding.add_(strength[:, None] * features[which] + SHARED * features[-1])
 
 
 def plant_neurons(mlp, features, own, random):
-    """Most neurons read one feature and have a lower bias; all are turned off by what words share."""
+    """Let most neurons read one feature with a lower bias, and let the shared direction turn all of them off."""
     read = torch.nn.functional.normalize(torch.randn(NEURONS, WIDTH, generator=random), dim=1)
     bias = 0.07 + 0.02 * torch.randn(NEURONS, generator=random)
     chosen = torch.tensor(own)[torch.randperm(len(own), generator=random)]
@@ -96,7 +97,7 @@ def plant_neurons(mlp, features, own, random):
 
 
 def plant_heads(attention, features, shared, random):
-    """Every head looks for one feature: queries read what all words share, keys and values the feature."""
+    """Let every head attend to one feature: queries read the shared direction, and keys and values the feature."""
     size, weight = WIDTH // HEADS, attention.c_attn.weight  # [width, query | key | value]
     for head in range(HEADS):
         line = torch.randn(size, generator=random)

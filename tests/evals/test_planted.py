@@ -1,4 +1,4 @@
-"""Every trial that can fail is seen to pass where its effect is planted, and to fail on its controls."""
+"""The suite on a model with planted effects: trials that can fail pass, and their controls miss."""
 
 import json
 import subprocess
@@ -8,13 +8,13 @@ import pytest
 
 from pytest_unineuron.reports.write import REPORT
 from tests.evals.catalogue import EVALS, catalogue
-from tests.evals.once import once
+from tests.evals.shared import get_or_compute
 
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory):
     """The report of the whole suite on the planted model."""
-    return once(tmp_path_factory, "planted", run)
+    return get_or_compute(tmp_path_factory, "planted", run)
 
 
 def run(folder):
@@ -63,23 +63,23 @@ def test_every_trial_was_run(report):
     assert functions(t["name"] for t in report["trials"]) == set(catalogue())
 
 
-def test_trials_that_can_fail_pass_on_the_planted_model(report):
-    """All of them, heads, number words and what compares seeds included."""
+def test_every_trial_that_can_fail_passes_on_the_planted_model(report):
+    """This includes trials on heads, on number words and on seeds."""
     found = trials(report, notebook=False)
     outcomes = {name: subject["outcome"] for name, subject in found.items()}
     assert outcomes == dict.fromkeys(found, "PASS"), {name: subject["reason"] for name, subject in found.items()}
 
 
-def test_their_controls_miss(report):
-    """Every control of every one of them finished and did not show the effect."""
+def test_every_control_of_these_trials_misses(report):
+    """Every trial has controls, and each of them finished without showing the effect."""
     for name, subject in trials(report, notebook=False).items():
         (case,) = subject["cases"]
         assert case["controls"], name
         assert {arm["standing"] for arm in case["controls"].values()} == {"missed"}, name
 
 
-def test_labels_have_their_own_control(report):
-    """Every trial that labels neurons is rerun with the labels on other neurons of the layer, and only these are."""
+def test_trials_that_label_neurons_have_permuted_labels_as_a_control(report):
+    """The catalogue lists this control for the same trials."""
     found = {
         name
         for name, subject in trials(report, notebook=False).items()
@@ -88,20 +88,20 @@ def test_labels_have_their_own_control(report):
     assert functions(found) == {name for name, named in catalogue().items() if "N6" in named} != set()
 
 
-def test_none_of_the_notebooks_trials_passes(report):
-    """What they measure is there in the controls too."""
+def test_trials_of_the_notebook_are_vacuous(report):
+    """Their controls have the effects too."""
     outcomes = {name: subject["outcome"] for name, subject in trials(report, notebook=True).items()}
     assert set(outcomes.values()) == {"VACUOUS"}, outcomes
 
 
-def test_what_any_fixed_function_shows_is_vacuous(report):
-    """Density persists in an untrained model too."""
+def test_persistent_density_is_vacuous(report):
+    """Any fixed function has it: the density persists in untrained models too."""
     (found,) = [t["subjects"]["planted"] for t in report["trials"] if t["name"] == KNOWN_VACUOUS]
     assert found["outcome"] == "VACUOUS"
     assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"held"}
 
 
 def test_the_criteria_are_supported(report):
-    """With every discriminating trial passing, so do all three criteria."""
+    """All three criteria pass if every trial that can fail passes."""
     verdicts = {id_: line["verdict"] for id_, line in report["criteria"].items()}
     assert verdicts == {"GT1": "PASS", "GT2": "PASS", "GT3": "PASS"}

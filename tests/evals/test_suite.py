@@ -1,4 +1,4 @@
-"""The suite as it ships: its shape, its catalogue, and what it does on models that have nothing to show."""
+"""The suite of trials that ships: its catalogue, and its results on models without any effect."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 from pytest_unineuron import controls
 from pytest_unineuron.reports.write import REPORT, SUMMARY
 from tests.evals.catalogue import EVALS, catalogue
-from tests.evals.once import once
+from tests.evals.shared import get_or_compute
 
 NEWS = "--unineuron-corpus=news"
 COMPARED = controls.defaults({controls.ACTIVATIONS, controls.SEEDS})
@@ -19,7 +19,7 @@ COMPARED = controls.defaults({controls.ACTIVATIONS, controls.SEEDS})
 
 
 def run(out, *args, status=0):
-    """Run the suite in a process of its own; returns the report and what was printed."""
+    """Run the suite in a process of its own. Returns the report and the output."""
     command = [
         sys.executable,
         "-m",
@@ -44,11 +44,13 @@ def outcomes(report):
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """The report on an untrained model as the model under test."""
-    return once(tmp_path_factory, "untrained", lambda out: run(out, NEWS, "--unineuron-model=untrained:nano:neox-a"))
+    return get_or_compute(
+        tmp_path_factory, "untrained", lambda out: run(out, NEWS, "--unineuron-model=untrained:nano:neox-a")
+    )
 
 
 def test_an_untrained_model_passes_nothing(untrained):
-    """By measurement and controls: it looks like its own controls."""
+    """Its measurements are like those of its own controls."""
     report, _ = untrained
     found = outcomes(report)
     assert "PASS" not in found.values(), found
@@ -56,17 +58,17 @@ def test_an_untrained_model_passes_nothing(untrained):
     assert "PASS" not in {line["verdict"] for line in report["criteria"].values()}
 
 
-def test_a_pass_is_one_model_corpus_and_arm(untrained):
-    """Passes are counted once, however many trials read them."""
+def test_forward_passes_are_shared_by_trials(untrained):
+    """There is one pass for each model, text and arm, however many trials read it."""
     report, _ = untrained
-    # The reference and the new data: on the subject, its controls, with shifted documents too, and by two seeds. The
-    # probe of number words: on the subject and its controls.
+    # Reference text and new data: the subject, its controls including shifted documents, and two seeds.
+    # Probe of number words: the subject and its controls.
     alone, pairs = len(controls.defaults({controls.ACTIVATIONS})), len(COMPARED)
     assert report["forward_passes"] == 2 * (1 + pairs + 2) + (1 + alone)
 
 
-def test_the_report_says_what_was_measured(untrained):
-    """Models with their neurons, corpora with fingerprints and tokens, versions."""
+def test_the_report_describes_models_and_corpora(untrained):
+    """It has the neurons of each model, the fingerprint and tokens of each corpus, and versions."""
     report, _ = untrained
     model = report["models"]["untrained:neox-a"]
     assert model["weights_sha256"] is None
@@ -78,7 +80,7 @@ def test_the_report_says_what_was_measured(untrained):
 
 
 def test_every_arm_has_its_measurements(untrained):
-    """Control arms record what they measured, under the same names."""
+    """Control arms record measurements with the names of those of the subject."""
     report, _ = untrained
     (trial,) = [t for t in report["trials"] if t["name"] == "neurons_are_mostly_off[prose]"]
     (case,) = trial["subjects"]["untrained:neox-a"]["cases"]
@@ -89,7 +91,7 @@ def test_every_arm_has_its_measurements(untrained):
 
 
 def test_an_encoder_runs_to_the_end(minilm, tmp_path):
-    """MiniLM has no unembedding and another tokenizer; what does not apply is NA, and nothing breaks."""
+    """MiniLM has no unembedding and another tokenizer. Trials that do not apply are NA, and none is an ERROR."""
     report, _ = run(
         tmp_path,
         NEWS,
@@ -105,16 +107,16 @@ def test_an_encoder_runs_to_the_end(minilm, tmp_path):
     assert report["models"]["model"]["class"] == "BertModel"
 
 
-def test_gt1_does_not_ask_a_studied_model(tmp_path):
-    """NA with the reason, without loading it."""
+def test_gt1_is_not_applicable_to_a_studied_model(tmp_path):
+    """The reason is reported, and the model is not run."""
     report, _ = run(tmp_path, "-m", "gt1", "--unineuron-model=nano:gpt2-a")
     reasons = {s["reason"] for t in report["trials"] for s in t["subjects"].values() if t["criterion"] == "GT1"}
     assert reasons == {"not a new model: the zoo's stand-in for the paper's GPT-2 models"}
     assert report["forward_passes"] == 0
 
 
-def test_trained_seeds_are_apart_from_every_control(tmp_path):
-    """On both architectures of the zoo, no interval of the model overlaps that of a control."""
+def test_intervals_of_trained_seeds_do_not_overlap_those_of_controls(tmp_path):
+    """This holds for both architectures of the zoo and for every control."""
     report, _ = run(
         tmp_path,
         "-k",
@@ -145,8 +147,8 @@ BROKEN_MODELS = {
 }
 
 
-def test_models_that_cannot_be_measured_are_an_error_in_one_line_each(tiny, tmp_path):
-    """ERROR outcomes, exit status 1, and no traceback from deep inside."""
+def test_models_that_cannot_be_loaded_are_errors_of_one_line(tiny, tmp_path):
+    """The outcome is ERROR and the exit status is 1. There is no traceback."""
     for name, (make, _) in BROKEN_MODELS.items():
         make(shutil.copytree(tiny("gpt_neox"), tmp_path / name))
     report, printed = run(
@@ -174,8 +176,8 @@ BROKEN_CORPORA = {
 }
 
 
-def on_corpora(tmp_path, contents, **how):
-    """What becomes of the trial that replicates on other text, and what is printed."""
+def run_on_corpora(tmp_path, contents, **options):
+    """Run the trial that replicates on other text. Returns its outcomes and the output."""
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     report, printed = run(
@@ -187,34 +189,36 @@ def on_corpora(tmp_path, contents, **how):
         "--unineuron-model=nano:neox-a",
         "--unineuron-controls=none",
         *(f"--unineuron-corpus={tmp_path / name}" for name in contents),
-        **how,
+        **options,
     )
     assert "Traceback" not in printed
     return [outcome for outcome in outcomes(report).values() if outcome != "NOT_RUN"], printed
 
 
-def test_corpora_that_cannot_be_measured_are_never_a_pass(tmp_path):
-    """ERROR, with the file and the line."""
-    found, printed = on_corpora(tmp_path, {name: content for name, (content, _) in BROKEN_CORPORA.items()}, status=1)
+def test_damaged_corpora_are_errors(tmp_path):
+    """The message names the file, and the line if there is one."""
+    found, printed = run_on_corpora(
+        tmp_path, {name: content for name, (content, _) in BROKEN_CORPORA.items()}, status=1
+    )
     assert found == ["ERROR"] * len(BROKEN_CORPORA)
     assert not [words for _, words in BROKEN_CORPORA.values() if words not in printed]
 
 
-def test_a_corpus_of_which_there_is_too_little_is_never_a_pass(tmp_path):
-    found, _ = on_corpora(tmp_path, {"tiny.txt": b"a\n\nb"})
+def test_a_corpus_that_is_too_small_is_na(tmp_path):
+    found, _ = run_on_corpora(tmp_path, {"tiny.txt": b"a\n\nb"})
     assert set(found) == {"NA"}
 
 
 def test_every_trial_is_in_the_catalogue():
-    """evals/README.md names every trial, and no trial that is not there."""
+    """evals/README.md lists every trial, and no other."""
     functions = {
         n for path in EVALS.rglob("gt?_*/test_*.py") for n in re.findall(r"^def test_(\w+)", path.read_text(), re.M)
     }
     assert functions == set(catalogue())
 
 
-def test_the_summary_is_the_two_keys(untrained, tmp_path):
-    """Of the real suite too."""
+def test_the_summary_has_two_keys(untrained, tmp_path):
+    """The format is that which other programs read."""
     run(tmp_path, "-m", "gt3", "-k", "head_circuits", "--unineuron-model=nano:neox-a")
     summary = json.loads((tmp_path / SUMMARY).read_text(encoding="utf-8"))
     assert set(summary) == {"Checklist", "Rationale"}
