@@ -100,7 +100,7 @@ def test_an_item_that_killed_its_worker_can_be_run_again(trials):
 
 @pytest.mark.parametrize("args", [("-n4",), ("-n4", "--maxprocesses=3"), ("--dist=load", "--tx=3*popen")])
 def test_workers_without_a_model_end(trials, args):
-    """With two models, two workers run all items and the others end."""
+    """Only as many workers as there are models run items. The others end without an error."""
     found = trials.write(LOGGED.replace("DIES", "''")).run(NEVER, *args)
     assert found.ret == 0
     assert [len(workers_of(trials, model)) for model in BOTH] == [1, 1]

@@ -17,7 +17,7 @@ def pytest_unconfigure():
 
 
 def heavy_imports(code):
-    """The heavy packages that are heavy_imports after some code has run in a new process."""
+    """The heavy packages that some code imports in a new process."""
     script = f"{code}\nimport sys\nprint(*[m for m in {HEAVY} if m in sys.modules])"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
 
@@ -32,7 +32,7 @@ def test_a_light_module_imports_nothing_heavy(module):
 
 
 def test_heavy_imports_are_noticed():
-    """The lab imports PyTorch, so the list of heavy_imports packages is not always empty."""
+    """The lab imports PyTorch, so the check above can fail."""
     assert "torch" in heavy_imports("import pytest_unineuron.lab.lab")
 
 
