@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: tiny models on disk, the outside model, inner runs of pytest."""
+"""Fixtures shared by all tests: tiny models on disk, a real encoder, inner runs of pytest."""
 
 import os
 from importlib.util import find_spec
@@ -40,7 +40,7 @@ def minilm():
 
 @pytest.fixture
 def trials(pytester, monkeypatch):
-    """Write a test file and run it; returns the result and the parsed reports."""
+    """An object that writes test files and runs pytest on them."""
     from tests.plugin.inner import Inner
 
     # Inner runs on GitHub must not write into the summary of the job that runs the tests.

@@ -1,4 +1,4 @@
-"""Benchmarks are run by hand; these tests check the tables that they make of their numbers."""
+"""The functions and tables of the benchmarks, which themselves are run by hand."""
 
 import json
 import subprocess
@@ -213,7 +213,7 @@ def test_growth_is_relative_to_tokens_and_pairs(monkeypatch, workload):
 
 
 def test_statistics_by_hand_are_those_of_the_plugin(workload):
-    """Other libraries are given the same work: a comparison of the numbers would show other work."""
+    """Other libraries must do the same work, so their numbers are compared."""
     import torch
 
     from benchmarks import peer_comparison

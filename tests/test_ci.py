@@ -1,4 +1,4 @@
-"""The workflows and the jobs in docs/ci.md: they can be read, and name what is there."""
+"""The workflows of this repository and the jobs in docs/ci.md: they are valid and use options that exist."""
 
 import re
 from pathlib import Path
@@ -17,13 +17,13 @@ TEXTS = {**{path.name: path.read_text(encoding="utf-8") for path in WORKFLOWS}, 
 
 
 def steps(data):
-    """What the steps of a workflow run or use."""
+    """The steps of all jobs of a workflow."""
     return [step for job in data["jobs"].values() for step in job["steps"]]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_reads_and_asks_for_no_more_than_to_read(path):
-    """Actions are pinned to a major version."""
+def test_a_workflow_has_only_permission_to_read(path):
+    """Its actions are pinned to a major version."""
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert data["permissions"] == {"contents": "read"}
     assert all(re.fullmatch(r"actions/[\w/-]+@v\d+", step["uses"]) for step in steps(data) if "uses" in step)
@@ -31,13 +31,13 @@ def test_a_workflow_reads_and_asks_for_no_more_than_to_read(path):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_option_that_is_named_exists(name):
-    """Of the plugin."""
+    """Workflows and page name only options of the plugin."""
     named = set(re.findall(r"--unineuron-([a-z-]+)", TEXTS[name]))
     assert named <= {option.name for option in OPTIONS}
 
 
 def test_tests_run_on_three_systems():
-    """And on every Python that the package names."""
+    """They also run on every version of Python that the package declares."""
     matrix = yaml.safe_load(TEXTS["tests.yml"])["jobs"]["tests"]["strategy"]["matrix"]
     systems = {*matrix["os"], *(each["os"] for each in matrix["include"])}
     assert systems == {"ubuntu-latest", "macos-latest", "windows-latest"}
@@ -45,8 +45,8 @@ def test_tests_run_on_three_systems():
     assert matrix["python"] == named
 
 
-def test_the_jobs_of_the_page_can_be_read():
-    """And copied: what they upload is uploaded whatever happened."""
+def test_the_jobs_of_the_page_upload_reports_of_failed_runs():
+    """Their YAML is valid, and files are uploaded whatever the exit status."""
     github, gitlab, parts = map(yaml.safe_load, JOBS)
     for job in (github, parts):
         assert [step["if"] for step in steps(job) if "upload" in step.get("uses", "")] == ["always()"]
@@ -54,8 +54,8 @@ def test_the_jobs_of_the_page_can_be_read():
     assert gitlab["criteria"]["allow_failure"] == {"exit_codes": [20]}
 
 
-def test_the_job_of_the_page_is_the_one_that_runs_here():
-    """Step by step, but for how the package is installed."""
+def test_the_job_of_the_page_is_that_of_this_repository():
+    """The steps are equal except for the installation of the package."""
     page, here = (
         [step for step in steps(yaml.safe_load(text)) if "pip" not in step.get("run", "")]
         for text in (JOBS[0], TEXTS["gate.yml"])
@@ -67,13 +67,13 @@ def test_the_job_of_the_page_is_the_one_that_runs_here():
 
 
 def test_every_command_of_the_page_exists(capsys):
-    """With the options it is given."""
+    """Each command has the options that the page gives it."""
     for command in sorted(set(re.findall(r"pytest-unineuron (\w+)", PAGE))):
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0
-    given = {"accept": ["--baseline", "--partial"], "gate": ["--baseline", "--fail-on"]}
-    for command, options in given.items():
+    expected = {"accept": ["--baseline", "--partial"], "gate": ["--baseline", "--fail-on"]}
+    for command, options in expected.items():
         capsys.readouterr()
         with pytest.raises(SystemExit):
             main([command, "--help"])

@@ -1,4 +1,4 @@
-"""Models on one GPU or spread over two: tensors of different devices never meet, and results are those of the CPU."""
+"""Models on one GPU or on two: tensors of different devices never meet, and results are those of the CPU."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from pytest_unineuron.universality.match import Resources, match
 from pytest_unineuron.universality.seeds import SeedActivations, comparison_cost
 from pytest_unineuron.universality.units import ComparedModel
 from tests.activations.sweeping import sweep_blocks
-from tests.devices import moved, simulated, spread
+from tests.devices import move_to, simulated_gpus, spread_over
 from tests.models.tiny import build, tokenizer
 
 ONE, TWO = ("cuda:0",), ("cuda:0", "cuda:1")
@@ -32,7 +32,7 @@ EVERYTHING = statistics_for([*DEFAULT_SITES, UP, EXTREMES])
 
 
 def place(model, devices):
-    return moved(model, devices[0]) if len(devices) == 1 else spread(model, devices)
+    return move_to(model, devices[0]) if len(devices) == 1 else spread_over(model, devices)
 
 
 def text():
@@ -47,7 +47,7 @@ def test_a_sweep_on_gpus_has_the_results_of_the_cpu(architecture, devices, monke
     layout = subject.anatomy.layout.per_token
     expected = sweep_blocks(subject.model, layout, text(), batch=256, statistics=EVERYTHING)
     place(subject.model, devices)
-    with simulated(monkeypatch):
+    with simulated_gpus(monkeypatch):
         found = sweep_blocks(subject.model, layout, text(), batch=256, statistics=EVERYTHING)
     assert expected.sums[0].keys() == found.sums[0].keys()
     for site, name in expected.sums[0]:
@@ -89,7 +89,7 @@ def test_a_comparison_on_gpus_has_the_results_of_the_cpu(in_one_block, devices, 
     for one in (subject, seed):
         place(one.model, devices)
         one._write_products.clear()
-    with simulated(monkeypatch):
+    with simulated_gpus(monkeypatch):
         found = compare()
         assert_same(found, expected)
 
@@ -109,7 +109,7 @@ def test_units_are_rotated_on_their_gpu(devices, monkeypatch):
 
     expected = rotated()
     place(subject.model, devices)
-    with simulated(monkeypatch):
+    with simulated_gpus(monkeypatch):
         found = rotated()
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4, equal_nan=True)
 
@@ -121,6 +121,6 @@ def test_models_are_verified_on_gpus(devices, monkeypatch):
     ids = probe_ids(LoadedModel(subject.model, tokenizer(), "", None), rows=2)
     expected = verification.verify(subject.model, subject.anatomy.layout, ids).facts()
     place(subject.model, devices)
-    with simulated(monkeypatch):
+    with simulated_gpus(monkeypatch):
         found = verification.verify(subject.model, subject.anatomy.layout, ids).facts()
     assert found.keys() == expected.keys()

@@ -1,4 +1,4 @@
-"""What every control keeps of its subject, what it destroys, and that its seed decides the rest."""
+"""Properties of a subject that each control keeps or destroys, and the seeds of controls."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""How documents become blocks and batches of tokens."""
+"""The division of documents into blocks and batches of tokens."""
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ def rows(name):
 
 @pytest.mark.parametrize("name", SIZES)
 class TestBundled:
-    """What holds for each of the bundled corpora."""
+    """Properties that each of the bundled corpora has."""
 
     def test_it_has_enough_documents_and_words(self, name):
         """Intervals need documents, and moments need words."""

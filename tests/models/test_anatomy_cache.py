@@ -20,7 +20,7 @@ def gpt2(**choices):
 
 @pytest.mark.parametrize("name", ["causal-gpt2", "causal-zamba2", "causal-jetmoe", "seq2seq-t5", "causal-qwen3_next"])
 def test_an_anatomy_survives_json(name):
-    """Adapters, experts and heads are restored too."""
+    """An anatomy that is written and read again is equal, with its adapters, experts and heads."""
     found = dissect(shrunk(*name.split("-", 1)))
     assert revive(Anatomy, json.loads(json.dumps(asdict(found)))) == found
 
@@ -35,7 +35,7 @@ def test_another_seed_of_a_model_is_not_dissected_again(tmp_path):
 
 
 def test_another_configuration_has_another_key():
-    """So has another pattern for neurons."""
+    """Another pattern for neurons has another key too."""
     others = (gpt2(n_inner=40), gpt2(activation_function="relu"))
     assert len({anatomy_key(gpt2()), *map(anatomy_key, others), anatomy_key(gpt2(), "*.c_proj")}) == 4
 

@@ -1,5 +1,7 @@
-"""Quantised models: plain weights where the library can compute them, the library that is needed where it is missing,
-and neurons in layers that unpack their weights out of sight."""
+"""Quantised models: they are loaded as plain weights if possible, or an error names the library that they need.
+
+Neurons are also found in layers that unpack their weights without autograd.
+"""
 
 import shutil
 from importlib.util import find_spec

@@ -59,7 +59,7 @@ def test_a_missing_or_damaged_shard_is_named(shards, damage, words):
 
 @pytest.mark.parametrize("size", [0, 7, 2000])
 def test_a_truncated_file_is_an_error(llama, size):
-    """Whatever error the library raises, the message is one sentence."""
+    """The message is one sentence for any error that the library raises."""
     path = llama / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ModelError, match="its weights cannot be loaded"):

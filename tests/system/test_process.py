@@ -1,4 +1,4 @@
-"""The settings of the process during a run, and what is known of the processor."""
+"""The settings of the process during a run, and the maker of its processor."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ print(torch.get_num_threads(), os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_S
 
 
 class Library:
-    """A C library that notes how its allocator is configured."""
+    """A C library that records how its allocator is configured."""
 
     def __init__(self, calls):
         self.mallopt = lambda option, size: calls.append((option, size))
@@ -40,7 +40,7 @@ def options(sizes):
 
 
 def test_configuring_sets_what_the_user_has_not_set():
-    """Threads are set, OpenMP's waiting is set unless the user did."""
+    """Threads are set, and variables of OpenMP that the user has not set."""
     environment = {name: value for name, value in os.environ.items() if name not in process.OPENMP}
     environment["GOMP_SPINCOUNT"] = "7"
     found = subprocess.run(
@@ -50,7 +50,7 @@ def test_configuring_sets_what_the_user_has_not_set():
 
 
 def test_freed_memory_is_retained_but_in_a_tight_budget(calls):
-    """The allocator is set back when the budget is no longer tight."""
+    """The allocator is configured for a tight budget and afterwards as before."""
     process.configure()
     assert calls == options(process.RETAIN)
     with process.returning_memory(on=False):
@@ -62,7 +62,7 @@ def test_freed_memory_is_retained_but_in_a_tight_budget(calls):
 
 
 def test_an_allocator_that_the_user_configured_is_left_alone(calls, monkeypatch):
-    """One variable of glibc is enough."""
+    """A single variable of glibc is enough."""
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     process.configure()
     with process.returning_memory():
@@ -70,7 +70,7 @@ def test_an_allocator_that_the_user_configured_is_left_alone(calls, monkeypatch)
 
 
 def test_a_process_that_was_not_configured_is_left_alone(calls, monkeypatch):
-    """A library that compares models in somebody's program changes nothing there."""
+    """A program that uses the package as a library keeps its own settings."""
     monkeypatch.setattr(process, "_configured", False)
     with process.returning_memory():
         assert calls == []
@@ -78,7 +78,7 @@ def test_a_process_that_was_not_configured_is_left_alone(calls, monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError("no such library"), AttributeError("mallopt"), TypeError("no name")])
 def test_another_c_library_is_left_alone(monkeypatch, error):
-    """Where there is no glibc, nothing is configured and nothing fails."""
+    """Without glibc nothing is configured, and there is no error."""
 
     def library(_):
         raise error
@@ -92,7 +92,7 @@ def test_another_c_library_is_left_alone(monkeypatch, error):
 
 
 def test_the_maker_of_the_processor_is_read_from_the_system(monkeypatch, tmp_path):
-    """From /proc/cpuinfo, or from Python where there is none."""
+    """The source is /proc/cpuinfo, or else the platform module of Python."""
     for text, expected in (("vendor_id\t: GenuineIntel\n", True), ("vendor_id\t: AuthenticAMD\n", False)):
         (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
         monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "cpuinfo")
