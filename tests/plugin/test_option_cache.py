@@ -141,7 +141,7 @@ def test_a_damaged_entry_is_measured_again(run_trials, trials):
     assert again.report["forward_passes"] == 3
     assert len(again.report["cache"]["notes"]) == 3
     again.result.stdout.fnmatch_lines(["CACHE: cache entry *.safetensors cannot be used and is computed again*"])
-    assert measured("-k", "kurtosis").report["cache"]["notes"] == []
+    assert run_trials("-k", "kurtosis").report["cache"]["notes"] == []
 
 
 def test_workers_share_the_cache(run_trials):

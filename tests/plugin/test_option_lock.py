@@ -92,7 +92,7 @@ def test_a_helper_that_changed_is_noticed(trials):
 def test_a_renamed_removed_or_added_trial_is_named(locked):
     """Both the locked name and the new one are listed."""
     locked.write(CLAIMS.replace("test_corpora", "test_texts"))
-    found = violated(locked.run(LOCK))
+    found = lock_violations(locked.run(LOCK))
     assert (
         "corpora[news] on neox-a and 2 more: locked, but missing from this run: renamed, removed, or not selected"
         in found
@@ -173,7 +173,7 @@ def test_a_part_of_the_trials_can_be_locked(trials):
     assert trials.run(*ARGS, "-k", "news", "--unineuron-write-lock=claim.lock").ret == 0
     assert list(json.loads((trials.path / "claim.lock").read_text())["cases"]) == ["corpora[news] on neox-a"]
     assert trials.run(LOCK, "-k", "news").ret == 0
-    (found,) = violated(trials.run(LOCK))
+    (found,) = lock_violations(trials.run(LOCK))
     assert found == "corpora[code] on neox-a and 1 more: in this run, but not in the lock"
 
 
