@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.baseline.accept import check_acceptable, lost_cases
 from pytest_unineuron.baseline.gate import ExitStatus, Gate, read_baseline
 from pytest_unineuron.baseline.lock import Lock
-from pytest_unineuron.baseline.replay import read_evidence
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
 from pytest_unineuron.evidence import saved, strict_json
+from pytest_unineuron.evidence.replay import read_evidence
 from pytest_unineuron.evidence.summary import summary_data
 from pytest_unineuron.options import sources
 from pytest_unineuron.reports import github, markdown, terminal, write

@@ -19,7 +19,7 @@ from pytest_unineuron.evidence.planned import PlannedItem
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_unineuron.baseline.journal import Journal
+    from pytest_unineuron.evidence.journal import Journal
     from pytest_unineuron.evidence.records import Evidence
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_unineuron.baseline.journal import Journal
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.evidence.collector import Collector
 from pytest_unineuron.evidence.events import PLAN
+from pytest_unineuron.evidence.journal import Journal
 from pytest_unineuron.evidence.versions import installed_versions
 from pytest_unineuron.options import sources
 from pytest_unineuron.plugin.collection import Collection, model_of

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.baseline import journal
-from pytest_unineuron.baseline.replay import replay_journal
 from pytest_unineuron.cli.main import main
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.evidence import strict_json
+from pytest_unineuron.evidence import journal, strict_json
+from pytest_unineuron.evidence.replay import replay_journal
 from tests.fuzz import damage
 
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from pytest_unineuron.baseline import journal
 from pytest_unineuron.cli.main import main
+from pytest_unineuron.evidence import journal
 from tests.plugin.inner import PREAMBLE
 
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained", "--unineuron-fail-on=never")

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.baseline import journal
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.evidence import saved, strict_json
+from pytest_unineuron.evidence import journal, saved, strict_json
 from pytest_unineuron.evidence.events import FINISHED
 from pytest_unineuron.evidence.summary import report_data
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_unineuron.baseline.journal import JournalContent
     from pytest_unineuron.evidence.collector import Collector
+    from pytest_unineuron.evidence.journal import JournalContent
     from pytest_unineuron.evidence.records import Evidence
 
 
