@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import torch
 from pytest_unineuron.activations.forward_pass import Consumer, open_pass
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.errors import ModelError, NotApplicable
-from pytest_unineuron.statistics import DEFAULT_SITES, statistic_class, statistics_for
+from pytest_unineuron.statistics import DEFAULT_SITES, RESIDUAL, statistic_class, statistics_for
 from pytest_unineuron.statistics.accumulator import Accumulator, accumulate
 from pytest_unineuron.statistics.layer_batch import LayerBatch
 from pytest_unineuron.statistics.resampling import leave_one_out_sums
@@ -252,4 +252,15 @@ def sweep(
     # A part of batches of another size is another part.
     sizes = f"{len(batches)} batches of up to {max(batch.ids.numel() for batch in batches)} positions"
     parts = processes.all_gather(compute_part(f"sweep {sizes}", accumulated))
-    return [consumer.result(reduce(add, (part[number] for part in parts))) for number, consumer in enumerate(consumers)]
+    return [
+        consumer.result(_with_all_experts(reduce(add, (part[number] for part in parts)), layout))
+        for number, consumer in enumerate(consumers)
+    ]
+
+
+def _with_all_experts(partial: PartialStatistics, layout: NeuronLayout) -> PartialStatistics:
+    """The statistics with the widths of all experts: those of an expert that no token reached are empty."""
+    sites = {site for site, _ in partial.widths} - {RESIDUAL}
+    experts = {number: layer.width for number, layer in enumerate(layout.layers) if layer.expert is not None}
+    widths = {(site, number): width for site in sites for number, width in experts.items()}
+    return replace(partial, widths=widths | partial.widths)
