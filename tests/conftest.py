@@ -4,6 +4,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import fastjsonschema  # noqa: F401 - pytester would drop it after an inner run, but not what it compiled
+import hypothesis
 import pytest
 
 from pytest_unineuron.system.process import OPENMP
@@ -11,6 +13,10 @@ from pytest_unineuron.system.process import OPENMP
 # OpenMP reads its variables when torch is imported. Threads that spin slow the other test processes down many times.
 for variable, setting in {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **OPENMP}.items():
     os.environ.setdefault(variable, setting)
+
+# No test depends on the clock, so no example has a deadline.
+hypothesis.settings.register_profile("unineuron", deadline=None)
+hypothesis.settings.load_profile("unineuron")
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,6 @@ def test_a_waiver_lets_a_regression_through_by_name(accepted):
 
 def test_the_ini_file_takes_one_waiver_a_line(accepted):
     """A reason may contain commas, since each line is one waiver."""
-    accepted.write(CLAIMS.replace("0.2", "0.1 if unineuron_case.corpus else 0.6"))
     accepted.write(CLAIMS.replace("0.9", "0.3"))
     lines = "".join(
         f"\n    corpora[{c}] on neox-a until 2999-01-01: one, two" for c in ("news", "code", "multilingual")

@@ -3,11 +3,11 @@
 import pytest
 
 BODY = """
-@pytest.mark.gt1(source="x")
+@pytest.mark.gt1(source="x", primary={primary})
 def test_good(unineuron_case):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 
-@pytest.mark.gt1(source="x", primary={primary})
+@pytest.mark.gt1(source="x")
 def test_bad():
     measure('size', 0.1, above=0.5)
 
@@ -22,14 +22,14 @@ ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-fail-on=never")
     ("policy", "primary", "verdict"),
     [
         ("primary", False, "FAIL"),
-        ("primary", True, "FAIL"),
+        ("primary", True, "PASS"),
         ("all", False, "FAIL"),
         ("majority", False, "FAIL"),
         ("any", False, "PASS"),
     ],
 )
 def test_the_policy_decides_the_verdict(trials, policy, primary, verdict):
-    """Of three trials one passes, one fails and one is vacuous."""
+    """Of three trials one passes, one fails and one is vacuous; the first alone may be primary."""
     found = trials.write(BODY.format(primary=primary)).run(*ARGS, f"--unineuron-policy={policy}")
     assert found.summary["Checklist"]["GT1_ModelGeneralization"] == verdict
     assert found.report["policy"] == policy
