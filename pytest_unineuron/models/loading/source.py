@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_unineuron import zoo
@@ -13,6 +13,7 @@ from pytest_unineuron.errors import ModelError
 UNTRAINED = "untrained:"
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_FILE = "adapter_config.json"
+GGUF_SUFFIX = ".gguf"
 MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
 """The files of a model: configuration, tokenizer and weights, but no code."""
 IGNORED_FILES = ["*/*", "consolidated*.safetensors"]
@@ -24,7 +25,8 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 class Source:
     """One model as a user typed it (``spec``), with a short ``label``. Either ``folder`` or ``hub`` is set.
 
-    ``untrained`` asks for a fresh, seeded initialisation of its configuration.
+    ``untrained`` asks for a fresh, seeded initialisation of its configuration. ``gguf`` is the name of the file in
+    ``folder`` that holds configuration, tokenizer and weights, of a model in that format.
     """
 
     spec: str
@@ -33,6 +35,7 @@ class Source:
     hub: str = ""
     revision: str | None = None
     untrained: bool = False
+    gguf: str = ""
 
 
 def parse_source(spec: str) -> Source:
@@ -43,7 +46,7 @@ def parse_source(spec: str) -> Source:
     """
     if spec.startswith(UNTRAINED):
         inner = parse_source(spec.removeprefix(UNTRAINED))
-        return Source(spec, UNTRAINED + inner.label, inner.folder, inner.hub, inner.revision, untrained=True)
+        return replace(inner, spec=spec, label=UNTRAINED + inner.label, untrained=True)
     if spec.startswith(zoo.PREFIX):
         name = spec.removeprefix(zoo.PREFIX)
         folders = zoo.folders()
@@ -58,10 +61,14 @@ def parse_source(spec: str) -> Source:
             f"model {spec}: a folder cannot have this name ({error}); give a folder with config.json"
         ) from None
     if found:
-        check_folder(spec, path)
-        return Source(spec, path.resolve().name, folder=path)
+        gguf = _gguf_in(spec, path)
+        if not gguf:
+            check_folder(spec, path)
+        return Source(spec, path.resolve().name, folder=path, gguf=gguf)
+    if path.is_file() and path.suffix == GGUF_SUFFIX:
+        return Source(spec, path.stem, folder=path.parent, gguf=path.name)
     if path.is_file():
-        raise ModelError(f"model {spec}: this is a file; give the folder that it is in")
+        raise ModelError(f"model {spec}: this is a file; give the folder that it is in, or a {GGUF_SUFFIX} file")
     if path.exists() or spec.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(spec):
         raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME")
     hub, _, revision = spec.partition("@")
@@ -93,12 +100,20 @@ def check_folder(spec: str, path: Path) -> None:
             f"model {spec}: this is only an adapter ({ADAPTER_FILE}){f' for {base}' if base else ''}; "
             "merge it into its model (peft: merge_and_unload) and save that with save_pretrained"
         )
-    if packed := sorted(file.name for file in path.glob("*.gguf")):
-        raise ModelError(
-            f"model {spec}: its weights are packed for another program ({packed[0]}) and there is no config.json; "
-            "name the model that they were made of"
-        )
     raise ModelError(f"model {spec}: the folder has no config.json; save the model with save_pretrained")
+
+
+def _gguf_in(spec: str, path: Path) -> str:
+    """The name of the only GGUF file in a folder without config.json; empty if there is none.
+
+    Raises ModelError if there are several, which are often the same model in several precisions.
+    """
+    if (path / "config.json").is_file():
+        return ""
+    files = sorted(file.name for file in path.glob(f"*{GGUF_SUFFIX}"))
+    if len(files) > 1:
+        raise ModelError(f"model {spec}: the folder holds {len(files)} models ({', '.join(files[:3])}); give one file")
+    return "".join(files)
 
 
 def has_adapter(path: Path) -> bool:

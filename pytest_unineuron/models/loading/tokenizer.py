@@ -10,6 +10,7 @@ import transformers
 
 from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.configuration import text_config
+from pytest_unineuron.models.loading.gguf import gguf_arguments
 from pytest_unineuron.models.loading.messages import own_code_error
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ _SPECIAL = re.compile(r"<.*>|\[.*\]|")
 def load_tokenizer(source: Source, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
     """The tokenizer in a model's folder. Raises ModelError if there is none, or if it belongs to another model."""
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, **gguf_arguments(source)
+        )
     except Exception as error:  # tokenizers fail in as many ways as there are tokenizers
         if "custom code" in str(error):
             raise own_code_error(source, "its tokenizer") from None

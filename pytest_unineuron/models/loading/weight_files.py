@@ -28,10 +28,12 @@ PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
 
 
 def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list[Path]:
-    """The safetensors files of a model, in the order of their names.
+    """The safetensors files of a model, in the order of their names, or its GGUF file.
 
     Raises ModelError if there are none, if one that the index names is missing, or if one cannot be read.
     """
+    if source.gguf:
+        return [folder / source.gguf]
     whole = folder / (getattr(config, "transformers_weights", None) or WEIGHTS_FILE)
     if whole.is_file() and whole.name.endswith(".safetensors"):
         files = [whole]
@@ -83,7 +85,7 @@ def _why_no_weights(folder: Path) -> str:
             "convert them with save_pretrained, or name a revision that has safetensors (MODEL@REVISION)"
         )
     if packed := names("*.gguf"):
-        return f"its weights are packed for another program ({packed}); name the model that they were made of"
+        return f"its weights are in another format ({packed}); give that file itself as the model"
     return f"there are no weights (*.safetensors) in {folder}; fetch it again, or write it with save_pretrained"
 
 

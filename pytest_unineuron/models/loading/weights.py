@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.devices import device_map_arguments
+from pytest_unineuron.models.loading.gguf import gguf_arguments
 from pytest_unineuron.models.loading.quantisation import quantisation_method, quantisation_settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def load_weights(
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 **device_map_arguments(device),
+                **gguf_arguments(source, weights=True),
             )
         except Exception as error:  # damaged files and missing libraries make loaders raise errors of any class
             raise ModelError(f"model {source.spec}: {_why_not(config, kind, error)}") from error

@@ -1,0 +1,41 @@
+"""Models in one GGUF file, whose weights are dequantised when they are read."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import transformers
+
+from pytest_unineuron.errors import ModelError, first_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PretrainedConfig
+
+    from pytest_unineuron.models.loading.source import Source
+
+PACKAGES = ("gguf", "accelerate")
+"""The packages that transformers needs to read the format."""
+
+
+def gguf_configuration(source: Source, folder: Path) -> PretrainedConfig:
+    """The configuration in a GGUF file. Raises ModelError if it cannot be read, or if a package is missing."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing or not hasattr(transformers, "GgufConfig"):
+        needed = " and ".join(missing) or f"a later transformers than {transformers.__version__}"
+        raise ModelError(f'model {source.spec}: needs {needed}; pip install "pytest-unineuron[gguf]"')
+    try:
+        config: PretrainedConfig = transformers.AutoConfig.from_pretrained(folder, gguf_file=source.gguf)
+    except Exception as error:  # damaged files and unknown architectures raise errors of any class
+        raise ModelError(f"model {source.spec}: this GGUF file cannot be read: {first_line(error)}") from error
+    return config
+
+
+def gguf_arguments(source: Source, *, weights: bool = False) -> dict[str, Any]:
+    """The arguments of ``from_pretrained`` for a model in a GGUF file; empty for any other."""
+    if not source.gguf:
+        return {}
+    dequantised = {"quantization_config": transformers.GgufConfig(dequantize=True)} if weights else {}
+    return {"gguf_file": source.gguf, **dequantised}
