@@ -133,11 +133,6 @@ class HeadWeights:
             raise NotApplicable(f"attention cannot be folded: {part.input_norm.obstacle}")
         return fold(self._weight(part), self._view.norm(part.input_norm.norm, part.width))
 
-    @property
-    def dimension(self) -> int:
-        """Width of the head."""
-        return len(self._parts[0].rows)
-
 
 def _require(bias: Tensor | None) -> Tensor:
     if bias is None:

@@ -1,7 +1,7 @@
 """The registry of models: their further training seeds, whether the paper studied them, and its tables of them.
 
-Every fact is a row of one table. A row names models by a regular expression that has to match the whole name
-without a revision, as a user types it.
+A row of the table names models by a regular expression that has to match the whole name without a revision, as a
+user types it. Nano models are added to it from the recipes that they come with.
 """
 
 from __future__ import annotations

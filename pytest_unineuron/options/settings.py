@@ -112,7 +112,7 @@ class Settings:
     control_draws: int = declare(1, "independent draws of each control", Affects.VERDICT, metavar="N")
     policy: str = declare(
         "primary",
-        "how the outcomes of trials decide a criterion: primary, all, majority or any",
+        f"how the outcomes of trials decide a criterion: {', '.join(POLICIES)}",
         Affects.VERDICT,
         choices=POLICIES,
         metavar="POLICY",

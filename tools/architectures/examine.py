@@ -17,10 +17,10 @@ from pytest_unineuron.models.discovery.residual_stream import stream_rows
 from pytest_unineuron.models.discovery.similar_layers import path_pattern
 from pytest_unineuron.models.loading.forward import middle_stream, run_model
 from pytest_unineuron.models.loading.load import LoadedModel
-from pytest_unineuron.models.weights.folding import folded_weights
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import POST, RESIDUAL
 from tools.architectures.examination import COMPLETE, FAILED, NO_MLP, PARTIAL, Examination
+from tools.architectures.folding import folded_weights
 from tools.architectures.shrink import Entry, tiny_model, token_inputs
 from tools.architectures.sizes import DEFAULT, EQUAL, VOCABULARY, WIDE_HEADS
 from tools.architectures.truth import expected_projections

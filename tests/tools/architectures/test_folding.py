@@ -6,11 +6,11 @@ import torch
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.discovery.parameters import eager_experts
-from pytest_unineuron.models.weights import folding
-from pytest_unineuron.models.weights.folding import folded_weights
 from pytest_unineuron.models.weights.weight_view import WeightView
 from tests.models.tiny import in_memory
+from tools.architectures import folding
 from tools.architectures.examine import SizedTokenizer
+from tools.architectures.folding import folded_weights
 from tools.architectures.shrink import Entry, tiny_model, token_inputs
 
 ARRANGEMENTS = {
