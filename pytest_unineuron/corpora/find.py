@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora import BUNDLED, GENERATED, corpus_names
-from pytest_unineuron.corpora.text import from_path
+from pytest_unineuron.corpora.text import file_format, from_path, name_without_suffixes
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def check_spec(spec: str) -> None:
     """Raise CorpusError if ``spec`` can be neither a known name, a path that exists, nor a data set of the Hub."""
     if spec in corpus_names() or Path(spec).expanduser().exists():
         return
-    if spec.startswith((".", "/", "~")) or Path(spec).suffix in (".txt", ".jsonl") or "/" not in spec:
+    if spec.startswith((".", "/", "~")) or file_format(Path(spec)) or "/" not in spec:
         raise CorpusError(
             f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpus_names())} "
             "(a data set of the hub is named OWNER/NAME)"
@@ -47,9 +48,12 @@ def find_corpus(spec: str, *, field: str = "text") -> Corpus:
 
 
 def corpus_label(spec: str) -> str:
-    """Return the short name of a corpus: the stem of a path, or the name itself."""
+    """Return the short name of a corpus: that of a file or folder as it was typed, or the name itself."""
     path = Path(spec).expanduser()
-    return path.resolve().stem if spec not in corpus_names() and path.exists() else spec
+    if spec in corpus_names() or not path.exists():
+        return spec
+    typed = Path(os.path.abspath(path))  # noqa: PTH100 - not what a link leads to
+    return typed.name if path.is_dir() else name_without_suffixes(typed)
 
 
 def corpora_by_label(specs: tuple[str, ...]) -> dict[str, str]:

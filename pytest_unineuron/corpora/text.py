@@ -1,66 +1,112 @@
-"""Corpora from files: ``.txt`` (a document per paragraph), ``.jsonl`` (one per line), or a folder of these."""
+"""Corpora from files: text, JSON lines, JSON, CSV, TSV or Parquet, compressed or not, or a folder of these."""
 
 from __future__ import annotations
 
-import json
+import os
 import re
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora.corpus import Corpus, Document
+from pytest_unineuron.corpora.formats import COMPRESSIONS, ROW_FORMATS, TEXT_SUFFIX, read_content, read_rows
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 def from_path(name: str, path: Path, *, field: str = "text") -> Corpus:
-    """Read the corpus in a file or folder. Raises CorpusError, which names the file and, if there is one, the line."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".jsonl"))
-        if not files:
-            raise CorpusError(f"corpus {name}: {path} holds no .txt and no .jsonl file")
-        # In a folder each text file is one document; a single text file has a document per paragraph.
-        documents = [d for file in files for d in _documents(name, file, field, whole=True)]
-    else:
-        documents = list(_documents(name, path, field, whole=False))
+    """Read the corpus in a file or folder. Raises CorpusError, which names the file and, if there is one, the line.
+
+    Files of other kinds in a folder are named in a warning; hidden files and folders are left out.
+    """
+    if not path.is_dir():
+        return Corpus(name, tuple(_documents(name, path, field, whole=False)))
+    files = sorted(_files_below(path))
+    readable = [file for file in files if file_format(file)]
+    if not readable:
+        raise CorpusError(f"corpus {name}: {path} holds no file of these kinds: {', '.join(FORMATS)}")
+    _warn_of_others(name, path, [file for file in files if not file_format(file)])
+    # In a folder each text file is one document; a single text file has a document per paragraph.
+    documents = [document for file in readable for document in _documents(name, file, field, whole=True)]
     return Corpus(name, tuple(documents))
+
+
+FORMATS = (TEXT_SUFFIX, *ROW_FORMATS)
+"""The suffixes of the files that are read, before one for compression."""
+
+
+def file_format(path: Path) -> str:
+    """Return the suffix in ``FORMATS`` that says how a file is read; empty for a file that is not.
+
+    >>> file_format(Path("news.JSONL.gz"))
+    '.jsonl'
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    return suffixes[-1] if suffixes and suffixes[-1] in FORMATS else ""
+
+
+def name_without_suffixes(path: Path) -> str:
+    """Return the name of a file without the suffixes of its format and of its compression.
+
+    >>> name_without_suffixes(Path("v2.1.jsonl.gz"))
+    'v2.1'
+    """
+    packed = path.suffix.lower() in COMPRESSIONS
+    return Path(path.stem).stem if packed else path.stem
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder, those behind links included, without hidden ones."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = sorted(each for each in folders if not each.startswith(".") and real not in seen)
+        if real not in seen:
+            yield from (Path(place, file) for file in files if not file.startswith("."))
+        seen.add(real)
+
+
+def _warn_of_others(name: str, folder: Path, files: Sequence[Path]) -> None:
+    if files:
+        shown = ", ".join(str(file.relative_to(folder)) for file in files[:5]) + (", …" if len(files) > 5 else "")
+        warnings.warn(f"corpus {name}: not read in {folder}: {shown}", stacklevel=2)
 
 
 def _documents(name: str, path: Path, field: str, *, whole: bool) -> Iterator[Document]:
     """The documents of one file; a text file is ``whole`` or split into paragraphs."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise CorpusError(f"corpus {name}: {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"corpus {name}: {path} is not UTF-8 text (byte {error.start})") from None
-    if "\0" in text:
-        raise CorpusError(f"corpus {name}: {path} is a binary file: it holds NUL bytes")
-    if path.suffix == ".jsonl":
-        yield from _lines(name, path, text, field)
-    else:
+    where = f"corpus {name}: {path}"
+    kind = file_format(path)
+    if not kind:
+        raise CorpusError(f"{where} is of none of these kinds: {', '.join(FORMATS)}; rename a plain text to .txt")
+    content = read_content(where, path)
+    if kind == TEXT_SUFFIX:
+        text = _checked(where, content.decode())
         pieces = [text] if whole else _PARAGRAPH.split(text)
         yield from (Document(piece.strip("\n"), provenance=path.name) for piece in pieces if piece.strip())
-
-
-def _lines(name: str, path: Path, text: str, field: str) -> Iterator[Document]:
-    """The documents of JSON lines, without blank lines and texts."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"corpus {name}: {path}, line {number}: not JSON ({error})") from None
-        if not isinstance(row, dict) or not isinstance(row.get(field), str):
-            found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+        return
+    for line, row in read_rows(where, kind, content):
+        if not isinstance(row.get(field), str):
             raise CorpusError(
-                f"corpus {name}: {path}, line {number}: no text in field {field!r} (found: {found}); "
+                f"{where}{line}: no text in field {field!r} (found: {', '.join(map(str, row))}); "
                 "name the field with --unineuron-text-field"
             )
-        if row[field].strip():
-            known = [str(row.get(key, "")) for key in ("provenance", "language", "domain", "date")]
-            yield Document(row[field], known[0], known[1], known[2], known[3])
+        text = _checked(f"{where}{line}", row[field])
+        if text.strip():
+            known = [str(row.get(key) or "") for key in ("provenance", "language", "domain", "date")]
+            yield Document(text, known[0], known[1], known[2], known[3])
+
+
+def _checked(where: str, text: str) -> str:
+    """The text with line ends as in Unix. Raises CorpusError for half of a surrogate pair, which is no character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = text[error.start].encode("unicode_escape").decode("ascii")
+        raise CorpusError(f"{where}: {half} is half of a surrogate pair; write the character itself") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -21,6 +21,11 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
+def unix(text):
+    """The text with the line ends of Unix."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read(path, content):
     """The texts in a file of this content; None if it is refused in one sentence that names it."""
     path.write_bytes(content)
@@ -38,7 +43,7 @@ def read(path, content):
 def test_a_jsonl_file_gives_its_texts(folder, written):
     """The texts are unchanged and in order, without those that are blank."""
     lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in written)
-    there = [text for text in written if text.strip()]
+    there = [unix(text) for text in written if unix(text).strip()]
     assert read(folder / "my.jsonl", lines.encode("utf-8")) == (there if len(there) >= 2 else None)
 
 
@@ -49,7 +54,7 @@ def test_a_text_file_gives_its_paragraphs(folder, written):
     content = "\n\n".join(written)
     found = read(folder / "my.txt", content.encode("utf-8"))
     if found is not None:
-        assert "".join("".join(found).split()) == "".join(content.split())
+        assert "".join("".join(found).split()) == "".join(content.removeprefix("\ufeff").split())
         assert all(text.strip() for text in found)
     else:
         assert len([text for text in written if text.strip()]) < 2
@@ -64,9 +69,9 @@ def test_a_damaged_line_is_refused_and_never_left_out(folder, first, then):
     found = read(folder / "my.jsonl", content)
     if found is None:
         return
-    lines = [line for line in content.decode("utf-8").split("\n") if line.strip()]
+    lines = [line for line in content.decode("utf-8-sig").split("\n") if line.strip()]
     there = [json.loads(line)["text"] for line in lines]
-    assert found == [text for text in there if text.strip()]
+    assert found == [unix(text) for text in there if unix(text).strip()]
 
 
 @damage.fuzz_settings(100)

@@ -1,0 +1,132 @@
+"""The formats of corpus files: how each is unpacked and read into rows."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.errors import CorpusError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    Rows = Iterator[tuple[str, Mapping[str, Any]]]
+    """The rows of a file, each with the words that say where it is."""
+
+TEXT_SUFFIX = ".txt"
+PARQUET_SUFFIX = ".parquet"
+
+
+def read_content(where: str, path: Path) -> bytes:
+    """Return the content of a file, unpacked, and if it is not Parquet as UTF-8 without a byte order mark.
+
+    Raises CorpusError for a file that cannot be read or unpacked, or that should be text and is not UTF-8.
+    """
+    try:
+        unpack = COMPRESSIONS.get(path.suffix.lower())
+        content = unpack(path.read_bytes()) if unpack else path.read_bytes()
+    except ImportError as error:
+        raise CorpusError(f"{where} cannot be unpacked: pip install {error.name}") from None
+    except Exception as error:  # each library has an error of its own for damaged data
+        raise CorpusError(f"{where} cannot be read: {getattr(error, 'strerror', None) or first_line(error)}") from error
+    if PARQUET_SUFFIX in (suffix.lower() for suffix in path.suffixes):
+        return content
+    if b"\0" in content:
+        raise CorpusError(f"{where} is a binary file: it holds NUL bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{where} is not UTF-8 text (byte {error.start})") from None
+    return text.encode()
+
+
+def read_rows(where: str, kind: str, content: bytes) -> Rows:
+    """Yield the rows of a file of one of ``ROW_FORMATS``. Raises CorpusError for content of another form."""
+    return ROW_FORMATS[kind](where, content)
+
+
+def _json_lines(where: str, content: bytes) -> Rows:
+    for number, line in enumerate(content.decode().split("\n"), start=1):
+        if line.strip():
+            yield f", line {number}", _object(f"{where}, line {number}", _parse(f"{where}, line {number}", line))
+
+
+def _json(where: str, content: bytes) -> Rows:
+    rows = _parse(where, content.decode())
+    if not isinstance(rows, list):
+        raise CorpusError(f"{where}: not a list of objects (found: {type(rows).__name__}); write one object per line")
+    for number, row in enumerate(rows, start=1):
+        yield f", row {number}", _object(f"{where}, row {number}", row)
+
+
+def _table(separator: str) -> Callable[[str, bytes], Rows]:
+    def read(where: str, content: bytes) -> Rows:
+        import pandas
+
+        try:
+            table = pandas.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False)
+        except ValueError as error:
+            raise CorpusError(f"{where}: not a table: {first_line(error)}") from None
+        return _rows(table)
+
+    return read
+
+
+def _parquet(where: str, content: bytes) -> Rows:
+    import pandas
+
+    try:
+        table = pandas.read_parquet(io.BytesIO(content))
+    except ImportError:
+        raise CorpusError(f"{where}: Parquet needs pyarrow: pip install pyarrow") from None
+    except Exception as error:  # pyarrow raises errors of its own
+        raise CorpusError(f"{where}: not Parquet: {first_line(error)}") from error
+    return _rows(table)
+
+
+def _rows(table: Any) -> Rows:
+    for number, row in enumerate(table.to_dict("records"), start=1):
+        yield f", row {number}", row
+
+
+def _parse(where: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"{where}: not JSON ({error})") from None
+
+
+def _object(where: str, row: Any) -> Mapping[str, Any]:
+    if not isinstance(row, dict):
+        raise CorpusError(f"{where}: not an object with fields (found: {type(row).__name__})")
+    return row
+
+
+def _unpack_zst(content: bytes) -> bytes:
+    import zstandard  # type: ignore[import-not-found, unused-ignore]
+
+    unpacked: bytes = zstandard.ZstdDecompressor().stream_reader(content).read()
+    return unpacked
+
+
+ROW_FORMATS: dict[str, Callable[[str, bytes], Rows]] = {
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".json": _json,
+    ".csv": _table(","),
+    ".tsv": _table("\t"),
+    PARQUET_SUFFIX: _parquet,
+}
+"""The readers of files that hold one document per row, by suffix."""
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+    ".zst": _unpack_zst,
+}
+"""Functions that unpack a file, by its last suffix."""

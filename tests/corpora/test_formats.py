@@ -1,0 +1,113 @@
+"""The formats of corpus files: the same rows are the same documents, however they are written and packed."""
+
+import bz2
+import gzip
+import json
+import lzma
+from importlib.util import find_spec
+
+import pandas
+import pytest
+
+from pytest_unineuron.corpora.find import corpus_label, find_corpus
+from pytest_unineuron.errors import CorpusError
+
+ROWS = [{"text": 'One,\n"two"\nthree.', "language": "en"}, {"text": "Œuvre.", "language": "fr"}]
+LINES = "\n".join(map(json.dumps, ROWS)).encode()
+TABLE = pandas.DataFrame(ROWS)
+
+
+def parquet(path):
+    if find_spec("pyarrow") is None:
+        pytest.skip("Parquet needs pyarrow: pip install pyarrow")
+    TABLE.to_parquet(path)
+
+
+WRITERS = {
+    "my.jsonl": lambda path: path.write_bytes(LINES),
+    "my.NDJSON": lambda path: path.write_bytes(LINES),
+    "my.json": lambda path: path.write_text(json.dumps(ROWS)),
+    "my.csv": lambda path: TABLE.to_csv(path, index=False),
+    "my.tsv": lambda path: TABLE.to_csv(path, index=False, sep="\t"),
+    "my.parquet": parquet,
+    "my.jsonl.gz": lambda path: path.write_bytes(gzip.compress(LINES)),
+    "my.jsonl.bz2": lambda path: path.write_bytes(bz2.compress(LINES)),
+    "my.jsonl.xz": lambda path: path.write_bytes(lzma.compress(LINES)),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_same_rows_are_the_same_documents(tmp_path, name):
+    """The label is the name without its suffixes."""
+    WRITERS[name](tmp_path / name)
+    found = find_corpus(str(tmp_path / name))
+    assert [(d.text, d.language) for d in found.documents] == [(row["text"], row["language"]) for row in ROWS]
+    assert found.name == "my"
+
+
+@pytest.mark.parametrize("name", ["my.txt", "my.jsonl", "my.csv"])
+def test_line_ends_and_byte_order_marks_are_no_text(tmp_path, name):
+    """A file from Windows has the fingerprint that it has from Unix."""
+    content = {
+        "my.txt": "One.\nStill one.\n\nTwo.\n",
+        "my.jsonl": '{"text": "One.\\nStill one."}\n{"text": "Two."}\n',
+        "my.csv": 'text\n"One.\nStill one."\nTwo.\n',
+    }[name]
+    (tmp_path / name).write_bytes(content.encode())
+    unix = find_corpus(str(tmp_path / name))
+    windows = content.replace("\\n", "\\r\\n").replace("\n", "\r\n")
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + windows.encode())
+    assert find_corpus(str(tmp_path / name)).fingerprint == unix.fingerprint
+    assert [d.text for d in unix.documents] == ["One.\nStill one.", "Two."]
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\ude00"])
+def test_half_of_a_surrogate_pair_names_its_line(tmp_path, half):
+    """It is no character, and cannot be encoded as UTF-8 later on."""
+    (tmp_path / "my.jsonl").write_text('{"text": "One."}\n{"text": "a ' + half + ' b"}\n')
+    with pytest.raises(CorpusError, match=r"my.jsonl, line 2: \\ud[0-9a-f]{3} is half of a surrogate pair"):
+        find_corpus(str(tmp_path / "my.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("my.html", b"<p>One.</p>", "is of none of these kinds: .txt, .*; rename a plain text to .txt"),
+        ("my.json", b'{"text": "One."}', r"not a list of objects \(found: dict\)"),
+        ("my.json", b'["One.", "Two."]', r"row 1: not an object with fields \(found: str\)"),
+        ("my.csv", b"body\nOne.\nTwo.\n", r"row 1: no text in field 'text' \(found: body\)"),
+        ("my.csv", b'text\n"One.\n', "not a table: "),
+        ("my.parquet", b"PAR1junk", "not Parquet|needs pyarrow"),
+        ("my.txt.gz", b"plain", "cannot be read: "),
+        ("my.jsonl.zst", b"plain", "cannot be read: |pip install zstandard"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path, name, content, message):
+    """The message names the file, and what to do where that is known."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=message):
+        find_corpus(str(tmp_path / name))
+
+
+def test_hidden_files_are_left_out_and_links_followed(tmp_path):
+    """A link that leads back does not make a loop."""
+    folder, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    for part in (folder / ".git", folder / ".ipynb_checkpoints", elsewhere):
+        part.mkdir(parents=True)
+        (part / "a.txt").write_text(f"In {part.name}.")
+    (folder / ".hidden.txt").write_text("Hidden.")
+    (folder / "B.TXT").write_text("Seen.")
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    found = find_corpus(str(folder))
+    assert sorted(d.text for d in found.documents) == ["In elsewhere.", "Seen."]
+
+
+def test_the_label_is_the_name_that_was_typed(tmp_path):
+    """A link has its own name, not that of the file behind it."""
+    (tmp_path / "v2.1.txt").write_text("One.\n\nTwo.")
+    (tmp_path / "latest.txt").symlink_to(tmp_path / "v2.1.txt")
+    (tmp_path / "newest").symlink_to(tmp_path)
+    assert corpus_label(str(tmp_path / "latest.txt")) == "latest"
+    assert corpus_label(str(tmp_path / "newest")) == "newest"
+    assert corpus_label(str(tmp_path / "v2.1.txt")) == "v2.1"
