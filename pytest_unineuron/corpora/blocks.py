@@ -7,16 +7,17 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from pytest_unineuron.corpora.encode import UNLABELLED, encode, special_tokens
+from pytest_unineuron.corpora.encode import UNLABELLED, control_ids, encode, special_tokens
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -145,22 +146,26 @@ def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: in
     """Tokenize a corpus, up to ``budget`` tokens, into blocks of at most ``context`` tokens.
 
     A document longer than the context goes on in the next block; no block has text of two documents. Every block has
-    the model's own special tokens around its text. Raises CorpusError if there are fewer than two tokens or documents,
-    or the context has no room for text.
+    the model's own special tokens around its text. Special tokens that are written inside a document are read, and are
+    no tokens of text either. Raises CorpusError if there are fewer than two tokens or documents, or the context has no
+    room for text.
     """
-    around = special_tokens(tokenizer)
+    around, control = special_tokens(tokenizer), control_ids(tokenizer)
     room = context - sum(map(len, around))
     if room < 2:
         raise CorpusError(f"a context of {context} tokens leaves no room for text; raise --unineuron-context")
     blocks: list[Block] = []
     left, read = budget, 0
     for document in corpus.documents:
-        ids, labels = (tokens[:left] for tokens in encode(tokenizer, document))
-        if not ids:
+        ids, labels = encode(tokenizer, document)
+        stop = _stop(ids, control, left)
+        ids, labels = ids[:stop], labels[:stop]
+        text = [token not in control for token in ids]
+        if not any(text):
             continue
         parts = [slice(start, start + room) for start in range(0, len(ids), room)]
-        blocks += [_block(ids[part], labels[part], around, read) for part in parts]
-        left, read = left - len(ids), read + 1
+        blocks += [_block(ids[part], text[part], labels[part], around, read) for part in parts if any(text[part])]
+        left, read = left - sum(text), read + 1
         if left <= 0:
             break
     if read < 2 or budget - left < 2:
@@ -172,12 +177,20 @@ def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: in
     return Blocks(corpus, tuple(blocks), min(GROUPS, read), int(padding))
 
 
-def _block(ids: list[int], labels: list[int], around: tuple[tuple[int, ...], ...], document: int) -> Block:
+def _stop(ids: Sequence[int], control: Collection[int], budget: int) -> int:
+    """The number of ids up to the last token of text within a budget."""
+    counts = accumulate(token not in control for token in ids)
+    return next((stop for stop, count in enumerate(counts, start=1) if count == budget), len(ids))
+
+
+def _block(
+    ids: list[int], text: list[bool], labels: list[int], around: tuple[tuple[int, ...], ...], document: int
+) -> Block:
     """A block with special tokens around its text."""
     before, after = around
     return Block(
         ids=(*before, *ids, *after),
-        text_mask=(False,) * len(before) + (True,) * len(ids) + (False,) * len(after),
+        text_mask=(False,) * len(before) + tuple(text) + (False,) * len(after),
         labels=(UNLABELLED,) * len(before) + tuple(labels) + (UNLABELLED,) * len(after),
         document=document,
     )

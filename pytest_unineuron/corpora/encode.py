@@ -35,6 +35,17 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...],
     return before, after
 
 
+def control_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the ids of the special tokens that stand for no text, such as those for the start and the end.
+
+    The token for unknown text is none of them, unless the tokenizer uses it for something else as well.
+    """
+    names = ("bos_token_id", "eos_token_id", "pad_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
+    named = {getattr(tokenizer, name, None) for name in names}
+    unknown = {getattr(tokenizer, "unk_token_id", None)} - named
+    return frozenset(set(tokenizer.all_special_ids) - unknown)
+
+
 def encode(tokenizer: PreTrainedTokenizerBase, document: Document) -> tuple[list[int], list[int]]:
     """Return the token ids of a document, and for each token the label of the mark that ends in it.
 

@@ -69,6 +69,22 @@ def test_a_context_without_room_is_an_error():
         to_blocks(corpus("a", "b"), tokenizer(), context=2, budget=10)
 
 
+def test_special_tokens_inside_a_document_are_no_text():
+    """They are read, but the text, and what the budget allows of it, is the same as without them."""
+    tok = tokenizer()
+    special = tok.eos_token
+    mixed = (f"{special}one{special} two three{special * 40}", f"{special * 40} four five{special} six seven")
+    for budget in (16, 1000):
+        found = to_blocks(corpus(special * 3, *mixed), tok, context=16, budget=budget)
+        marked = [t for b in found.blocks for t, is_text in zip(b.ids, b.text_mask, strict=True) if is_text]
+        assert tok.decode(marked) == "one two three four five six seven"[: len(tok.decode(marked))]
+        assert found.tokens == len(marked) <= budget
+        assert found.documents == 2
+        assert all(any(block.text_mask) for block in found.blocks)
+    assert tok.decode(marked) == "one two three four five six seven"
+    assert sum(block.ids.count(tok.eos_token_id) for block in found.blocks) > len(found.blocks)
+
+
 def test_padding_is_not_attended_to():
     """The attention masks of a batch have the lengths of its blocks, longest first."""
     blocks = to_blocks(corpus("a much longer document than the other", "short"), tokenizer(), context=32, budget=100)
