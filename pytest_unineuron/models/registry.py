@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.loading.source import cached_hub_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,15 +110,14 @@ def known_seeds(source: Source) -> tuple[str, ...]:
     return ()
 
 
-def reason_not_new(spec: str) -> str:
+def reason_not_new(source: Source) -> str:
     """The reason why a model does not count as new: the paper studied it. Empty for a new model.
 
-    An untrained model is always new.
-
-    >>> reason_not_new("EleutherAI/pythia-410m"), bool(reason_not_new("EleutherAI/pythia-160m@step143000"))
-    ('', True)
+    An untrained model is always new. A folder in the cache of the hub is the model that it was fetched as; a copy
+    elsewhere is not recognised.
     """
-    studied = (family.studied for family in _families_of(spec.partition("@")[0]) if family.studied)
+    hub = cached_hub_id(source.folder) if source.folder and not source.untrained else ""
+    studied = (family.studied for family in _families_of(hub or source.spec.partition("@")[0]) if family.studied)
     return next((f"not a new model: {what}" for what in studied), "")
 
 

@@ -122,7 +122,7 @@ class Collection:
         """The reason why the question of a trial does not apply to a model; empty if it applies."""
         if asks_for_published(fixtures) and self._run.published(model) is None:
             return "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
-        return reason_not_new(self._run.models[model].spec) if trial.criterion == GT1.id else ""
+        return reason_not_new(self._run.models[model]) if trial.criterion == GT1.id else ""
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:
         """The controls of a trial: those it lists, or the default ones, and of these what the option chooses."""

@@ -106,5 +106,18 @@ def test_a_model_without_seeds_is_not_applicable():
 def test_studied_models_are_not_new(spec, table, reason):
     """One table says which models the paper studied and which of them have published neurons."""
     assert published_table(parse_source(spec)) == table
-    assert reason_not_new(spec).removeprefix("not a new model: ").startswith(reason)
-    assert bool(reason_not_new(spec)) == bool(reason)
+    assert reason_not_new(parse_source(spec)).removeprefix("not a new model: ").startswith(reason)
+    assert bool(reason_not_new(parse_source(spec))) == bool(reason)
+
+
+def test_a_folder_in_the_cache_of_the_hub_is_the_model_it_was_fetched_as(tmp_path):
+    """Its label is the hub id, and what the paper studied is not new. A link has the name that was typed."""
+    snapshot = tmp_path / "models--EleutherAI--pythia-160m" / "snapshots" / "50f5173d"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    source = parse_source(str(snapshot))
+    assert source.label == "EleutherAI/pythia-160m"
+    assert reason_not_new(source).startswith("not a new model: Pythia-160m of the paper")
+    assert reason_not_new(parse_source(f"untrained:{snapshot}")) == ""
+    (tmp_path / "latest").symlink_to(snapshot)
+    assert parse_source(str(tmp_path / "latest")).label == "latest"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def parse_source(spec: str) -> Source:
         gguf = _gguf_in(spec, path)
         if not gguf:
             check_folder(spec, path)
-        return Source(spec, path.resolve().name, folder=path, gguf=gguf)
+        return Source(spec, cached_hub_id(path) or _typed(path).name, folder=path, gguf=gguf)
     if path.is_file() and path.suffix == GGUF_SUFFIX:
         return Source(spec, path.stem, folder=path.parent, gguf=path.name)
     if path.is_file():
@@ -84,6 +85,23 @@ def sources_by_label(specs: tuple[str, ...]) -> dict[str, Source]:
         label = source.label if taken.count(source.label) == 1 else source.spec
         unique[label] = source
     return unique
+
+
+def cached_hub_id(path: Path) -> str:
+    """The hub id of a model whose folder is a snapshot in the cache of the hub; empty for any other folder.
+
+    >>> cached_hub_id(Path("/cache/models--EleutherAI--pythia-70m/snapshots/e93a9faa"))
+    'EleutherAI/pythia-70m'
+    """
+    repository = _typed(path).parent.parent.name
+    if _typed(path).parent.name != "snapshots" or not repository.startswith("models--"):
+        return ""
+    return repository.removeprefix("models--").replace("--", "/")
+
+
+def _typed(path: Path) -> Path:
+    """The absolute path as it was typed, not what links lead to."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _nano_names(folders: dict[str, Path]) -> str:
