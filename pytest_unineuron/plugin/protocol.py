@@ -39,6 +39,8 @@ class Attempt:
 
 ATTEMPT = pytest.StashKey[Attempt]()
 """The last attempt at an item."""
+NOT_THE_TRIAL = ("Timeout ", "async def functions are not natively supported")
+"""How reasons begin that pytest and pytest-timeout give to ``pytest.fail`` for a body that did not run to its end."""
 
 
 class Protocol:
@@ -148,7 +150,9 @@ def _judgement(attempt: Attempt, error: Exception | None) -> tuple[Outcome, str]
     """The outcome of a body and the reason. Raises ``error`` if it says nothing about the claim."""
     if error is None:
         ends = [*attempt.failed_subtests, judge(attempt.recorder.measurements)]
-        outcome = worst_outcome(outcome for outcome, _ in ends)
+        outcomes = [outcome for outcome, _ in ends]
+        # What broke says nothing about the claim, whatever else was missed: on a control a miss would count.
+        outcome = Outcome.ERROR if Outcome.ERROR in outcomes else worst_outcome(outcomes)
         return outcome, "; ".join(reason for own, reason in ends if own is outcome)
     if isinstance(error, Inconclusive | NotApplicable):
         return Outcome.NA, str(error)
@@ -187,8 +191,8 @@ def _outcome_without_judgement(
         return Outcome.NA, _words(report)
     reason = _raised(report, call)
     failed = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
-    timed_out = reason.startswith("Timeout ")  # pytest-timeout calls pytest.fail with it
-    return Outcome.FAIL if xfail or (failed and not timed_out) else Outcome.ERROR, reason
+    never_judged = reason.startswith(NOT_THE_TRIAL)
+    return Outcome.FAIL if xfail or (failed and not never_judged) else Outcome.ERROR, reason
 
 
 def _set_properties(item: pytest.Item, report: pytest.TestReport, result: ArmResult) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.plugin.inner import ONE
+
 BODY = """
 @pytest.mark.gt1(source="test")
 def test_claim(unineuron_case):
@@ -177,3 +179,11 @@ def test_claim(unineuron_case, bound):
     cases = found.trial("claim")["subjects"]["neox-a"]["cases"]
     assert {case["variant"]: case["outcome"] for case in cases} == {"0.5": "PASS", "0.95": "FAIL"}
     assert found.outcome("claim") == "FAIL"
+
+
+def test_an_async_function_is_an_error(trials):
+    """Without a plugin that runs it, its body never ran, and nothing was missed."""
+    body = "@pytest.mark.gt1(source='x')\nasync def test_claim():\n    measure('size', 0.9, above=0.5)\n"
+    found = trials.write(body).run(*ONE, "--unineuron-fail-on=never")
+    assert found.outcome("claim") == "ERROR"
+    assert "async def functions are not natively supported" in found.reason("claim")

@@ -38,6 +38,13 @@ def test_a_subtest_that_breaks_is_an_error(trials):
     assert "broken" in found.reason("parts")
 
 
+def test_a_subtest_that_breaks_on_a_control_is_no_miss(trials):
+    """The control has not finished, so the trial is undecided, although the bound is missed as well."""
+    found = run(trials, "if unineuron_case.control: raise RuntimeError('broken')")
+    assert found.outcome("parts") == "NA"
+    assert found.arms("parts")["untrained"]["outcome"] == "ERROR"
+
+
 def test_a_subtest_that_fails_on_a_control_is_a_miss(trials):
     """A control is expected to miss, so the trial passes and the run succeeds."""
     found = run(trials, "assert not unineuron_case.control")
