@@ -5,6 +5,7 @@ Precedence: a trial's marker, then the command line, then the environment, then 
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pytest_unineuron.errors import OptionError
 from pytest_unineuron.options import settings as declared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pytest
 
@@ -34,6 +35,19 @@ def register(parser: pytest.Parser) -> None:
         group.addoption(option.flag, dest=option.key, default=None, help=text, **shape)
         kinds: dict[type, Any] = {list: "linelist", bool: "bool", int: "string", str: "string"}
         parser.addini(option.key, text, type=kinds[option.kind], default=None)
+
+
+OTHER_VARIABLES = ("UNINEURON_RANK_TIMEOUT", "UNINEURON_ZOO", "UNINEURON_TEST_FINDINGS")
+"""Environment variables that are no options: of ``distributed``, of ``zoo`` and of the tests."""
+
+
+def check_environment(names: Iterable[str] = os.environ) -> None:
+    """Raise OptionError for an environment variable that begins as ours do and is none; pytest warns of ini keys."""
+    known = [*(option.variable for option in declared.OPTIONS), *OTHER_VARIABLES]
+    for name in sorted(set(names) - set(known)):
+        if name.startswith("UNINEURON_"):
+            (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise OptionError(f"{name}: there is no such environment variable; did you mean {near}?")
 
 
 def read(

@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
         arguments = "source, trial=<function>, primary=False, controls=<default>, claim=<docstring>"
         config.addinivalue_line("markers", f"{criterion.marker}({arguments}): a trial: {criterion.question}")
     try:
+        sources.check_environment()
         settings = sources.read(config.getoption, config.getini)
         if settings != declared.Settings() and not hasattr(config, "workerinput"):
             _get_session(config).run.validate()

@@ -5,6 +5,7 @@ import pytest
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.options.settings import OPTIONS, Settings
 from pytest_unineuron.options.sources import read as read_options
+from tests.plugin.inner import HOLDS
 
 NOTHING = {option.key: None for option in OPTIONS}
 
@@ -64,6 +65,16 @@ def test_the_error_names_the_source_of_the_value():
         read(environment={"UNINEURON_ACCEPT_VACUOUS": "maybe"})
     with pytest.raises(OptionError, match=r"^ini key unineuron_tokens=x"):
         read(ini={"unineuron_tokens": "x"})
+
+
+def test_a_misspelt_variable_is_refused_with_the_nearest_one(trials, monkeypatch):
+    """The default would be used in silence otherwise."""
+    monkeypatch.setenv("UNINEURON_TOKNES", "99")
+    refused = trials.write(HOLDS).run()
+    assert refused.ret == 4
+    refused.result.stderr.fnmatch_lines(
+        ["ERROR: UNINEURON_TOKNES: there is no such environment variable; did you mean UNINEURON_TOKENS?"]
+    )
 
 
 def test_numbers_may_have_an_exponent():
