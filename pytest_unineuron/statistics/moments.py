@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MomentsAccumulator(Accumulator["Moments"]):
-    """Sums of the first four powers of values about a shift, [power, unit] float64.
+    """Sums of the first four powers of scaled values about a shift, [power, unit] float64.
 
     The shift is the mean of the first tile, so that hardly anything cancels later. Powers, and their sums over one
     tile, are float32 (float64 for float64 values). If the true mean is d standard deviations from the shift, the
@@ -24,19 +24,26 @@ class MomentsAccumulator(Accumulator["Moments"]):
     one unless the kind of text changes. Values in bfloat16 or float16 are widened first, so the model's own rounding
     remains: a relative 2⁻⁹ or 2⁻¹² of each value, which adds about (m · 2⁻⁹)² / 3 to the variance of a unit whose mean
     is m standard deviations.
+
+    Units whose values in the first tile lie further than ``USUAL_SCALES`` from their mean, or closer to it, are scaled
+    by a power of two, which is exact: otherwise the fourth power of 1e-11 or 1e10 would not be a float32.
     """
 
     def __init__(self, units: int, device: Any) -> None:
         self._count = 0
         self._shift: Tensor | None = None
+        self._scale: Tensor
         self._sums = torch.zeros(4, units, dtype=torch.float64, device=device)
 
     def update(self, tile: Tensor, scratch: Scratch) -> None:
         """Add the sums of a tile [token, unit]."""
         if self._shift is None:
-            self._shift = (tile if tile.dtype == torch.float64 else tile.float()).mean(dim=0)
+            widened = tile if tile.dtype == torch.float64 else tile.float()
+            self._shift = widened.mean(dim=0)
+            self._scale = _scale_of((widened - self._shift).abs().amax(dim=0))
         wide = self._shift.dtype
-        y = torch.sub(tile, self._shift, out=scratch.empty_like(tile, "y", wide))
+        y = scratch.empty_like(tile, "y", wide)
+        torch.addcmul(-self._shift * self._scale, tile, self._scale, out=y)  # as fast as a subtraction
         y2 = torch.mul(y, y, out=scratch.empty_like(tile, "y2", wide))
         self._sums += torch.stack([y.sum(dim=0), y2.sum(dim=0), y.mul_(y2).sum(dim=0), y2.mul_(y2).sum(dim=0)])
         self._count += len(tile)
@@ -47,11 +54,25 @@ class MomentsAccumulator(Accumulator["Moments"]):
         if self._shift is None:
             nothing = torch.zeros_like(self._sums[0])
             return Moments(n, nothing, nothing, nothing, nothing)
-        d, s2, s3, s4 = self._sums / n  # d is the distance of the true mean from the shift
+        powers = torch.arange(1, 5, device=n.device, dtype=torch.float64)[:, None]
+        # d is the distance of the true mean from the shift
+        d, s2, s3, s4 = self._sums / self._scale.double() ** powers / n
         m2 = (s2 - d**2).clamp_min(0)
         m3 = s3 - 3 * d * s2 + 2 * d**3
         m4 = (s4 - 4 * d * s3 + 6 * d**2 * s2 - 3 * d**4).clamp_min(0)
         return Moments(n, self._shift.double() + d, n * m2, n * m3, n * m4)
+
+
+USUAL_SCALES = 2.0**-20, 2.0**20
+"""Deviations whose fourth powers are float32, with room for values much smaller or larger."""
+
+
+def _scale_of(deviation: Tensor) -> Tensor:
+    """A power of two for each unit that brings its deviation near 1; 1 for a usual deviation and for a constant."""
+    low, high = USUAL_SCALES
+    unusual = ((deviation < low) | (deviation > high)) & (deviation > 0) & deviation.isfinite()
+    _, exponent = torch.frexp(deviation)
+    return torch.where(unusual, torch.ldexp(torch.ones_like(deviation), -exponent.clamp(-126, 126)), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +134,10 @@ class Moments(Statistic):
     def skew(self) -> Tensor:
         """Third standardised moment, [unit]; nan for a constant unit."""
         value = (self.m3 / self.count) / self.variance**1.5
-        return torch.where(self._varied, value, torch.nan)
+        return torch.where(self._varied & value.isfinite(), value, torch.nan)
 
     @property
     def kurtosis(self) -> Tensor:
-        """Fourth standardised moment (Pearson: a Normal has 3), [unit]; nan for a constant unit."""
-        value = (self.m4 / self.count) / self.variance**2
-        return torch.where(self._varied, value, torch.nan)
+        """Fourth standardised moment (Pearson: a Normal has 3), [unit], at least 1; nan for a constant unit."""
+        value = ((self.m4 / self.count) / self.variance**2).clamp_min(1)  # below 1 by rounding alone
+        return torch.where(self._varied & value.isfinite(), value, torch.nan)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_unineuron.statistics.accumulator import accumulate
@@ -48,6 +49,34 @@ def test_moments_agree_with_scipy(batch):
         skew, kurtosis = stats.skew(wide), stats.kurtosis(wide, fisher=False)
     np.testing.assert_allclose(found.skew.numpy()[varied], skew[varied], atol=1e-4)
     np.testing.assert_allclose(found.kurtosis.numpy()[varied], kurtosis[varied], rtol=1e-4)
+
+
+@given(st.lists(st.integers(-30, 30), min_size=1, max_size=5), st.integers(0, 2**32 - 1), st.floats(0, 1e6))
+def test_units_of_any_scale_agree_with_float64(exponents, seed, distance):
+    """Of 1e-30 to 1e30, side by side in one layer, with means of up to a million standard deviations."""
+    random = np.random.default_rng(seed)
+    values = random.standard_t(3, size=(400, len(exponents))) + distance
+    batch = (values * 10.0 ** np.array(exponents)).astype(np.float32)
+    found, wide = moments(batch), batch.astype(np.float64)
+    wide = (wide - wide.mean(axis=0)) / wide.std(axis=0)
+    np.testing.assert_allclose(found.kurtosis, (wide**4).mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(found.skew, (wide**3).mean(axis=0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.variance, batch.astype(np.float64).var(axis=0), rtol=1e-4)
+
+
+@given(st.floats(1e-30, 1e30), st.floats(1e-6, 1 - 1e-6))
+def test_kurtosis_is_at_least_one(scale, share):
+    """It is one for two values that are equally frequent; rounding may not take it below."""
+    values = np.where(np.arange(1000) < 1000 * share, scale, -scale).astype(np.float32)[:, None]
+    kurtosis = moments(values).kurtosis.item()
+    assert np.isnan(kurtosis) or kurtosis >= 1
+
+
+def test_values_without_a_fourth_power_have_no_kurtosis():
+    """A value of 1e38 after a first tile of ordinary ones has a fourth power of infinity: nan, not infinity."""
+    batch = sample("standard_normal", 20_000).astype(np.float32)
+    batch[-1] = 1e38
+    assert np.isnan(accumulated(np.split(batch, [10_000])).kurtosis.item())
 
 
 @given(cut_batches())
