@@ -6,7 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.statistics.correlation import CentredUnits, CrossComoments, LayerComoments, ShiftedUnits
+from pytest_unineuron.statistics.correlation import (
+    CentredUnits,
+    CrossComoments,
+    LayerComoments,
+    PairComoments,
+    ShiftedUnits,
+)
 from tests.statistics.samples import best, brute_force, comoments, sample, shifted
 from tests.strategies import cut_batches
 
@@ -18,6 +24,27 @@ def test_correlations_agree_with_float64(offset, scale):
     y[:, :10] += x[:, :10] / np.float32(scale)
     found = comoments(x, y)
     np.testing.assert_allclose(found.correlation().numpy(), brute_force(x, y), atol=1e-5)
+
+
+@given(st.lists(st.integers(-30, 30), min_size=2, max_size=6), st.integers(0, 2**32 - 1))
+def test_correlations_of_any_scale_are_right_or_undefined(exponents, seed):
+    """Of units of 1e-30 to 1e30 side by side: never beyond one, and nan where their squares are not float32."""
+    random = np.random.default_rng(seed)
+    common = random.normal(size=(300, 1))
+    scales = 10.0 ** np.array(exponents)
+    x, y = (((common + random.normal(size=(300, len(scales)))) * s).astype(np.float32) for s in (scales, scales[::-1]))
+    expected = brute_force(x, y)
+    pairs = PairComoments.of(
+        CentredUnits.of(torch.as_tensor(x)), [(CentredUnits.of(torch.as_tensor(y)), torch.arange(y.shape[1]))]
+    )
+    for found, right in (
+        (comoments(x, y).correlation().numpy(), expected),
+        (pairs.correlation[0].numpy(), expected.diagonal()),
+    ):
+        defined = ~np.isnan(found)
+        np.testing.assert_allclose(found[defined], right[defined], atol=1e-4)
+    usual = (np.abs(exponents) < 14) & (np.abs(exponents[::-1]) < 14)
+    assert not np.isnan(pairs.correlation[0].numpy()[usual]).any()
 
 
 def test_half_precision_does_not_overflow():

@@ -73,15 +73,20 @@ def shifted_cross(cross: Tensor, sums: tuple[Tensor, Tensor], moves: tuple[Tenso
     return moved
 
 
+MIN_VARIANCE = 1e-30
+"""Products of values much smaller than the root of this lose digits in float32, so smaller variances count as zero."""
+
+
 def standard_deviation(mean_square: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
     """Return the population standard deviation, [unit] in the dtype of ``shift``; nan for a constant unit.
 
     ``mean_square`` and ``mean``, [unit] float64, are those of values about ``shift``. A variance that the rounding of a
-    constant can explain counts as zero.
+    constant can explain counts as zero, as does one below ``MIN_VARIANCE``, and one that is not finite is undefined.
     """
     variance = mean_square - mean**2
     rounding = 1e-12 * (mean_square + shift.double() ** 2)
-    return torch.where(variance > rounding, variance, torch.nan).sqrt().to(shift.dtype)
+    defined = (variance > rounding) & (variance > MIN_VARIANCE) & variance.isfinite()
+    return torch.where(defined, variance, torch.nan).sqrt().to(shift.dtype)
 
 
 def inverse_deviation(deviation: Tensor) -> Tensor:

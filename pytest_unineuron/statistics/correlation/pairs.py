@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
+from pytest_unineuron.statistics.correlation.comoments import MIN_VARIANCE
 from pytest_unineuron.statistics.gemm import product
 
 if TYPE_CHECKING:
@@ -96,10 +97,17 @@ class PairComoments:
 
     @property
     def correlation(self) -> Tensor:
-        """Pearson's ρ of every pair, [comparison, pair] float64; nan where either unit never varied."""
-        scale = (self.xx * self.yy).sqrt()
-        varied = (self.xx > 1e-12 * self.count * self.mean_x**2) & (self.yy > 1e-12 * self.count * self.mean_y**2)
-        return torch.where(varied & (scale > 0), self.xy / scale, torch.nan)
+        """Pearson's ρ of every pair, [comparison, pair] float64.
+
+        It is nan where either unit never varied, or so little or so much that its squares are not float32.
+        """
+        scale = self.xx.sqrt() * self.yy.sqrt()
+        defined = self._varies(self.xx, self.mean_x) & self._varies(self.yy, self.mean_y)
+        return torch.where(defined, self.xy / scale, torch.nan)
+
+    def _varies(self, squares: Tensor, mean: Tensor) -> Tensor:
+        """Whether the variance is finite, and more than rounding."""
+        return (squares > self.count * (1e-12 * mean**2).clamp_min(MIN_VARIANCE)) & squares.isfinite()
 
 
 def _dot_products(x: Tensor, y: Tensor, partner: Tensor | None = None) -> Tensor:
