@@ -36,12 +36,12 @@ def read_content(where: str, path: Path) -> bytes:
         raise CorpusError(f"{where} cannot be read: {getattr(error, 'strerror', None) or first_line(error)}") from error
     if PARQUET_SUFFIX in (suffix.lower() for suffix in path.suffixes):
         return content
-    if b"\0" in content:
-        raise CorpusError(f"{where} is a binary file: it holds NUL bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{where} is not UTF-8 text (byte {error.start})") from None
+    if "\0" in text:
+        raise CorpusError(f"{where} is a binary file: it holds NUL bytes")
     return text.encode()
 
 

@@ -135,6 +135,7 @@ class Merging:
     """A tokenizer whose tokens depend on the text behind them, and that returns no offsets."""
 
     bos_token_id = pad_token_id = None
+    all_special_ids = ()
 
     def __call__(self, text, **_):
         return {"input_ids": [len(text)]}
