@@ -189,12 +189,13 @@ def make_measurement(
     """A measurement of a Python number, a numpy or torch scalar, or an estimate with an interval.
 
     Raises TrialError if ``value`` is none of these, if a bound is not finite, if ``interval`` is not a pair of numbers,
-    or if ``null`` is given without ``above`` or ``below``.
+    or if ``null`` is given without ``above`` or ``below``, or lies beyond them.
     """
     if null is not None and above is None and below is None:
         raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
     bounds = {"above": above, "below": below, "null": null}
     bounds = {word: None if bound is None else _finite_bound(name, word, bound) for word, bound in bounds.items()}
+    _check_null(name, **bounds)
     estimate = value if isinstance(value, HasInterval) else None
     low, high = _interval(name, (estimate.low, estimate.high) if estimate else interval)
     method = escape_surrogates(estimate.method) if estimate else ""
@@ -211,6 +212,19 @@ def make_measurement(
         notes.append("no interval" if notes else "no interval could be made")
     fields |= {"low": low, "high": high, "method": method, "note": "; ".join(notes)}
     return Measurement(value=number, p=p, spread=StandardError.of(value), **fields)
+
+
+def _check_null(name: str, above: float | None, below: float | None, null: float | None) -> None:
+    """Raise TrialError for a limit of controls that a control exceeds only if it shows the claim as well."""
+    for word, bound, beyond in (
+        ("above", above, null is not None and above is not None and null > above),
+        ("below", below, null is not None and below is not None and null < below),
+    ):
+        if beyond:
+            raise TrialError(
+                f"measure({name!r}): null={null} lies beyond the claim, {word}={bound}; give a limit that is nearer to "
+                "what controls show, or leave it out"
+            )
 
 
 def _finite_bound(name: str, word: str, bound: object) -> float:

@@ -125,3 +125,11 @@ def test_exact_bounds_differ_wherever_the_bounds_do(one, other):
     """A message about two bounds never shows both with the same digits."""
     texts = [exact_bounds(above=bound, below=None, null=None, needed=False) for bound in (one, other)]
     assert (texts[0] == texts[1]) == (one == other and str(one) == str(other))
+
+
+@pytest.mark.parametrize("bounds", [{"above": 0.5, "null": 0.6}, {"below": 0.5, "null": 0.4}])
+def test_a_limit_of_controls_beyond_the_claim_is_refused(bounds):
+    """It would never be exceeded by a control that misses the claim."""
+    with pytest.raises(TrialError, match=r"null=0\.[46] lies beyond the claim, (above|below)=0\.5; give a limit"):
+        make_measurement("share", 0.9, **bounds)
+    make_measurement("share", 0.9, **bounds | {"null": 0.5})
