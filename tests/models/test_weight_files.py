@@ -146,3 +146,20 @@ def test_numbers_without_their_scale_are_an_error(llama, stored, name):
     change_weights(llama, lambda state: state.update({DOWN: state[DOWN].mul(9).to(stored)}))
     with pytest.raises(ModelError, match=rf"{DOWN} is stored as {name}, and its config.json does not say how to read"):
         load(llama)
+
+
+def test_layers_beyond_the_configuration_are_an_error(llama):
+    """A configuration with fewer layers than the files would measure a part of the model in silence."""
+    change_json(llama / "config.json", num_hidden_layers=1)
+    with pytest.raises(ModelError, match=r"hold \d+ tensors of layers that its config.json does not have \(model\.l"):
+        load(llama)
+
+
+def test_tensors_of_an_adapter_are_an_error(llama):
+    """Without adapter_config.json nothing merges them; heads and buffers of other classes are ignored as before."""
+    change_weights(llama, lambda state: state.update({"score.weight": torch.zeros(2, 8)}))
+    load(llama)
+    name = "model.layers.0.self_attn.q_proj.lora_A.weight"
+    change_weights(llama, lambda state: state.update({name: torch.zeros(2, 8)}))
+    with pytest.raises(ModelError, match=rf"hold 1 tensors of an adapter \({name}"):
+        load(llama)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import ModelError, first_line
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 UNUSED_MODULES = ("pooler",)
 """Modules behind the last layer that many checkpoints lack; no measurement reads them."""
 
@@ -27,7 +29,7 @@ def load_weights(
 ) -> PreTrainedModel:
     """The model, of the first of the classes ``kinds`` whose weights are all in the files.
 
-    Raises ModelError if there is none, or if the files cannot be read.
+    Raises ModelError if there is none, if the files cannot be read, or if they hold more layers than the model has.
     """
     missing: list[str] = []
     for kind in kinds:
@@ -52,12 +54,33 @@ def load_weights(
             )
         missing = sorted(key for key in info["missing_keys"] if not any(word in key for word in UNUSED_MODULES))
         if not missing:
+            _check_left_over(source, model, sorted(info["unexpected_keys"]))
             return model
         del model
     raise ModelError(
         f"model {source.spec}: the weight files lack {len(missing)} tensors ({', '.join(missing[:3])}, …); "
         "missing weights would be random"
     )
+
+
+def _check_left_over(source: Source, model: PreTrainedModel, names: Sequence[str]) -> None:
+    """Raise ModelError for tensors of the files that are a further layer of the model, or an adapter's.
+
+    Others are the heads and buffers of other classes, which many files hold.
+    """
+    kinds = {_NUMBER.sub("N", name) for name in model.state_dict()}
+    layers = [name for name in names if _NUMBER.sub("N", name) in kinds]
+    adapters = [name for name in names if "lora_" in name]
+    if layers:
+        raise ModelError(
+            f"model {source.spec}: its weight files hold {len(layers)} tensors of layers that its config.json does not "
+            f"have ({layers[0]}, …); fetch both from the same revision"
+        )
+    if adapters:
+        raise ModelError(
+            f"model {source.spec}: its weight files hold {len(adapters)} tensors of an adapter ({adapters[0]}, …) that "
+            "would be ignored; merge it into the model (peft: merge_and_unload) and save that with save_pretrained"
+        )
 
 
 def _why_not(config: PretrainedConfig, kind: Any, error: Exception) -> str:
