@@ -17,7 +17,7 @@ from pytest_unineuron.corpora.encode import UNLABELLED, control_ids, encode, spe
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -158,9 +158,9 @@ def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: in
     left, read = budget, 0
     for document in corpus.documents:
         ids, labels = encode(tokenizer, document)
-        stop = _stop(ids, control, left)
-        ids, labels = ids[:stop], labels[:stop]
         text = [token not in control for token in ids]
+        stop = _stop(text, left)
+        ids, labels, text = ids[:stop], labels[:stop], text[:stop]
         if not any(text):
             continue
         parts = [slice(start, start + room) for start in range(0, len(ids), room)]
@@ -177,10 +177,10 @@ def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: in
     return Blocks(corpus, tuple(blocks), min(GROUPS, read), int(padding))
 
 
-def _stop(ids: Sequence[int], control: Collection[int], budget: int) -> int:
-    """The number of ids up to the last token of text within a budget."""
-    counts = accumulate(token not in control for token in ids)
-    return next((stop for stop, count in enumerate(counts, start=1) if count == budget), len(ids))
+def _stop(text: Sequence[bool], budget: int) -> int:
+    """The number of tokens up to the last one of ``text`` within a budget."""
+    counts = enumerate(accumulate(text), start=1)
+    return next((stop for stop, count in counts if count == budget), len(text))
 
 
 def _block(

@@ -19,30 +19,32 @@ if TYPE_CHECKING:
     """The rows of a file, each with the words that say where it is."""
 
 TEXT_SUFFIX = ".txt"
-PARQUET_SUFFIX = ".parquet"
 
 
-def read_content(where: str, path: Path) -> bytes:
-    """Return the content of a file, unpacked, and if it is not Parquet as UTF-8 without a byte order mark.
+def unpack(where: str, path: Path) -> bytes:
+    """Return the content of a file, unpacked if its last suffix is one of ``COMPRESSIONS``.
 
-    Raises CorpusError for a file that cannot be read or unpacked, or that should be text and is not UTF-8.
+    Raises CorpusError for a file that cannot be read or unpacked.
     """
     try:
-        unpack = COMPRESSIONS.get(path.suffix.lower())
-        content = unpack(path.read_bytes()) if unpack else path.read_bytes()
+        content = path.read_bytes()
+        unpacked = COMPRESSIONS.get(path.suffix.lower())
+        return unpacked(content) if unpacked else content
     except ImportError as error:
         raise CorpusError(f"{where} cannot be unpacked: pip install {error.name}") from None
     except Exception as error:  # each library has an error of its own for damaged data
         raise CorpusError(f"{where} cannot be read: {getattr(error, 'strerror', None) or first_line(error)}") from error
-    if PARQUET_SUFFIX in (suffix.lower() for suffix in path.suffixes):
-        return content
+
+
+def decode(where: str, content: bytes) -> str:
+    """Return the text in UTF-8 without a byte order mark. Raises CorpusError for content that is no text."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{where} is not UTF-8 text (byte {error.start})") from None
     if "\0" in text:
         raise CorpusError(f"{where} is a binary file: it holds NUL bytes")
-    return text.encode()
+    return text
 
 
 def read_rows(where: str, kind: str, content: bytes) -> Rows:
@@ -51,13 +53,14 @@ def read_rows(where: str, kind: str, content: bytes) -> Rows:
 
 
 def _json_lines(where: str, content: bytes) -> Rows:
-    for number, line in enumerate(content.decode().split("\n"), start=1):
+    for number, line in enumerate(decode(where, content).split("\n"), start=1):
         if line.strip():
-            yield f", line {number}", _object(f"{where}, line {number}", _parse(f"{where}, line {number}", line))
+            place = f", line {number}"
+            yield place, _object(where + place, _parse(where + place, line))
 
 
 def _json(where: str, content: bytes) -> Rows:
-    rows = _parse(where, content.decode())
+    rows = _parse(where, decode(where, content))
     if not isinstance(rows, list):
         raise CorpusError(f"{where}: not a list of objects (found: {type(rows).__name__}); write one object per line")
     for number, row in enumerate(rows, start=1):
@@ -68,8 +71,9 @@ def _table(separator: str) -> Callable[[str, bytes], Rows]:
     def read(where: str, content: bytes) -> Rows:
         import pandas
 
+        text = decode(where, content)
         try:
-            table = pandas.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False)
+            table = pandas.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
         except ValueError as error:
             raise CorpusError(f"{where}: not a table: {first_line(error)}") from None
         return _rows(table)
@@ -120,7 +124,7 @@ ROW_FORMATS: dict[str, Callable[[str, bytes], Rows]] = {
     ".json": _json,
     ".csv": _table(","),
     ".tsv": _table("\t"),
-    PARQUET_SUFFIX: _parquet,
+    ".parquet": _parquet,
 }
 """The readers of files that hold one document per row, by suffix."""
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {

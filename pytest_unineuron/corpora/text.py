@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora.corpus import Corpus, Document
-from pytest_unineuron.corpora.formats import COMPRESSIONS, ROW_FORMATS, TEXT_SUFFIX, read_content, read_rows
+from pytest_unineuron.corpora.formats import COMPRESSIONS, ROW_FORMATS, TEXT_SUFFIX, decode, read_rows, unpack
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def _documents(name: str, path: Path, field: str, *, whole: bool) -> Iterator[Do
     kind = file_format(path)
     if not kind:
         raise CorpusError(f"{where} is of none of these kinds: {', '.join(FORMATS)}; rename a plain text to .txt")
-    content = read_content(where, path)
+    content = unpack(where, path)
     if kind == TEXT_SUFFIX:
-        text = _checked(where, content.decode())
+        text = _checked(where, decode(where, content))
         pieces = [text] if whole else _PARAGRAPH.split(text)
         yield from (Document(piece.strip("\n"), provenance=path.name) for piece in pieces if piece.strip())
         return

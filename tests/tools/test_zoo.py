@@ -21,15 +21,6 @@ SHIPPED = Path(zoo.__file__).parent / "models"
 NAMES = [f"{family}-{letter}" for family in ("gpt2", "neox") for letter in "abc"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Run on one thread: more threads slow down models this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @cache
 def recipe_file(name):
     return json.loads((SHIPPED / name / "recipe.json").read_text())
