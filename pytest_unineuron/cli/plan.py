@@ -13,7 +13,7 @@ from pytest_unineuron.errors import NotApplicable, OptionError
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT, ModelShape, model_shape
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
-from pytest_unineuron.options.settings import Settings
+from pytest_unineuron.options.settings import CPU_POSITIONS, DEFAULT_CONTEXT, Settings
 from pytest_unineuron.system.machine import GIB, format_gib
 from pytest_unineuron.universality.estimate import CostEstimate
 
@@ -180,8 +180,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
             "tokens at which seeds are compared (default: all of --tokens, or "
             f"{default.correlation_tokens} where these are not given)",
         ),
-        ("context", "N", "tokens that are read together (default: the model's, at most 512)"),
-        ("batch", "N", "tokens per forward pass (default: 1024)"),
+        ("context", "N", f"tokens that are read together (default: the model's, at most {DEFAULT_CONTEXT})"),
+        ("batch", "N", f"tokens per forward pass (default: {CPU_POSITIONS})"),
         ("memory", "GIB", f"the budget for comparing (default: {default.memory})"),
         ("device-memory", "GIB", "say whether models and budget fit into so much"),
         ("rate", "FLOPS", "operations per second of the device, such as 400e12 (default: measured here)"),
@@ -210,9 +210,9 @@ def estimated(arguments: argparse.Namespace) -> TimedEstimate:
         seeds=int(_number(arguments, "seeds") or _known_seeds(source)),
         tokens=tokens,
         compared=min(tokens, int(_number(arguments, "correlation_tokens") or all_tokens)),
-        context=int(_number(arguments, "context") or min(512, shape.context or 512)),
+        context=int(_number(arguments, "context") or min(DEFAULT_CONTEXT, shape.context or DEFAULT_CONTEXT)),
         memory=(_number(arguments, "memory") or default.memory) * GIB,
-        positions=int(_number(arguments, "batch") or 1024),
+        positions=int(_number(arguments, "batch") or CPU_POSITIONS),
         dtype=arguments.dtype,
     )
     _ = estimate.blocks  # a budget that is too small is reported before anything is measured

@@ -19,6 +19,7 @@ from pytest_unineuron.models.discovery.anatomy import Anatomy, probe_ids
 from pytest_unineuron.models.discovery.anatomy_cache import AnatomyCache
 from pytest_unineuron.models.loading.devices import SPREAD_MODES
 from pytest_unineuron.models.loading.load import LoadedModel, load_model
+from pytest_unineuron.options.settings import CPU_POSITIONS, GPU_POSITIONS
 from pytest_unineuron.system.machine import GIB, chosen_gpu, free_memory
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ MEMORY_SHARE = 0.4
 """Share of the free memory that models may take, so that an arm is loaded once and not once per trial."""
 ASSUMED_FREE = 4 * GIB
 """Free bytes of memory on a system that does not report them."""
-CPU_POSITIONS, GPU_POSITIONS = 1024, 32_768
-"""Tokens per forward pass, unless set. On a CPU, activations of so many tokens stay in its cache."""
 
 
 class Models:

@@ -11,6 +11,7 @@ from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.options.settings import DEFAULT_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.load import LoadedModel
     from pytest_unineuron.options.settings import Settings
 
-DEFAULT_CONTEXT = 512
-"""Tokens in a block, unless the model's context is shorter or another length is set."""
 NO_BUDGET = 10**9
 """Token budget of a probe, which is read to its end."""
 

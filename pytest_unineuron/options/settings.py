@@ -19,6 +19,12 @@ ACROSS_WEIGHTS, ACROSS_CORPUS = "weights", "corpus"
 """The differences that two compared runs may have, see ``baseline.comparable``."""
 
 
+DEFAULT_CONTEXT = 512
+"""The context length that is used unless set, where the model has as much."""
+CPU_POSITIONS, GPU_POSITIONS = 1024, 32_768
+"""Tokens per forward pass, unless set. On a CPU, activations of so many tokens stay in its cache."""
+
+
 class Affects(Enum):
     """The part of a result that a setting changes.
 
@@ -185,19 +191,18 @@ class Settings:
     )
     context: int = declare(
         0,
-        "context length in tokens, the first of them BOS (default: the model's, at most 512)",
+        f"context length in tokens, the first of them BOS (default: the model's, at most {DEFAULT_CONTEXT})",
         Affects.TEXT,
         metavar="N",
     )
     batch: int = declare(
         0,
-        "tokens per forward pass (default: 1024 on a CPU, where they stay in its cache, else 32768)",
+        f"tokens per forward pass (default: {CPU_POSITIONS} on a CPU, where they stay in its cache, else "
+        f"{GPU_POSITIONS})",
         Affects.ROUNDING,
         metavar="N",
     )
-    text_field: str = declare(
-        "text", "the field of a .jsonl line or data set row that holds the text", Affects.TEXT, metavar="FIELD"
-    )
+    text_field: str = declare("text", "the field of a row that holds the text", Affects.TEXT, metavar="FIELD")
     device: str = declare(
         "auto",
         "where models run: auto, cpu, cuda, cuda:1; balanced or sequential: spread over all GPUs by accelerate",

@@ -9,6 +9,7 @@ from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
 from pytest_unineuron.models.loading.shape import model_shape
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
+from pytest_unineuron.options.settings import CPU_POSITIONS, DEFAULT_CONTEXT
 from pytest_unineuron.plugin.collection import model_of
 from pytest_unineuron.system.machine import GIB, format_gib
 from pytest_unineuron.universality.estimate import CostEstimate
@@ -59,9 +60,9 @@ def _blocks(source: Source, seeds: int, settings: Settings) -> str:
         seeds,
         settings.tokens,
         compared,
-        context=settings.context or 512,
+        context=settings.context or DEFAULT_CONTEXT,
         memory=settings.memory * GIB,
-        positions=settings.batch or 1024,
+        positions=settings.batch or CPU_POSITIONS,
         dtype=settings.dtype,
     )
     try:

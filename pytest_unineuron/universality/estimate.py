@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT
+from pytest_unineuron.options.settings import CPU_POSITIONS
 from pytest_unineuron.universality import cost
 from pytest_unineuron.universality.blocks import blocks_within
 from pytest_unineuron.universality.cost import ComparisonCost
@@ -42,7 +43,7 @@ class CostEstimate:
     compared: int
     context: int
     memory: float
-    positions: int = 1024
+    positions: int = CPU_POSITIONS
     dtype: str = "float32"
 
     @cached_property
