@@ -47,11 +47,12 @@ def published(unineuron_published):
 
 @pytest.fixture
 def claimed(universality):
-    """The share of universal units that is claimed, and the most that a control may have.
+    """The share of universal units that is claimed, of all units and beyond that of every control.
 
     In models of 100 million parameters and more, above the paper's ϱ of 0.5; in smaller ones, above 0.4.
     """
-    return {"above": 0.0025, "null": 0.0005} if universality.threshold >= 0.5 else {"above": 0.005, "null": 0.0025}
+    least = 0.0025 if universality.threshold >= 0.5 else 0.005
+    return {"above": least, "higher_by": least}
 
 
 @pytest.fixture

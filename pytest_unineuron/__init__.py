@@ -13,18 +13,37 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.recorder import measure
     from pytest_unineuron.lab.arm import Arm
     from pytest_unineuron.lab.lab import Lab
+    from pytest_unineuron.statistics.by_unit import LARGE, MEDIUM, SMALL, by_unit
     from pytest_unineuron.statistics.contrast import contrast
     from pytest_unineuron.statistics.ranks import auroc, within
     from pytest_unineuron.statistics.resampling import Estimate, jackknife
 
-__all__ = ["Arm", "Estimate", "Lab", "UnineuronError", "auroc", "contrast", "jackknife", "measure", "within"]
+__all__ = [
+    "LARGE",
+    "MEDIUM",
+    "SMALL",
+    "Arm",
+    "Estimate",
+    "Lab",
+    "UnineuronError",
+    "auroc",
+    "by_unit",
+    "contrast",
+    "jackknife",
+    "measure",
+    "within",
+]
 
 _HOMES = {
+    "LARGE": "statistics.by_unit",
+    "MEDIUM": "statistics.by_unit",
+    "SMALL": "statistics.by_unit",
     "Arm": "lab.arm",
     "Estimate": "statistics.resampling",
     "Lab": "lab.lab",
     "UnineuronError": "errors",
     "auroc": "statistics.ranks",
+    "by_unit": "statistics.by_unit",
     "contrast": "statistics.contrast",
     "jackknife": "statistics.resampling",
     "measure": "evidence.recorder",

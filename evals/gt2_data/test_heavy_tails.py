@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import jackknife
+from pytest_unineuron import MEDIUM, by_unit
 
 HEAVY = 4.5
 
@@ -14,22 +14,17 @@ def test_notebook_heavy_tails(neurons, measure):
     measure("pooled kurtosis, middle residual stream", neurons.residual.pooled_kurtosis, above=3.0)
 
 
-@pytest.mark.gt2(source="Gurnee et al. 2024, section 4.1; catalogue GT2-C")
+@pytest.mark.gt2(primary=True, source="Gurnee et al. 2024, section 4.1; catalogue GT2-C")
 def test_heavy_tails_replicate(reference_neurons, neurons, measure):
-    """Neurons that are heavy-tailed on the reference text are heavy-tailed on text the model never saw."""
+    """On the reference text and on text of another kind alike, neurons are heavier-tailed than those of any null."""
     for corpus in (reference_neurons, neurons):
         measure.needs("documents", corpus.documents, at_least=64)
         measure.needs("tokens", corpus.tokens, at_least=8000)
 
-    def on_both(reference, new):
-        return np.mean((reference.kurtosis > HEAVY) & (new.kurtosis > HEAVY))
+    def on_both(new, reference):
+        return np.minimum(new.kurtosis, reference.kurtosis)
 
-    def replicated(reference, new):
-        heavy = reference.kurtosis > HEAVY
-        return np.mean(new.kurtosis[heavy] > HEAVY) if heavy.any() else np.nan
-
-    share = jackknife(on_both, reference_neurons, neurons, resolution=1 / len(neurons))
-    measure("share heavy on both", share, above=0.01, null=0.002)
-    heavy = max(1, np.sum(reference_neurons.kurtosis > HEAVY))
-    again = jackknife(replicated, reference_neurons, neurons, resolution=1 / heavy)
-    measure("of those heavy on the reference, heavy again", again, above=0.40)
+    measure("kurtosis, the smaller of both texts", by_unit(on_both, neurons, reference_neurons), higher_by=MEDIUM)
+    heavy = reference_neurons.kurtosis > HEAVY
+    measure("share with kurtosis above 4.5 on both", np.mean(heavy & (neurons.kurtosis > HEAVY)))
+    measure("of those above 4.5 on the reference, again", np.mean(neurons.kurtosis[heavy] > HEAVY))

@@ -6,7 +6,7 @@ These need --unineuron-findings and a model whose tables are in it.
 import numpy as np
 import pytest
 
-from pytest_unineuron import contrast, jackknife
+from pytest_unineuron import LARGE, SMALL, contrast, jackknife
 
 
 @pytest.mark.gt2(source="Gurnee et al. 2024, figure 3, with the published neurons; catalogue GT2-P1")
@@ -14,9 +14,24 @@ def test_published_neurons_have_their_signature(published, neurons, measure):
     """The published neurons are heavier-tailed, more skewed and rarer than the rest of their layer."""
     measure.needs("documents", neurons.documents, at_least=64)
     measure.needs("published neurons", int(np.sum(published)), at_least=30)
-    measure("AUROC of the skew within layers", contrast(lambda n: n.skew, published, neurons), above=0.60)
-    measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis, published, neurons), above=0.60)
-    measure("AUROC of the density within layers", contrast(lambda n: n.density, published, neurons), below=0.40)
+    measure(
+        "AUROC of the skew within layers",
+        contrast(lambda n: n.skew, published, neurons),
+        above=SMALL,
+        higher_by=SMALL - 0.5,
+    )
+    measure(
+        "AUROC of the kurtosis within layers",
+        contrast(lambda n: n.kurtosis, published, neurons),
+        above=SMALL,
+        higher_by=SMALL - 0.5,
+    )
+    measure(
+        "AUROC of the density within layers",
+        contrast(lambda n: n.density, published, neurons),
+        below=1 - SMALL,
+        lower_by=SMALL - 0.5,
+    )
 
 
 @pytest.mark.gt2(source="Gurnee et al. 2024, equation 3, with the published neurons; catalogue GT2-P2")
@@ -26,6 +41,11 @@ def test_published_neurons_are_found_again(published, universality, measure):
     measure.needs("published neurons", int(np.sum(published)), at_least=30)
     neurons = universality.neurons
     again = jackknife(lambda n: np.mean(n.universal[published]), neurons, resolution=1 / np.sum(published))
-    measure("of those published, universal here", again, above=0.40)
-    measure("AUROC of the excess within layers", contrast(lambda n: n.excess, published, neurons), above=0.80)
+    measure("of those published, universal here", again, higher_by=0.1)
+    measure(
+        "AUROC of the excess within layers",
+        contrast(lambda n: n.excess, published, neurons),
+        above=LARGE,
+        higher_by=SMALL - 0.5,
+    )
     measure("share of universal neurons among all", neurons.share())

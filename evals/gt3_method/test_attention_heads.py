@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pytest_unineuron import LARGE, by_unit
 from pytest_unineuron.statistics.heads import circuit_rank
-from pytest_unineuron.statistics.resampling import over_units
 
 
 @pytest.mark.gt3(source="notebook")
@@ -16,9 +16,13 @@ def test_notebook_head_weight_norms(weights, measure):
     measure("deviation of key norms over heads", key, above=0.0)
 
 
-@pytest.mark.gt3(source="Elhage et al. 2021, QK circuits; catalogue GT3-A1")
+@pytest.mark.gt3(primary=True, source="Elhage et al. 2021, QK circuits; catalogue GT3-A1")
 def test_head_circuits_are_concentrated(weights, measure):
-    """What a trained head compares lies in few directions of its query-key circuit, whatever the basis."""
-    measure.needs("heads", len(weights.heads), at_least=32)
-    ranks = np.array([circuit_rank(*head.folded()) for head in weights.heads])  # [head]
-    measure("stable rank of W_QK over head dimension, mean", over_units(np.mean, ranks), below=0.25, null=0.30)
+    """What a trained head compares lies in fewer directions of its query-key circuit than in any null."""
+    measure.needs("heads", len(weights.heads), at_least=8)
+
+    def ranks(weights):
+        return np.array([circuit_rank(*head.folded()) for head in weights.heads])  # [head]
+
+    concentrated = by_unit(ranks, weights, layer=lambda weights: weights.head_layer)
+    measure("stable rank of W_QK over head dimension", concentrated, lower_by=LARGE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.evidence.measurement import BoundStatus, exact_bounds
+from pytest_unineuron.evidence.measurement import BoundStatus, bounds_of, exact_bounds
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.options.settings import ACROSS_CORPUS, ACROSS_WEIGHTS, Affects, settings_affecting
 
@@ -144,7 +144,7 @@ def claims_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, M
 
 
 def _format_bounds(m: Measurement) -> str:
-    return exact_bounds(above=m.above, below=m.below, null=m.null, needed=m.needed)
+    return exact_bounds(**bounds_of(m))
 
 
 def _format_setting(value: object) -> str:

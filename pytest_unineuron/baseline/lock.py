@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.errors import OptionError, ReportError
 from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.case import SUBJECT
-from pytest_unineuron.evidence.measurement import exact_bounds
+from pytest_unineuron.evidence.measurement import BOUND_FIELDS, bounds_of, exact_bounds
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.evidence.versions import SOURCE
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import CaseRecord, Evidence, RecordedCase
 
-LOCK_VERSION = 2
+LOCK_VERSION = 3
 LOCK_HINT = "make one: pytest-unineuron lock FILE evals/"
 NO_ANSWER = (Outcome.NOT_RUN, Outcome.NA)
 """Outcomes of a case that needs no lock, since it neither supports nor refutes the claim."""
-BOUND_FIELDS = ("above", "below", "null", "needed")
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def _schema() -> dict[str, Any]:
         "type": "object",
         "required": list(BOUND_FIELDS),
         "additionalProperties": False,
-        "properties": {"above": number, "below": number, "null": number, "needed": boolean},
+        "properties": {**dict.fromkeys(BOUND_FIELDS, number), "needed": boolean},
     }
     case = {
         "type": "object",
@@ -174,13 +172,9 @@ def _bounds_by_name(arms: Iterable[ArmResult]) -> dict[str, list[dict[str, Any]]
     """The different bounds of the measurements of each name, which a trial can use several times."""
     found: dict[str, list[dict[str, Any]]] = {}
     for m in (m for arm in arms for m in arm.measurements if m.needed or m.claimed):
-        if _bound_fields(m) not in found.setdefault(m.name, []):
-            found[m.name].append(_bound_fields(m))
+        if bounds_of(m) not in found.setdefault(m.name, []):
+            found[m.name].append(bounds_of(m))
     return found
-
-
-def _bound_fields(m: Measurement) -> dict[str, Any]:
-    return {name: getattr(m, name) for name in BOUND_FIELDS}
 
 
 def _prefix(names: list[str]) -> str:
@@ -216,6 +210,6 @@ def _case_differences(locked: Mapping[str, Any], each: RecordedCase) -> Iterator
 def _bound_differences(locked: Mapping[str, Any], subject: ArmResult) -> Iterator[str]:
     for m in subject.measurements:
         bounds = locked.get(m.name)
-        if (m.needed or m.claimed) and bounds is not None and _bound_fields(m) not in bounds:
+        if (m.needed or m.claimed) and bounds is not None and bounds_of(m) not in bounds:
             before = " or ".join(exact_bounds(**each) for each in bounds)
-            yield f"the bound of {m.name!r} was locked at {before} and is {exact_bounds(**_bound_fields(m))}"
+            yield f"the bound of {m.name!r} was locked at {before} and is {exact_bounds(**bounds_of(m))}"

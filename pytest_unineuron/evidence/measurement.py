@@ -7,15 +7,18 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pytest_unineuron.errors import TrialError
 from pytest_unineuron.evidence.standard_error import StandardError
-from pytest_unineuron.evidence.text import escape_surrogates
+from pytest_unineuron.evidence.unit_contrast import Profile, UnitContrast, profile_data, profile_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BOUND_TOLERANCE = 1e-6
 """A float within this relative distance of its bound counts as at the bound: rounding decides on which side it is."""
+
+
+BOUND_FIELDS = ("above", "below", "null", "higher_by", "lower_by", "needed")
+"""The fields of a measurement that say what is claimed or needed."""
 
 
 @runtime_checkable
@@ -62,11 +65,16 @@ class Measurement:
     note: str = ""
     p: float | None = None
     spread: StandardError | None = None
+    higher_by: float | None = None
+    lower_by: float | None = None
+    by_unit: bool = False
+    contrast: UnitContrast | None = None
+    profile: Profile = ()
 
     @property
     def bound_status(self) -> BoundStatus:
         """How the number compares with its bound; it holds only if the whole interval is on the claimed side."""
-        if self.above is None and self.below is None:
+        if self.above is None and self.below is None and not self.compared:
             return BoundStatus.REPORTED
         if self.value is None:
             return BoundStatus.UNDEFINED
@@ -83,6 +91,11 @@ class Measurement:
             if status in sides:
                 return status
         return BoundStatus.HOLDS
+
+    @property
+    def compared(self) -> bool:
+        """Whether the claim is that the model lies beyond its controls."""
+        return self.higher_by is not None or self.lower_by is not None
 
     @property
     def claimed(self) -> bool:
@@ -111,9 +124,7 @@ class Measurement:
     @property
     def interval_text(self) -> str:
         """The interval as a suffix of the value, `` [0.0391, 0.0471]``; empty if there is none."""
-        if self.low is None or self.high is None:
-            return ""
-        return f" [{format_number(self.low)}, {format_number(self.high)}]"
+        return format_interval(self.low, self.high)
 
     @property
     def bounds_text(self) -> str:
@@ -132,14 +143,20 @@ class Measurement:
 
     def as_dict(self) -> dict[str, Any]:
         """The measurement as plain JSON data, with its status under the key ``standing``."""
-        spread = self.spread.as_dict() if self.spread else None
-        return {**asdict(self), "spread": spread, "standing": str(self.bound_status)}
+        parts: dict[str, Any] = {
+            "spread": self.spread.as_dict() if self.spread else None,
+            "contrast": self.contrast.as_dict() if self.contrast else None,
+            "profile": profile_data(self.profile),
+        }
+        return {**asdict(self), **parts, "standing": str(self.bound_status)}
 
     @classmethod
     def of_dict(cls, data: Mapping[str, Any]) -> Measurement:
         """The measurement from the data that ``as_dict`` returned."""
         fields = {key: value for key, value in data.items() if key != "standing"}
-        return cls(**{**fields, "spread": StandardError.of_dict(data["spread"]) if data["spread"] else None})
+        fields["spread"] = StandardError.of_dict(data["spread"]) if data["spread"] else None
+        fields["contrast"] = UnitContrast.of_dict(data["contrast"]) if data["contrast"] else None
+        return cls(**{**fields, "profile": profile_of(data["profile"])})
 
 
 def _one_sided_status(value: float, bound: float, low: float, high: float) -> BoundStatus:
@@ -164,108 +181,31 @@ def format_number(value: float | None) -> str:
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.3g}"
 
 
-def exact_bounds(*, above: float | None, below: float | None, null: float | None, needed: bool) -> str:
+def format_interval(low: float | None, high: float | None) -> str:
+    """The interval as a suffix of a value, `` [0.0391, 0.0471]``; empty if there is none."""
+    return "" if low is None or high is None else f" [{format_number(low)}, {format_number(high)}]"
+
+
+def exact_bounds(
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    null: float | None = None,
+    higher_by: float | None = None,
+    lower_by: float | None = None,
+    needed: bool = False,
+) -> str:
     """The bounds of a measurement in full precision, so that two texts differ wherever the bounds do.
 
-    >>> exact_bounds(above=0.5, below=None, null=0.25, needed=False)
-    '> 0.5, controls 0.25'
+    >>> exact_bounds(above=0.5, null=0.25), exact_bounds(lower_by=0.06)
+    ('> 0.5, controls 0.25', 'lower than controls by 0.06')
     """
-    bounds = [f"{sign} {bound!r}" for sign, bound in ((">", above), ("<", below)) if bound is not None]
+    words = ((">", above), ("<", below), ("higher than controls by", higher_by), ("lower than controls by", lower_by))
+    bounds = [f"{word} {bound!r}" for word, bound in words if bound is not None]
     limit = f", controls {null!r}" if null is not None else ""
     return ("at least " if needed else "") + (" and ".join(bounds) or "nothing") + limit
 
 
-def make_measurement(
-    name: str,
-    value: object,
-    *,
-    unit: str = "",
-    above: float | None = None,
-    below: float | None = None,
-    null: float | None = None,
-    interval: tuple[float, float] | None = None,
-    note: str = "",
-) -> Measurement:
-    """A measurement of a Python number, a numpy or torch scalar, or an estimate with an interval.
-
-    Raises TrialError if ``value`` is none of these, if a bound is not finite, if ``interval`` is not a pair of numbers,
-    or if ``null`` is given without ``above`` or ``below``, or lies beyond them.
-    """
-    if null is not None and above is None and below is None:
-        raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
-    bounds = {"above": above, "below": below, "null": null}
-    bounds = {word: None if bound is None else _finite_bound(name, word, bound) for word, bound in bounds.items()}
-    _check_null(name, **bounds)
-    estimate = value if isinstance(value, HasInterval) else None
-    low, high = _interval(name, (estimate.low, estimate.high) if estimate else interval)
-    method = escape_surrogates(estimate.method) if estimate else ""
-    p = _p_value(name, estimate, bounds["above"], bounds["below"]) if estimate else None
-    number = _as_float(name, estimate.value if estimate else value)
-    notes = [escape_surrogates(note)] if note else []
-    fields: dict[str, Any] = {"name": _on_one_line(name), "unit": _on_one_line(unit), **bounds}
-    if not math.isfinite(number):
-        notes.append("nan: nothing to measure" if math.isnan(number) else str(number))
-        return Measurement(value=None, method=method, note="; ".join(notes), **fields)
-    if not math.isfinite(low or 0.0) or not math.isfinite(high or 0.0):
-        low = high = None
-        method = method or "an interval"
-        notes.append("no interval" if notes else "no interval could be made")
-    fields |= {"low": low, "high": high, "method": method, "note": "; ".join(notes)}
-    return Measurement(value=number, p=p, spread=StandardError.of(value), **fields)
-
-
-def _check_null(name: str, above: float | None, below: float | None, null: float | None) -> None:
-    """Raise TrialError for a limit of controls that a control exceeds only if it shows the claim as well."""
-    for word, bound, beyond in (
-        ("above", above, null is not None and above is not None and null > above),
-        ("below", below, null is not None and below is not None and null < below),
-    ):
-        if beyond:
-            raise TrialError(
-                f"measure({name!r}): null={null} lies beyond the claim, {word}={bound}; give a limit that is nearer to "
-                "what controls show, or leave it out"
-            )
-
-
-def _finite_bound(name: str, word: str, bound: object) -> float:
-    number = _as_float(name, bound)
-    if not math.isfinite(number):
-        raise TrialError(f"measure({name!r}, {word}={number}): a bound has to be a finite number")
-    return number
-
-
-def _interval(name: str, interval: tuple[float, float] | None) -> tuple[float, float] | tuple[None, None]:
-    if interval is None:
-        return None, None
-    try:
-        low, high = interval
-    except (TypeError, ValueError):
-        raise TrialError(f"measure({name!r}, interval={interval!r}): an interval is a pair, (low, high)") from None
-    return _as_float(name, low), _as_float(name, high)
-
-
-def _p_value(name: str, estimate: HasInterval, above: float | None, below: float | None) -> float | None:
-    """The one-sided p-value of the claim, the larger one of two bounds; None if the estimate cannot tell."""
-    p_value = getattr(estimate, "p_value", None)
-    if p_value is None:
-        return None
-    sides = [(bound, is_above) for bound, is_above in ((above, True), (below, False)) if bound is not None]
-    p = max((_as_float(name, p_value(bound, above=is_above)) for bound, is_above in sides), default=math.nan)
-    return p if math.isfinite(p) else None
-
-
-def _on_one_line(text: object) -> str:
-    return " ".join(escape_surrogates(text).split())
-
-
-def _as_float(name: str, value: object) -> float:
-    """The value as a Python float. Raises TrialError if it is not one number."""
-    item = getattr(value, "item", None)
-    try:
-        if isinstance(value, str | bytes | bytearray):
-            raise TypeError  # text that looks like a number was not measured as one
-        return float(item() if callable(item) else value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):
-        raise TrialError(
-            f"measure({name!r}, …): {type(value).__name__} is not one number; reduce it first (mean, share, count)"
-        ) from None
+def bounds_of(measurement: Measurement) -> dict[str, Any]:
+    """The bounds of a measurement by name, as ``exact_bounds`` takes them."""
+    return {name: getattr(measurement, name) for name in BOUND_FIELDS}

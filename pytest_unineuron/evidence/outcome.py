@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_unineuron.evidence.contrast import Contrast, contrasts
 from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ class Outcome(StrEnum):
 
 
 class ControlStatus(StrEnum):
-    """How the claim fared on a control arm, where it should miss its bound."""
+    """How the claim fared on a control arm, where it should miss its bound, or with which the model is compared."""
 
     MISSED = "missed"
+    COMPARED = "compared"
     NEAR = "near"
     HELD = "held"
     UNFINISHED = "unfinished"
@@ -52,8 +55,11 @@ class ArmResult:
     def control_status(self) -> ControlStatus:
         """How the claim fared, if this is a control: it held if it passed, and is near if it broke a control limit.
 
-        A control that measured something and is NA has missed as well: an effect too rare to be counted is not shown.
+        A claim to lie beyond the controls cannot hold on one; the model is compared with it. A control that measured
+        something and is NA has missed as well: an effect too rare to be counted is not shown.
         """
+        if self.outcome in (Outcome.PASS, Outcome.FAIL) and any(m.compared for m in self.measurements):
+            return ControlStatus.COMPARED
         if self.outcome is Outcome.PASS:
             return ControlStatus.HELD
         if any(m.exceeds_control_limit for m in self.measurements):
@@ -65,12 +71,6 @@ class ArmResult:
     def p_value(self) -> float | None:
         """The p-value of the whole claim, the largest of its measurements; None if no measurement has one."""
         return max((m.p for m in self.measurements if m.p is not None), default=None)
-
-    def at_least_as_extreme(self, claimed: Sequence[Measurement]) -> bool:
-        """Whether this arm measured all of ``claimed``, and each at least as far on the claimed side."""
-        own = {m.name: m.value for m in self.measurements}
-        pairs = [(own.get(m.name), m) for m in claimed]
-        return bool(pairs) and all(value is not None and m.reached_by(value) for value, m in pairs)
 
     @property
     def exceeded_limits(self) -> str:
@@ -113,6 +113,9 @@ MIN_DRAWS = 19
 EXPECTED_TO_FAIL = "expected to fail"
 """The note of an arm that is marked xfail and fails."""
 
+NOT_APPLICABLE = "not applicable"
+"""The note of an arm whose question does not apply to its model."""
+
 NEVER_REACHED = ArmResult(Outcome.NOT_RUN, "never reached")
 DESELECTED = ArmResult(Outcome.NOT_RUN, "deselected")
 
@@ -146,6 +149,13 @@ class CaseResult:
         """The names of the control arms with this status."""
         return tuple(name for name, arm in self.arms.items() if arm.control_status is status)
 
+    @cached_property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The subject's measurements against those of every control that finished, where the claim compares them."""
+        finished = {name: arm for name, arm in self.arms.items() if arm.control_status is not ControlStatus.UNFINISHED}
+        measurements = {name: arm.measurements for name, arm in finished.items()}
+        return tuple(contrasts(self.subject.measurements, measurements))
+
     @property
     def permutation_p_values(self) -> dict[str, float]:
         """For each control, the permutation p-value of the claim: (1 + k) / (1 + n).
@@ -154,29 +164,43 @@ class CaseResult:
         claimed measurement (Phipson and Smyth 2010). The smallest possible value is 1 / (1 + n): 0.05 for 19 draws.
         """
         claimed = [m for m in self.subject.measurements if m.value is not None and m.claimed]
-        finished: dict[str, list[ArmResult]] = {}
+        finished: dict[str, list[str]] = {}
         for name, arm in self.arms.items():
             if arm.control_status is not ControlStatus.UNFINISHED:
-                finished.setdefault(_control_of(name), []).append(arm)
+                finished.setdefault(_control_of(name), []).append(name)
         return {
-            control: (1 + sum(arm.at_least_as_extreme(claimed) for arm in draws)) / (1 + len(draws))
+            control: (1 + sum(self._reaches(name, claimed) for name in draws)) / (1 + len(draws))
             for control, draws in finished.items()
             if claimed
         }
 
+    def _reaches(self, arm: str, claimed: Sequence[Measurement]) -> bool:
+        """Whether an arm measured all that is claimed, and each at least as far on the claimed side."""
+        values = {m.name: m.value for m in self.arms[arm].measurements}
+        contrasted = {c.measurement: c for c in self.contrasts if c.control == arm}
+
+        def reaches(m: Measurement) -> bool:
+            if m.compared:
+                return m.name in contrasted and contrasted[m.name].reaches_control
+            value = values.get(m.name)
+            return value is not None and m.reached_by(value)
+
+        return all(map(reaches, claimed))
+
     @property
     def p_value(self) -> float | None:
-        """The largest of the subject's p-value and the permutation p-values of controls with enough draws."""
+        """The largest p-value: the subject's, those against controls, and permutation p-values of enough draws."""
         draws = [_control_of(arm) for arm in self.arms]
         permuted = [p for control, p in self.permutation_p_values.items() if draws.count(control) >= MIN_DRAWS]
-        return max((p for p in (self.subject.p_value, *permuted) if p is not None), default=None)
+        against = [contrast.p for contrast in self.contrasts]
+        return max((p for p in (self.subject.p_value, *against, *permuted) if p is not None), default=None)
 
     def outcome(self, *, accept_vacuous: bool = False) -> tuple[Outcome, str]:
         """The outcome of the case and its reason.
 
         A claim that also holds on a control is VACUOUS whatever the subject measured, and so is one that passes while
-        a control is nearer than its limit allows. Without a finished control, or with an unfinished one, a claim
-        cannot PASS.
+        a control is nearer than its limit allows. A claim to lie beyond the controls is FAIL if it misses one of them.
+        Without a finished control, or with an unfinished one, a claim cannot PASS.
         """
         own, reason = self.subject.outcome, self.subject.reason
         if own in (Outcome.ERROR, Outcome.NOT_RUN):
@@ -188,9 +212,28 @@ class CaseResult:
             return own, reason
         if len(unfinished) == len(self.arms):
             return Outcome.NA, f"uncontrolled: no control finished; {reason}"
-        if own is Outcome.PASS and unfinished:
+        if own is not Outcome.PASS:
+            return own, reason
+        against, found = self._against_controls
+        if against is not Outcome.FAIL and unfinished:
             return Outcome.NA, f"uncontrolled: {', '.join(unfinished)} did not finish; {reason}"
-        return own, reason
+        return (own, "; ".join(filter(None, (reason, found)))) if against is own else (against, found)
+
+    @property
+    def _against_controls(self) -> tuple[Outcome, str]:
+        """The outcome of all contrasts, and the reason: those that decide it, or the nearest of each measurement."""
+        for status, outcome, word in JUDGMENTS:
+            if found := [str(c) for c in self.contrasts if c.status is status]:
+                return outcome, f"{word.replace('missed', 'not beyond its controls')}: {'; '.join(found)}"
+        return Outcome.PASS, "; ".join(f"nearest control: {contrast}" for contrast in self.nearest.values())
+
+    @property
+    def nearest(self) -> dict[str, Contrast]:
+        """The contrast with the nearest control, by measurement."""
+        nearest: dict[str, Contrast] = {}
+        for contrast in sorted(self.contrasts, key=lambda each: each.margin):
+            nearest.setdefault(contrast.measurement, contrast)
+        return nearest
 
     @property
     def _vacuous(self) -> str:

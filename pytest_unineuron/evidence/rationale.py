@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.verdict import effective_policy
@@ -20,19 +20,34 @@ OUTCOME_WORDS = {
 }
 
 
-def rationale(model: str, verdict: str, policy: str, trials: Sequence[tuple[str, bool, Outcome, str]]) -> str:
-    """One paragraph on one criterion for one model.
+class NamedTrial(NamedTuple):
+    """A trial in a rationale; ``not_applicable`` is the reason why it does not apply to the model."""
 
-    ``trials`` holds (name, is it primary, outcome, reason), at least one. Every trial is named, so that the reader of a
-    PASS also reads which trials failed, were vacuous or did not run.
+    name: str
+    primary: bool
+    outcome: Outcome
+    reason: str
+    not_applicable: str = ""
+
+
+def rationale(model: str, verdict: str, basis: str, policy: str, trials: Sequence[NamedTrial]) -> str:
+    """One paragraph on one criterion for one model, of at least one trial; ``basis`` is what the verdict rests on.
+
+    Every trial is named, so that the reader of a PASS also reads which trials failed, were vacuous or did not run.
     """
-    by_outcome = {outcome: [trial for trial in trials if trial[2] is outcome] for outcome in OUTCOME_WORDS}
-    counts = ", ".join(f"{len(found)} {OUTCOME_WORDS[outcome]}" for outcome, found in by_outcome.items() if found)
-    effective = effective_policy(policy, any(primary for _, primary, _, _ in trials))
+    applying = [trial for trial in trials if not trial.not_applicable]
+    by_outcome = {outcome: [trial for trial in applying if trial.outcome is outcome] for outcome in OUTCOME_WORDS}
+    counts = [f"{len(found)} {OUTCOME_WORDS[outcome]}" for outcome, found in by_outcome.items() if found]
+    effective = effective_policy(policy, any(trial.primary for trial in trials))
     rule = f"'{effective}'" if effective == policy else f"'{effective}' (no trial is primary)"
-    paragraph = [f"{model}: {verdict} under policy {rule}: {counts}."]
+    rests_on = f" ({basis})" if basis else ""
+    paragraph = [f"{model}: {verdict}{rests_on} under policy {rule}: {', '.join(counts) or 'no trial applies'}."]
     for outcome, found in by_outcome.items():
         if found:
-            named = " | ".join(f"{name}{'*' if primary else ''}: {reason}" for name, primary, _, reason in found)
+            named = " | ".join(f"{trial.name}{'*' if trial.primary else ''}: {trial.reason}" for trial in found)
             paragraph.append(f"{OUTCOME_WORDS[outcome].capitalize()}: {named}.")
+    reasons = dict.fromkeys(trial.not_applicable for trial in trials if trial.not_applicable)
+    for reason in reasons:
+        names = ", ".join(trial.name for trial in trials if trial.not_applicable == reason)
+        paragraph.append(f"Not applicable ({reason}): {names}.")
     return " ".join(paragraph)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import TrialError
-from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number, make_measurement
+from pytest_unineuron.evidence.make_measurement import make_measurement
+from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,17 +34,30 @@ class Recorder:
         above: float | None = None,
         below: float | None = None,
         null: float | None = None,
+        higher_by: float | None = None,
+        lower_by: float | None = None,
         interval: tuple[float, float] | None = None,
         note: str = "",
     ) -> Measurement:
-        """Record a number; with ``above`` or ``below`` it is judged when the trial ends.
+        """Record a number; with a bound it is judged when the trial ends.
 
-        ``value`` is a number or an estimate with an interval. ``null`` is the limit for controls. A missed bound raises
-        nothing, so that all misses of a trial are reported together. Raises TrialError for a value that is not one
-        number.
+        ``value`` is a number or an estimate with an interval. ``above`` and ``below`` are bounds of the number itself.
+        ``higher_by`` or ``lower_by`` claims that the model lies beyond each of its controls by more than this: a
+        difference, or for an estimate ``by_unit`` the probability that a unit of the model lies beyond one of the
+        control. ``null`` is a limit for controls. A missed bound raises nothing, so that all misses of a trial are
+        reported together. Raises TrialError for a value that is not one number.
         """
         measurement = make_measurement(
-            name, value, unit=unit, above=above, below=below, null=null, interval=interval, note=note
+            name,
+            value,
+            unit=unit,
+            above=above,
+            below=below,
+            null=null,
+            higher_by=higher_by,
+            lower_by=lower_by,
+            interval=interval,
+            note=note,
         )
         self.measurements.append(measurement)
         return measurement

@@ -6,15 +6,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.evidence.outcome import ArmResult, CaseResult, Outcome, worst_outcome
-from pytest_unineuron.evidence.verdict import Verdict, criterion_verdict, overall_verdict
+from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, CaseResult, Outcome, worst_outcome
+from pytest_unineuron.evidence.verdict import (
+    JudgedTrial,
+    Support,
+    Verdict,
+    criterion_verdict,
+    overall_verdict,
+    support_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.trial import Trial
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+SEEDS = "further seeds"
+"""The name of the minimum by which a trial says how many seeds it compared the model with."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,12 @@ class SubjectRecord:
     def outcome(self) -> Outcome:
         """The outcome of the trial on this model: the worst of its cases."""
         return worst_outcome(case.outcome for case in self.cases)
+
+    @property
+    def not_applicable(self) -> str:
+        """The reason why the trial does not apply to the model; empty if it does."""
+        arms = [case.result.subject for case in self.cases]
+        return arms[0].reason if all(NOT_APPLICABLE in arm.notes for arm in arms) else ""
 
     @property
     def p_value(self) -> float | None:
@@ -106,6 +122,8 @@ class CriterionRecord:
 
     id: str
     verdicts: Mapping[str, Verdict]
+    basis: Mapping[str, str]
+    """What the verdict on each model rests on, in words."""
 
     @property
     def verdict(self) -> Verdict:
@@ -148,7 +166,12 @@ class Evidence:
     def criteria(self) -> list[CriterionRecord]:
         """The checklist; a criterion without trials is NA."""
         return [
-            CriterionRecord(id_, {model: self.verdict_on(id_, model) for model in self.subjects}) for id_ in CRITERIA
+            CriterionRecord(
+                id_,
+                {model: self.verdict_on(id_, model) for model in self.subjects},
+                {model: self.basis_of(id_, model) for model in self.subjects},
+            )
+            for id_ in CRITERIA
         ]
 
     def of_criterion(self, criterion: str) -> list[TrialRecord]:
@@ -157,9 +180,41 @@ class Evidence:
 
     def verdict_on(self, criterion: str, model: str) -> Verdict:
         """The verdict on one criterion for one model, under the run's policy."""
-        on_model = [(record.trial, record.on(model)) for record in self.of_criterion(criterion)]
-        found = criterion_verdict([(s.outcome, trial.primary) for trial, s in on_model if s is not None], self.policy)
+        found = criterion_verdict(self._judged(criterion, model), self.policy)
         return Verdict.NA if self.violations and found is Verdict.PASS else found
+
+    def support_on(self, criterion: str, model: str) -> Support | None:
+        """What the verdict on one criterion for one model rests on; None for NA."""
+        if self.verdict_on(criterion, model) is Verdict.NA:
+            return None
+        return support_of(self._judged(criterion, model), self.policy)
+
+    def basis_of(self, criterion: str, model: str) -> str:
+        """What the verdict on one criterion for one model rests on, in words; empty for NA.
+
+        A reader of a PASS learns here whether seeds were compared, and how many.
+        """
+        support = self.support_on(criterion, model)
+        subjects = self._on_model(criterion, model)
+        if support is Support.DIRECT:
+            seeds = {m.value for _, subject in subjects for m in _needed(subject) if m.name == SEEDS}
+            return "direct, from one pair of seeds" if seeds == {1} else "direct"
+        if support is None:
+            return ""
+        untested = [s.not_applicable for trial, s in subjects if trial.direct and s.not_applicable]
+        why = f": {untested[0].partition(';')[0]}" if untested else ""
+        return f"signature, universality not tested{why}"
+
+    def _judged(self, criterion: str, model: str) -> list[JudgedTrial]:
+        return [
+            JudgedTrial(subject.outcome, trial.primary, trial.direct, not subject.not_applicable)
+            for trial, subject in self._on_model(criterion, model)
+        ]
+
+    def _on_model(self, criterion: str, model: str) -> list[tuple[Trial, SubjectRecord]]:
+        """The trials of one criterion that were planned for a model, with what they came to."""
+        on_model = [(record.trial, record.on(model)) for record in self.of_criterion(criterion)]
+        return [(trial, subject) for trial, subject in on_model if subject is not None]
 
     @property
     def cases(self) -> Iterator[RecordedCase]:
@@ -182,3 +237,8 @@ class Evidence:
     def count(self, outcome: Outcome) -> int:
         """The number of trials with this outcome, where a trial counts once per model."""
         return sum(subject.outcome is outcome for record in self.trials for subject in record.subjects)
+
+
+def _needed(subject: SubjectRecord) -> Iterator[Measurement]:
+    """The minimums that a trial on one model measured."""
+    yield from (m for case in subject.cases for m in case.result.subject.measurements if m.needed)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA_FILE = Path(__file__).parent / "schema.json"
+SENTENCES = ("reason", "question", "basis")
 REPORT_HINT = "make one: pytest evals/, then pytest-unineuron accept"
 
 
@@ -155,7 +156,7 @@ def _passing_arms(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _without_sentences(data: Any) -> Any:
     """The same data without sentences, which another version may word differently."""
     if isinstance(data, dict):
-        return {key: _without_sentences(value) for key, value in data.items() if key not in ("reason", "question")}
+        return {key: _without_sentences(value) for key, value in data.items() if key not in SENTENCES}
     return [_without_sentences(each) for each in data] if isinstance(data, list) else data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.evidence.rationale import rationale
+from pytest_unineuron.evidence.rationale import NamedTrial, rationale
 from pytest_unineuron.evidence.records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -25,9 +25,14 @@ def _rationale(evidence: Evidence, criterion: str) -> str:
     paragraphs = []
     for model in evidence.subjects:
         on_model = [(record, record.on(model)) for record in evidence.of_criterion(criterion)]
-        trials = [(r.name, r.trial.primary, s.outcome, s.reason) for r, s in on_model if s is not None]
+        trials = [
+            NamedTrial(record.name, record.trial.primary, subject.outcome, subject.reason, subject.not_applicable)
+            for record, subject in on_model
+            if subject is not None
+        ]
         if trials:
-            paragraphs.append(rationale(model, str(evidence.verdict_on(criterion, model)), evidence.policy, trials))
+            verdict, basis = str(evidence.verdict_on(criterion, model)), evidence.basis_of(criterion, model)
+            paragraphs.append(rationale(model, verdict, basis, evidence.policy, trials))
     if evidence.violations:
         paragraphs.insert(0, f"Not as it was locked, so nothing passes: {'; '.join(evidence.violations)}.")
     return " ".join(paragraphs) or f"No trial of {criterion} was collected; that is neither support nor refutation."
@@ -46,6 +51,7 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
                 "verdict": str(line.verdict),
                 "question": CRITERIA[line.id].question,
                 "subjects": {model: str(v) for model, v in line.verdicts.items()},
+                "basis": dict(line.basis),
             }
             for line in evidence.criteria
         },
@@ -88,6 +94,7 @@ def _case_data(case: CaseRecord) -> dict[str, Any]:
         "reason": case.reason,
         "subject": case.result.subject.as_dict(),
         "p_against_controls": case.result.permutation_p_values,
+        "contrasts": [contrast.as_dict() for contrast in case.result.contrasts],
         "controls": {
             name: {"standing": str(arm.control_status), **arm.as_dict()} for name, arm in case.result.arms.items()
         },

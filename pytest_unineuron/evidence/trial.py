@@ -28,6 +28,7 @@ class Trial:
     source: str
     primary: bool = False
     controls: tuple[str, ...] | None = None
+    direct: bool = False
 
     @classmethod
     def declared(cls, criterion: str, function: str, docstring: str | None, arguments: Mapping[str, Any]) -> Trial:

@@ -39,5 +39,32 @@ def _without_resumed(data: Any) -> Any:
     return [_without_resumed(each) for each in data] if isinstance(data, list) else data
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {3: _from_3}
+def _from_4(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 4 knew no claims relative to controls, and every primary trial decided its criterion."""
+    changed: dict[str, Any] = {"schema_version": 5, "trials": _with_contrasts(content.get("trials"))}
+    if isinstance(content.get("criteria"), dict):
+        changed["criteria"] = {
+            id_: {**criterion, "basis": {}} if isinstance(criterion, dict) else criterion
+            for id_, criterion in content["criteria"].items()
+        }
+    return {**content, **changed}
+
+
+def _with_contrasts(data: Any) -> Any:
+    """The same data with the fields that schema 5 has in trials, cases and measurements."""
+    if isinstance(data, list):
+        return [_with_contrasts(each) for each in data]
+    if not isinstance(data, dict):
+        return data
+    added: dict[str, Any] = {}
+    if "p_against_controls" in data:
+        added = {"contrasts": []}
+    elif "needed" in data and "above" in data:
+        added = {"higher_by": None, "lower_by": None, "by_unit": False, "contrast": None, "profile": []}
+    elif "primary" in data:
+        added = {"direct": data["primary"]}
+    return {**{key: _with_contrasts(value) for key, value in data.items()}, **added}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {3: _from_3, 4: _from_4}
 """For every earlier schema that can be read, the function to the next one."""

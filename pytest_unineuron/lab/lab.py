@@ -113,12 +113,24 @@ class Lab:
 
     def neurons(self, arm: Arm, corpus: str) -> Neurons:
         """Return the neurons of an arm on a corpus. Raises NeuronsNotFound, ModelError and CorpusError."""
-        return Neurons(lambda site: self.sweep(arm, corpus, site), self.layer(arm.model))
+        subject = self._subject_of(arm)
+        return Neurons(
+            lambda site: self.sweep(arm, corpus, site),
+            self.layer(arm.model),
+            self.neurons(subject, corpus) if subject else None,
+        )
+
+    def _subject_of(self, arm: Arm) -> Arm | None:
+        """The model itself, with which a control arm is compared; None for the model, and while a lock is written.
+
+        Whoever locks a claim must not have seen the model.
+        """
+        return Arm(arm.model) if arm.control and not self.settings.write_lock else None
 
     def number_words(self, arm: Arm) -> WordResponses:
         """Return the responses of an arm's neurons to words for numbers and to similar words. Raises ModelError."""
         result = self.sweep(arm, number_words.NAME, POST)
-        return WordResponses(result, self._results.sizes(arm.model)[POST], self._texts.last_tokens(arm.model))
+        return WordResponses(result, self._texts.last_tokens(arm.model))
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
         """Return the statistics of an arm on a corpus, those of a site among them. Raises ModelError, CorpusError."""
@@ -146,6 +158,7 @@ class Lab:
         """
         key = (arm.activation_source, corpus)
         if key not in self._universality:
+            subject = self._subject_of(key[0])
             seeds = self.seeds(arm.model)
             found = self._results.comparison(*key)
             for name in seeds:
@@ -156,12 +169,15 @@ class Lab:
                 tokens=found["tokens"],
                 documents=found["documents"],
                 threshold=universality_threshold(self.loaded(Arm(arm.model)).parameters),
+                subject=self.universality(subject, corpus) if subject else None,
             )
         return self._universality[key]
 
     def weights(self, arm: Arm) -> Weights:
         """Return the statistics of the weights of an arm. Raises ModelError."""
-        return Weights(WeightView(self.loaded(arm), self.anatomy(arm.model)))
+        subject = self._subject_of(arm)
+        view = WeightView(self.loaded(arm), self.anatomy(arm.model))
+        return Weights(view, self.weights(subject) if subject else None)
 
     # -- neurons ---------------------------------------------------------------------------------------------
 

@@ -71,11 +71,15 @@ class Neurons:
     those of the pre-activation, as in the paper (Gurnee et al. 2024, section 4.2). For the jackknife,
     ``without(group)`` leaves one group of documents out.
 
-    ``result_at`` returns the finished statistics of a site, computed when they are first asked for.
+    ``result_at`` returns the finished statistics of a site, computed when they are first asked for. For a control arm,
+    ``subject`` are the neurons of the model itself.
     """
 
-    def __init__(self, result_at: Callable[[str], SweepResult], layer: NDArray[np.int64]) -> None:
+    def __init__(
+        self, result_at: Callable[[str], SweepResult], layer: NDArray[np.int64], subject: Neurons | None = None
+    ) -> None:
         self._result_at = result_at
+        self.subject = subject
         self.layer = layer
         """The layer of each neuron, [neuron]."""
         self.pre = Units(result_at, PRE)

@@ -171,7 +171,7 @@ class Universality:
 
     ``matches`` holds them by kind and seed. ``tokens`` were compared in both splits together, of ``documents`` that
     were read. A unit is universal if its ϱ is above ``threshold``. ``groups`` of documents are read, or all of them;
-    for the jackknife, ``without(group)`` leaves one out.
+    for the jackknife, ``without(group)`` leaves one out. For a control arm, ``subject`` are those of the model itself.
     """
 
     def __init__(
@@ -183,8 +183,10 @@ class Universality:
         documents: int,
         threshold: float = UNIVERSAL,
         groups: Sequence[int] | None = None,
+        subject: Universality | None = None,
     ) -> None:
         self._matches = matches
+        self.subject = subject
         self.seeds = tuple(seeds)
         self.tokens = tokens
         self.documents = documents

@@ -24,11 +24,13 @@ class Weights:
     """Statistics of weights. Arrays are [neuron] over all layers in order, float64, unless noted otherwise.
 
     Weights with a hat are folded: the norm in front is folded into input weights, and output weights are centred
-    (Gurnee et al. 2024, appendix A.1). Raises NotApplicable for a part that the model does not have.
+    (Gurnee et al. 2024, appendix A.1). Raises NotApplicable for a part that the model does not have. For a control
+    arm, ``subject`` are the weights of the model itself.
     """
 
-    def __init__(self, view: WeightView) -> None:
+    def __init__(self, view: WeightView, subject: Weights | None = None) -> None:
         self._view = view
+        self.subject = subject
 
     @cached_property
     def layer(self) -> NDArray[np.int64]:
@@ -87,6 +89,11 @@ class Weights:
         if not self._view.anatomy.heads:
             raise NotApplicable("no attention with separate query and key projections was found")
         return tuple(HeadWeights(self._view, head) for head in self._view.anatomy.heads)
+
+    @property
+    def head_layer(self) -> NDArray[np.int64]:
+        """The layer of each head, [head]."""
+        return np.array([head.layer for head in self.heads])
 
 
 class HeadWeights:

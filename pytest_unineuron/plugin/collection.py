@@ -11,13 +11,13 @@ import pytest
 from pytest_unineuron import controls
 from pytest_unineuron.cache.source_code import code_digest, project_files
 from pytest_unineuron.corpora import number_words
-from pytest_unineuron.errors import TrialError, UnineuronError
+from pytest_unineuron.errors import NotApplicable, TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
 from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import Arm, Request
-from pytest_unineuron.models.registry import reason_not_new
+from pytest_unineuron.models.registry import reason_not_new, seeds_compared_with
 from pytest_unineuron.plugin.fixture_table import (
     ANY,
     CORPUS,
@@ -27,6 +27,7 @@ from pytest_unineuron.plugin.fixture_table import (
     WORDS,
     Reads,
     asks_for_published,
+    compares_seeds,
     inputs_of,
     reads_of,
 )
@@ -105,6 +106,7 @@ class Collection:
 
     def _assignments(self, trial: Trial, fixtures: Sequence[str]) -> list[Assignment]:
         run = self._run
+        trial = replace(trial, direct=compares_seeds(fixtures))
         arms = self._arms(trial, inputs_of(fixtures))
         corpora = [""]
         if CORPUS in fixtures:
@@ -122,6 +124,11 @@ class Collection:
         """The reason why the question of a trial does not apply to a model; empty if it applies."""
         if asks_for_published(fixtures) and self._run.published(model) is None:
             return "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
+        if trial.direct:
+            try:
+                seeds_compared_with(self._run.models[model], self._run.settings.seed)
+            except NotApplicable as error:
+                return str(error)
         return reason_not_new(self._run.models[model]) if trial.criterion == GT1.id else ""
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:

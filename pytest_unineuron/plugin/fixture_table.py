@@ -79,6 +79,11 @@ def asks_for_published(fixtures: Iterable[str]) -> bool:
     return any(reads.published for reads in reads_of(fixtures))
 
 
+def compares_seeds(fixtures: Iterable[str]) -> bool:
+    """Whether an item compares its model with further seeds."""
+    return any(reads.compares_seeds for reads in reads_of(fixtures))
+
+
 def reads_any_text(fixtures: Iterable[str]) -> bool:
     """Whether an item may read any corpus of the run."""
     return any(reads.text == ANY for reads in reads_of(fixtures))

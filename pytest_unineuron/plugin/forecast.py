@@ -1,21 +1,25 @@
-"""Lists what takes long in a run before it begins: models to fetch, seeds to compare, forward passes."""
+"""What a run can decide and what takes long in it, said before it begins: criteria, seeds, passes, downloads."""
 
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
+from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.verdict import JudgedTrial, Support, deciding_trials
 from pytest_unineuron.models.loading.shape import model_shape
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.options.settings import CPU_POSITIONS, DEFAULT_CONTEXT
-from pytest_unineuron.plugin.collection import model_of
+from pytest_unineuron.plugin.collection import assignment_of, model_of
 from pytest_unineuron.system.machine import GIB, format_gib
 from pytest_unineuron.universality.estimate import CostEstimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pytest
 
@@ -24,9 +28,21 @@ if TYPE_CHECKING:
     from pytest_unineuron.options.settings import Settings
     from pytest_unineuron.plugin.run import Run
 
+SHOWN_TRIALS = 3
+"""The most trials that are named one by one."""
+PROBE_SIZE = 768
+"""Rows and columns of the matrices whose product tells how fast this machine is."""
+EFFICIENCY = 0.4
+"""The speed of a pass with its statistics, as a share of that of one product (measured on SmolLM2, two cores)."""
+PROBE_TOKENS = 6000
+"""About how many tokens the probe of number words has."""
+
 
 def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]) -> Iterator[str]:
-    """Yield one line for each comparison of seeds and one for each model that has to be fetched."""
+    """Yield what can be decided, how long it takes, each comparison of seeds, and each model to be fetched."""
+    items, requests = list(items), list(requests)
+    yield from _decisions(run, items)
+    yield from _duration(run, requests)
     models = dict.fromkeys(model for model in map(model_of, items) if model)
     needed = {run.models[label].spec: run.models[label] for label in models}
     comparisons = [request for request in requests if request.compares_seeds]
@@ -48,23 +64,87 @@ def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]
             yield f"to be fetched: {source.spec}, {size}"
 
 
-def _blocks(source: Source, seeds: int, settings: Settings) -> str:
-    """The number of blocks of products, if there are several; empty if the configuration is not here or incomplete."""
-    try:
-        shape = model_shape(source, fetch=False)
-    except ModelError:
-        return ""
-    compared = min(settings.tokens, settings.correlation_tokens)
-    estimate = CostEstimate(
-        shape,
+def _decisions(run: Run, items: Iterable[pytest.Item]) -> Iterator[str]:
+    """Yield the trials that decide each criterion, one line for all models with the same ones."""
+    trials: dict[str, dict[str, dict[str, JudgedTrial]]] = {}
+    for item in items:
+        assignment = assignment_of(item)
+        if assignment is not None and not assignment.case.control:
+            trial, applies = assignment.trial, not assignment.skip
+            judged = JudgedTrial(Outcome.NOT_RUN, trial.primary, trial.direct, applies)
+            trials.setdefault(assignment.case.model, {}).setdefault(trial.criterion, {})[trial.id] = judged
+    models: dict[str, list[str]] = {}
+    for model, by_criterion in trials.items():
+        parts = [f"{id_} {_deciding(run.settings.policy, found)}" for id_, found in sorted(by_criterion.items())]
+        models.setdefault("; ".join(parts), []).append(model)
+    yield from (f"{', '.join(names)}: {decisions}" for decisions, names in models.items())
+
+
+def _deciding(policy: str, trials: Mapping[str, JudgedTrial]) -> str:
+    """The trials that decide a criterion, in words: ``by heavy_tailed_neurons (signature)``."""
+    deciding = deciding_trials(trials.values(), policy)
+    names = [name for name, trial in trials.items() if any(trial is each for each in deciding)]
+    if not names:
+        return "cannot be decided: no trial applies"
+    support = Support.DIRECT if any(trial.direct for trial in deciding) else Support.SIGNATURE
+    shown = ", ".join(names) if len(names) <= SHOWN_TRIALS else f"{len(names)} trials"
+    return f"by {shown} ({support})"
+
+
+def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
+    """Yield about how long it takes on a processor to measure everything, as far as the shapes of models are known."""
+    settings, operations = run.settings, 0
+    if settings.device not in ("auto", "cpu"):
+        return
+    for request in {(r.arm, r.corpus, r.compares_seeds): r for r in requests}.values():
+        source = run.models[request.arm.model]
+        try:
+            if request.compares_seeds:
+                operations += _estimate(source, len(seeds_compared_with(source, settings.seed)), settings).operations[
+                    "all"
+                ]
+            else:
+                tokens = PROBE_TOKENS if request.corpus == number_words.NAME else settings.tokens
+                operations += tokens * model_shape(source, fetch=False).forward(settings.context or DEFAULT_CONTEXT)
+        except (ModelError, NotApplicable, OptionError):
+            continue
+    if operations:
+        minutes = operations / (_operations_per_second() * EFFICIENCY) / 60
+        yield f"about {max(1, round(minutes))} min on this processor, less for what is in the cache"
+
+
+def _operations_per_second() -> float:
+    """The speed at which this machine multiplies matrices of float32, measured in a moment."""
+    import numpy as np
+
+    matrix = np.ones((PROBE_SIZE, PROBE_SIZE), dtype=np.float32)
+    matrix @ matrix
+    start = time.perf_counter()
+    for _ in range(3):
+        matrix @ matrix
+    return 3 * 2 * PROBE_SIZE**3 / (time.perf_counter() - start)
+
+
+def _estimate(source: Source, seeds: int, settings: Settings) -> CostEstimate:
+    """The cost of comparing one arm of a model with its seeds on one text. Raises ModelError, as ``model_shape``."""
+    return CostEstimate(
+        model_shape(source, fetch=False),
         seeds,
         settings.tokens,
-        compared,
+        min(settings.tokens, settings.correlation_tokens),
         context=settings.context or DEFAULT_CONTEXT,
         memory=settings.memory * GIB,
         positions=settings.batch or CPU_POSITIONS,
         dtype=settings.dtype,
     )
+
+
+def _blocks(source: Source, seeds: int, settings: Settings) -> str:
+    """The number of blocks of products, if there are several; empty if the configuration is not here or incomplete."""
+    try:
+        estimate = _estimate(source, seeds, settings)
+    except ModelError:
+        return ""
     try:
         number = len(estimate.blocks)
     except OptionError:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
-from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, ArmResult, ControlStatus, Outcome, judge, worst_outcome
+from pytest_unineuron.evidence.outcome import (
+    EXPECTED_TO_FAIL,
+    NOT_APPLICABLE,
+    ArmResult,
+    ControlStatus,
+    Outcome,
+    judge,
+    worst_outcome,
+)
 from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, bind_recorder
 from pytest_unineuron.evidence.text import escape_surrogates
 from pytest_unineuron.plugin.collection import PLANNED, assignment_of
@@ -28,13 +36,15 @@ class Attempt:
     """One attempt at running an item.
 
     While ``in_body``, reports are those of subtests; ``failed_subtests`` holds their outcomes and reasons.
-    ``judgement`` is the outcome and the reason of the body, decided before pytest learns how it ended.
+    ``judgement`` is the outcome and the reason of the body, decided before pytest learns how it ended;
+    ``not_applicable`` says that the question does not apply to the model.
     """
 
     recorder: Recorder = field(default_factory=Recorder)
     in_body: bool = False
     failed_subtests: list[tuple[Outcome, str]] = field(default_factory=list)
     judgement: tuple[Outcome, str] | None = None
+    not_applicable: bool = False
 
 
 ATTEMPT = pytest.StashKey[Attempt]()
@@ -67,8 +77,13 @@ class Protocol:
         item.stash[ATTEMPT] = Attempt()
         assignment = assignment_of(item)
         if assignment is not None and assignment.skip:
+            self.note_not_applicable(item)
             pytest.skip(assignment.skip)
         self._provenance.of(item)  # before anything is loaded: a file may be replaced later
+
+    def note_not_applicable(self, item: pytest.Item) -> None:
+        """Note that the question of an item does not apply to its model."""
+        item.stash[ATTEMPT].not_applicable = True
 
     @contextmanager
     def recording(self, item: pytest.Item) -> Iterator[None]:
@@ -89,6 +104,8 @@ class Protocol:
         ``error`` is what the body raised, if anything. It is raised again if it is neither an assertion nor an error
         of this package.
         """
+        if isinstance(error, NotApplicable):
+            self.note_not_applicable(item)
         outcome, reason = item.stash[ATTEMPT].judgement = _judgement(item.stash[ATTEMPT], error)
         if outcome is Outcome.ERROR:
             pytest.fail(reason, pytrace=False)
@@ -135,13 +152,13 @@ class Protocol:
             report.outcome, report.longrepr = "passed", None
 
     def _complete(self, item: pytest.Item, result: ArmResult) -> ArmResult:
-        """The result with the digests of the models and corpora it is made from, and without spreads of a control.
+        """The result with the digests of the models and corpora it is made from, and without needless spreads.
 
-        A spread serves to compare two runs, in which only subjects are compared.
+        A spread serves to compare two runs, in which only subjects are compared, and the subject with a control.
         """
         measurements = result.measurements
         if item.stash[PLANNED].case.control:
-            measurements = tuple(replace(m, spread=None) for m in measurements)
+            measurements = tuple(m if m.compared and not m.by_unit else replace(m, spread=None) for m in measurements)
         reason, made_from = escape_surrogates(result.reason), self._provenance.of(item)
         return replace(result, reason=reason, measurements=measurements, made_from=made_from)
 
@@ -173,6 +190,8 @@ def _result(attempt: Attempt, report: pytest.TestReport, call: pytest.CallInfo[N
     notes: tuple[str, ...] = ()
     if hasattr(report, "wasxfail"):
         notes = (EXPECTED_TO_FAIL if report.skipped else "expected to fail, and did not",)
+    elif attempt.not_applicable:
+        notes = (NOT_APPLICABLE,)
     if report.when != "call":
         if report.passed:
             return None
@@ -212,6 +231,7 @@ def _word(control: bool, result: ArmResult | None) -> str:
         ControlStatus.HELD: "PASSED (recorded: the claim holds on this control, vacuous)",
         ControlStatus.NEAR: "PASSED (recorded: control comes too near)",
         ControlStatus.MISSED: "PASSED (the claim does not hold on this control)",
+        ControlStatus.COMPARED: "PASSED (the model is compared with this control)",
     }
     return words.get(result.control_status, "")
 

@@ -36,10 +36,15 @@ def render_markdown(evidence: Evidence) -> str:
 def checklist_section(evidence: Evidence) -> list[str]:
     """The verdicts, one line for each criterion."""
     out = ["# Do universal neurons generalize?", "", escape_markdown(assessment(evidence)), "", "## Checklist", ""]
-    out += ["| | criterion | verdict | by model |", "|---|---|---|---|"]
+    out += ["| | criterion | verdict | by model, and what it rests on |", "|---|---|---|---|"]
     for line in evidence.criteria:
         criterion = CRITERIA[line.id]
-        models = ", ".join(f"{escape_markdown(model)} {verdict}" for model, verdict in line.verdicts.items()) or "—"
+        models = "<br>".join(
+            f"{escape_markdown(model)} {verdict}"
+            + (f": {escape_markdown(line.basis[model])}" if line.basis[model] else "")
+            for model, verdict in line.verdicts.items()
+        )
+        models = models or "—"
         out.append(f"| {VERDICT_MARKS[line.verdict]} | {line.id} {criterion.title} | **{line.verdict}** | {models} |")
     return out
 
@@ -52,8 +57,38 @@ def trials_sections(evidence: Evidence) -> list[str]:
         if records:
             out += ["", f"## {id_}: {criterion.question}", ""]
             out += ["| trial | model | outcome | reason | source |", "|---|---|---|---|---|"]
-            out += [_trial_row(record, subject) for record in records for subject in record.subjects]
+            pairs = [(record, subject) for record in records for subject in record.subjects]
+            out += [_trial_row(*pair) for pair in pairs if not pair[1].not_applicable]
+            out += _profile_table(pairs)
+            out += _not_applicable(pairs)
     return out
+
+
+def _profile_table(pairs: Sequence[tuple[TrialRecord, SubjectRecord]]) -> list[str]:
+    """Every claim about units against its nearest control, layer by layer."""
+    rows = []
+    for record, subject in pairs:
+        for contrast in (c for case in subject.cases for c in case.result.nearest.values()):
+            if contrast.profile_text:
+                cells = (record.name, subject.model, contrast.measurement, contrast.control, contrast.value_text)
+                rows.append("| " + " | ".join(map(escape_markdown, (*cells, contrast.profile_text))) + " |")
+    if not rows:
+        return []
+    head = ["| trial | model | measured | nearest control | P(beyond it) | by layer |", "|---|---|---|---|---|---|"]
+    return ["", *head, *rows]
+
+
+def _not_applicable(pairs: Sequence[tuple[TrialRecord, SubjectRecord]]) -> list[str]:
+    """The trials that do not apply to a model, one line for each reason."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for record, subject in pairs:
+        if subject.not_applicable:
+            names.setdefault((subject.model, subject.not_applicable), []).append(record.name)
+    return [
+        line
+        for (model, reason), trials in names.items()
+        for line in ("", escape_markdown(f"Does not apply to {model} ({reason}): {', '.join(trials)}."))
+    ]
 
 
 def _trial_row(record: TrialRecord, subject: SubjectRecord) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.baseline.gate import Gate
     from pytest_unineuron.evidence.measurement import Measurement
-    from pytest_unineuron.evidence.outcome import ArmResult
+    from pytest_unineuron.evidence.outcome import ArmResult, CaseResult
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
 
 VERDICT_MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
@@ -50,7 +50,7 @@ def report_lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]
 
     ``width`` is None where lines may have any length, such as in a log.
     """
-    rows = [row for recorded in evidence.cases for row in _rows(recorded)]
+    rows = [row for each in evidence.cases if not each.subject.not_applicable for row in _rows(each)]
     widths = [max(map(len, column)) for column in zip(TABLE_HEADER, *(row for row, _ in rows), strict=True)]
     if width is None or sum(widths) + 2 * len(widths) <= width:
         yield _aligned(TABLE_HEADER, widths), ""
@@ -61,6 +61,7 @@ def report_lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]
     if count := evidence.count(Outcome.NOT_RUN):
         yield f"{count} did not run", OUTCOME_COLOURS[Outcome.NOT_RUN]
     yield "", ""
+    yield from profile_lines(evidence)
     yield from note_lines(evidence)
     yield from checklist_lines(evidence)
 
@@ -88,10 +89,23 @@ def _rows(recorded: RecordedCase) -> Iterator[tuple[Row, str]]:
         yield Row(*names[:2], DASH, DASH, DASH, DASH, names[2]), colour
     values = _values_of_controls(case.result.arms)
     for m in claimed:
-        worst = _worst_control(m, values) if case.result.arms else DASH
-        value = format_number(m.value) + m.interval_text
-        yield Row(*names[:2], shorten(m.name), value, _claim(m), worst, names[2]), colour
-        names = ("", "", "")
+        for cells in _cells(m, case.result, values):
+            yield Row(*names[:2], shorten(m.name), *cells, names[2]), colour
+            names = ("", "", "")
+
+
+def _cells(m: Measurement, result: CaseResult, values: ControlValues) -> Iterator[tuple[str, str, str]]:
+    """The value, the claim and the nearest control of a measurement: for its own bound, and for its controls."""
+    if m.bounds_text or not m.compared:
+        worst = _worst_control(m, values) if result.arms else DASH
+        yield format_number(m.value) + m.interval_text, _claim(m), worst
+    if m.compared:
+        nearest = result.nearest.get(m.name)
+        if nearest is None:
+            yield format_number(m.value), "beyond its controls", "none compared"
+        else:
+            what = "P" if nearest.by_unit else "difference"
+            yield f"{what} = {nearest.value_text}", f"{nearest.claim_text} of any control", nearest.control
 
 
 def shorten(text: str, longest: int = 400) -> str:
@@ -126,11 +140,21 @@ def _worst_control(measurement: Measurement, values: ControlValues) -> str:
     return f"{format_number(value)} ({arm})"
 
 
+def profile_lines(evidence: Evidence) -> Iterator[Line]:
+    """The probability of lying beyond the nearest control, layer by layer, of every claim about units."""
+    for each in evidence.cases:
+        for contrast in each.case.result.nearest.values():
+            if contrast.profile_text and not each.subject.not_applicable:
+                yield f"{each.name}: {contrast.measurement} by layer: {contrast.profile_text} ({contrast.control})", ""
+
+
 def note_lines(evidence: Evidence) -> Iterator[Line]:
     """Vacuous, broken and undecided trials, lost results and violations; trials with the same reason share a line."""
     names_by_reason: dict[tuple[Outcome, str, str], list[str]] = {}
     for each in evidence.cases:
         outcome = each.case.outcome
+        if each.subject.not_applicable:
+            continue
         if outcome in (Outcome.VACUOUS, Outcome.ERROR, Outcome.NA):
             # A reason can be the long message of an exception; the terminal shows its first line, the report all of it.
             reason = shorten((each.case.reason.splitlines() or [""])[0])
@@ -138,9 +162,21 @@ def note_lines(evidence: Evidence) -> Iterator[Line]:
     for (outcome, model, reason), names in names_by_reason.items():
         trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"
         yield f"{outcome}: {trials} on {model}: {reason}", OUTCOME_COLOURS[outcome]
+    yield from _not_applicable_lines(evidence)
     yield from ((f"CACHE: {note}", "yellow") for note in evidence.cache_notes)
     yield from ((f"INCOMPLETE: {lost}", "red") for lost in evidence.incomplete)
     yield from ((f"LOCK: {violation}", "red") for violation in evidence.violations)
+
+
+def _not_applicable_lines(evidence: Evidence) -> Iterator[Line]:
+    """One line for all trials that do not apply to a model for the same reason."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for each in evidence.cases:
+        if reason := each.subject.not_applicable:
+            names.setdefault((each.subject.model, reason), []).append(each.record.name)
+    for (model, reason), trials in names.items():
+        distinct = list(dict.fromkeys(trials))
+        yield f"does not apply to {model} ({shorten(reason)}): {', '.join(distinct)}", OUTCOME_COLOURS[Outcome.NA]
 
 
 def checklist_lines(evidence: Evidence) -> Iterator[Line]:
@@ -153,7 +189,10 @@ def checklist_lines(evidence: Evidence) -> Iterator[Line]:
     yield "", ""
     yield f"Generalization checklist (policy: {evidence.policy})", ""
     for line in evidence.criteria:
-        by_model = ", ".join(f"{model} {verdict}" for model, verdict in line.verdicts.items())
+        by_model = "; ".join(
+            f"{model} {verdict}" + (f", {line.basis[model]}" if line.basis[model] else "")
+            for model, verdict in line.verdicts.items()
+        )
         text = f"  [{VERDICT_MARKS[line.verdict]}] {line.id} {CRITERIA[line.id].title}: {line.verdict}"
         yield text + (f"   ({by_model})" if by_model else ""), OUTCOME_COLOURS[line.verdict]
     yield "", ""

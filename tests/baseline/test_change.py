@@ -10,7 +10,8 @@ from scipy import special, stats
 
 from pytest_unineuron import jackknife
 from pytest_unineuron.baseline.change import measure_change, two_sided_p_value
-from pytest_unineuron.evidence.measurement import Measurement, make_measurement
+from pytest_unineuron.evidence.make_measurement import make_measurement
+from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.standard_error import StandardError
 
 

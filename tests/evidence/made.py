@@ -2,7 +2,8 @@
 
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import Case
-from pytest_unineuron.evidence.measurement import Measurement, make_measurement
+from pytest_unineuron.evidence.make_measurement import make_measurement
+from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
 from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.standard_error import StandardError

@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.errors import TrialError
-from pytest_unineuron.evidence.measurement import (
-    BoundStatus,
-    Measurement,
-    exact_bounds,
-    format_number,
-    make_measurement,
-)
+from pytest_unineuron.evidence.make_measurement import make_measurement
+from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, exact_bounds, format_number
 from pytest_unineuron.statistics.resampling import Estimate
 
 reals = st.floats(-1e6, 1e6, allow_nan=False)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.evidence.measurement import make_measurement
+from pytest_unineuron.evidence.make_measurement import make_measurement
 from pytest_unineuron.evidence.outcome import ArmResult, CaseResult, ControlStatus, Outcome, judge, worst_outcome
 
 HIGH, LOW = (make_measurement("x", value, above=0.5) for value in (0.9, 0.1))

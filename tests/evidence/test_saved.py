@@ -53,10 +53,10 @@ def test_the_schema_is_valid_and_names_every_key():
     ("change", "message"),
     [
         (
-            lambda d: d | {"schema_version": 5},
-            "(schema 5, this one reads 4); pip install --upgrade",
+            lambda d: d | {"schema_version": 6},
+            "(schema 6, this one reads 5); pip install --upgrade",
         ),
-        (lambda d: d | {"schema_version": 1}, "of schema 1, this version reads 3 to 4; make one: pytest evals/"),
+        (lambda d: d | {"schema_version": 1}, "of schema 1, this version reads 3 to 5; make one: pytest evals/"),
         (lambda d: {k: v for k, v in d.items() if k != "schema_version"}, "no schema_version, so it is not a report"),
         (lambda d: d | {"trials": 3}, "trials must be array"),
         (lambda d: d | {"created": "2026-02-31T00"}, "created on a day that does not exist"),

@@ -2,7 +2,7 @@
 
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import Case
-from pytest_unineuron.evidence.measurement import make_measurement
+from pytest_unineuron.evidence.make_measurement import make_measurement
 from pytest_unineuron.evidence.outcome import ArmResult, Outcome
 from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
@@ -65,7 +65,10 @@ def test_trials_that_did_not_run_are_counted_and_not_listed():
 def test_the_checklist_has_a_line_for_every_criterion():
     """The checklist has the notebook's form and ends with one sentence on the whole."""
     shown = text(("good", "a", 0.9, 0.1), ("good", "b", 0.2, 0.1))
-    assert "  [✗] GT1 new model: FAIL   (a PASS, b FAIL)" in shown
+    assert (
+        "  [✗] GT1 new model: FAIL   (a PASS, signature, universality not tested; b FAIL, signature, universality not tested)"
+        in shown
+    )
     assert "  [—] GT2 new data: NA   (a NA, b NA)" in shown
     assert "Overall: not supported: GT1; undecided: GT2, GT3. Trials: 1 PASS, 1 FAIL. Forward passes: 0." in shown
 

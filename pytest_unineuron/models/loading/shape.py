@@ -76,19 +76,27 @@ class ModelShape:
 
 
 def model_shape(source: Source, *, fetch: bool = True) -> ModelShape:
-    """The shape of a model, from its config.json, which is downloaded if ``fetch`` allows it.
+    """The shape of a model, from its config.json, which is downloaded if ``fetch`` allows it, or its GGUF file.
 
     Raises ModelError if there is no config.json, or if it lacks a number.
     """
-    path = _config(source, fetch=fetch)
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        return shape_from_config(written)
+        return shape_from_config(_written_config(source, fetch=fetch))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(
             f"model {source.spec}: its config.json does not say how large it is ({error}); give its shape by hand: "
             "--layers, --width, --neurons, --heads, --vocabulary, --context"
         ) from None
+
+
+def _written_config(source: Source, *, fetch: bool) -> dict[str, Any]:
+    if source.gguf and source.folder is not None:
+        from pytest_unineuron.models.loading.gguf import gguf_configuration
+
+        written: dict[str, Any] = gguf_configuration(source, source.folder).to_dict()
+    else:
+        written = json.loads(_config(source, fetch=fetch).read_text(encoding="utf-8"))
+    return written
 
 
 def shape_from_config(written: Mapping[str, Any]) -> ModelShape:

@@ -1,0 +1,142 @@
+"""The model against one control: by how much a measurement lies beyond it, and whether that is enough."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_interval, format_number
+from pytest_unineuron.evidence.standard_error import error_of_difference, student_quantile, two_sided_p_value
+from pytest_unineuron.evidence.unit_contrast import Profile, profile_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+NO_EFFECT = 0.5
+"""The probability of superiority of two samples of one distribution."""
+BARS = "▁▂▃▄▅▆▇█"
+"""Bars for probabilities from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One measurement of the model against one control.
+
+    ``value`` is a probability of superiority if ``by_unit`` (see ``UnitContrast``), else the difference of the two
+    numbers. The claim is that it lies, with its whole 95 % interval [low, high], beyond ``claimed``: above it, or
+    below it if ``lower``. ``value`` is None if the contrast could not be made.
+    """
+
+    measurement: str
+    control: str
+    by_unit: bool
+    lower: bool
+    claimed: float
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    profile: Profile = ()
+
+    @property
+    def status(self) -> BoundStatus:
+        """How the contrast compares with what is claimed."""
+        if self.value is None:
+            return BoundStatus.UNDEFINED
+        above, below = (None, self.claimed) if self.lower else (self.claimed, None)
+        method = "jackknife" if self.by_unit else ""  # a probability without an interval decides nothing
+        judged = Measurement("", self.value, above=above, below=below, low=self.low, high=self.high, method=method)
+        return judged.bound_status
+
+    @property
+    def reaches_control(self) -> bool:
+        """Whether the control is at least as extreme as the model."""
+        middle = NO_EFFECT if self.by_unit else 0.0
+        return self.value is None or (self.value >= middle if self.lower else self.value <= middle)
+
+    @property
+    def margin(self) -> float:
+        """The distance of the value from what is claimed, positive on the claimed side; −∞ without a value."""
+        if self.value is None:
+            return -math.inf
+        return (self.claimed - self.value) if self.lower else (self.value - self.claimed)
+
+    def __str__(self) -> str:
+        """One line: ``kurtosis against shuffled: P(higher) = 0.71 [0.70, 0.72], claimed > 0.64``."""
+        what = f"P({'lower' if self.lower else 'higher'})" if self.by_unit else "difference"
+        return f"{self.measurement} against {self.control}: {what} = {self.value_text}, claimed {self.claim_text}"
+
+    @property
+    def value_text(self) -> str:
+        """The value with its interval; of a probability, that of being on the claimed side."""
+        if self.by_unit and self.lower:
+            return format_number(_complement(self.value)) + format_interval(
+                _complement(self.high), _complement(self.low)
+            )
+        return format_number(self.value) + format_interval(self.low, self.high)
+
+    @property
+    def claim_text(self) -> str:
+        """What is claimed, ``> 0.64``, of the number in ``value_text``."""
+        if self.by_unit:
+            return f"> {format_number(1 - self.claimed if self.lower else self.claimed)}"
+        return f"{'<' if self.lower else '>'} {format_number(self.claimed)}"
+
+    @property
+    def profile_text(self) -> str:
+        """The probability of being on the claimed side in each layer, as bars with the least and the largest one."""
+        values = [1 - value if self.lower else value for _, value in self.profile if value is not None]
+        if not values:
+            return ""
+        bars = "".join(BARS[min(len(BARS) - 1, int(value * len(BARS)))] for value in values)
+        return f"{bars} {format_number(min(values))} to {format_number(max(values))}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contrast as plain JSON data."""
+        return {**asdict(self), "profile": profile_data(self.profile), "standing": str(self.status)}
+
+
+def _complement(probability: float | None) -> float | None:
+    return None if probability is None else 1 - probability
+
+
+def contrasts(model: Sequence[Measurement], arms: Mapping[str, Sequence[Measurement]]) -> Iterator[Contrast]:
+    """Every comparison that the model's measurements claim, with each arm that made the measurement.
+
+    ``arms`` holds the measurements of each control arm, by its name.
+    """
+    for name, measurements in arms.items():
+        found = {m.name: m for m in measurements}
+        for own in model:
+            if own.compared and own.name in found:
+                yield _contrast(own, found[own.name], name)
+
+
+def _contrast(own: Measurement, control: Measurement, name: str) -> Contrast:
+    """The contrast of one measurement with one arm: the one that the arm made unit by unit, else the difference."""
+    lower = own.lower_by is not None
+    by = own.lower_by if own.lower_by is not None else own.higher_by
+    assert by is not None
+    if own.by_unit:
+        claimed = 1 - by if lower else by
+        made = control.contrast
+        if made is None:
+            return Contrast(own.name, name, True, lower, claimed, None)
+        return Contrast(own.name, name, True, lower, claimed, made.value, made.low, made.high, made.p, made.profile)
+    claimed = -by if lower else by
+    if own.value is None or control.value is None:
+        return Contrast(own.name, name, False, lower, claimed, None)
+    difference = own.value - control.value
+    error, degrees = error_of_difference(own.spread, control.spread)
+    reach = student_quantile(degrees) * error
+    p = _one_sided_p(difference - claimed, error, degrees, lower)
+    return Contrast(own.name, name, False, lower, claimed, difference, difference - reach, difference + reach, p)
+
+
+def _one_sided_p(distance: float, error: float, degrees: int, lower: bool) -> float | None:
+    """The one-sided p-value of the claim that a distance is positive (or negative); None without an error."""
+    if error == 0:
+        return None
+    p = two_sided_p_value(abs(distance) / error, degrees) / 2
+    return p if (distance < 0) == lower else 1 - p

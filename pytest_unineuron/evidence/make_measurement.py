@@ -1,0 +1,152 @@
+"""Makes measurements of what trials hand over: numbers, or estimates with an interval."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pytest_unineuron.errors import TrialError
+from pytest_unineuron.evidence.measurement import HasInterval, Measurement
+from pytest_unineuron.evidence.standard_error import StandardError
+from pytest_unineuron.evidence.text import escape_surrogates
+from pytest_unineuron.evidence.unit_contrast import Profile, UnitContrast, profile_of
+
+
+def make_measurement(
+    name: str,
+    value: object,
+    *,
+    unit: str = "",
+    above: float | None = None,
+    below: float | None = None,
+    null: float | None = None,
+    higher_by: float | None = None,
+    lower_by: float | None = None,
+    interval: tuple[float, float] | None = None,
+    note: str = "",
+) -> Measurement:
+    """A measurement of a Python number, a numpy or torch scalar, or an estimate with an interval.
+
+    Raises TrialError if ``value`` is none of these, if a bound is not finite, if ``interval`` is not a pair of numbers,
+    if ``null`` is given without ``above`` or ``below``, or lies beyond them, and for a distance from controls that is
+    not one.
+    """
+    if null is not None and above is None and below is None:
+        raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
+    by_unit = bool(getattr(value, "by_unit", False))
+    given = {"above": above, "below": below, "null": null, "higher_by": higher_by, "lower_by": lower_by}
+    bounds = {word: None if bound is None else _finite_bound(name, word, bound) for word, bound in given.items()}
+    _check_null(name, bounds["above"], bounds["below"], bounds["null"])
+    _check_distance(name, bounds["higher_by"], bounds["lower_by"], by_unit=by_unit)
+    estimate = value if isinstance(value, HasInterval) else None
+    low, high = _interval(name, (estimate.low, estimate.high) if estimate else interval)
+    method = escape_surrogates(estimate.method) if estimate else ""
+    p = _p_value(name, estimate, bounds["above"], bounds["below"]) if estimate else None
+    number = _as_float(name, estimate.value if estimate else value)
+    notes = [escape_surrogates(note)] if note else []
+    fields: dict[str, Any] = {"name": _on_one_line(name), "unit": _on_one_line(unit), **bounds, "by_unit": by_unit}
+    if by_unit:
+        fields |= {"profile": _profile(value), "contrast": _unit_contrast(name, value, higher_by, lower_by)}
+    if not math.isfinite(number):
+        notes.append("nan: nothing to measure" if math.isnan(number) else str(number))
+        return Measurement(value=None, method=method, note="; ".join(notes), **fields)
+    if not math.isfinite(low or 0.0) or not math.isfinite(high or 0.0):
+        low = high = None
+        method = method or "an interval"
+        notes.append("no interval" if notes else "no interval could be made")
+    fields |= {"low": low, "high": high, "method": method, "note": "; ".join(notes)}
+    return Measurement(value=number, p=p, spread=StandardError.of(value), **fields)
+
+
+def _profile(estimate: Any) -> Profile:
+    return profile_of((layer, value if math.isfinite(value) else None) for layer, value in estimate.profile)
+
+
+def _unit_contrast(name: str, estimate: Any, higher_by: float | None, lower_by: float | None) -> UnitContrast | None:
+    """The contrast that an estimate unit by unit carries on a control arm; None on the model itself."""
+    made = estimate.contrast
+    if made is None:
+        return None
+    p = _p_value(name, made, higher_by, None if lower_by is None else 1 - lower_by)
+    finite = {end: getattr(made, end) for end in ("value", "low", "high")}
+    ends = {end: float(value) if math.isfinite(value) else None for end, value in finite.items()}
+    return UnitContrast(**ends, method=made.method, p=p, profile=_profile(made))
+
+
+def _check_distance(name: str, higher_by: float | None, lower_by: float | None, *, by_unit: bool) -> None:
+    """Raise TrialError unless at most one distance is given, in the range of what was measured."""
+    if higher_by is not None and lower_by is not None:
+        raise TrialError(f"measure({name!r}): give higher_by=… or lower_by=…, not both")
+    distance = higher_by if higher_by is not None else lower_by
+    if distance is None:
+        if by_unit:
+            raise TrialError(
+                f"measure({name!r}): units are compared with those of controls; say higher_by=SMALL or more"
+            )
+        return
+    if by_unit and not 0.5 < distance < 1:
+        raise TrialError(
+            f"measure({name!r}): a distance of {distance} is none for single units, which is a probability between "
+            "0.5 and 1, such as SMALL, MEDIUM or LARGE"
+        )
+    if not by_unit and distance < 0:
+        raise TrialError(
+            f"measure({name!r}): a distance from controls is not negative; for less than them say lower_by=…"
+        )
+
+
+def _check_null(name: str, above: float | None, below: float | None, null: float | None) -> None:
+    """Raise TrialError for a limit of controls that a control exceeds only if it shows the claim as well."""
+    for word, bound, beyond in (
+        ("above", above, null is not None and above is not None and null > above),
+        ("below", below, null is not None and below is not None and null < below),
+    ):
+        if beyond:
+            raise TrialError(
+                f"measure({name!r}): null={null} lies beyond the claim, {word}={bound}; give a limit that is nearer to "
+                "what controls show, or leave it out"
+            )
+
+
+def _finite_bound(name: str, word: str, bound: object) -> float:
+    number = _as_float(name, bound)
+    if not math.isfinite(number):
+        raise TrialError(f"measure({name!r}, {word}={number}): a bound has to be a finite number")
+    return number
+
+
+def _interval(name: str, interval: tuple[float, float] | None) -> tuple[float, float] | tuple[None, None]:
+    if interval is None:
+        return None, None
+    try:
+        low, high = interval
+    except (TypeError, ValueError):
+        raise TrialError(f"measure({name!r}, interval={interval!r}): an interval is a pair, (low, high)") from None
+    return _as_float(name, low), _as_float(name, high)
+
+
+def _p_value(name: str, estimate: HasInterval, above: float | None, below: float | None) -> float | None:
+    """The one-sided p-value of the claim, the larger one of two bounds; None if the estimate cannot tell."""
+    p_value = getattr(estimate, "p_value", None)
+    if p_value is None:
+        return None
+    sides = [(bound, is_above) for bound, is_above in ((above, True), (below, False)) if bound is not None]
+    p = max((_as_float(name, p_value(bound, above=is_above)) for bound, is_above in sides), default=math.nan)
+    return p if math.isfinite(p) else None
+
+
+def _on_one_line(text: object) -> str:
+    return " ".join(escape_surrogates(text).split())
+
+
+def _as_float(name: str, value: object) -> float:
+    """The value as a Python float. Raises TrialError if it is not one number."""
+    item = getattr(value, "item", None)
+    try:
+        if isinstance(value, str | bytes | bytearray):
+            raise TypeError  # text that looks like a number was not measured as one
+        return float(item() if callable(item) else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise TrialError(
+            f"measure({name!r}, …): {type(value).__name__} is not one number; reduce it first (mean, share, count)"
+        ) from None

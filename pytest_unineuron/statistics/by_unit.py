@@ -1,0 +1,155 @@
+"""Claims about the units of a model: how they compare with those of a control, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_unineuron.statistics.ranks import auroc
+from pytest_unineuron.statistics.resampling import Estimate, jackknife
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+SMALL, MEDIUM, LARGE = 0.56, 0.64, 0.71
+"""Probabilities of superiority that are called a small, a medium and a large effect (Vargha and Delaney 2000)."""
+UNIT_GROUPS = 16
+"""The most groups that units are dealt into where there are no documents to leave out."""
+
+
+@dataclass(frozen=True)
+class UnitContrast:
+    """The probability that a unit of the model exceeds one of a control, as an estimate, and in each layer."""
+
+    estimate: Estimate
+    profile: tuple[tuple[int, float], ...]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the estimate: its value, the ends of its interval, or its p-value."""
+        if name == "estimate":
+            raise AttributeError(name)
+        return getattr(self.estimate, name)
+
+
+@dataclass(frozen=True)
+class UnitEstimate(Estimate):
+    """The mean over layers of the median unit; on a control arm, ``contrast`` is how the model compares with it.
+
+    ``profile`` has (layer, median of its units) of each layer.
+    """
+
+    by_unit: bool = True
+    profile: tuple[tuple[int, float], ...] = ()
+    contrast: UnitContrast | None = None
+
+
+class _Values:
+    """One number of each unit, for weights, which have no documents: units are dealt into groups instead."""
+
+    def __init__(self, values: NDArray[np.float64], layer: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
+        self.values, self.layer, self._groups = values, layer, groups
+        self.subject: _Values | None = None
+
+    @property
+    def groups(self) -> int:
+        return len(np.unique(self._groups))
+
+    def without(self, group: int) -> _Values:
+        keep = self._groups != np.unique(self._groups)[group]
+        return _Values(self.values[keep], self.layer[keep], self._groups[keep])
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A sample of the model and one of a control, from which the same group is left out together."""
+
+    model: Any
+    control: Any
+
+    @property
+    def groups(self) -> int:
+        return int(min(self.model.groups, self.control.groups))
+
+    def without(self, group: int) -> _Pair:
+        return _Pair(self.model.without(group), self.control.without(group))
+
+
+def by_unit(
+    values: Callable[..., NDArray[np.float64]],
+    *samples: Any,
+    layer: Callable[[Any], NDArray[np.int64]] = lambda sample: sample.layer,
+) -> UnitEstimate:
+    """Return one number of every unit as an estimate that a trial compares with the units of its controls.
+
+    ``values`` computes [unit] from the samples, such as the neurons of a model on a corpus, and ``layer`` the layer of
+    each unit, [unit], from the first of them. The comparison is the probability of superiority within layers, where
+    layers weigh alike (Vargha and Delaney 2000). Its interval is a jackknife interval over document groups, the same
+    groups left out of both arms; samples without documents leave out groups of units.
+    """
+    if not all(hasattr(sample, "groups") for sample in samples):
+        samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values, lambda v: v.layer
+
+    def typical(*given: Any) -> dict[int, float]:
+        return _by_layer(values(*given), layer(given[0]), np.nanmedian)
+
+    def compared(*pairs: _Pair) -> dict[int, float]:
+        models, controls = [pair.model for pair in pairs], [pair.control for pair in pairs]
+        return superiority(values(*models), layer(models[0]), values(*controls), layer(controls[0]))
+
+    own = jackknife(lambda *given: _mean(typical(*given)), *samples)
+    contrast = None
+    if all(sample.subject is not None for sample in samples):
+        pairs = [_Pair(sample.subject, sample) for sample in samples]
+        estimate = jackknife(lambda *given: _mean(compared(*given)), *pairs)
+        contrast = UnitContrast(estimate, tuple(compared(*pairs).items()))
+    return UnitEstimate(**vars(own), profile=tuple(typical(*samples).items()), contrast=contrast)
+
+
+def superiority(
+    model: NDArray[np.float64],
+    model_layer: NDArray[np.int64],
+    control: NDArray[np.float64],
+    control_layer: NDArray[np.int64],
+) -> dict[int, float]:
+    """Return, for each layer, the probability that a unit of the model has a larger value than one of the control.
+
+    The values and layers are [unit]; values nan are left out, ties count half. A layer in which either has no value is
+    nan. The mean over units is the AUROC of the model's units among those of both.
+    """
+    found = {}
+    for number in np.unique(model_layer):
+        own, other = model[model_layer == number], control[control_layer == number]
+        found[int(number)] = auroc(np.concatenate([own, other]), np.arange(len(own) + len(other)) < len(own))
+    return found
+
+
+def _as_values(values: Callable[..., Any], samples: tuple[Any, ...], layer: Callable[[Any], Any]) -> _Values:
+    """The values of samples without documents, with those of the model itself on a control arm."""
+    layers = layer(samples[0])
+    groups = np.empty(len(layers), dtype=np.int64)
+    groups[np.argsort(layers, kind="stable")] = np.arange(len(layers)) % UNIT_GROUPS
+    found = _Values(np.asarray(values(*samples), dtype=float), layers, groups)
+    subjects = tuple(sample.subject for sample in samples)
+    if all(subject is not None for subject in subjects):
+        found.subject = _as_values(values, subjects, layer)
+    return found
+
+
+def _by_layer(values: NDArray[np.float64], layer: NDArray[np.int64], reduce: Callable[[Any], Any]) -> dict[int, float]:
+    """A statistic of the values in each layer; nan for a layer without any."""
+    found = {}
+    for number in np.unique(layer):
+        of_layer = values[layer == number]
+        known = of_layer[~np.isnan(of_layer)]
+        found[int(number)] = float(reduce(known)) if len(known) else float("nan")
+    return found
+
+
+def _mean(profile: Mapping[int, float]) -> float:
+    """The mean over the layers that have a value; nan if none has."""
+    known = [value for value in profile.values() if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

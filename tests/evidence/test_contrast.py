@@ -1,0 +1,141 @@
+"""Laws of a model against its controls: differences, probabilities by unit, and what they make of a case."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pytest_unineuron.errors import TrialError
+from pytest_unineuron.evidence.contrast import contrasts
+from pytest_unineuron.evidence.make_measurement import make_measurement
+from pytest_unineuron.evidence.measurement import BoundStatus, Measurement
+from pytest_unineuron.evidence.outcome import ArmResult, CaseResult, ControlStatus, Outcome, judge
+from pytest_unineuron.evidence.standard_error import StandardError, student_quantile
+from pytest_unineuron.evidence.unit_contrast import UnitContrast
+
+reals = st.floats(-100, 100)
+
+
+def number(value, parts=(), error=0.0, **claim):
+    spread = StandardError(error, len(parts[0]) - 1 if parts else 15, 0.0, tuple(parts)) if parts or error else None
+    return Measurement("x", value, spread=spread, **claim)
+
+
+def unit(probability, reach=0.01, **claim):
+    """The measurement of a control arm, with the model's probability of superiority over it."""
+    made = UnitContrast(probability, probability - reach, probability + reach, "made", 0.01, ((0, probability),))
+    return Measurement("x", 3.0, by_unit=True, contrast=made, **claim)
+
+
+def arm(measurement):
+    outcome, reason = judge([measurement])
+    return ArmResult(outcome, reason, (measurement,))
+
+
+def case(subject, **controls):
+    return CaseResult({name: arm(m) for name, m in controls.items()}, arm(subject))
+
+
+@given(reals, reals, st.floats(0, 10))
+def test_a_difference_and_its_mirror_image_have_the_same_status(model, control, by):
+    """To be higher by some amount is to be lower by it, seen with the other sign."""
+    (higher,) = contrasts([number(model, higher_by=by)], {"untrained": [number(control, higher_by=by)]})
+    (lower,) = contrasts([number(-model, lower_by=by)], {"untrained": [number(-control, lower_by=by)]})
+    assert higher.status is lower.status
+    assert higher.margin == lower.margin
+    assert higher.value == model - control
+
+
+@given(st.lists(reals, min_size=3, max_size=8), reals)
+def test_what_all_groups_share_cancels_in_a_paired_difference(parts, shift):
+    """The interval of a difference over the same groups has no width if both change alike from group to group."""
+    model = number(sum(parts) / len(parts), [tuple(parts)], error=0.1, higher_by=0.0)
+    control = number(model.value - shift, [tuple(p - shift for p in parts)], error=0.1, higher_by=0.0)
+    (found,) = contrasts([model], {"untrained": [control]})
+    reach = student_quantile(len(parts) - 1) * 0.01  # a tenth of the larger error is the least that is believed
+    assert found.high - found.low == pytest.approx(2 * reach, rel=1e-6, abs=1e-9)
+
+
+def test_the_interval_of_a_difference_is_that_of_the_paired_jackknife():
+    """Interval and p-value equal an independent computation."""
+    model, control = (1.0, 1.2, 1.1, 1.3), (0.4, 0.5, 0.45, 0.5)
+    (found,) = contrasts(
+        [number(1.15, [model], error=0.2, higher_by=0.1)], {"c": [number(0.46, [control], error=0.1, higher_by=0.1)]}
+    )
+    differences = [a - b for a, b in zip(model, control, strict=True)]
+    mean = sum(differences) / 4
+    error = math.sqrt(3 / 4 * sum((d - mean) ** 2 for d in differences))
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 3) * error)
+    assert found.p == pytest.approx(stats.t.sf((0.69 - 0.1) / error, 3), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("probability", "outcome"), [(0.9, Outcome.PASS), (0.645, Outcome.NA), (0.6, Outcome.FAIL), (None, Outcome.NA)]
+)
+def test_units_have_to_lie_beyond_every_control(probability, outcome):
+    """One control that the model does not exceed decides, and the reason names it."""
+    control = unit(0.0, higher_by=0.64)
+    made = None if probability is None else unit(probability).contrast
+    control = Measurement("x", 3.0, by_unit=True, higher_by=0.64, contrast=made or UnitContrast(None, None, None, ""))
+    subject = Measurement("x", 5.0, by_unit=True, higher_by=0.64)
+    found, reason = case(subject, untrained=unit(0.99, higher_by=0.64), shuffled=control).outcome()
+    assert found is outcome
+    assert "shuffled" in reason
+    assert outcome is Outcome.PASS or "untrained" not in reason
+
+
+def test_lower_units_are_shown_as_the_probability_of_being_lower():
+    """A density that is lower with probability 0.9 is claimed to be so with more than 0.64."""
+    subject = Measurement("density", 0.1, by_unit=True, lower_by=0.64)
+    control = Measurement("density", 0.5, by_unit=True, lower_by=0.64, contrast=unit(0.1).contrast)
+    result = case(subject, untrained=control)
+    assert result.outcome()[0] is Outcome.PASS
+    assert str(result.contrasts[0]) == "density against untrained: P(lower) = 0.9 [0.89, 0.91], claimed > 0.64"
+
+
+def test_a_claim_relative_to_controls_cannot_hold_on_one():
+    """A control arm that meets the bound of the number is compared with the model, and makes nothing vacuous."""
+    control = arm(number(0.9, above=0.5, higher_by=0.1))
+    assert control.control_status is ControlStatus.COMPARED
+    assert case(number(1.5, above=0.5, higher_by=0.1), shuffled=number(0.9, above=0.5, higher_by=0.1)).outcome()[0] is (
+        Outcome.PASS
+    )
+
+
+def test_a_control_that_has_too_little_of_the_effect_is_left_behind():
+    """A control whose minimum is not met measured nothing to compare with: the effect is too rare there."""
+    few = ArmResult(Outcome.NA, "underpowered", (Measurement("neurons", 2.0, above=30.0, needed=True),))
+    result = CaseResult({"untrained": few}, arm(number(1.0, higher_by=0.5)))
+    assert result.outcome()[0] is Outcome.PASS
+    assert result.contrasts == ()
+
+
+def test_a_difference_without_a_value_is_undefined():
+    """A control without a value leaves the comparison open."""
+    nothing = make_measurement("x", math.nan, higher_by=0.1)
+    result = CaseResult({"untrained": arm(nothing)}, arm(number(1.0, higher_by=0.1)))
+    assert result.contrasts[0].status is BoundStatus.UNDEFINED
+    assert result.outcome()[0] is Outcome.NA
+
+
+def test_draws_of_a_control_give_a_permutation_p_value():
+    """One draw of four reaches the model."""
+    draws = {f"shuffled.{n}": number(value, higher_by=0.0) for n, value in enumerate((0.1, 0.2, 0.3), start=2)}
+    result = case(number(0.5, higher_by=0.0), shuffled=number(0.6, higher_by=0.0), **draws)
+    assert result.permutation_p_values == {"shuffled": 2 / 5}
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"higher_by": 0.1, "lower_by": 0.1}, "not both"),
+        ({"higher_by": -0.1}, "not negative; for less than them say lower_by"),
+        ({"higher_by": math.nan}, "has to be a finite number"),
+    ],
+)
+def test_a_distance_that_is_none_is_refused(claim, message):
+    """The error says what to type instead."""
+    with pytest.raises(TrialError, match=message):
+        make_measurement("x", 1.0, **claim)
