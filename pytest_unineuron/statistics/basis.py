@@ -11,11 +11,13 @@ import torch
 from pytest_unineuron.statistics.moments import Moments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def haar_rotation(size: int, seed: int) -> Tensor:
     """Return a uniformly distributed (Haar) orthogonal matrix, [size, size] float32.
 
@@ -35,16 +37,38 @@ def column_kurtosis(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(Moments.of(values, ignored, ignored).kurtosis.numpy())
 
 
-def rotated_kurtosis(matrix: NDArray[np.float64], *, draws: int, seed: int = 0) -> NDArray[np.float64]:
-    """Return the mean column kurtosis of ``matrix`` [row, column] in random bases of its columns' space, [draw].
+def kurtosis_deviation(matrix: NDArray[np.float64]) -> float:
+    """Return how much the columns of ``matrix`` [row, column] differ in the weight of their tails.
 
-    If the given basis is not special, the mean kurtosis of ``matrix`` itself is one more such draw.
+    It is the standard deviation over columns of the logarithm of their kurtosis; a constant column is left out.
     """
-    # Not haar_rotation: another generator, in float64. With the same draws the results of trials would change.
+    return float(np.nanstd(np.log(column_kurtosis(matrix))))
+
+
+def some_rows(matrix: NDArray[np.float64], most: int, seed: int = 0) -> NDArray[np.float64]:
+    """Return at most so many rows of ``matrix`` [row, column], drawn without replacement, in their order."""
+    if len(matrix) <= most:
+        return matrix
+    return matrix[np.sort(np.random.default_rng(seed).choice(len(matrix), most, replace=False))]
+
+
+def rotations(matrix: NDArray[np.float64], draws: int, seed: int = 0) -> Iterator[NDArray[np.float64]]:
+    """Yield ``matrix`` [row, column] in random bases of its columns' space.
+
+    If the given basis is not special, the matrix itself is one more such draw (Elhage et al. 2023).
+    """
+    for draw in range(draws):
+        yield matrix @ haar_rotation(matrix.shape[1], seed + draw).numpy()
+
+
+def exchanges(matrix: NDArray[np.float64], draws: int, seed: int = 0) -> Iterator[NDArray[np.float64]]:
+    """Yield ``matrix`` [row, column], its columns standardised, with the entries of each row in random places.
+
+    If no column is special, the standardised matrix is one more such draw, however heavy the tails of its entries are.
+    Columns are standardised by their quartiles: heavy tails would shrink the rest of a column that has some.
+    """
     random = np.random.default_rng(seed)
-    size = matrix.shape[1]
-    means = []
+    low, middle, high = np.quantile(matrix, (0.25, 0.5, 0.75), axis=0)
+    standardised = (matrix - middle) / np.where(high > low, high - low, 1.0)
     for _ in range(draws):
-        q, r = np.linalg.qr(random.standard_normal((size, size)))
-        means.append(float(np.nanmean(column_kurtosis(matrix @ (q * np.sign(np.diag(r)))))))
-    return np.array(means)
+        yield random.permuted(standardised, axis=1)

@@ -5,7 +5,14 @@ import pytest
 import torch
 from scipy import stats
 
-from pytest_unineuron.statistics.basis import column_kurtosis, haar_rotation, rotated_kurtosis
+from pytest_unineuron.statistics.basis import (
+    column_kurtosis,
+    exchanges,
+    haar_rotation,
+    kurtosis_deviation,
+    rotations,
+    some_rows,
+)
 
 RANDOM = np.random.default_rng(0)
 
@@ -31,24 +38,54 @@ def test_column_kurtosis_is_that_of_scipy():
     np.testing.assert_allclose(column_kurtosis(x), stats.kurtosis(x, axis=0, fisher=False), rtol=1e-9)
 
 
-def test_the_kurtosis_of_noise_is_one_more_draw():
-    """The given basis of Gaussian columns is not special."""
-    x = RANDOM.standard_normal((2000, 30))
-    draws = rotated_kurtosis(x, draws=20)
-    assert abs(column_kurtosis(x).mean() - draws.mean()) < 4 * draws.std()
+def nulls(matrix, draws=20):
+    return [[kurtosis_deviation(m) for m in null(matrix, draws)] for null in (rotations, exchanges)]
 
 
-def test_sparse_columns_stand_out_and_their_rotation_does_not():
-    """P15 for a basis: a hidden rotation of a special basis is not special."""
-    sparse = RANDOM.standard_normal((2000, 30)) * (RANDOM.random((2000, 30)) < 0.05)
+@pytest.mark.parametrize("degrees", [3, 5, 100])
+def test_independent_entries_are_one_more_exchange(degrees):
+    """Heavy-tailed noise, whatever its scale in each column, differs from its exchanges as these do from each other."""
+    scale = np.exp(RANDOM.standard_normal(30))
+    ranks = []
+    for _ in range(40):
+        x = RANDOM.standard_t(degrees, (300, 30)) * scale
+        own, (_, exchanged) = kurtosis_deviation(x), nulls(x)
+        ranks.append(np.mean(np.array(exchanged) < own))
+    assert stats.kstest(ranks, "uniform").pvalue > 1e-3
+
+
+def test_columns_with_heavier_tails_stand_out_and_their_rotation_does_not():
+    """P15 for a basis: some sparse columns among others are special, and a hidden rotation of them is not."""
+    sparse = RANDOM.standard_normal((2000, 30))
+    sparse[:, ::3] *= RANDOM.random((2000, 10)) < 0.05
     q, _ = np.linalg.qr(RANDOM.standard_normal((30, 30)))
-    draws = rotated_kurtosis(sparse, draws=10)
-    assert column_kurtosis(sparse).mean() > draws.max() + 10
-    assert column_kurtosis(sparse @ q).mean() == pytest.approx(draws.mean(), rel=0.2)
+    rotated, exchanged = nulls(sparse)
+    assert kurtosis_deviation(sparse) > max(rotated) + 0.5
+    assert kurtosis_deviation(sparse) > max(exchanged) + 0.5
+    assert kurtosis_deviation(sparse @ q) < 2 * max(rotated)
 
 
-def test_draws_are_seeded():
+def test_exchanges_keep_the_entries_of_each_row():
+    """Every row holds the standardised entries that it had."""
+    x = RANDOM.standard_exponential((50, 7))
+    standardised = np.sort((x - np.median(x, axis=0)) / stats.iqr(x, axis=0), axis=1)
+    for exchanged in exchanges(x, 2):
+        np.testing.assert_allclose(np.sort(exchanged, axis=1), standardised)
+
+
+@pytest.mark.parametrize("null", [rotations, exchanges])
+def test_draws_are_seeded(null):
     """The same seed gives the same draws, another seed others."""
     x = RANDOM.standard_exponential((100, 5))
-    np.testing.assert_array_equal(rotated_kurtosis(x, draws=3, seed=1), rotated_kurtosis(x, draws=3, seed=1))
-    assert not np.array_equal(rotated_kurtosis(x, draws=3, seed=1), rotated_kurtosis(x, draws=3, seed=2))
+    one, again, other = (np.stack(list(null(x, 3, seed=seed))) for seed in (1, 1, 7))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_some_rows_are_rows_in_their_order():
+    """A draw of rows holds rows of the matrix, each once; a small matrix is returned whole."""
+    x = np.arange(40.0)[:, None]
+    found = some_rows(x, 10)
+    assert len(found) == 10
+    assert (np.diff(found[:, 0]) > 0).all()
+    assert some_rows(x, 40) is x
