@@ -1,0 +1,92 @@
+"""Runs all trials on some models, in a process of its own, and reads the outcomes from its report."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.cache.source_code import package_digest
+from pytest_unineuron.evidence.saved import read_report
+from pytest_unineuron.evidence.summary import report_data
+from pytest_unineuron.models.loading.source import sources_by_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.calibration.models import Specimen
+
+ROOT = Path(__file__).parent.parent.parent
+REPORT = "generalization_eval_report.json"
+OPTIONS = ("--unineuron-corpus=news", "--unineuron-fail-on=never", "--unineuron-threads=1")
+"""One corpus of new data beside the reference, which is the default."""
+NULL_OPTIONS = ("--unineuron-tokens=20000",)
+"""Fewer tokens for nulls, which are many: enough for what the trials need."""
+SOURCES = ("evals/**/*.py", *(f"benchmarks/calibration/{name}.py" for name in ("models", "nulls", "suite")))
+
+
+def suite_digest() -> str:
+    """The digest of all that outcomes depend on: the trials, the package, and the models and options used here."""
+    files = sorted(path for pattern in SOURCES for path in ROOT.glob(pattern))
+    content = [package_digest(), *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)]
+    return hashlib.sha256("".join(content).encode()).hexdigest()[:16]
+
+
+def run(specimens: Sequence[Specimen], folder: Path) -> list[dict[str, Any]]:
+    """The results of some models, all of them nulls or none of them. Those that do not exist are made in ``folder``.
+
+    Raises RuntimeError if the run writes no report.
+    """
+    options = [*OPTIONS, *(NULL_OPTIONS if specimens[0].is_null else ())]
+    names = {specimen: specimen.spec or str(_make(specimen, folder / specimen.name)) for specimen in specimens}
+    command = [
+        *("nice", sys.executable, "-m", "pytest", "evals/", "-q", "-p", "no:cacheprovider", *options),
+        *(f"--unineuron-model={name}" for name in names.values()),
+        *(f"--unineuron-out={folder / 'out'}", f"--unineuron-cache={folder / 'cache'}"),
+    ]
+    start = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    seconds = (time.monotonic() - start) / len(names)
+    if not (folder / "out" / REPORT).is_file():
+        raise RuntimeError(f"{' '.join(command)} wrote no report:\n{(done.stdout + done.stderr)[-2000:]}")
+    report = report_data(read_report(folder / "out" / REPORT))
+    labels = sources_by_label(tuple(names.values()))
+    return [
+        {**record(specimen, report, label), "seconds": round(seconds, 1)}
+        for specimen, label in zip(names, labels, strict=True)
+    ]
+
+
+def record(specimen: Specimen, report: dict[str, Any], label: str) -> dict[str, Any]:
+    """The outcomes on one model, which the report knows by its label, as one line of the results."""
+    trials = {trial["name"]: (trial["criterion"], trial["subjects"].get(label)) for trial in report["trials"]}
+    return {
+        "name": specimen.name,
+        "kind": specimen.kind,
+        "architecture": specimen.architecture,
+        "criteria": {id_: _verdict(each["subjects"][label]) for id_, each in report["criteria"].items()},
+        "trials": {
+            name: {"criterion": criterion, "outcome": on_model["outcome"], "reason": on_model["reason"]}
+            for name, (criterion, on_model) in trials.items()
+            if on_model is not None
+        },
+    }
+
+
+def _verdict(of_model: Any) -> str:
+    """The verdict of a criterion on one model, which may be stored with what it rests on."""
+    return str(of_model["verdict"] if isinstance(of_model, dict) else of_model)
+
+
+def _make(specimen: Specimen, folder: Path) -> Path:
+    """Save a model that does not exist yet. Imports torch."""
+    if specimen.is_null:
+        from benchmarks.calibration import nulls
+
+        return nulls.save(specimen, folder)
+    from tests.evals import planted
+
+    return Path(planted.save(folder, specimen.seed))
