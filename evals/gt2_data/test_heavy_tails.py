@@ -12,6 +12,7 @@ HEAVY = 4.5
 def test_notebook_heavy_tails(neurons, measure):
     """Activations stay non-Gaussian on new data (all residual dimensions and tokens in one array)."""
     measure("pooled kurtosis, middle residual stream", neurons.residual.pooled_kurtosis, above=3.0)
+    measure("the same with attention sinks", neurons.with_sinks.residual.pooled_kurtosis)
 
 
 @pytest.mark.gt2(primary=True, source="Gurnee et al. 2024, section 4.1; catalogue GT2-C")

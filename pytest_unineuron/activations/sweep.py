@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessG
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.statistics import DEFAULT_SITES, RESIDUAL, statistic_class, statistics_for
 from pytest_unineuron.statistics.accumulator import Accumulator, accumulate
-from pytest_unineuron.statistics.layer_batch import LayerBatch
+from pytest_unineuron.statistics.layer_batch import LayerBatch, Selection
 from pytest_unineuron.statistics.resampling import leave_one_out_sums
 from pytest_unineuron.statistics.scratch import Scratch
 
@@ -37,17 +37,28 @@ class SweepResult:
     """The finished statistics of one model on one corpus, by document group: no activation is left.
 
     ``sums`` holds for each group the statistic at each (site, name), with the units of all layers side by side, in
-    float64 on the CPU; ``tokens`` and ``documents`` count those of each group.
+    float64 on the CPU; ``tokens`` and ``documents`` count those of each group. ``sinks`` are the same statistics of the
+    ``sink_tokens`` sinks of all groups, which are in no group and in no total.
     """
 
     sums: tuple[dict[tuple[str, str], Any], ...]
     tokens: tuple[int, ...]
     documents: tuple[int, ...]
+    sinks: dict[tuple[str, str], Any] = field(default_factory=dict)
+    sink_tokens: int = 0
 
     @property
     def groups(self) -> int:
         """The number of document groups."""
         return len(self.sums)
+
+    @cached_property
+    def with_sinks(self) -> SweepResult:
+        """The statistics over all tokens; if there are sinks, in one group, so that they have no interval."""
+        if not self.sinks:
+            return self
+        both = {key: self.total(*key) + of_sinks for key, of_sinks in self.sinks.items()}
+        return SweepResult((both,), (sum(self.tokens) + self.sink_tokens,), (sum(self.documents),))
 
     @cached_property
     def _totals(self) -> dict[tuple[str, str], Any]:
@@ -79,17 +90,22 @@ class SweepResult:
             tuple(self.sums[number] for number in keep),
             tuple(self.tokens[number] for number in keep),
             tuple(self.documents[number] for number in keep),
-            self,
-            group,
+            source=self,
+            left_out=group,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _WithoutGroup(SweepResult):
     """The statistics of all groups of ``source`` but one, whose totals the source computes for all groups at once."""
 
     source: SweepResult
     left_out: int
+
+    @cached_property
+    def with_sinks(self) -> SweepResult:
+        """Raises ValueError: sinks are counted for all groups together."""
+        raise ValueError("statistics with sinks have no groups; measure neurons.with_sinks without an interval")
 
     def total(self, site: str, name: str) -> Any:
         return self.source.total_without(site, name, self.left_out)
@@ -144,44 +160,38 @@ class StatisticsConsumer(Consumer):
         self._accumulators: dict[tuple[int, str, int], dict[str, Accumulator[Any]]] = {}  # by group, site and layer
         self._scratch = Scratch()
         self._tokens: dict[int, int] = defaultdict(int)
-        self._group = 0
+        self._selections: dict[int, Selection] = {}
+        self._sink_group = blocks.groups
 
     def start_batch(self, batch: Batch) -> None:
-        """Prepare the numbers and labels of the text tokens of a batch."""
-        text, labels = batch.text_mask.flatten(), batch.labels.flatten()
-        rows = text.nonzero().flatten()
-        self._group = batch.group
-        self._text = text.to(self._device)
-        self._every_label = labels.to(self._device)
-        self._labels = labels[rows].to(self._device) if bool((labels[rows] >= 0).any()) else None
-        self._text_rows = rows.to(self._device) if len(rows) < len(text) else None
-        self._numbers = torch.arange(batch.offset, batch.offset + len(rows), device=self._device)
-        self._tokens[batch.group] += len(rows)
+        """Select the text tokens of a batch, and its sinks for a group of their own beyond those of documents."""
+        text, sinks, labels = (mask.flatten() for mask in (batch.text_mask, batch.sink_mask, batch.labels))
+        numbers = text.cumsum(0) + (batch.offset - 1)
+        masks = {batch.group: text & ~sinks} | ({self._sink_group: sinks} if bool(sinks.any()) else {})
+        self._selections = {group: Selection(mask, numbers, labels, self._device) for group, mask in masks.items()}
+        for group, selection in self._selections.items():
+            self._tokens[group] += len(selection)
 
     def receive(self, site: str, index: int, values: Tensor, tokens: Tensor | None = None) -> None:
         """Accumulate the activations of one layer, [token, unit]; ``tokens`` are those of an expert."""
         self._widths[site, index] = values.shape[1]
-        batch = self._layer_batch(values, tokens)
-        if not len(batch):
-            return
+        for group, selection in self._selections.items():
+            batch = selection.layer_batch(values, tokens)
+            if len(batch):
+                self._accumulate((group, site, index), batch)
+
+    def _accumulate(self, key: tuple[int, str, int], batch: LayerBatch) -> None:
+        """Add the activations of one layer to the statistics of a group, site and layer."""
+        _, site, index = key
+        values = batch.values
         if self._transform is not None:
             units = values if batch.text_rows is None else values[batch.text_rows]
             batch = LayerBatch(self._transform(site, index, units), batch.tokens, batch.labels)
-        key = (self._group, site, index)
         if key not in self._accumulators:
             self._accumulators[key] = {
                 name: kind.accumulator(values.shape[1], values.device) for name, kind in self._classes[site].items()
             }
         accumulate(batch, self._accumulators[key].values(), self._scratch)
-
-    def _layer_batch(self, values: Tensor, tokens: Tensor | None) -> LayerBatch:
-        if tokens is None:
-            return LayerBatch(values, self._numbers, self._labels, self._text_rows)
-        tokens = tokens.to(self._device)
-        rows = self._text[tokens].nonzero().flatten()
-        tokens = tokens[rows]
-        numbers = self._numbers[0] + self._text.cumsum(0)[tokens] - 1
-        return LayerBatch(values, numbers, self._every_label[tokens], rows)
 
     def partial(self) -> PartialStatistics:
         """The statistics of everything that was received so far."""
@@ -201,12 +211,14 @@ class StatisticsConsumer(Consumer):
             raise ModelError(
                 f"{found} of {self._blocks.tokens} tokens were swept; give all processes the same arguments"
             )
-        groups = sorted(partial.tokens)
+        groups = sorted(group for group in partial.tokens if group != self._sink_group)
         documents = [self._blocks.documents_of(group) for group in groups]
         sums = tuple(self._side_by_side(partial, group) for group in groups)
-        for of_group in sums:
+        n_sinks = partial.tokens.get(self._sink_group, 0)
+        sinks = self._side_by_side(partial, self._sink_group) if n_sinks else {}
+        for of_group in (*sums, sinks):
             _check_finite_means(of_group)
-        return SweepResult(sums, tuple(partial.tokens[group] for group in groups), tuple(documents))
+        return SweepResult(sums, tuple(partial.tokens[group] for group in groups), tuple(documents), sinks, n_sinks)
 
     def _side_by_side(self, partial: PartialStatistics, group: int) -> dict[tuple[str, str], Any]:
         """The statistics of one group at each (site, name), with the units of all layers side by side."""

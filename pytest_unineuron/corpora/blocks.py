@@ -46,7 +46,8 @@ class Batch:
     """Padded blocks of one document group. All tensors are [row, position].
 
     ``attention_mask`` is 0 at padding. ``text_mask`` marks tokens of text, and ``comparison_mask`` those among them at
-    which models are compared. ``offset`` is the number of text tokens in the batches before.
+    which models are compared. ``sink_mask`` marks text tokens that statistics leave out. ``offset`` is the number of
+    text tokens in the batches before.
     """
 
     group: int
@@ -56,6 +57,7 @@ class Batch:
     labels: Tensor
     offset: int
     comparison_mask: Tensor
+    sink_mask: Tensor
 
     @property
     def tokens(self) -> int:
@@ -70,12 +72,17 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """A corpus as one model reads it. ``padding`` is the token id that fills up shorter rows."""
+    """A corpus as one model reads it. ``padding`` is the token id that fills up shorter rows.
+
+    ``sinks`` are the tokens that statistics leave out, by their numbers among all text tokens in the order of batches,
+    which does not depend on the size of batches.
+    """
 
     corpus: Corpus
     blocks: tuple[Block, ...]
     groups: int
     padding: int
+    sinks: tuple[int, ...] = ()
 
     @cached_property
     def tokens(self) -> int:
@@ -93,12 +100,13 @@ class Blocks:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that a model reads: ids, masks, labels and the group of each block."""
+        """SHA-256 of everything that a model reads (ids, masks, labels, the group of each block), and of the sinks."""
         total = hashlib.sha256()
         for block in self.blocks:
             for numbers in (block.ids, block.labels, (block.document % self.groups, self.padding)):
                 total.update(array("q", numbers).tobytes())
             total.update(bytes(block.text_mask))
+        total.update(array("q", self.sinks).tobytes())
         return total.hexdigest()
 
     def batches(self, tokens: int, *, compare: int | None = None) -> list[Batch]:
@@ -125,8 +133,10 @@ class Blocks:
         """A batch of some blocks, ``offset`` text tokens after the start."""
         text_mask = _padded([block.text_mask for block in blocks])
         number = text_mask.flatten().cumsum(0).view_as(text_mask) + offset  # of each text token, from 1
+        sink_mask = text_mask & torch.isin(number - 1, torch.tensor(self.sinks, dtype=number.dtype))
         # A token is compared where its share of all comparisons passes a whole number.
-        comparison_mask = text_mask & (number * compare // self.tokens > (number - 1) * compare // self.tokens)
+        is_next = number * compare // self.tokens > (number - 1) * compare // self.tokens
+        comparison_mask = text_mask & ~sink_mask & is_next
         return Batch(
             group,
             ids=_padded([block.ids for block in blocks], self.padding),
@@ -135,6 +145,7 @@ class Blocks:
             labels=_padded([block.labels for block in blocks], UNLABELLED),
             offset=offset,
             comparison_mask=comparison_mask,
+            sink_mask=sink_mask,
         )
 
 

@@ -133,6 +133,8 @@ class Collector:
             case "corpus":
                 facts = self._corpora.setdefault(event["label"], {**event["facts"], "tokens": {}})
                 facts["tokens"][event["model"]] = event["tokens"]
+            case "sinks":
+                self._models.setdefault(event["model"], {}).setdefault("sinks", {})[event["corpus"]] = event["facts"]
             case _:  # the share of tokens that were routed to an expert
                 self._models.setdefault(event["model"], {}).setdefault("routed", {})[event["corpus"]] = event["share"]
 

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 from pytest_unineuron import controls
+from pytest_unineuron.statistics import SINKS
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Request:
-    """A result that an item will ask for: statistics of an arm at some sites, or its comparison with seeds."""
+    """A result that an item will ask for: statistics of an arm at some sites, sinks, or its comparison with seeds."""
 
     arm: Arm
     corpus: str
@@ -48,4 +49,6 @@ class Request:
     @property
     def kind(self) -> str:
         """The name of the kind of result, in the cache and in the report."""
+        if self.sites == (SINKS,):
+            return SINKS
         return "universality" if self.compares_seeds else "sweep"

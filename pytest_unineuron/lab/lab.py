@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_unineuron.activations.sinks import Sinks
     from pytest_unineuron.activations.sweep import SweepResult
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.lab.arm import Request
@@ -117,7 +118,8 @@ class Lab:
         return Neurons(
             lambda site: self.sweep(arm, corpus, site),
             self.layer(arm.model),
-            self.neurons(subject, corpus) if subject else None,
+            lambda: self._results.sinks(arm.model, corpus),
+            subject=self.neurons(subject, corpus) if subject else None,
         )
 
     def _subject_of(self, arm: Arm) -> Arm | None:

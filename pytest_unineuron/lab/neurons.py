@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_unineuron.activations.sinks import Sinks
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, UP
 
 if TYPE_CHECKING:
@@ -69,16 +70,22 @@ class Neurons:
     ``pre`` and ``post`` are the sites before and after the activation function, ``residual`` is the stream after half
     of the blocks, ``up`` the up projection of gated neurons, over gated layers only. The neurons' own statistics are
     those of the pre-activation, as in the paper (Gurnee et al. 2024, section 4.2). For the jackknife,
-    ``without(group)`` leaves one group of documents out.
+    ``without(group)`` leaves one group of documents out. The model's attention sinks are left out in all of its arms;
+    ``with_sinks`` has them.
 
-    ``result_at`` returns the finished statistics of a site, computed when they are first asked for. For a control arm,
-    ``subject`` are the neurons of the model itself.
+    ``result_at`` returns the finished statistics of a site, computed when they are first asked for, and ``sinks`` the
+    sinks of the model. For a control arm, ``subject`` are the neurons of the model itself.
     """
 
     def __init__(
-        self, result_at: Callable[[str], SweepResult], layer: NDArray[np.int64], subject: Neurons | None = None
+        self,
+        result_at: Callable[[str], SweepResult],
+        layer: NDArray[np.int64],
+        sinks: Callable[[], Sinks] = Sinks,
+        subject: Neurons | None = None,
     ) -> None:
         self._result_at = result_at
+        self._sinks = sinks
         self.subject = subject
         self.layer = layer
         """The layer of each neuron, [neuron]."""
@@ -94,14 +101,24 @@ class Neurons:
 
     def without(self, group: int) -> Neurons:
         """Return the neurons measured without one group of documents."""
-        return Neurons(lambda site: self._result_at(site).without(group), self.layer)
+        return Neurons(lambda site: self._result_at(site).without(group), self.layer, self._sinks)
+
+    @property
+    def sinks(self) -> Sinks:
+        """The attention sinks of the model on the corpus, found in the model itself and left out in every arm."""
+        return self._sinks()
+
+    @property
+    def with_sinks(self) -> Neurons:
+        """The neurons measured at all tokens. If there are sinks, they are in one group and have no interval."""
+        return Neurons(lambda site: self._result_at(site).with_sinks, self.layer, self._sinks)
 
     def __len__(self) -> int:
         return len(self.layer)
 
     @property
     def tokens(self) -> int:
-        """The number of text tokens that were read."""
+        """The number of text tokens that were read, without sinks."""
         return sum(self._result_at(PRE).tokens)
 
     @property

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
+from pytest_unineuron.activations.sinks import Sinks, find_sinks
 from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
+from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import RankLost, UnineuronError
 from pytest_unineuron.lab.arm import Arm, Request
-from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, RESIDUAL, UP, statistics_for
+from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,14 +75,41 @@ class Results:
         found: dict[str, Any] = self._get(Request(arm.activation_source, corpus, compares_seeds=True))
         return found
 
+    def sinks(self, model: str, corpus: str) -> Sinks:
+        """Return the sinks of a model on a corpus, which the statistics of all of its arms leave out.
+
+        The probe of number words, whose statistics are means of single tokens, has none.
+        """
+        if corpus == number_words.NAME:
+            return Sinks()
+        job = Request(Arm(model), corpus, (SINKS,))
+        if job not in self._held:
+            found = self._cache.get_or_compute(job, lambda part: self._find_sinks(job, part))
+            self._texts.leave_out(model, corpus, found)
+            self._reporting.note({"kind": SINKS, "model": model, "corpus": corpus, "facts": found.facts()})
+            self._held[job] = found
+        sinks: Sinks = self._held[job]
+        return sinks
+
     def release(self, model: str) -> None:
         """Release all results of a model; those in the cache can be read again."""
         self._held = {job: result for job, result in self._held.items() if job.arm.model != model}
 
     def _get(self, job: Request) -> Any:
         if job not in self._held:
+            self.sinks(job.arm.model, job.corpus)
             self._held[job] = self._cache.get_or_compute(job, lambda part: self._compute(job, part))
         return self._held[job]
+
+    def _find_sinks(self, job: Request, compute_part: ComputePart) -> Sinks:
+        return find_sinks(
+            self._models.loaded(job.arm).model,
+            self._models.anatomy(job.arm.model).layout,
+            self._texts.blocks(job.arm.model, job.corpus).batches(self._models.positions),
+            progress=self._reporting.bar(job.arm, f"{job.corpus}, sinks"),
+            processes=self._processes,
+            compute_part=compute_part,
+        )
 
     # -- one pass for several results ------------------------------------------------------------------------
 

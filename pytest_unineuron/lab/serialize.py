@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_unineuron.activations.sinks import Sinks
 from pytest_unineuron.activations.sweep import PartialStatistics, SweepResult
 from pytest_unineuron.statistics import STATISTICS, statistic_class
 from pytest_unineuron.statistics.correlation import BestMatches, PairComoments
@@ -25,7 +26,7 @@ def storable_classes() -> dict[str, type]:
     statistics = map(statistic_class, STATISTICS)
     return {
         kind.__name__: kind
-        for kind in (SweepResult, PartialStatistics, Matches, Choice, BestMatches, PairComoments, *statistics)
+        for kind in (SweepResult, PartialStatistics, Sinks, Matches, Choice, BestMatches, PairComoments, *statistics)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_unineuron.activations.sinks import Sinks
     from pytest_unineuron.corpora.corpus import Corpus
     from pytest_unineuron.lab.models import Models
     from pytest_unineuron.models.loading.load import LoadedModel
@@ -68,6 +70,10 @@ class Texts:
             facts = {"spec": self._specs.get(corpus, corpus), **blocks.corpus.facts()}
             self._notify({"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens})
         return self._blocks[model, corpus]
+
+    def leave_out(self, model: str, corpus: str, sinks: Sinks) -> None:
+        """Leave the sinks of a model out of the statistics of all of its arms on a corpus."""
+        self._blocks[model, corpus] = replace(self.blocks(model, corpus), sinks=sinks.tokens)
 
     def blocks_of_arm(self, arm: Arm, corpus: str, *replaced: str) -> Blocks:
         """Return the blocks in which an arm reads a corpus.

@@ -118,6 +118,7 @@ def provenance_sections(evidence: Evidence) -> list[str]:
         out += ["", "## Models", "", "| model | class | parameters | neurons | checked on load, largest error |"]
         out += ["|---|---|---|---|---|"]
         out += [_model_row(name, facts) for name, facts in evidence.models.items()]
+        out += [line for name, facts in evidence.models.items() for line in _sink_lines(name, facts)]
     if evidence.findings:
         out += ["", "## Original findings", ""]
         out += [f"- {escape_markdown(name)}: {_format_facts(facts)}" for name, facts in evidence.findings.items()]
@@ -152,6 +153,19 @@ def _model_row(name: str, facts: Mapping[str, Any]) -> str:
         neurons += f" (median share of tokens routed to an expert: {routed})"
     cells = (name, facts.get("class", ""), f"{facts.get('parameters', 0):,}", neurons, checks)
     return "| " + " | ".join(map(escape_markdown, cells)) + " |"
+
+
+def _sink_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each text on which a model has attention sinks."""
+    for corpus, sinks in facts.get("sinks", {}).items():
+        if sinks["tokens"]:
+            positions = ", ".join(f"{position} ({count} times)" for position, count in sinks["positions"].items())
+            text = (
+                f"{name} on {corpus}: {sinks['tokens']} tokens ({sinks['share']:.2%}) are attention sinks, at "
+                f"positions {positions} of their blocks. They carry {sinks['fourth_moment']:.1%} of the fourth moment "
+                "of the middle residual stream, and are left out of the statistics of all arms."
+            )
+            yield from ("", escape_markdown(text))
 
 
 def _cache_hit(hit: Mapping[str, Any]) -> str:

@@ -23,6 +23,9 @@ DEFAULT_SITES = frozenset({PRE, POST, RESIDUAL})
 EXTREMES = "extremes"
 """The statistic of the largest post-activations. It is requested like a site; as UP, it is not in an ordinary pass."""
 
+SINKS = "sinks"
+"""The attention sinks of a model on a text, which are requested like a site and need no statistic."""
+
 STATISTICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL, UP)),
     "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL, UP)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -61,3 +61,31 @@ class LayerBatch:
             part = self.text_rows[start : start + rows]
             out = scratch.empty_like(part[:, None].expand(-1, units), "tile", self.values.dtype)
             yield torch.index_select(self.values, 0, part, out=out)
+
+
+class Selection:
+    """The rows of a batch that enter a statistic, those marked in ``mask`` [row].
+
+    ``numbers`` and ``labels`` are the number and the label of the token of every row, [row]. All three are on the CPU,
+    so that no GPU is waited for; activations lie on ``device``.
+    """
+
+    def __init__(self, mask: Tensor, numbers: Tensor, labels: Tensor, device: Any) -> None:
+        rows = mask.nonzero().flatten()
+        self._size = len(rows)
+        self._rows = rows.to(device) if len(rows) < len(mask) else None
+        self._mask, self._every_number, self._every_label = (each.to(device) for each in (mask, numbers, labels))
+        self._numbers = numbers[rows].to(device)
+        self._labels = labels[rows].to(device) if bool((labels[rows] >= 0).any()) else None
+
+    def __len__(self) -> int:
+        """The number of selected rows."""
+        return self._size
+
+    def layer_batch(self, values: Tensor, tokens: Tensor | None) -> LayerBatch:
+        """Return the selected activations of one layer; ``tokens`` are the rows that an expert was given, or None."""
+        if tokens is None:
+            return LayerBatch(values, self._numbers, self._labels, self._rows)
+        tokens = tokens.to(self._mask.device)
+        rows = self._mask[tokens].nonzero().flatten()
+        return LayerBatch(values, self._every_number[tokens[rows]], self._every_label[tokens[rows]], rows)

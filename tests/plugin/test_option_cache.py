@@ -56,16 +56,18 @@ def test_a_second_run_makes_no_forward_pass(run_trials):
     assert cache_hits(first) == []
     assert second.report["forward_passes"] == 0
     assert cache_hits(second) == [
+        ("sinks", "", "news"),
         ("sweep", "", "news"),
         ("sweep", "rotation", "news"),
         ("sweep", "untrained", "news"),
+        ("sinks", "", "prose"),
         ("universality", "", "prose"),
         ("universality", "shuffled", "prose"),
     ]
     assert values(first) == values(second)
     assert first.summary == second.summary
     assert first.report["models"].keys() == second.report["models"].keys()
-    second.result.stdout.fnmatch_lines(["Overall: *Forward passes: 0 (5 results are from the cache)."])
+    second.result.stdout.fnmatch_lines(["Overall: *Forward passes: 0 (7 results are from the cache)."])
 
 
 def test_trials_are_measured_if_the_cache_folder_cannot_be_made(run_trials, trials):
@@ -139,7 +141,7 @@ def test_a_damaged_entry_is_measured_again(run_trials, trials):
         path.write_bytes(path.read_bytes()[:-1])
     again = run_trials("-k", "kurtosis")
     assert again.report["forward_passes"] == 3
-    assert len(again.report["cache"]["notes"]) == 3
+    assert len(again.report["cache"]["notes"]) == 4  # the sinks too
     again.result.stdout.fnmatch_lines(["CACHE: cache entry *.safetensors cannot be used and is computed again*"])
     assert run_trials("-k", "kurtosis").report["cache"]["notes"] == []
 
