@@ -19,3 +19,4 @@ def test_heavy_tailed_neurons(neurons, measure):
     measure.needs("tokens", neurons.tokens, at_least=8000)
     measure("kurtosis", by_unit(lambda n: n.kurtosis, neurons), higher_by=MEDIUM)
     measure("share with kurtosis above 4.5", np.mean(neurons.kurtosis > 4.5))
+    measure("the same with attention sinks", np.mean(neurons.with_sinks.kurtosis > 4.5))

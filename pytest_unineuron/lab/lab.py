@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_unineuron.activations.sinks import Sinks
     from pytest_unineuron.activations.sweep import SweepResult
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.lab.arm import Request
