@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.evidence.measurement import BoundStatus, bounds_of, exact_bounds
-from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 from pytest_unineuron.options.settings import ACROSS_CORPUS, ACROSS_WEIGHTS, Affects, settings_affecting
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _shared_settings() -> list[str]:
 
 def _other_declaration(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
     """Differences in the controls, in whether the trial is primary, and in its criterion."""
-    controls, other_controls = old.case.result.arms, new.case.result.arms
+    controls, other_controls = _selected_controls(old), _selected_controls(new)
     if set(controls) != set(other_controls):
         yield f"its controls were {_format_names(controls)} and are {_format_names(other_controls)}"
     trial, other = old.record.trial, new.record.trial
@@ -70,6 +70,11 @@ def _other_declaration(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
         yield "it was primary and is not" if trial.primary else "it was not primary and is"
     if trial.criterion != other.criterion:
         yield f"it was marked {trial.criterion} and is marked {other.criterion}"
+
+
+def _selected_controls(recorded: RecordedCase) -> list[str]:
+    """The control arms of a case without those that were deselected."""
+    return [name for name, arm in recorded.case.result.arms.items() if arm.reason != DESELECTED.reason]
 
 
 def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) -> Iterator[str]:

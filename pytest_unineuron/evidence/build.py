@@ -50,7 +50,7 @@ def _trial_record(items: list[PlannedItem], results: Mapping[str, ArmResult], ac
         arms_of_case[item.case.model, item.case.variant][item.case.arm] = replace(result, nodeid=item.nodeid)
     cases_of_model: dict[str, list[CaseRecord]] = defaultdict(list)
     for (model, variant), arms in arms_of_case.items():
-        case = CaseResult(subject=arms.pop(SUBJECT, NEVER_REACHED), arms=arms)
+        case = CaseResult(arms, arms.pop(SUBJECT, NEVER_REACHED), items[0].trial.controls or ())
         cases_of_model[model].append(CaseRecord(variant, case, *case.outcome(accept_vacuous=accept_vacuous)))
     subjects = tuple(SubjectRecord(model, tuple(cases)) for model, cases in cases_of_model.items())
     first = items[0]

@@ -140,10 +140,14 @@ def judge(measurements: Sequence[Measurement]) -> tuple[Outcome, str]:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The results of all arms of one case: the controls by name, and the subject."""
+    """The results of all arms of one case: the controls by name, and the subject.
+
+    ``declared`` are the controls that the trial declares; without any, those that were planned.
+    """
 
     arms: Mapping[str, ArmResult]
     subject: ArmResult = field(default=NEVER_REACHED)
+    declared: tuple[str, ...] = ()
 
     def controls(self, status: ControlStatus) -> tuple[str, ...]:
         """The names of the control arms with this status."""
@@ -200,7 +204,7 @@ class CaseResult:
 
         A claim that also holds on a control is VACUOUS whatever the subject measured, and so is one that passes while
         a control is nearer than its limit allows. A claim to lie beyond the controls is FAIL if it misses one of them.
-        Without a finished control, or with an unfinished one, a claim cannot PASS.
+        Without a finished control, or against fewer controls than the trial declares, a claim cannot PASS.
         """
         own, reason = self.subject.outcome, self.subject.reason
         if own in (Outcome.ERROR, Outcome.NOT_RUN):
@@ -215,8 +219,8 @@ class CaseResult:
         if own is not Outcome.PASS:
             return own, reason
         against, found = self._against_controls
-        if against is not Outcome.FAIL and unfinished:
-            return Outcome.NA, f"uncontrolled: {', '.join(unfinished)} did not finish; {reason}"
+        if against is not Outcome.FAIL and (fewer := self._fewer_controls(unfinished)):
+            return Outcome.NA, f"{fewer}; {reason}"
         return (own, "; ".join(filter(None, (reason, found)))) if against is own else (against, found)
 
     @property
@@ -234,6 +238,16 @@ class CaseResult:
         for contrast in sorted(self.contrasts, key=lambda each: each.margin):
             nearest.setdefault(contrast.measurement, contrast)
         return nearest
+
+    def _fewer_controls(self, unfinished: Sequence[str]) -> str:
+        """How many of its controls the case was held against, and which; empty if it was all of them."""
+        wanted = dict.fromkeys((*self.declared, *map(_control_of, self.arms)))
+        lost = {_control_of(arm) for arm in unfinished}
+        finished = [name for name in wanted if name not in lost and name in map(_control_of, self.arms)]
+        if len(finished) == len(wanted):
+            return ""
+        ended = f"; {', '.join(unfinished)} did not finish" if unfinished else ""
+        return f"against {len(finished)} of {len(wanted)} controls: {', '.join(finished) or 'none'}{ended}"
 
     @property
     def _vacuous(self) -> str:

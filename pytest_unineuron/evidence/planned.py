@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.case import Case
@@ -25,6 +25,11 @@ class PlannedItem:
     selected: bool = True
     line: int = 0
     code: str = ""
+
+    @property
+    def subject(self) -> tuple[Trial, Case]:
+        """The trial and the case of the model itself, which the item has in common with all other arms."""
+        return self.trial, replace(self.case, control="", draw=1)
 
     def as_dict(self) -> dict[str, Any]:
         """The item as plain data, for the channel from a worker to the controller."""

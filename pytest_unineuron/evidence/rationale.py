@@ -39,7 +39,7 @@ def rationale(model: str, verdict: str, basis: str, policy: str, trials: Sequenc
     by_outcome = {outcome: [trial for trial in applying if trial.outcome is outcome] for outcome in OUTCOME_WORDS}
     counts = [f"{len(found)} {OUTCOME_WORDS[outcome]}" for outcome, found in by_outcome.items() if found]
     effective = effective_policy(policy, any(trial.primary for trial in trials))
-    rule = f"'{effective}'" if effective == policy else f"'{effective}' (no trial is primary)"
+    rule = f"'{effective}'" if effective == policy else f"'{effective}' (no primary trial was collected)"
     rests_on = f" ({basis})" if basis else ""
     paragraph = [f"{model}: {verdict}{rests_on} under policy {rule}: {', '.join(counts) or 'no trial applies'}."]
     for outcome, found in by_outcome.items():

@@ -54,11 +54,15 @@ class Assignment:
 
 
 class Collection:
-    """The trials of this session. ``plan`` lists their items as JSON data; ``requests`` are what these will ask for."""
+    """The trials of this session, whatever was selected of them.
+
+    ``plan`` lists their items as JSON data; ``requests`` are what those that run will ask for.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._deselected: dict[str, PlannedItem] = {}
+        self._items: dict[str, pytest.Item] = {}
+        self._brought: set[str] = set()
         self._functions: dict[str, str] = {}
         self._code = cache(lambda path: code_digest(path, run.config.rootpath, self._plugins))
         self.plan: list[dict[str, Any]] = []
@@ -105,9 +109,11 @@ class Collection:
         return trial
 
     def _assignments(self, trial: Trial, fixtures: Sequence[str]) -> list[Assignment]:
-        run = self._run
+        run, inputs = self._run, inputs_of(fixtures)
+        arms = self._arms(trial, inputs)
         trial = replace(trial, direct=compares_seeds(fixtures))
-        arms = self._arms(trial, inputs_of(fixtures))
+        if trial.controls is None:
+            trial = replace(trial, controls=controls.defaults(inputs))
         corpora = [""]
         if CORPUS in fixtures:
             corpora = list(run.new_data) if trial.criterion == GT2.id else [run.reference]
@@ -151,22 +157,49 @@ class Collection:
 
     # -- collected items -------------------------------------------------------------------------------------
 
+    def note(self, items: Iterable[pytest.Item]) -> None:
+        """Note items as they are made, of which a node id or ``--lf`` may leave most out."""
+        self._items.update((item.nodeid, item) for item in items)
+
     def prepare(self, items: list[pytest.Item]) -> None:
-        """Note the trial and the case on each item, before any is deselected, and put the items of a model together."""
-        for item in items:
-            assignment = assignment_of(item)
-            if assignment is None:
-                continue
-            callspec: Any = item.callspec  # type: ignore[attr-defined]
-            escaped = assignment.case.id.encode("unicode_escape").decode("ascii")  # pytest's default
-            variant = callspec.id.removeprefix(assignment.case.id).removeprefix(escaped).removeprefix("-")
-            case = replace(assignment.case, variant=variant)
-            line, code = (item.location[1] or 0) + 1, self._code(item.path)
-            item.stash[PLANNED] = PlannedItem(item.nodeid, assignment.trial, case, line=line, code=code)
-            if case.control:
-                # That the subject is expected to fail says nothing about its controls.
-                item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]
+        """Add the controls of the models that were collected, and put the items of a model together.
+
+        The trial and the case are noted on each item, before any is deselected.
+        """
+        self.note(items)
+        for item in self._items.values():
+            self._plan(item)
+        self._bring_controls(items)
         self._order_by_model(items)
+
+    def _plan(self, item: pytest.Item) -> None:
+        """Note the trial and the case on an item."""
+        assignment = assignment_of(item)
+        if assignment is None:
+            return
+        callspec: Any = item.callspec  # type: ignore[attr-defined]
+        escaped = assignment.case.id.encode("unicode_escape").decode("ascii")  # pytest's default
+        variant = callspec.id.removeprefix(assignment.case.id).removeprefix(escaped).removeprefix("-")
+        case = replace(assignment.case, variant=variant)
+        line, code = (item.location[1] or 0) + 1, self._code(item.path)
+        item.stash[PLANNED] = PlannedItem(item.nodeid, assignment.trial, case, line=line, code=code)
+        if case.control:
+            # That the subject is expected to fail says nothing about its controls.
+            item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]
+
+    def _bring_controls(self, items: list[pytest.Item]) -> None:
+        """Put the controls of each model that are not among the items after it, without those of ``--deselect``."""
+        present, left_out = {item.nodeid for item in items}, tuple(self._run.config.getoption("deselect") or ())
+        missing: dict[tuple[Trial, Case], list[pytest.Item]] = {}
+        for nodeid, item in self._items.items():
+            planned = item.stash.get(PLANNED, None)
+            if planned and planned.case.control and nodeid not in present and not nodeid.startswith(left_out):
+                missing.setdefault(planned.subject, []).append(item)
+        for item in reversed(items[:]):
+            planned = item.stash.get(PLANNED, None)
+            if planned and not planned.case.control and (arms := missing.pop(planned.subject, [])):
+                self._brought.update(arm.nodeid for arm in arms)
+                items[items.index(item) + 1 : items.index(item) + 1] = arms
 
     def _order_by_model(self, items: list[pytest.Item]) -> None:
         """Put all items of a model before those of the next, so that only one model's results are in memory."""
@@ -182,22 +215,28 @@ class Collection:
         items[:] = [item for item in items if item not in set(subjects)]
         return subjects
 
-    def deselect(self, items: Iterable[pytest.Item]) -> None:
-        """Note items that were collected and will not run, so that they are NOT_RUN in the report."""
-        for item in items:
-            if planned := item.stash.get(PLANNED, None):
-                self._deselected[planned.nodeid] = replace(planned, selected=False)
+    def finish(self, items: list[pytest.Item]) -> None:
+        """Make the plan and the requests of the items that will run. Without such items there is no plan.
 
-    def finish(self, items: Iterable[pytest.Item]) -> None:
-        """Make the plan and the requests of the items that will run. Without such items there is no plan."""
-        items = [item for item in items if PLANNED in item.stash]
-        if items:
-            chosen = [item.stash[PLANNED] for item in items]
-            self.plan = [planned.as_dict() for planned in (*chosen, *self._deselected.values())]
+        The controls of each model among the items run along, even if they were deselected.
+        """
+        self._bring_controls(items)
+        chosen = {item.nodeid: item.stash[PLANNED] for item in items if PLANNED in item.stash}
+        planned = [item.stash[PLANNED] for item in self._items.values() if PLANNED in item.stash]
+        if chosen:
+            left_out = [replace(each, selected=False) for each in planned if each.nodeid not in chosen]
+            self.plan = [each.as_dict() for each in (*chosen.values(), *left_out)]
         self.requests = dict.fromkeys(request for item in items for request in self._requests(item))
+
+    @property
+    def brought(self) -> int:
+        """The number of control arms that run although they were not selected, because their model was."""
+        return len(self._brought)
 
     def _requests(self, item: pytest.Item) -> Iterator[Request]:
         """The results that one item will ask for, as far as its fixtures determine."""
+        if PLANNED not in item.stash:
+            return
         case = item.stash[PLANNED].case
         for reads in reads_of(getattr(item, "fixturenames", ())):
             for corpus in self._texts(reads, case):

@@ -70,6 +70,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         _get_session(metafunc.config).collection.assign_models(metafunc)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    """Note the items of every trial, before a node id or ``--lf`` leaves some of them out."""
+    made = yield
+    if isinstance(made, list) and (trials := [item for item in made if _is_trial(item)]):
+        _get_session(collector.config).collection.note(trials)
+    return made
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note on each item what it measures, before other plugins deselect it."""
@@ -80,15 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=left_out)
 
 
-def pytest_deselected(items: list[pytest.Item]) -> None:
-    """Note the trials that will not run, for the report."""
-    if any(map(_is_trial, items)):
-        _get_session(items[0].config).collection.deselect(items)
-
-
-@pytest.hookimpl(tryfirst=True)  # before the terminal asks for the forecast
+@pytest.hookimpl(tryfirst=True)  # before the terminal asks for the forecast, and a worker tells what it collected
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Make the plan of the trials that will run."""
+    """Bring back the controls of the trials that will run, and make the plan of these."""
     if any(map(_is_trial, session.items)):
         _get_session(session.config).finish_collection(session.items)
 
@@ -100,7 +103,10 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_unineuron.plugin.forecast import forecast
 
     session = _get_session(config)
-    return list(forecast(session.run, items, session.collection.requests))
+    lines = list(forecast(session.run, items, session.collection.requests))
+    if brought := session.collection.brought:
+        lines.append(f"control arms that run along with the models that were selected: {brought}")
+    return lines
 
 
 # -- running -------------------------------------------------------------------------------------------------

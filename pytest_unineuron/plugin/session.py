@@ -23,8 +23,6 @@ from pytest_unineuron.plugin.run import Run
 from pytest_unineuron.system import process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_unineuron.lab.lab import Lab
     from pytest_unineuron.options.settings import Settings
 
@@ -58,7 +56,7 @@ class Session:
         config = self.run.config
         return not config.option.collectonly and PROCESSES not in config.stash
 
-    def finish_collection(self, items: Sequence[pytest.Item]) -> None:
+    def finish_collection(self, items: list[pytest.Item]) -> None:
         """Note the items that will run, and pass their plan to the collector, except in a worker."""
         self.collection.finish(items)
         if self.collection.plan and not self.run.worker and self.measures:

@@ -10,7 +10,7 @@ from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.evidence.verdict import Verdict
+from pytest_unineuron.evidence.verdict import Verdict, effective_policy
 from pytest_unineuron.reports.reproduce import failed_cases
 
 if TYPE_CHECKING:
@@ -194,6 +194,10 @@ def checklist_lines(evidence: Evidence) -> Iterator[Line]:
             for model, verdict in line.verdicts.items()
         )
         text = f"  [{VERDICT_MARKS[line.verdict]}] {line.id} {CRITERIA[line.id].title}: {line.verdict}"
+        trials = evidence.of_criterion(line.id)
+        judged_by = effective_policy(evidence.policy, any(record.trial.primary for record in trials))
+        if trials and judged_by != evidence.policy:
+            text += f" by policy {judged_by}, as no primary trial was collected"
         yield text + (f"   ({by_model})" if by_model else ""), OUTCOME_COLOURS[line.verdict]
     yield "", ""
     yield assessment(evidence), "bold"

@@ -8,7 +8,7 @@ import pytest
 from pytest_unineuron.baseline.comparison import CaseState, compare
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.errors import OptionError
-from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 from tests.evidence.made import arm, evidence, share
 
 KEY = ("heavy", "news", "m")
@@ -63,6 +63,12 @@ def test_a_worse_outcome_is_regressed_and_a_better_one_improved(before, after, e
     assert entry.state == expected
     if before != after:
         assert entry.reason.startswith(f"{before} before, {after} now: ")
+
+
+def test_a_case_whose_control_was_deselected_is_incomparable():
+    """It has been held against fewer controls, so its outcome says nothing about a change of the model."""
+    entry = state(only(GOOD), only(GOOD, control=DESELECTED))
+    assert (entry.state, entry.reason) == ("incomparable", "its controls were untrained and are none")
 
 
 def test_a_renamed_case_is_missing_and_new():

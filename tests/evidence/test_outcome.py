@@ -1,5 +1,6 @@
 """Laws of the outcomes of arms, of cases with their controls, and of trials."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -71,6 +72,35 @@ def test_one_unfinished_control_prevents_a_pass():
     outcome, reason = result.outcome()
     assert outcome is Outcome.NA
     assert "shuffled did not finish" in reason
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [(Outcome.PASS, "NA"), (Outcome.FAIL, "FAIL"), (Outcome.NA, "NA"), (Outcome.ERROR, "ERROR")]
+)
+@pytest.mark.parametrize("accept_vacuous", [True, False])
+def test_fewer_controls_than_declared_never_pass(own, expected, accept_vacuous):
+    """A claim that holds against one of three controls is NA; any other outcome stays."""
+    result = replace(case(own, shuffled=control(Outcome.FAIL)), declared=("untrained", "shuffled", "rotation"))
+    outcome, reason = result.outcome(accept_vacuous=accept_vacuous)
+    assert outcome == expected
+    assert reason.startswith("against 1 of 3 controls: shuffled; ") == (own is Outcome.PASS)
+
+
+def test_fewer_controls_than_declared_can_be_vacuous():
+    """One control that shows the claim is enough."""
+    result = replace(case(Outcome.PASS, shuffled=control(Outcome.PASS)), declared=("untrained", "shuffled"))
+    assert result.outcome()[0] is Outcome.VACUOUS
+
+
+def test_a_control_one_of_whose_draws_broke_is_not_counted():
+    """All draws of a control have to finish."""
+    arms = {
+        "untrained": control(Outcome.FAIL),
+        "untrained.2": control(Outcome.ERROR),
+        "rotation": control(Outcome.FAIL),
+    }
+    reason = case(Outcome.PASS, **arms).outcome()[1]
+    assert reason.startswith("against 1 of 2 controls: rotation; untrained.2 did not finish")
 
 
 def test_a_control_below_a_minimum_has_missed():

@@ -49,7 +49,8 @@ def test_a_corpus_of_a_hostile_name_is_read_and_its_name_is_escaped(trials):
     (trials.path / f"{HTML}.jsonl").write_text(json.dumps({"text": "one"}) + "\n" + json.dumps({"text": "two"}) + "\n")
     write(trials, fixtures="unineuron_case, unineuron_corpus")
     path = trials.path / "test_trials.py"
-    path.write_text(path.read_text().replace('gt3(source="x")\ndef test_here', 'gt2(source="x")\ndef test_here'))
+    marker, here = 'gt3(source="x", controls=["untrained"])\n', "def test_here"
+    path.write_text(path.read_text().replace(marker + here, "gt2(source='x')\n" + here))
     found = trials.run(f"--unineuron-corpus={HTML}.jsonl", "--unineuron-model=nano:neox-a", CONTROL)
     assert found.ret == 0
     text = (trials.path / "evaluation" / "generalization_eval_report.md").read_text(encoding="utf-8")

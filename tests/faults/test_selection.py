@@ -15,12 +15,13 @@ def test_a_trial_whose_subject_is_deselected_does_not_pass(trials):
     assert outcomes(found) == "PASS NOT_RUN PASS"
 
 
-def test_a_trial_whose_control_a_conftest_removes_does_not_pass(trials):
+def test_a_control_that_a_conftest_removes_runs_with_its_model(trials):
     trials.pytester.makeconftest(
         HOOK.format("items[:] = [i for i in items if i.name != 'test_here[neox-a~untrained]']")
     )
     found = write(trials).run(*ONE)
-    assert outcomes(found) == "PASS NA PASS"
+    assert outcomes(found) == "PASS PASS PASS"
+    assert list(found.arms("here")) == ["untrained"]
 
 
 def test_an_item_that_a_conftest_repeats_is_noted(trials):

@@ -24,18 +24,18 @@ def once():
 
 {setup}
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_before(unineuron_case):
     measure("size", 0.1 if unineuron_case.control else 0.9, above=0.5)
 
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_here({fixtures}):
     value = 0.1 if unineuron_case.control else 0.9
 {here}
 
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_after(unineuron_case):
     measure("size", 0.1 if unineuron_case.control else 0.9, above=0.5)
 """

@@ -13,12 +13,12 @@ from pytest_unineuron import measure
 """
 
 HOLDS = """
-@pytest.mark.gt1(source="x")
+@pytest.mark.gt1(source="x", controls=["untrained"])
 def test_good(unineuron_case):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 """
 MISSES = """
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_bad():
     measure('size', 0.2, above=0.5)
 """

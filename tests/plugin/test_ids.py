@@ -6,7 +6,7 @@ from tests.plugin.inner import HOLDS
 
 UNTRAINED = "--unineuron-controls=untrained"
 CORPORA = """
-@pytest.mark.gt2(source="x")
+@pytest.mark.gt2(source="x", controls=["untrained"])
 def test_read(unineuron_case, unineuron_corpus):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 """

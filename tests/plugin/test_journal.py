@@ -16,18 +16,18 @@ ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained", "--un
 CLAIMS = """
 import os
 
-@pytest.mark.gt2(source="x")
+@pytest.mark.gt2(source="x", controls=["untrained"])
 def test_corpora(unineuron_case, unineuron_corpus, unineuron_measure):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_weights(unineuron_case, unineuron_arm):
     if unineuron_case.control and os.path.exists("die"):
         os.unlink("die")
         os.kill(os.getpid(), 9)
     measure('size', 0.1 if unineuron_case.control else 0.2, above=0.5)
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_last(unineuron_case):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 """

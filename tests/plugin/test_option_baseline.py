@@ -8,11 +8,11 @@ from pytest_unineuron.cli.main import main
 
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 CLAIMS = """
-@pytest.mark.gt2(source="x")
+@pytest.mark.gt2(source="x", controls=["untrained"])
 def test_corpora(unineuron_case, unineuron_corpus):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_weights(unineuron_case):
     measure('size', 0.1 if unineuron_case.control else 0.2, above=0.5)
 """

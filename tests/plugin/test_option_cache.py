@@ -48,6 +48,17 @@ def cache_hits(run):
     return [(each["what"], each["control"], each["corpus"]) for each in run.report["cache"]["hits"]]
 
 
+def test_controls_that_run_along_come_from_the_cache(run_trials, two_seeds):
+    """After a whole run, the node id of a model's item runs its controls too, without a forward pass."""
+    model = two_seeds[0].name
+    whole = run_trials()
+    found = run_trials(f"test_trials.py::test_kurtosis[{model}-news]")
+    assert found.report["forward_passes"] == 0
+    assert list(found.arms("kurtosis[news]", model)) == ["untrained", "rotation"]
+    assert found.outcome("kurtosis[news]", model) == whole.outcome("kurtosis[news]", model)
+    assert found.arms("kurtosis[news]", model)["rotation"]["measurements"]
+
+
 def test_a_second_run_makes_no_forward_pass(run_trials):
     """The report lists the results from the cache. All measurements are identical."""
     first = run_trials()

@@ -67,10 +67,29 @@ def test_every_draw_of_a_control_is_an_arm(trials):
     assert list(found.arms("claim")) == ["shuffled", "shuffled.2"]
 
 
+@pytest.mark.parametrize("draws", [1, 2])
+def test_fewer_controls_than_declared_never_pass(trials, draws):
+    """The reason of NA names the controls that the claim was held against, whatever the number of their draws."""
+    found = run(trials, "--unineuron-controls=shuffled", f"--unineuron-control-draws={draws}")
+    assert found.outcome("claim") == "NA"
+    assert found.reason("claim").startswith("against 1 of 3 controls: shuffled; size = 0.9")
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "NA"
+
+
+def test_every_control_that_a_marker_declares_is_enough(trials):
+    """A trial that declares one control passes against it."""
+    more = ", controls=['shuffled']"
+    assert run(trials, "--unineuron-controls=shuffled", more=more).outcome("claim") == "PASS"
+    fewer = run(trials, "--unineuron-controls=untrained", more=more)
+    assert fewer.reason("claim").startswith("uncontrolled: no control finished")
+
+
 @pytest.mark.parametrize("arm", ["untrained", "shuffled"])
-def test_deselected_controls_did_not_run(trials, arm):
+def test_controls_that_were_deselected_by_their_id_did_not_run(trials, arm):
     """A claim whose control was deselected cannot pass."""
-    found = run(trials, "-k", f"not {arm}", "--unineuron-controls=untrained", "--unineuron-controls=shuffled")
+    more = ", controls=['untrained', 'shuffled']"
+    found = run(trials, f"--deselect=test_trials.py::test_claim[neox-a~{arm}]", more=more)
     assert found.arms("claim")[arm]["outcome"] == "NOT_RUN"
     assert found.outcome("claim") == "NA"
-    assert f"{arm} did not finish" in found.reason("claim")
+    assert found.reason("claim").startswith("against 1 of 2 controls: ")
+    assert f"; {arm} did not finish; size" in found.reason("claim")

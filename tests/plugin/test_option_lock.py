@@ -6,7 +6,7 @@ import pytest
 
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 CLAIMS = """
-@pytest.mark.gt2(source="x")
+@pytest.mark.gt2(source="x", controls=["untrained"])
 def test_corpora(unineuron_case, unineuron_corpus):
     open("ran.txt", "a").write(unineuron_case.id + "\\n")
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)

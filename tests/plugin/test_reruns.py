@@ -16,7 +16,7 @@ def attempt(case):
     tally.write_text(tally.read_text() + "." if tally.exists() else ".")
     return len(tally.read_text())
 
-@pytest.mark.gt1(source="x")
+@pytest.mark.gt1(source="x", controls=["untrained"])
 def test_flaky(unineuron_case):
     number = attempt(unineuron_case)
     BODY

@@ -26,11 +26,94 @@ def test_a_part_of_the_trials(trials, selection):
     }
 
 
-def test_a_single_item(trials):
-    """A subject that runs without its control is NA."""
-    found = trials.write(HOLDS).run(*ONE, "test_trials.py::test_good[neox-a]")
-    found.result.assert_outcomes(passed=1)
-    assert found.outcome("good") == "NA"
+SEVERAL = """
+@pytest.mark.gt1(source="x", controls=["untrained", "shuffled"])
+@pytest.mark.parametrize("size", [3, 4])
+def test_sizes(unineuron_case, size):
+    measure("size", 0 if unineuron_case.control else size, above=2)
+
+class TestClass:
+    @pytest.mark.gt2(source="x")
+    def test_corpora(self, unineuron_case, unineuron_corpus):
+        measure("size", 0 if unineuron_case.control else 3, above=2)
+
+@pytest.mark.gt1(source="x", primary=True)
+def test_primary(unineuron_case):
+    measure("size", 0 if unineuron_case.control else 3, above=2)
+
+def test_no_trial():
+    pass
+"""
+MODEL = "--unineuron-model=nano:neox-a"
+SUBJECT = "test_trials.py::test_sizes[neox-a-4]"
+
+
+def ran(found):
+    """The node ids of the arms that ran, in order."""
+    return [
+        arm["nodeid"].partition("::")[2]
+        for trial in found.report["trials"]
+        for case in trial["subjects"]["neox-a"]["cases"]
+        for arm in (case["subject"], *case["controls"].values())
+        if arm["outcome"] != "NOT_RUN"
+    ]
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        (SUBJECT,),
+        ("-k", "test_sizes and neox-a-4 and not untrained and not shuffled"),
+        (SUBJECT, "-k", "neox-a-4"),
+        (SUBJECT, "-n2"),
+        ("-k", "neox-a-4", "-n2"),
+        (SUBJECT, "test_trials.py::test_no_trial"),
+        ("--deselect=test_trials.py::TestClass", "-k", "neox-a-4"),
+    ],
+)
+def test_controls_run_along_with_their_model(trials, selection):
+    """Whatever selects the item of a model, the control arms of the same case run, and no others."""
+    found = trials.write(SEVERAL).run(MODEL, *selection)
+    assert found.ret == 0
+    assert ran(found) == [f"test_sizes[neox-a{arm}-4]" for arm in ("", "~untrained", "~shuffled")]
+    (case, other) = found.trial("sizes")["subjects"]["neox-a"]["cases"]
+    assert (case["outcome"], other["outcome"]) == ("PASS", "NOT_RUN")
+    if "-n2" not in selection:
+        found.result.stdout.fnmatch_lines(["control arms that run along with the models that were selected: 2"])
+
+
+def test_controls_run_along_in_a_class_and_on_a_corpus(trials):
+    """The arms of one corpus of a method run, not those of another."""
+    found = trials.write(SEVERAL).run(MODEL, "test_trials.py::TestClass::test_corpora[neox-a-code]")
+    assert len(ran(found)) > 3
+    assert {name.partition("~")[0].rstrip("]") for name in ran(found)} == {"TestClass::test_corpora[neox-a-code"}
+    assert found.outcome("corpora[code]") == "PASS"
+
+
+def test_a_control_runs_alone(trials):
+    """The node id of a control selects nothing else."""
+    found = trials.write(SEVERAL).run(MODEL, "test_trials.py::test_sizes[neox-a~shuffled-4]")
+    assert ran(found) == ["test_sizes[neox-a~shuffled-4]"]
+    assert found.outcome("sizes") == "NOT_RUN"
+
+
+def test_primary_trials_that_were_left_out_decide_nothing(trials):
+    """A part of a file is judged by the policy of the whole: without its primary trial the criterion is NA."""
+    found = trials.write(SEVERAL).run(MODEL, SUBJECT)
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "NA"
+    assert "NA under policy 'primary': " in found.summary["Rationale"]["GT1_ModelGeneralization"]
+    assert "primary*: deselected" in found.summary["Rationale"]["GT1_ModelGeneralization"]
+
+
+def test_another_policy_is_named(trials):
+    """Without any primary trial the checklist says by which policy a criterion was judged."""
+    found = trials.write(SEVERAL).run(MODEL)
+    found.result.stdout.fnmatch_lines(
+        [
+            "*GT1 new model: PASS   (neox-a PASS)",
+            "*GT2 new data: PASS by policy all, as no primary trial was collected   (neox-a PASS)",
+        ]
+    )
 
 
 @pytest.mark.parametrize("selection", [("-k", "nothing"), ("-m", "not gt1")])
@@ -50,14 +133,16 @@ def test_collecting_only(trials, quiet):
     found.result.stdout.no_fnmatch_line("*do they generalize*")
 
 
-def test_last_failed(trials):
-    """Only the failed subject runs again, without its control, so it is NA. Pytest does not report the other items."""
-    assert trials.write(HOLDS + MISSES).run(*ONE, "-p", "cacheprovider").ret == 1
-    found = trials.run(*ONE, "-p", "cacheprovider", "--lf")
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_last_failed(trials, workers):
+    """Only the failed subject runs again, with its control, also where pytest skips the files of other trials."""
+    trials.write(HOLDS + MISSES).write(HOLDS.replace("good", "elsewhere"), "test_other.py")
+    assert trials.run(*ONE, "-p", "cacheprovider").ret == 1
+    found = trials.run(*ONE, "-p", "cacheprovider", "--lf", workers)
     assert found.ret == 1
-    found.result.assert_outcomes(failed=1)
-    assert outcomes(found) == {"bad": "NA"}
-    assert set(found.summary["Checklist"].values()) == {"NA"}
+    found.result.assert_outcomes(failed=1, passed=1)
+    assert outcomes(found) == {"bad": "FAIL", "good": "NOT_RUN"}
+    assert set(found.summary["Checklist"].values()) == {"NA", "FAIL"}
 
 
 def test_failed_first(trials):

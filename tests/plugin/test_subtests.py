@@ -7,7 +7,7 @@ from tests.plugin.inner import ONE
 pytestmark = pytest.mark.skipif(pytest.version_tuple < (9,), reason="subtests are part of pytest from 9.0 on")
 
 TRIAL = """
-@pytest.mark.gt1(source="x")
+@pytest.mark.gt1(source="x", controls=["untrained"])
 def test_parts(unineuron_case, subtests):
     for part in "ab":
         with subtests.test("part", part=part):

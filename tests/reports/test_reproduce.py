@@ -111,22 +111,22 @@ TRIALS = """
 def size(case):
     return 0.1 if case.control else 0.2 + len(case.corpus) / 100
 
-@pytest.mark.gt1(source="x")
+@pytest.mark.gt1(source="x", controls=["untrained"])
 def test_fine(unineuron_case):
     measure("size", 0.1 if unineuron_case.control else 0.9, above=0.5)
 
 class TestClass:
-    @pytest.mark.gt2(source="x", trial="by_corpus")
+    @pytest.mark.gt2(source="x", controls=["untrained"], trial="by_corpus")
     def test_corpora(self, unineuron_case, unineuron_corpus):
         measure("size", 0.9 if unineuron_corpus == "news" and not unineuron_case.control else size(unineuron_case),
                 above=0.5)
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 @pytest.mark.parametrize("text", ["plain", "ünï'cödé [x]; echo $HOME"])
 def test_variants(unineuron_case, text):
     measure("length", float(len(text)) if unineuron_case.control == "" else 0.1, above=6)
 
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_broken(unineuron_case, request):
     raise RuntimeError(f"draw {unineuron_case.draw} of {request.config.getoption('unineuron_tokens')}")
 """
@@ -134,7 +134,7 @@ CONTROLS = ("--unineuron-controls=untrained", "--unineuron-control-draws=2", "--
 
 
 def cases(report):
-    """The outcome, the reason and all measurements of every case of a report."""
+    """The outcome, the reason and all measurements of every case of a report that ran."""
     return {
         (trial["name"], model, case["variant"]): (
             case["outcome"],
@@ -147,6 +147,7 @@ def cases(report):
         for trial in report["trials"]
         for model, subject in trial["subjects"].items()
         for case in subject["cases"]
+        if case["outcome"] != "NOT_RUN"
     }
 
 
@@ -200,7 +201,7 @@ def test_each_command_runs_one_case_with_the_same_results(trials):
 
 
 PLAIN = """
-@pytest.mark.gt3(source="x")
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_plain(unineuron_case):
     measure("size", 0.3, above=0.5)
 """
