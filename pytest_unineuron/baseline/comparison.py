@@ -79,10 +79,14 @@ class ComparedCase:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All cases, in the order of the baseline, then the new ones. ``remarks`` name waivers that are not needed."""
+    """All cases, in the order of the baseline, then the new ones. ``remarks`` name waivers that are not needed.
+
+    ``other_labels`` says which labels the runs have, if they have no model or no corpus in common.
+    """
 
     entries: tuple[ComparedCase, ...]
     remarks: tuple[str, ...] = ()
+    other_labels: str = ""
 
     def of(self, *states: CaseState) -> list[ComparedCase]:
         """The cases in these states."""
@@ -128,7 +132,8 @@ def compare(
         # With another root folder, or files that moved, the paths asked for do not show what was left out.
         new = replace(new, asked={**new.asked, "paths": ["."]})
     entries = [_entry(key, *pair, old, new, frozenset(across)) for key, pair in pairs.items()]
-    return _waived(_with_value_changes(entries, pairs), waivers, _date_of_waivers(old, new, today))
+    found = _waived(_with_value_changes(entries, pairs), waivers, _date_of_waivers(old, new, today))
+    return replace(found, other_labels=_other_labels(pairs, new))
 
 
 def _cases_by_key(evidence: Evidence) -> dict[CaseKey, RecordedCase]:
@@ -136,6 +141,22 @@ def _cases_by_key(evidence: Evidence) -> dict[CaseKey, RecordedCase]:
         (each.record.trial.id, each.record.corpus, each.subject.model, each.case.variant): each
         for each in evidence.cases
     }
+
+
+def _other_labels(pairs: CasePairs, new: Evidence) -> str:
+    """The labels of both runs and the option that maps one to the other, if they share no model or no corpus."""
+    asked, settings = new.asked, new.settings
+    typed = dict(zip(asked.get("models", ()), settings.get("model", ()), strict=False))
+    typed |= zip(asked.get("corpora", ())[1:], settings.get("corpus", ()), strict=False)  # the first is the reference
+    for kind, at in (("model", 2), ("corpus", 1)):
+        before = list(dict.fromkeys(key[at] for key, (old, _) in pairs.items() if old and key[at]))
+        after = list(dict.fromkeys(key[at] for key, (_, now) in pairs.items() if now and key[at]))
+        if before and after and not set(before) & set(after):
+            return (
+                f"the {kind} is {', '.join(before)} in the baseline and {', '.join(after)} in this run; if they are "
+                f"the same, say --unineuron-label={before[0]}={typed.get(after[0], after[0])}"
+            )
+    return ""
 
 
 def _entry(
@@ -177,8 +198,19 @@ def _state_of_pair(old: RecordedCase, new: RecordedCase, incomparable: str) -> t
     if reason := changed_claims(old, new):
         return CaseState.INCOMPARABLE, reason
     if name := newly_undefined(old, new):
-        return CaseState.REGRESSED, f"{after} as before, but {name} cannot be measured any more"
-    return (CaseState.SAME, "") if before is after else (CaseState.IMPROVED, change)
+        return CaseState.REGRESSED, f"{_outcomes(before, after)}, but {name} cannot be measured any more"
+    own, own_now = (each.case.result.subject.outcome for each in (old, new))
+    if BEST_FIRST.index(own_now) > BEST_FIRST.index(own):
+        return CaseState.REGRESSED, f"{change} (the model itself: {own} before, {own_now} now)"
+    if before is after:
+        return CaseState.SAME, ""
+    # That no null shows the claim any more is no improvement of a model that does not show it either.
+    unshown = before is Outcome.VACUOUS and after is not Outcome.PASS and own is own_now
+    return (CaseState.SAME if unshown else CaseState.IMPROVED), change
+
+
+def _outcomes(before: Outcome | None, after: Outcome | None) -> str:
+    return f"{after} as before" if before is after else f"{before} before, {after} now"
 
 
 @dataclass(frozen=True)
@@ -195,10 +227,11 @@ class _ValuePair:
 
 
 def _with_value_changes(entries: list[ComparedCase], pairs: CasePairs) -> list[ComparedCase]:
-    """The entries, where a case of the same outcome is regressed or improved if a value changed significantly.
+    """The entries, where a case is regressed or improved if a value of its model changed significantly.
 
     The claimed measurements of all these cases are one family for Holm's correction (Holm 1979): among a hundred,
-    some change by chance. A case with changes in both directions is regressed.
+    some change by chance. A case with changes in both directions is regressed, and so is one that improved because
+    of its controls alone while the model got worse.
     """
     values = list(_value_pairs(entries, pairs))
     changes = [measure_change(each.before, each.after) for each in values]
@@ -211,15 +244,17 @@ def _with_value_changes(entries: list[ComparedCase], pairs: CasePairs) -> list[C
     for at, reasons in significant.items():
         reasons.sort()  # values that got worse come first
         state = CaseState.IMPROVED if reasons[0][0] else CaseState.REGRESSED
-        reason = f"{entries[at].after} as before, but " + "; ".join(text for _, text in reasons)
+        reason = f"{_outcomes(entries[at].before, entries[at].after)}, but " + "; ".join(text for _, text in reasons)
         found[at] = replace(entries[at], state=state, reason=reason)
     return found
 
 
 def _value_pairs(entries: list[ComparedCase], pairs: CasePairs) -> Iterator[_ValuePair]:
-    """The claimed measurements of cases with the same outcome in both runs, without vacuous cases."""
+    """The claimed measurements of cases of which the model's own outcome is the same, whatever the controls did."""
     for at, (entry, (old, new)) in enumerate(zip(entries, pairs.values(), strict=True)):
-        if entry.state is CaseState.SAME and entry.after is not Outcome.VACUOUS and old and new:
+        if not (old and new and entry.state in (CaseState.SAME, CaseState.IMPROVED)):
+            continue
+        if entry.state is CaseState.SAME or old.case.result.subject.outcome is new.case.result.subject.outcome:
             before = claims_by_key(old.case.result.subject.measurements)
             after = claims_by_key(new.case.result.subject.measurements)
             for key in before:

@@ -84,8 +84,8 @@ class Gate:
 
     def _reasons_of_comparison(self, comparison: Comparison) -> Iterator[tuple[ExitStatus, str]]:
         if not comparison.compared:
-            reason = "nothing was compared: no trial has a result both in the baseline and in this run"
-            yield ExitStatus.BASELINE, reason
+            reason = comparison.other_labels or "no trial has a result both in the baseline and in this run"
+            yield ExitStatus.BASELINE, f"nothing was compared: {reason}"
         for state, status in (
             (CaseState.REGRESSED, ExitStatus.REGRESSION),
             (CaseState.MISSING, ExitStatus.REGRESSION),

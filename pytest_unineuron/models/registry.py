@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.loading.source import cached_hub_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,14 +99,12 @@ def known_seeds(source: Source) -> tuple[str, ...]:
     All models of the family of a nano model; at most ``MAX_HUB_SEEDS`` of the hub. For an untrained model they are
     the trained seeds of the model whose configuration it has.
     """
-    if source.folder is not None:
-        return _nano_seeds(source)
     for family in FAMILIES:
-        match = re.fullmatch(family.names, source.hub)
+        match = re.fullmatch(family.names, source.name)
         if match and family.seeds:
             seeds = [seed.format(*match.groups()) for seed in family.seeds]
-            return tuple(seed for seed in seeds if seed.partition("@")[0] != source.hub)[:MAX_HUB_SEEDS]
-    return ()
+            return tuple(seed for seed in seeds if seed.partition("@")[0] != source.name)[:MAX_HUB_SEEDS]
+    return _nano_seeds(source)
 
 
 def reason_not_new(source: Source) -> str:
@@ -116,18 +113,16 @@ def reason_not_new(source: Source) -> str:
     An untrained model is always new. A folder in the cache of the hub is the model that it was fetched as; a copy
     elsewhere is not recognised.
     """
-    hub = cached_hub_id(source.folder) if source.folder and not source.untrained else ""
-    studied = (family.studied for family in _families_of(hub or source.spec.partition("@")[0]) if family.studied)
-    return next((f"not a new model: {what}" for what in studied), "")
+    families = [] if source.untrained else _families_of(source.name)
+    return next((f"not a new model: {family.studied}" for family in families if family.studied), "")
 
 
 def published_table(source: Source) -> str:
     """The name of the paper's table of a model; empty if it has none. A local folder may bear that name itself."""
     if source.untrained:
         return ""
-    if source.folder:
-        return source.folder.resolve().name
-    return next((family.table for family in _families_of(source.hub) if family.table), "")
+    known = next((family.table for family in _families_of(source.name) if family.table), "")
+    return known or (source.folder.resolve().name if source.folder else "")
 
 
 def _families_of(name: str) -> list[Family]:

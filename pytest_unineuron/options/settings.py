@@ -111,6 +111,13 @@ class Settings:
         Affects.RUN,
         metavar="CORPUS",
     )
+    label: tuple[str, ...] = declare(
+        (),
+        "another name for a model or corpus than the one typed, by which a baseline knows it: NAME=MODEL, such as "
+        "base=./checkpoints/latest; repeatable",
+        Affects.RUN,
+        metavar="NAME=MODEL",
+    )
     reference: str = declare("prose", "the corpus that new data is compared with", Affects.TEXT, metavar="CORPUS")
     controls: tuple[str, ...] = declare(
         ("default",), "the control arms: default, none, or names; repeatable", Affects.VERDICT, metavar="NAME"

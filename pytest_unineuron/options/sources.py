@@ -15,7 +15,7 @@ from pytest_unineuron.errors import OptionError
 from pytest_unineuron.options import settings as declared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pytest
 
@@ -46,8 +46,12 @@ def check_environment(names: Iterable[str] = os.environ) -> None:
     known = [*(option.variable for option in declared.OPTIONS), *OTHER_VARIABLES]
     for name in sorted(set(names) - set(known)):
         if name.startswith("UNINEURON_"):
-            (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise OptionError(f"{name}: there is no such environment variable; did you mean {near}?")
+            raise OptionError(f"{name}: there is no such environment variable; did you mean {nearest(name, known)}?")
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The one of the known names that is most like ``name``."""
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
 def read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_unineuron import controls
 from pytest_unineuron.baseline.gate import ExitStatus, read_baseline
@@ -16,14 +16,19 @@ from pytest_unineuron.corpora.find import corpora_by_label
 from pytest_unineuron.errors import OptionError, ReportError
 from pytest_unineuron.models.loading import source
 from pytest_unineuron.options import settings as declared
+from pytest_unineuron.options.sources import nearest
 from pytest_unineuron.reports.write import REPORT, reason_unwritable
 from pytest_unineuron.system.paths import resolve_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pytest
 
     from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.options.settings import Settings
+
+T = TypeVar("T")
 
 
 class Run:
@@ -59,9 +64,33 @@ class Run:
     # -- models and corpora ----------------------------------------------------------------------------------
 
     @cached_property
+    def _labels(self) -> dict[str, str]:
+        """The labels that were given to models and corpora, by what was typed for these. Raises OptionError."""
+        typed, labels = [*self.settings.model, *self.settings.corpus, self.settings.reference], {}
+        for text in self.settings.label:
+            name, _, spec = text.partition("=")
+            if not name.strip() or not spec:
+                raise OptionError(f"--unineuron-label={text}: say NAME=MODEL, such as base=./checkpoints/latest")
+            if spec not in typed:
+                near = nearest(spec, typed)
+                raise OptionError(f"--unineuron-label={text}: no model or corpus is {spec}; did you mean {near}?")
+            if name in typed and name != spec:
+                raise OptionError(f"--unineuron-label={text}: another model or corpus is {name}; choose another name")
+            labels[spec] = name
+        return labels
+
+    def _relabelled(self, found: Mapping[str, tuple[str, T]]) -> dict[str, T]:
+        """What was typed and found by label, under the labels that were given. Raises OptionError."""
+        labels = [self._labels.get(spec, label) for label, (spec, _) in found.items()]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise OptionError(f"--unineuron-label={twice[0]}=…: two would have this name; choose another")
+        return dict(zip(labels, (each for _, each in found.values()), strict=True))
+
+    @cached_property
     def models(self) -> dict[str, source.Source]:
         """The models under test by label. Raises ModelError."""
-        return source.sources_by_label(self.settings.model)
+        found = source.sources_by_label(self.settings.model)
+        return self._relabelled({label: (model.spec, model) for label, model in found.items()})
 
     @cached_property
     def seeds(self) -> dict[str, source.Source]:
@@ -71,12 +100,13 @@ class Run:
     @cached_property
     def new_data(self) -> dict[str, str]:
         """The corpora of new data by label. Raises CorpusError."""
-        return corpora_by_label(self.settings.corpus)
+        return self._relabelled({label: (spec, spec) for label, spec in corpora_by_label(self.settings.corpus).items()})
 
     @cached_property
     def reference(self) -> str:
         """The label of the reference corpus. Raises CorpusError."""
-        return next(iter(corpora_by_label((self.settings.reference,))))
+        spec = self.settings.reference
+        return self._labels.get(spec, next(iter(corpora_by_label((spec,)))))
 
     @property
     def corpora(self) -> dict[str, str]:

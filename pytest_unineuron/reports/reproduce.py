@@ -105,6 +105,8 @@ def _chosen(evidence: Evidence, recorded: RecordedCase) -> dict[str, list[str]]:
     if corpus and recorded.record.trial.criterion == GT2.id:
         corpora = asked.get("corpora", ())[1:]  # the first is the reference
         chosen["corpus"] = [_as_typed(corpus, corpora, settings.get("corpus", ()), evidence.corpora)]
+    specs = (*chosen["model"], *chosen.get("corpus", settings.get("corpus", ())), settings.get("reference"))
+    chosen["label"] = [each for each in settings.get("label", ()) if each.partition("=")[2] in specs]
     return chosen
 
 

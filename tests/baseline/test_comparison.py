@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import date
+from fnmatch import fnmatch
 
 import pytest
 
 from pytest_unineuron.baseline.comparison import CaseState, compare
+from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
@@ -46,7 +48,9 @@ def test_a_run_is_the_same_as_itself():
         ("FAIL", "ERROR", "regressed"),
         ("FAIL", "PASS", "improved"),
         ("NA", "PASS", "improved"),
-        ("VACUOUS", "FAIL", "improved"),
+        ("VACUOUS", "PASS", "improved"),
+        ("VACUOUS", "FAIL", "regressed"),
+        ("VACUOUS", "NA", "regressed"),
         ("FAIL", "FAIL", "same"),
         ("NA", "NA", "same"),
     ],
@@ -184,11 +188,59 @@ def test_a_value_nearer_to_its_bound_is_worse_on_either_side():
     assert state(low(0.2), low(0.1)).state is CaseState.IMPROVED
 
 
-def test_a_vacuous_case_stays_the_same_whatever_its_values():
-    """The values of a case that is vacuous in both runs are not compared."""
-    runs = [only(arm(share(value, error=0.001)), control=0.95) for value in (0.9, 0.6)]
-    assert [run.trials[0].subjects[0].outcome for run in runs] == [Outcome.VACUOUS] * 2
-    assert state(*runs).state is CaseState.SAME
+def vacuous(value, control=0.95):
+    return only(arm(share(value, error=0.001)), control=control)
+
+
+def test_values_of_a_model_are_compared_whatever_its_controls_did():
+    """A model that got worse is regressed where a null shows the claim in both runs, and where it no longer does."""
+    before = vacuous(0.9)
+    for after in (vacuous(0.6), vacuous(0.6, control=0.1)):
+        entry = state(before, after)
+        assert (entry.before, entry.state) == (Outcome.VACUOUS, CaseState.REGRESSED)
+        assert "share went from 0.9" in entry.reason
+    assert state(vacuous(0.6), before).state is CaseState.IMPROVED
+    assert state(before, before).state is CaseState.SAME
+
+
+def test_a_model_that_collapses_is_regressed():
+    """Neither the model nor a null shows the claim after its weights were replaced by noise."""
+    entry = state(vacuous(0.9), vacuous(0.02, control=0.02))
+    assert (entry.before, entry.after, entry.state) == (Outcome.VACUOUS, Outcome.FAIL, CaseState.REGRESSED)
+    assert entry.reason.endswith("(the model itself: PASS before, FAIL now)")
+
+
+def test_a_case_whose_model_never_showed_the_claim_does_not_improve_with_its_controls():
+    """That a null shows the claim no longer is no news of the model; that the model got better is."""
+    before = vacuous(0.2)
+    assert state(before, vacuous(0.2, control=0.1)).state is CaseState.SAME
+    assert state(before, vacuous(0.3, control=0.1)).state is CaseState.IMPROVED
+    assert state(before, vacuous(0.1, control=0.1)).state is CaseState.REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (
+            ("heavy", "news", "fresh"),
+            "the model is m in the baseline and fresh in this run; *--unineuron-label=m=./fresh",
+        ),
+        (
+            ("heavy", "mine", "m"),
+            "the corpus is news in the baseline and mine in this run; *--unineuron-label=news=mine.txt",
+        ),
+        (("other", "news", "m"), ""),
+    ],
+)
+def test_runs_without_a_common_label_name_the_option_that_maps_them(after, words):
+    """The labels of both runs are named, and what was typed for the model."""
+    asked = {"models": ["fresh"], "corpora": ["prose", "mine"]}
+    typed = {"model": ["./fresh"], "corpus": ["mine.txt"]}
+    found = compare(only(GOOD), evidence({after: GOOD}, asked=asked, settings=typed))
+    assert found.compared == 0
+    assert fnmatch(found.other_labels, words)
+    (reason,) = [why for _, why in Gate("regression", found).reasons(only(GOOD)) if why.startswith("nothing")]
+    assert reason.endswith(found.other_labels or "in this run")
 
 
 def test_changes_are_corrected_for_their_number():

@@ -111,7 +111,7 @@ def test_studied_models_are_not_new(spec, table, reason):
 
 
 def test_a_folder_in_the_cache_of_the_hub_is_the_model_it_was_fetched_as(tmp_path):
-    """Its label is the hub id, and what the paper studied is not new. A link has the name that was typed."""
+    """Label, seeds and table are those of the hub id. A link has the name that was typed."""
     snapshot = tmp_path / "models--EleutherAI--pythia-160m" / "snapshots" / "50f5173d"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
@@ -119,5 +119,7 @@ def test_a_folder_in_the_cache_of_the_hub_is_the_model_it_was_fetched_as(tmp_pat
     assert source.label == "EleutherAI/pythia-160m"
     assert reason_not_new(source).startswith("not a new model: Pythia-160m of the paper")
     assert reason_not_new(parse_source(f"untrained:{snapshot}")) == ""
+    assert published_table(source) == "pythia-160m"
+    assert known_seeds(source) == known_seeds(parse_source("EleutherAI/pythia-160m"))
     (tmp_path / "latest").symlink_to(snapshot)
     assert parse_source(str(tmp_path / "latest")).label == "latest"

@@ -38,6 +38,12 @@ class Source:
     untrained: bool = False
     gguf: str = ""
 
+    @property
+    def name(self) -> str:
+        """The hub id, also of a snapshot in the cache of the hub; of another folder or a nano model what was typed."""
+        cached = cached_hub_id(self.folder) if self.folder else ""
+        return self.hub or cached or self.spec.removeprefix(UNTRAINED)
+
 
 def parse_source(spec: str) -> Source:
     """The source that ``spec`` names. Raises ModelError for a nano model or folder that does not exist.
