@@ -25,7 +25,7 @@ class Contrast:
 
     ``value`` is a probability of superiority if ``by_unit`` (see ``UnitContrast``), else the difference of the two
     numbers. The claim is that it lies, with its whole 95 % interval [low, high], beyond ``claimed``: above it, or
-    below it if ``lower``. ``value`` is None if the contrast could not be made.
+    below it if ``lower``, and that no single layer decides it. ``value`` is None if the contrast could not be made.
     """
 
     measurement: str
@@ -41,13 +41,28 @@ class Contrast:
 
     @property
     def status(self) -> BoundStatus:
-        """How the contrast compares with what is claimed."""
+        """How the contrast compares with what is claimed; a claim that one layer carries alone is unclear."""
+        return BoundStatus.UNCLEAR if self.carried_by is not None else self._status_of_mean
+
+    @property
+    def _status_of_mean(self) -> BoundStatus:
         if self.value is None:
             return BoundStatus.UNDEFINED
         above, below = (None, self.claimed) if self.lower else (self.claimed, None)
         method = "jackknife" if self.by_unit else ""  # a probability without an interval decides nothing
         judged = Measurement("", self.value, above=above, below=below, low=self.low, high=self.high, method=method)
         return judged.bound_status
+
+    @property
+    def carried_by(self) -> int | None:
+        """The layer without which the claim would not hold of the others; None if no single layer decides it."""
+        sign = -1 if self.lower else 1
+        values = [(sign * value, layer) for layer, value in self.profile if value is not None]
+        if len(values) < 2 or self._status_of_mean is not BoundStatus.HOLDS:
+            return None
+        best, layer = max(values)
+        rest = (math.fsum(value for value, _ in values) - best) / (len(values) - 1)
+        return None if rest > sign * self.claimed else layer
 
     @property
     def reaches_control(self) -> bool:
@@ -65,7 +80,10 @@ class Contrast:
     def __str__(self) -> str:
         """One line: ``kurtosis against shuffled: P(higher) = 0.71 [0.70, 0.72], claimed > 0.64``."""
         what = f"P({'lower' if self.lower else 'higher'})" if self.by_unit else "difference"
-        return f"{self.measurement} against {self.control}: {what} = {self.value_text}, claimed {self.claim_text}"
+        alone = "" if self.carried_by is None else f", and not without layer {self.carried_by}"
+        return (
+            f"{self.measurement} against {self.control}: {what} = {self.value_text}, claimed {self.claim_text}{alone}"
+        )
 
     @property
     def value_text(self) -> str:

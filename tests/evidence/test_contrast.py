@@ -95,6 +95,30 @@ def test_lower_units_are_shown_as_the_probability_of_being_lower():
     assert str(result.contrasts[0]) == "density against untrained: P(lower) = 0.9 [0.89, 0.91], claimed > 0.64"
 
 
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize(
+    ("profile", "status"),
+    [
+        ((0.99, 0.55, 0.55), BoundStatus.UNCLEAR),
+        ((0.99, 0.7, 0.6), BoundStatus.HOLDS),
+        ((0.99,), BoundStatus.HOLDS),
+        ((0.99, 0.9, None), BoundStatus.HOLDS),
+        ((0.6, 0.5, 0.5), BoundStatus.MISSES),
+    ],
+)
+def test_no_single_layer_decides(profile, status, lower):
+    """A claim that would not hold without its best layer is too close to call, in either direction."""
+    side = [value if value is None or not lower else 1 - value for value in profile]
+    known = [value for value in side if value is not None]
+    mean = sum(known) / len(known)
+    made = UnitContrast(mean, mean - 0.01, mean + 0.01, "made", 0.01, tuple(enumerate(side)))
+    claim = {"lower_by" if lower else "higher_by": 0.64}
+    subject = Measurement("x", 5.0, by_unit=True, **claim)
+    (found,) = contrasts([subject], {"untrained": [Measurement("x", 3.0, by_unit=True, contrast=made, **claim)]})
+    assert found.status is status
+    assert ("not without layer 0" in str(found)) == (status is BoundStatus.UNCLEAR)
+
+
 def test_a_claim_relative_to_controls_cannot_hold_on_one():
     """A control arm that meets the bound of the number is compared with the model, and makes nothing vacuous."""
     control = arm(number(0.9, above=0.5, higher_by=0.1))
