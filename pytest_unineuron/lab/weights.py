@@ -51,12 +51,12 @@ class Weights:
     @cached_property
     def read_norm(self) -> NDArray[np.float64]:
         """‖ŵ_in‖₂."""
-        return _concatenate([layer.read.norm(dim=1) for layer in self._view.layers])
+        return _concatenate([_norm(layer.read) for layer in self._view.layers])
 
     @cached_property
     def write_norm(self) -> NDArray[np.float64]:
         """‖ŵ_out‖₂."""
-        return _concatenate([layer.write.norm(dim=1) for layer in self._view.layers])
+        return _concatenate([_norm(layer.write) for layer in self._view.layers])
 
     @property
     def size(self) -> NDArray[np.float64]:
@@ -66,7 +66,7 @@ class Weights:
     @cached_property
     def cosine(self) -> NDArray[np.float64]:
         """cos(ŵ_in, ŵ_out)."""
-        return _concatenate([torch.cosine_similarity(layer.read, layer.write, dim=1) for layer in self._view.layers])
+        return _concatenate([_cosine(layer.read, layer.write) for layer in self._view.layers])
 
     def vocabulary(self, neuron: int) -> Moments:
         """Return the moments, over the tokens of the vocabulary, of cos(w_out, column of Ŵ_U) for one neuron.
@@ -74,9 +74,9 @@ class Weights:
         ``neuron`` is its number among all neurons. The moments are those of one unit.
         """
         write = torch.cat([layer.write for layer in self._view.layers])[neuron]
-        cosines = torch.cosine_similarity(self._view.unembedding, write[None], dim=1)[:, None]  # [token, 1]
+        cosines = _cosine(self._view.unembedding, write[None])[:, None]  # [token, 1]
         tokens = torch.arange(len(cosines))
-        return Moments.of(cosines.double(), tokens, tokens)
+        return Moments.of(cosines, tokens, tokens)
 
     @cached_property
     def embedding(self) -> NDArray[np.float64]:
@@ -145,6 +145,16 @@ def _require(bias: Tensor | None) -> Tensor:
     if bias is None:
         raise NotApplicable("the MLPs of this model have no input bias")
     return bias
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    """The norm of each row, [row] float64: squares of float32 values may not be float32."""
+    return torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
+
+
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    """The cosine of the rows of two matrices, [row] float64; 0 where one of them is 0."""
+    return torch.cosine_similarity(one.double(), other.double(), dim=1, eps=1e-100)
 
 
 def _concatenate(parts: list[Tensor]) -> NDArray[np.float64]:

@@ -143,6 +143,18 @@ def test_the_gain_and_shift_of_a_norm_are_found(width):
         torch.testing.assert_close(found.shift, offset, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_gain_of_a_norm_in_half_precision_is_found(norm, dtype):
+    """Squares of the inputs that are tried are beyond the range of float16."""
+    made, gain = norm(64).to(dtype), (0.5 + torch.rand(64)).to(dtype)
+    made.load_state_dict({**made.state_dict(), "weight": gain})
+    found = probe_norm(made, 64)
+    assert found.centres is (norm is nn.LayerNorm)
+    assert found.gain.dtype == dtype
+    torch.testing.assert_close(found.gain.float(), gain.float(), rtol=2e-2, atol=0)
+
+
 class Softmax(nn.Module):
     """A module that is called a norm and is none."""
 
@@ -213,3 +225,19 @@ def test_weight_statistics_agree_with_an_independent_computation():
     found = Weights(view)
     for name, parts in expected.items():
         np.testing.assert_allclose(getattr(found, name), np.concatenate(parts), rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("exponent", [-80, 70])
+def test_norms_of_any_scale_are_right(exponent):
+    """Also where the squares of weights are not float32: norms scale along, and cosines stay."""
+    view = view_of("gpt2", dtype=torch.float32)
+    plain = Weights(view)
+    before = plain.read_norm, plain.write_norm, plain.cosine
+    with torch.no_grad():
+        for name, parameter in view.loaded.model.named_parameters():
+            if "mlp" in name:
+                parameter.mul_(2.0**exponent)
+    scaled = Weights(WeightView(view.loaded, view.anatomy))
+    np.testing.assert_allclose(scaled.read_norm, before[0] * 2.0**exponent, rtol=1e-6)
+    np.testing.assert_allclose(scaled.write_norm, before[1] * 2.0**exponent, rtol=1e-6)
+    np.testing.assert_allclose(scaled.cosine, before[2], rtol=1e-6, atol=1e-9)

@@ -47,6 +47,18 @@ def test_correlations_of_any_scale_are_right_or_undefined(exponents, seed):
     assert not np.isnan(pairs.correlation[0].numpy()[usual]).any()
 
 
+@given(st.integers(2, 40), st.integers(-12, 12), st.integers(0, 2**32 - 1))
+def test_no_correlation_is_beyond_one(tokens, exponent, seed):
+    """Not even by rounding, of a unit with itself or its opposite."""
+    x = (np.random.default_rng(seed).normal(size=(tokens, 4)) * 10.0**exponent).astype(np.float32)
+    units = CentredUnits.of(torch.as_tensor(np.hstack([x, -x])))
+    pairs = PairComoments.of(units, [(units, torch.arange(8)), (units, torch.arange(8).roll(4))]).correlation
+    chosen = best(comoments(x, x).correlation()).correlation
+    assert pairs.abs().max() <= 1
+    assert chosen.max() <= 1
+    np.testing.assert_allclose(pairs.numpy(), [[1] * 8, [-1] * 8], atol=1e-5)
+
+
 def test_half_precision_does_not_overflow():
     """P10: a batch whose sum of squares exceeds 65 504 made ρ zero in the paper's code."""
     x = torch.as_tensor(30 * sample(4000, 12)).half()

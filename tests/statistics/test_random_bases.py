@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.statistics.correlation import LayerComoments, inverse_deviation
@@ -57,3 +59,30 @@ def test_rescaling_units_changes_the_baseline_only_unless_standardised():
     np.testing.assert_allclose(*standardised, atol=1e-5)
     raw = [baselines(units, standardised=False).mean() for units in (y, scaled)]
     assert abs(raw[0] - raw[1]) > 0.02
+
+
+@given(
+    st.lists(st.integers(-30, 30), min_size=2, max_size=6), st.integers(0, 2**32 - 1), st.sampled_from([0, 1e3, 1e6])
+)
+def test_directions_of_units_of_any_scale_are_right_or_undefined(exponents, seed, distance):
+    """Units of 1e-30 to 1e30 in one layer, with means of up to a million deviations: a unit without one is nothing."""
+    random = np.random.default_rng(seed)
+    common, scales = random.normal(size=(300, 1)), 10.0 ** np.array(exponents)
+    x = (common + random.normal(size=(300, 3))).astype(np.float32)
+    y = ((common + random.normal(size=(300, len(scales))) + distance) * scales).astype(np.float32)
+    rotation = haar_rotation(len(scales), seed)
+    units, known = y.astype(np.float64), ~LayerComoments.of(shifted(y)).deviation().isnan().numpy()
+    standard = np.where(known, (units - units.mean(0)) / units.std(0), 0)
+    for standardised, read in ((True, standard), (False, units)):
+        found = direction_correlation(x, y, rotation, standardised=standardised).numpy()
+        right = brute_force(x, read @ rotation.double().numpy().T)
+        defined = ~np.isnan(found)
+        np.testing.assert_allclose(found[defined], right[defined], atol=1e-4)
+        if distance < 1e6 and (known.any() if standardised else np.abs(exponents).max() < 14):
+            assert defined.all()
+
+
+def test_the_directions_of_units_whose_squares_are_denormal_are_undefined():
+    """Rather than off by any factor."""
+    x, y = sample(500, 4), sample(500, 6, seed=1) * np.float32(1e-22)
+    assert direction_correlation(x, y, haar_rotation(6, 0)).isnan().all()

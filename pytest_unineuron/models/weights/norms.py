@@ -48,8 +48,8 @@ def probe_norm(norm: nn.Module, width: int, like: Tensor | None = None) -> Norm:
         output, outputs = _apply_norm(norm, _SCALE * signs[None])[0], _apply_norm(norm, _SCALE * (noise + 1))
         found = []
         for normal_form, centres in ((_layer_norm, True), (_rms_norm, False), (_identity, False)):
-            gain = (output - shift) / normal_form(_SCALE * signs[None])[0]
-            error = (gain * normal_form(_SCALE * (noise + 1)) + shift - outputs).abs().max()
+            gain = (output - shift) / normal_form(_SCALE * signs[None])[0].to(signs)
+            error = (gain * normal_form(_SCALE * (noise + 1)).to(signs) + shift - outputs).abs().max()
             found.append((float(error), Norm(gain.detach(), shift.detach(), centres)))
     least, best = min(found, key=lambda pair: pair[0])
     tolerance = 1e-3 if signs.dtype in (torch.float32, torch.float64) else 5e-2
@@ -71,10 +71,11 @@ def _apply_norm(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def _layer_norm(x: Tensor) -> Tensor:
-    return _rms_norm(x - x.mean(dim=-1, keepdim=True))
+    return _rms_norm(x.double() - x.double().mean(dim=-1, keepdim=True))
 
 
 def _rms_norm(x: Tensor) -> Tensor:
+    x = x.double()  # squares of inputs of this size are not float16
     return x / x.pow(2).mean(dim=-1, keepdim=True).sqrt()
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class BestMatches:
-    """For every unit of the first model its best match in the second, and ρ with it; all [unit].
+    """For every unit of the first model its best match in the second, and ρ with it, within ± 1; all [unit].
 
     ``sign`` is −1 if the best match is an opposite, which only counts where signs are arbitrary. A unit that never
     varied has partner −1, and ρ and sign nan.
@@ -59,6 +59,6 @@ class BestMatchSearch:
         none = found.correlation == -torch.inf
         return BestMatches(
             torch.where(none, -1, found.partner),
-            torch.where(none, torch.nan, found.correlation),
+            torch.where(none, torch.nan, found.correlation.clamp(-1, 1)),  # beyond by rounding alone
             torch.where(none, torch.nan, found.sign),
         )

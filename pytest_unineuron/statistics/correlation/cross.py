@@ -108,7 +108,11 @@ class CrossComoments(Comoments):
         ``columns`` are the units of that layer; ``directions`` [direction, unit] are scaled to standard deviation one,
         see ``LayerComoments.deviation_along``. Gurnee et al. 2024, equation 3, where it is the baseline.
         """
-        return product(self._standardised_x(columns, rows), directions)
+        standardised = self._standardised_x(columns, rows)
+        overflowed = ~self.squares_y[columns].isfinite()
+        if overflowed.any():  # defined directions have no component along these units, but 0 · inf is nan
+            standardised[:, overflowed] = 0
+        return product(standardised, directions)
 
     def _standardised_x(self, columns: slice, rows: slice) -> Tensor:
         """The covariance with the units of x scaled to standard deviation one, [unit of x, unit of y]."""

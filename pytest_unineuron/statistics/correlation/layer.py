@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
-from pytest_unineuron.statistics.correlation.comoments import SQUARE_ROWS, Comoments, shifted_cross, standard_deviation
+from pytest_unineuron.statistics.correlation.comoments import (
+    MIN_VARIANCE,
+    SQUARE_ROWS,
+    Comoments,
+    shifted_cross,
+    standard_deviation,
+)
 from pytest_unineuron.statistics.correlation.shifted import widened
 from pytest_unineuron.statistics.gemm import add_product, product
 
@@ -67,6 +73,17 @@ class LayerComoments(Comoments):
         return standard_deviation(self.cross.diagonal().double() / self.count, self.sums / self.count, self.shift)
 
     def deviation_along(self, directions: Tensor) -> Tensor:
-        """Return the standard deviation along each of ``directions`` [direction, unit], [direction]; nan for zero."""
-        variance = (product(directions, self.covariance()) * directions).sum(dim=1)  # the covariance is symmetric
-        return torch.where(variance > 0, variance, torch.nan).sqrt()
+        """Return the standard deviation along each of ``directions`` [direction, unit], [direction].
+
+        It is nan where the variance is not more than the rounding of float32 sums can explain, and for a direction
+        with a component along a unit whose squares are not float32. Units of component 0 count as nothing.
+        """
+        overflowed = ~self.cross.diagonal().isfinite()
+        covariance = self.covariance()
+        covariance[overflowed], covariance[:, overflowed] = 0, 0
+        undefined = (directions[:, overflowed] != 0).any(dim=1)
+        # What rounding adds along each unit: of values as far from zero as the shift, and of sums of their squares.
+        noise = 1e-6 * self.shift.abs() + (1e-6 * covariance.diagonal()).clamp_min(MIN_VARIANCE).sqrt()
+        floor = (directions * noise).square_().sum(dim=1)
+        variance = (product(directions, covariance) * directions).sum(dim=1)  # the covariance is symmetric
+        return torch.where((variance > floor) & ~undefined, variance, torch.nan).sqrt()

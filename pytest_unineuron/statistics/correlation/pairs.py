@@ -97,13 +97,13 @@ class PairComoments:
 
     @property
     def correlation(self) -> Tensor:
-        """Pearson's ρ of every pair, [comparison, pair] float64.
+        """Pearson's ρ of every pair, [comparison, pair] float64, within ± 1.
 
         It is nan where either unit never varied, or so little or so much that its squares are not float32.
         """
         scale = self.xx.sqrt() * self.yy.sqrt()
         defined = self._varies(self.xx, self.mean_x) & self._varies(self.yy, self.mean_y)
-        return torch.where(defined, self.xy / scale, torch.nan)
+        return torch.where(defined, (self.xy / scale).clamp(-1, 1), torch.nan)  # beyond by rounding alone
 
     def _varies(self, squares: Tensor, mean: Tensor) -> Tensor:
         """Whether the variance is finite, and more than rounding."""
