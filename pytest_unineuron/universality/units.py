@@ -37,7 +37,7 @@ class ComparedModel:
     anatomy: Anatomy
     transform: Callable[[str, int, Tensor], Tensor] | None = None
     site: str = POST
-    _write_products: dict[str, Tensor] = field(default_factory=dict)
+    _write_factors: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -83,14 +83,14 @@ class ComparedModel:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
         return units.units
 
-    def write_products(self, attention: Attention) -> Tensor:
-        """W_OᵀW_O of every head, [head, value, value]: the squared norm of what a head writes is zᵀ W_OᵀW_O z."""
-        if attention.out not in self._write_products:
+    def write_factors(self, attention: Attention) -> Tensor:
+        """R of W_O = QR of every head, [head, dimension, value]: the norm of what a head writes, ‖W_O z‖, is ‖R z‖."""
+        if attention.out not in self._write_factors:
             module = self.model.get_submodule(attention.out)
             weight = module_matrix(module, attention.heads * attention.dimension).weight.to(self.dtype)
             by_head = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
-            self._write_products[attention.out] = torch.einsum("whi,whj->hij", by_head, by_head)
-        return self._write_products[attention.out]
+            self._write_factors[attention.out] = torch.linalg.qr(by_head.transpose(0, 1)).R
+        return self._write_factors[attention.out]
 
 
 class BatchUnits(Consumer):
@@ -110,9 +110,9 @@ class BatchUnits(Consumer):
         """The inputs of the heads' output projections."""
         if not {VALUES, HEADS} & set(self._sizes):
             return ()
-        # Products of weights are computed now: they run modules, which are recorded during the pass.
+        # Factors of weights are computed now: they run modules, which are recorded during the pass.
         return [
-            (attention.out, partial(self._read_heads, index, attention, self._model.write_products(attention)))
+            (attention.out, partial(self._read_heads, index, attention, self._model.write_factors(attention)))
             for index, attention in enumerate(self._model.anatomy.attentions)
         ]
 
@@ -147,7 +147,7 @@ class BatchUnits(Consumer):
             stop = self._ends[kind][index]
             self._columns[kind][stop - units.shape[1] : stop] = units.T
 
-    def _read_heads(self, index: int, attention: Attention, write_products: Tensor, values: Tensor) -> None:
+    def _read_heads(self, index: int, attention: Attention, write_factors: Tensor, values: Tensor) -> None:
         """Copy a layer's head values, and the norm of what each head writes.
 
         A head that attends to everything writes less the more there is, so norms follow the position in any model.
@@ -156,8 +156,10 @@ class BatchUnits(Consumer):
         """
         z = values.reshape(-1, attention.heads * attention.dimension).to(self._model.dtype)  # [row·position, value]
         by_head = z.reshape(-1, attention.heads, attention.dimension)
-        squares = torch.einsum("thi,hij,thj->th", by_head, write_products, by_head)
-        norms = squares.clamp_min(0).sqrt().view(*self._attention_mask.shape, attention.heads)  # [row, position, head]
+        written = torch.einsum("hij,thj->thi", write_factors, by_head)
+        # In float64, because squares of float32 values may not be float32.
+        norms = torch.linalg.vector_norm(written, dim=2, dtype=torch.float64).to(z.dtype)
+        norms = norms.view(*self._attention_mask.shape, attention.heads)  # [row, position, head]
         mask = self._attention_mask.to(z.device, self._model.dtype)[..., None]  # [row, position, 1]
         mean = (norms * mask).sum(dim=0) / mask.sum(dim=0).clamp_min(1)
         self._copy(VALUES, index, self._compared(z))

@@ -88,7 +88,7 @@ def test_a_comparison_on_gpus_has_the_results_of_the_cpu(in_one_block, devices, 
     expected = compare()
     for one in (subject, seed):
         place(one.model, devices)
-        one._write_products.clear()
+        one._write_factors.clear()
     with simulated_gpus(monkeypatch):
         found = compare()
         assert_same(found, expected)

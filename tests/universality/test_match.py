@@ -361,3 +361,26 @@ def test_a_sweep_in_the_same_pass_has_the_same_statistics(blocks):
                 assert torch.equal(getattr(statistic, name), getattr(theirs[key], name)), (key, name)
     excess = Matched(match(one, [two], few)[NEURONS]).excess
     np.testing.assert_allclose(Matched(found[NEURONS]).excess, excess, atol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [0, -80])
+def test_the_units_of_heads_are_the_norms_of_what_they_write(batches, exponent):
+    """‖W_O z‖ without its mean over the rows at a position, also where squares are not float32."""
+    model = build("gpt2")
+    attention = model.transformer.h[0].attn
+    with torch.no_grad():
+        attention.c_proj.weight.mul_(2.0**exponent)
+        attention.c_proj.bias.zero_()  # beside which such weights would be nothing
+    caught = []
+    hook = attention.c_proj.register_forward_pre_hook(lambda module, arguments: caught.append(arguments[0]))
+    batch = batches[0]
+    with torch.no_grad():
+        model(batch.ids, attention_mask=batch.attention_mask)
+    hook.remove()
+    by_head = caught[0].double().unflatten(-1, (4, 8))  # [row, position, head, value]
+    weight = attention.c_proj.weight.detach().double().unflatten(0, (4, 8))  # [head, value, width]
+    norms = torch.einsum("rphv,hvw->rphw", by_head, weight).norm(dim=-1)
+    mask = batch.attention_mask.double()[..., None]
+    expected = (norms - (norms * mask).sum(0) / mask.sum(0).clamp_min(1))[batch.comparison_mask.bool()]
+    found = compared_model(model).observe(batch, [HEADS])[HEADS][:, :4].double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(norms.max()))
