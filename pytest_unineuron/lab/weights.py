@@ -149,7 +149,8 @@ def _require(bias: Tensor | None) -> Tensor:
 
 def _norm(vectors: Tensor) -> Tensor:
     """The norm of each row, [row] float64: squares of float32 values may not be float32."""
-    return torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
+    return norms
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
