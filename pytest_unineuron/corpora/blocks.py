@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from pytest_unineuron.corpora.encode import UNLABELLED, control_ids, encode, special_tokens
+from pytest_unineuron.corpora.draw import draw_documents
+from pytest_unineuron.corpora.encode import UNLABELLED, special_tokens
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ GROUPS = 16
 class Block:
     """One input row: a part of one document between special tokens, which ``text_mask`` marks False.
 
-    ``ids``, ``text_mask`` and ``labels`` are [position]; ``document`` is the number of the document.
+    ``ids``, ``text_mask`` and ``labels`` are [position]; ``document`` is the number of the document, which copies of it
+    have too.
     """
 
     ids: tuple[int, ...]
@@ -74,8 +75,8 @@ class Batch:
 class Blocks:
     """A corpus as one model reads it. ``padding`` is the token id that fills up shorter rows.
 
-    ``sinks`` are the tokens that statistics leave out, by their numbers among all text tokens in the order of batches,
-    which does not depend on the size of batches.
+    The group of a document is the remainder of its number by ``groups``. ``sinks`` are the tokens that statistics leave
+    out, by their numbers among all text tokens in the order of batches, which does not depend on the size of batches.
     """
 
     corpus: Corpus
@@ -91,11 +92,11 @@ class Blocks:
 
     @property
     def documents(self) -> int:
-        """The number of documents."""
+        """The number of distinct documents."""
         return len({block.document for block in self.blocks})
 
     def documents_of(self, group: int) -> int:
-        """The number of documents in one group."""
+        """The number of distinct documents in one group."""
         return len({block.document for block in self.blocks if block.document % self.groups == group})
 
     @cached_property
@@ -156,42 +157,55 @@ def _padded(rows: list[Sequence[int]], padding: int = 0) -> Tensor:
 def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: int, budget: int) -> Blocks:
     """Tokenize a corpus, up to ``budget`` tokens, into blocks of at most ``context`` tokens.
 
-    A document longer than the context goes on in the next block; no block has text of two documents. Every block has
-    the model's own special tokens around its text. Special tokens that are written inside a document are read, and are
-    no tokens of text either. Raises CorpusError if there are fewer than two tokens or documents, or the context has no
-    room for text.
+    Of a corpus with more tokens, documents are drawn in a fixed random order; none of them gives more than a share of
+    the budget, unless the others are too short to fill it. The corpus of the blocks is what was read. A document longer
+    than the context goes on in the next block; no block has text of two documents. Every block has the model's own
+    special tokens around its text. Special tokens that are written inside a document are read, and are no tokens of
+    text either. Raises CorpusError if there are fewer than two tokens or documents, or the context has no room for
+    text.
     """
-    around, control = special_tokens(tokenizer), control_ids(tokenizer)
+    around = special_tokens(tokenizer)
     room = context - sum(map(len, around))
     if room < 2:
         raise CorpusError(f"a context of {context} tokens leaves no room for text; raise --unineuron-context")
-    blocks: list[Block] = []
-    left, read = budget, 0
-    for document in corpus.documents:
-        ids, labels = encode(tokenizer, document)
-        text = [token not in control for token in ids]
-        stop = _stop(text, left)
-        ids, labels, text = ids[:stop], labels[:stop], text[:stop]
-        if not any(text):
-            continue
-        parts = [slice(start, start + room) for start in range(0, len(ids), room)]
-        blocks += [_block(ids[part], text[part], labels[part], around, read) for part in parts if any(text[part])]
-        left, read = left - sum(text), read + 1
-        if left <= 0:
-            break
-    if read < 2 or budget - left < 2:
+    read = draw_documents(corpus, tokenizer, budget, shares=GROUPS)
+    if len(read) < 2:
+        tokens = sum(each.tokens for each in read)
         raise CorpusError(
-            f"corpus {corpus.name}: {budget - left} tokens in {read} documents are too few to say anything; "
+            f"corpus {corpus.name}: {tokens} tokens in {len(read)} documents are too few to say anything; "
             "give more text, or raise --unineuron-tokens"
         )
+    documents = tuple(each.document for each in read)
+    if documents != corpus.documents:
+        corpus = replace(corpus, documents=documents)
+    groups = min(GROUPS, len(corpus.distinct))
+    blocks: list[Block] = []
+    for each, number in zip(read, _deal(corpus.copy_of, groups), strict=True):
+        parts = [slice(start, start + room) for start in range(0, len(each.ids), room)]
+        blocks += [
+            _block(each.ids[part], each.is_text[part], each.labels[part], around, number)
+            for part in parts
+            if any(each.is_text[part])
+        ]
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    return Blocks(corpus, tuple(blocks), min(GROUPS, read), int(padding))
+    return Blocks(corpus, tuple(blocks), groups, int(padding))
 
 
-def _stop(text: Sequence[bool], budget: int) -> int:
-    """The number of tokens up to the last one of ``text`` within a budget."""
-    counts = enumerate(accumulate(text), start=1)
-    return next((stop for stop, count in counts if count == budget), len(text))
+def _deal(copy_of: Sequence[int], groups: int) -> list[int]:
+    """A number for each document, the same for copies, whose remainder by ``groups`` is the document's group.
+
+    The largest clusters of copies are dealt first, each into the group with the fewest documents, so that documents of
+    a corpus without copies are numbered in turn.
+    """
+    sizes = Counter(copy_of)
+    held, number = [0] * groups, {}
+    dealt = [0] * groups
+    for first, size in sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0])):
+        group = held.index(min(held))
+        number[first] = dealt[group] * groups + group
+        dealt[group] += 1
+        held[group] += size
+    return [number[first] for first in copy_of]
 
 
 def _block(

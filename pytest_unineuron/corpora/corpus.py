@@ -57,12 +57,26 @@ class Corpus:
         content = [[d.text, [[m.start, m.stop, m.label] for m in d.marks]] for d in self.documents]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8")).hexdigest()
 
+    @cached_property
+    def copy_of(self) -> tuple[int, ...]:
+        """For each document the number of the first one that it is a copy of; its own number if it is none."""
+        from pytest_unineuron.corpora.copies import first_copies  # imports NumPy
+
+        return first_copies([document.text for document in self.documents])
+
+    @property
+    def distinct(self) -> list[Document]:
+        """The documents without those that are copies of earlier ones."""
+        return [self.documents[number] for number in sorted(set(self.copy_of))]
+
     def facts(self) -> dict[str, Any]:
-        """Return what the report records about the corpus, as JSON data."""
+        """Return what the report records about the corpus, as JSON data. ``documents`` are distinct, beside copies."""
         dates = sorted(d.date for d in self.documents if d.date)
+        distinct = len(self.distinct)
         return {
             "fingerprint": self.fingerprint,
-            "documents": len(self.documents),
+            "documents": distinct,
+            "copies": len(self.documents) - distinct,
             "words": sum(len(d.text.split()) for d in self.documents),
             "languages": sorted({d.language for d in self.documents if d.language}),
             "provenance": sorted({d.provenance for d in self.documents if d.provenance})[:5],

@@ -19,6 +19,11 @@ def corpus(*texts):
     return Corpus("test", tuple(Document(text) for text in texts))
 
 
+def text_ids(blocks):
+    """The tokens of text, in order."""
+    return [t for b in blocks.blocks for t, is_text in zip(b.ids, b.text_mask, strict=True) if is_text]
+
+
 @settings(max_examples=60, deadline=None)
 @given(texts, st.integers(8, 40), st.integers(16, 200))
 def test_text_masks_mark_every_token_of_text_once(documents, context, batch):
@@ -26,8 +31,7 @@ def test_text_masks_mark_every_token_of_text_once(documents, context, batch):
     tok = tokenizer()
     blocks = to_blocks(corpus(*documents), tok, context=context, budget=10**6)
     expected = [token for text in documents for token in tok(text, add_special_tokens=False)["input_ids"]]
-    marked = [t for b in blocks.blocks for t, is_text in zip(b.ids, b.text_mask, strict=True) if is_text]
-    assert marked == expected
+    assert text_ids(blocks) == expected
     assert blocks.tokens == len(expected)
     assert all(len(block.ids) <= context and block.ids[0] == tok.bos_token_id for block in blocks.blocks)
 
@@ -50,17 +54,18 @@ def test_groups_hold_whole_documents():
 
 
 def test_no_token_beyond_the_budget_is_read():
-    """The last document is cut off, and those after it are not read."""
-    blocks = to_blocks(corpus("a first text", "a second, longer text", "third"), tokenizer(), context=32, budget=12)
+    """Documents are cut off, and those that were not drawn are not read."""
+    documents = corpus("a first text", "a second, longer text", "third")
+    blocks = to_blocks(documents, tokenizer(), context=32, budget=12)
     assert blocks.tokens == 12
-    assert blocks.documents == 2
+    assert blocks.documents == 3
+    assert to_blocks(documents, tokenizer(), context=32, budget=2).documents == 2
 
 
-@pytest.mark.parametrize("budget", [1, 3])
-def test_too_little_text_is_an_error(budget):
-    """One document, or one token, has no interval."""
-    with pytest.raises(CorpusError, match="too few to say anything"):
-        to_blocks(corpus("a b c d e f", "g h"), tokenizer(), context=32, budget=budget)
+def test_too_little_text_is_an_error():
+    """One document has no interval."""
+    with pytest.raises(CorpusError, match="1 tokens in 1 documents are too few to say anything"):
+        to_blocks(corpus("a b c d e f", "g h"), tokenizer(), context=32, budget=1)
 
 
 def test_a_context_without_room_is_an_error():
@@ -76,13 +81,43 @@ def test_special_tokens_inside_a_document_are_no_text():
     mixed = (f"{special}one{special} two three{special * 40}", f"{special * 40} four five{special} six seven")
     for budget in (16, 1000):
         found = to_blocks(corpus(special * 3, *mixed), tok, context=16, budget=budget)
-        marked = [t for b in found.blocks for t, is_text in zip(b.ids, b.text_mask, strict=True) if is_text]
-        assert tok.decode(marked) == "one two three four five six seven"[: len(tok.decode(marked))]
-        assert found.tokens == len(marked) <= budget
+        plain = to_blocks(corpus("one two three", " four five six seven"), tok, context=99, budget=budget)
+        assert tok.decode(text_ids(found)) == tok.decode(text_ids(plain))
+        assert found.tokens == plain.tokens <= budget
         assert found.documents == 2
         assert all(any(block.text_mask) for block in found.blocks)
-    assert tok.decode(marked) == "one two three four five six seven"
+    assert tok.decode(text_ids(found)) == "one two three four five six seven"
     assert sum(block.ids.count(tok.eos_token_id) for block in found.blocks) > len(found.blocks)
+
+
+def test_copies_are_one_document_in_one_group():
+    """Four texts in several spellings are four documents, whatever their order; each is in a group of its own."""
+    texts = ["One day\nit rained.", "And then it did not.", "It was cold.", "Nobody knew why."]
+    spelled = [write(text) for write in (str, str.upper, lambda t: t.replace(" ", "\r\n  ")) for text in texts * 8]
+    blocks = to_blocks(corpus(*spelled), tokenizer(), context=64, budget=10**6)
+    assert len(spelled) == 96
+    assert (blocks.documents, blocks.groups) == (4, 4)
+    assert [blocks.documents_of(group) for group in range(4)] == [1] * 4
+    group_of = [block.document % blocks.groups for block in blocks.blocks]
+    assert group_of == [0, 1, 2, 3] * 24
+    assert blocks.corpus.facts()["copies"] == 92
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=60))
+def test_documents_are_dealt_evenly(kinds):
+    """Copies are in one group, and no group has more documents than another beyond the largest set of copies."""
+    documents = corpus(*(f"Text of number {kind}." for kind in kinds))
+    if len(set(kinds)) < 2:
+        return
+    blocks = to_blocks(documents, tokenizer(), context=64, budget=10**6)
+    assert len({(kind, block.document) for kind, block in zip(kinds, blocks.blocks, strict=True)}) == len(set(kinds))
+    assert blocks.documents == len(set(kinds)) == sum(map(blocks.documents_of, range(blocks.groups)))
+    held = [sum(b.document % blocks.groups == group for b in blocks.blocks) for group in range(blocks.groups)]
+    assert blocks.groups == min(GROUPS, len(set(kinds)))
+    assert min(held) > 0
+    assert max(held) - min(held) <= max(map(kinds.count, kinds))
+    if len(set(kinds)) == len(kinds):
+        assert [block.document for block in blocks.blocks] == list(range(len(kinds)))
 
 
 def test_padding_is_not_attended_to():

@@ -1,0 +1,180 @@
+"""Copies among documents, and text that repeats itself or another corpus, found by their sequences of words.
+
+Texts are compared after Unicode NFKC and case folding, with white space and line ends collapsed. Sequences of 13 words
+are what contamination checks of language models compare (Brown et al. 2020, appendix C): shorter ones are common
+phrases. Within one text, 8 words show a repetition.
+
+Words are runs of letters, digits and marks; punctuation is left out, so that code is compared by its names and numbers.
+A sentence of a script without spaces would be one long word, so there the unit is smaller: one ideograph or kana, of
+which 13 are about eight words, or a consonant of Thai, Lao, Burmese or Khmer with the signs around it, about five.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_unineuron.corpora.corpus import Corpus
+
+COPY_WORDS, REPEAT_WORDS = 13, 8
+"""The length of the sequences by which copies are found, within a corpus or between two, and repetitions."""
+MAX_REPEATED = 0.5
+"""The share of repeated sequences from which on a text is not mostly new to itself; prose has under 1 %."""
+MAX_KNOWN = 0.05
+"""The share of sequences in the reference from which on a corpus is not new data; the corpora that ship share none."""
+COMMON = 100
+"""The number of documents from which on a sequence is in so many that pairs of these are not listed."""
+
+_IDEOGRAPHS = r"\u3005\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_CONSONANTS = r"\u0e01-\u0e2e\u0e81-\u0eae\u1000-\u102a\u1780-\u17b3"
+_SIGNS = r"\u0e2f-\u0e4e\u0eaf-\u0ece\u102b-\u103e\u1050-\u109d\u17b4-\u17d3\u17dd"
+_MARKS = r"\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+_LETTERS = rf"[^\W{_IDEOGRAPHS}{_CONSONANTS}{_SIGNS}{_MARKS}]"  # \w lacks the marks of most scripts
+_WORD = re.compile(
+    rf"{_LETTERS}+(?:[{_MARKS}]+{_LETTERS}*)*|(?:[{_MARKS}]+{_LETTERS}*)+"
+    rf"|[{_IDEOGRAPHS}]|[{_CONSONANTS}][{_SIGNS}]*|[{_SIGNS}]+"
+)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+def normalised(text: str) -> str:
+    """Return a text in which case, line ends, the width of spaces and compatible characters make no difference."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def words(text: str) -> list[str]:
+    """Return the units of a text that sequences are made of.
+
+    >>> words("x_1 += 你好, नमस्ते!")
+    ['x_1', '你', '好', 'नमस्ते']
+    """
+    return _WORD.findall(text)
+
+
+def sequences(text: str, size: int) -> NDArray[np.uint64]:
+    """Return a hash of each sequence of ``size`` words in a text, in order; a shorter text is one sequence.
+
+    Hashes differ between processes, and are only compared within one.
+    """
+    text = normalised(text)
+    hashed = np.fromiter(map(hash, words(text)), dtype=np.int64).view(np.uint64)
+    count = len(hashed) - size + 1
+    if count < 1:  # with its punctuation: "a = b" is no copy of "a + b"
+        return np.array([hash(text)], dtype=np.int64).view(np.uint64)
+    found = np.zeros(count, dtype=np.uint64)
+    for place in range(size):
+        found = found * _FACTOR + hashed[place : place + count]
+    return found
+
+
+def repeated_share(texts: Sequence[str]) -> float:
+    """Return the share of the sequences of ``REPEAT_WORDS`` words in some texts that are repeats of earlier ones."""
+    found = [sequences(text, REPEAT_WORDS) for text in texts]
+    return 1 - len(_distinct(found)) / sum(map(len, found))
+
+
+def share_found_in(texts: Sequence[str], others: Sequence[str]) -> float:
+    """Return the share of the distinct sequences of ``COPY_WORDS`` words of some texts that are in others."""
+    own, known = (_distinct([sequences(text, COPY_WORDS) for text in each]) for each in (texts, others))
+    return float(np.isin(own, known, assume_unique=True).mean())
+
+
+def _distinct(hashes: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """The distinct hashes, sorted; ``np.unique`` alone takes ten times as long from NumPy 2.3 on."""
+    found = np.sort(np.concatenate(hashes))
+    return np.asarray(found[np.append(True, found[1:] != found[:-1])])
+
+
+def reason_repetitive(corpus: Corpus) -> str:
+    """Return why a corpus is no text to measure on: most of it repeats the rest. Empty for one that is."""
+    documents = [document.text for document in corpus.distinct]
+    copies, count = len(corpus.documents) - len(documents), len(corpus.documents)
+    if len(documents) < 2:
+        return f"the text repeats itself: {copies} of its {count} documents are copies of another; name another corpus"
+    repeated = repeated_share(documents)
+    if repeated < MAX_REPEATED:
+        return ""
+    left_out = f" (copies of documents, left out: {copies})" if copies else ""
+    return (
+        f"the text repeats itself: {100 * repeated:.3g} % of its {REPEAT_WORDS}-word sequences are repeats of earlier "
+        f"ones{left_out}; name another corpus"
+    )
+
+
+def reason_known(corpus: Corpus, reference: Corpus, name: str) -> str:
+    """Return why a corpus is not new data beside a reference corpus of this name; empty for one that is new."""
+    texts = ([document.text for document in each.documents] for each in (corpus, reference))
+    known = share_found_in(*texts)
+    if known < MAX_KNOWN:
+        return ""
+    return (
+        f"not new data: {100 * known:.3g} % of its {COPY_WORDS}-word sequences are in the reference corpus {name}; "
+        "name another with --unineuron-corpus"
+    )
+
+
+def first_copies(texts: Sequence[str]) -> tuple[int, ...]:
+    """Return for each text the number of the first text that it is a copy of, directly or through others.
+
+    Two texts are copies if they are equal after normalising, or if more than half of the distinct sequences of
+    ``COPY_WORDS`` words of the shorter one are in the other. A text that is no copy has its own number.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first: dict[str, int] = {}
+    equal = [first.setdefault(normalised(text), number) for number, text in enumerate(texts)]
+    distinct = list(first.values())
+    one, other = _near_copies([texts[number] for number in distinct])
+    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(distinct), len(distinct)))
+    cluster = connected_components(links, directed=False)[1]
+    leader: dict[int, int] = {}
+    leaders = {
+        number: leader.setdefault(of_number, number) for number, of_number in zip(distinct, cluster, strict=True)
+    }
+    return tuple(leaders[number] for number in equal)
+
+
+def _near_copies(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of texts, enough to join all near-copies: the numbers of one text each, and of the other.
+
+    A pair that shares more than half of the shorter text shares a sequence that is not common, unless most of that text
+    is common. Such a text is joined with the next one like it that has the same sequence, for each of its common
+    sequences; it is not joined with longer texts of which it is a minor part, such as a licence in the files under it.
+    """
+    found = [_distinct([sequences(text, COPY_WORDS)]) for text in texts]
+    size = np.array([len(of_text) for of_text in found])
+    owner = np.repeat(np.arange(len(texts)), size)
+    _, sequence, frequency = np.unique(np.concatenate(found), return_inverse=True, return_counts=True)
+    common = frequency[sequence] > COMMON
+    n_common = np.bincount(owner[common], minlength=len(texts))
+    rare = ~common & (frequency[sequence] > 1)
+    one, other, shared = _shared(owner[rare], sequence[rare], len(texts))
+    shorter = np.minimum(size[one], size[other])
+    near = 2 * shared > shorter
+    for pair in np.flatnonzero(~near & (2 * (shared + np.minimum(n_common[one], n_common[other])) > shorter)):
+        exact = np.intersect1d(found[one[pair]], found[other[pair]], assume_unique=True)
+        near[pair] = 2 * len(exact) > shorter[pair]
+    mostly = common & (2 * n_common > size)[owner]
+    order = np.argsort(sequence[mostly], kind="stable")
+    chained, along = owner[mostly][order], sequence[mostly][order]
+    same = along[1:] == along[:-1]
+    return np.concatenate([one[near], chained[:-1][same]]), np.concatenate([other[near], chained[1:][same]])
+
+
+def _shared(owner: NDArray[Any], sequence: NDArray[Any], texts: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The pairs of texts with a sequence in common: the numbers of both, and how many they have in common."""
+    from scipy.sparse import csr_array, triu
+
+    _, column = np.unique(sequence, return_inverse=True)
+    has = csr_array((np.ones(len(owner), dtype=np.int64), (owner, column)), shape=(texts, len(owner)))
+    pairs = triu(has @ has.T, k=1).tocoo()
+    return pairs.row, pairs.col, pairs.data
