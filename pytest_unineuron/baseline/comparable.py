@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.evidence.measurement import BoundStatus, bounds_of, exact_bounds
+from pytest_unineuron.evidence.measurement import BoundStatus, bounds_of, exact_bounds, measurements_by_key
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 from pytest_unineuron.options.settings import ACROSS_CORPUS, ACROSS_WEIGHTS, Affects, settings_affecting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_unineuron.evidence.measurement import Measurement
+    from pytest_unineuron.evidence.measurement import Measurement, MeasurementKey
     from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
 
 
 CaseKey = tuple[str, str, str, str]
 """Trial id, corpus, model and variant: what identifies a case, whatever file its function is in."""
-
-MeasurementKey = tuple[str, int]
-"""The name of a measurement, and the number of measurements of that name before it."""
 
 
 def reason_left_out(key: CaseKey, nodeid: str, now: Evidence) -> str:
@@ -98,7 +94,7 @@ def _other_inputs(old: RecordedCase, new: RecordedCase, across: frozenset[str]) 
 
 
 def _other_bounds(old: RecordedCase, new: RecordedCase) -> Iterator[str]:
-    before, after = (_measurements_by_key(each.case.result.subject.measurements) for each in (old, new))
+    before, after = (measurements_by_key(each.case.result.subject.measurements) for each in (old, new))
     for key in before:
         if key in after and (was := _format_bounds(before[key])) != (now := _format_bounds(after[key])):
             yield f"{key[0]} was claimed to be {was}, now {now}"
@@ -109,7 +105,7 @@ def changed_claims(old: RecordedCase, new: RecordedCase) -> str:
     before, after = (
         {
             key: m
-            for key, m in _measurements_by_key(each.case.result.subject.measurements).items()
+            for key, m in measurements_by_key(each.case.result.subject.measurements).items()
             if m.needed or m.claimed
         }
         for each in (old, new)
@@ -133,19 +129,9 @@ def _ended_early(arm: ArmResult) -> bool:
     return too_little or not claims_by_key(arm.measurements) or arm.reason.startswith("asserted: ")
 
 
-def _measurements_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
-    """The measurements by name and number, since a trial can use a name several times."""
-    found: dict[MeasurementKey, Measurement] = {}
-    count: Counter[str] = Counter()
-    for m in measurements:
-        found[m.name, count[m.name]] = m
-        count[m.name] += 1
-    return found
-
-
 def claims_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
     """The measurements that are part of the claim, by name and number."""
-    return {key: m for key, m in _measurements_by_key(measurements).items() if m.claimed}
+    return {key: m for key, m in measurements_by_key(measurements).items() if m.claimed}
 
 
 def _format_bounds(m: Measurement) -> str:

@@ -6,7 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_interval, format_number
+from pytest_unineuron.evidence.measurement import (
+    BoundStatus,
+    Measurement,
+    format_interval,
+    format_number,
+    measurements_by_key,
+)
 from pytest_unineuron.evidence.standard_error import error_of_difference, student_quantile, two_sided_p_value
 from pytest_unineuron.evidence.unit_contrast import Profile, profile_data
 
@@ -125,10 +131,10 @@ def contrasts(model: Sequence[Measurement], arms: Mapping[str, Sequence[Measurem
     ``arms`` holds the measurements of each control arm, by its name.
     """
     for name, measurements in arms.items():
-        found = {m.name: m for m in measurements}
-        for own in model:
-            if own.compared and own.name in found:
-                yield _contrast(own, found[own.name], name)
+        found = measurements_by_key(measurements)
+        for key, own in measurements_by_key(model).items():
+            if own.compared and key in found:
+                yield _contrast(own, found[key], name)
 
 
 def _contrast(own: Measurement, control: Measurement, name: str) -> Contrast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -11,7 +12,7 @@ from pytest_unineuron.evidence.standard_error import StandardError
 from pytest_unineuron.evidence.unit_contrast import Profile, UnitContrast, profile_data, profile_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 BOUND_TOLERANCE = 1e-6
 """A float within this relative distance of its bound counts as at the bound: rounding decides on which side it is."""
@@ -19,6 +20,10 @@ BOUND_TOLERANCE = 1e-6
 
 BOUND_FIELDS = ("above", "below", "null", "higher_by", "lower_by", "needed")
 """The fields of a measurement that say what is claimed or needed."""
+
+
+MeasurementKey = tuple[str, int]
+"""The name of a measurement, and the number of measurements of that name before it."""
 
 
 @runtime_checkable
@@ -209,3 +214,13 @@ def exact_bounds(
 def bounds_of(measurement: Measurement) -> dict[str, Any]:
     """The bounds of a measurement by name, as ``exact_bounds`` takes them."""
     return {name: getattr(measurement, name) for name in BOUND_FIELDS}
+
+
+def measurements_by_key(measurements: Iterable[Measurement]) -> dict[MeasurementKey, Measurement]:
+    """The measurements by name and number, since a trial can use a name several times."""
+    found: dict[MeasurementKey, Measurement] = {}
+    count: Counter[str] = Counter()
+    for m in measurements:
+        found[m.name, count[m.name]] = m
+        count[m.name] += 1
+    return found

@@ -144,6 +144,13 @@ def test_a_difference_without_a_value_is_undefined():
     assert result.outcome()[0] is Outcome.NA
 
 
+def test_measurements_of_one_name_are_compared_in_their_order():
+    """A trial can use a name several times."""
+    model = [number(value, higher_by=0.0) for value in (5.0, 7.0)]
+    control = [number(value, higher_by=0.0) for value in (1.0, 2.0)]
+    assert [contrast.value for contrast in contrasts(model, {"untrained": control})] == [4.0, 5.0]
+
+
 def test_draws_of_a_control_give_a_permutation_p_value():
     """One draw of four reaches the model."""
     draws = {f"shuffled.{n}": number(value, higher_by=0.0) for n, value in enumerate((0.1, 0.2, 0.3), start=2)}
