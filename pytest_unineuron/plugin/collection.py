@@ -233,6 +233,11 @@ class Collection:
         """The number of control arms that run although they were not selected, because their model was."""
         return len(self._brought)
 
+    @property
+    def passes(self) -> int:
+        """The number of forward passes for all requests, if none of their results is stored."""
+        return len({(request.arm, request.corpus) for request in self.requests})
+
     def _requests(self, item: pytest.Item) -> Iterator[Request]:
         """The results that one item will ask for, as far as its fixtures determine."""
         if PLANNED not in item.stash:

@@ -21,12 +21,15 @@ class Bar:
     """Draws a progress bar in the line below pytest's own, and moves the cursor back to where pytest writes.
 
     Writes to the controlling terminal, since pytest captures the output of a test and counts the columns of its own
-    output. ``column`` returns the column in which pytest writes.
+    output. ``column`` returns the column in which pytest writes, ``planned`` the number of passes of the whole run.
     """
 
-    def __init__(self, terminal: Any, column: Callable[[], int]) -> None:
+    def __init__(self, terminal: Any, column: Callable[[], int], planned: Callable[[], int]) -> None:
         self._terminal = terminal
         self._column = column
+        self._planned = planned
+        self._passes = 0
+        self._seconds = 0.0
 
     def draw(self, text: str) -> None:
         """Show ``text`` in the line below; an empty text clears it."""
@@ -44,13 +47,22 @@ class Bar:
                 now = time.monotonic()
                 if now - start > DELAY_SECONDS and now - drawn > INTERVAL_SECONDS:
                     drawn = now
-                    meter = tqdm.format_meter(done, len(batches), now - start, ncols=79, prefix=title, unit="batch")
-                    self.draw(meter)
+                    self.draw(self._meter(title, done, len(batches), now - start))
                 yield batch
+            self._passes += 1
+            self._seconds += time.monotonic() - start
             if drawn != start:
                 self.draw("")
 
         return iterate
+
+    def _meter(self, title: str, done: int, batches: int, seconds: float) -> str:
+        """The progress of this pass, and the time left for all that are planned, if these go on as before."""
+        passes, planned = self._passes + done / batches, self._planned()
+        left = (self._seconds + seconds) / passes * (planned - passes) if 0 < passes < planned else 0.0
+        rest = f" pass {self._passes + 1} of {planned}, {tqdm.format_interval(left)} left" if left else ""
+        meter: str = tqdm.format_meter(done, batches, seconds, ncols=79 - len(rest), prefix=title, unit="batch")
+        return meter + rest
 
 
 def announcer(config: pytest.Config) -> Callable[[str], None] | None:
@@ -71,8 +83,11 @@ def announcer(config: pytest.Config) -> Callable[[str], None] | None:
     return announce
 
 
-def bar(config: pytest.Config) -> Bar | None:
-    """Return a bar for this run; None in a worker, without a terminal, or with ``-q``."""
+def bar(config: pytest.Config, planned: Callable[[], int]) -> Bar | None:
+    """Return a bar for this run; None in a worker, without a terminal, or with ``-q``.
+
+    ``planned`` returns the number of passes of the whole run.
+    """
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     visible = reporter is not None and reporter.isatty and config.option.verbose >= 0
     if not visible or hasattr(config, "workerinput"):
@@ -83,4 +98,4 @@ def bar(config: pytest.Config) -> Bar | None:
         return None
     config.add_cleanup(terminal.close)
     writer = config.get_terminal_writer()
-    return Bar(terminal, lambda: writer.width_of_current_line)
+    return Bar(terminal, lambda: writer.width_of_current_line, planned)

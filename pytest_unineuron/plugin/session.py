@@ -71,7 +71,7 @@ class Session:
 
         run, config = self.run, self.run.config
         processes = config.stash.get(PROCESSES, SINGLE_PROCESS)
-        progress = bar(config) if not processes.index else None
+        progress = bar(config, lambda: self.collection.passes) if not processes.index else None
         return Lab(
             run.settings,
             run.models,
