@@ -61,7 +61,8 @@ class Bar:
         passes, planned = self._passes + done / batches, self._planned()
         left = (self._seconds + seconds) / passes * (planned - passes) if 0 < passes < planned else 0.0
         rest = f" pass {self._passes + 1} of {planned}, {tqdm.format_interval(left)} left" if left else ""
-        meter: str = tqdm.format_meter(done, batches, seconds, ncols=79 - len(rest), prefix=title, unit="batch")
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt}"
+        meter: str = tqdm.format_meter(done, batches, seconds, ncols=79 - len(rest), prefix=title, bar_format=form)
         return meter + rest
 
 
