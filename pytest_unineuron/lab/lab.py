@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 class Lab:
     """The models, corpora and results of a run, which fixtures ask for.
 
-    ``models`` and ``corpora`` map labels to sources and names. Results are computed when they are first asked for;
+    ``models`` and ``corpora`` map labels to sources and names; corpora other than ``reference`` have to be new data
+    beside it. Results are computed when they are first asked for;
     with a ``folder``, they are stored there for later runs. ``requests`` are the results that will be asked for, so
     that one pass can compute several. ``progress`` makes a progress bar from a title, and ``announce`` prints one line
     before something that takes long. ``processes`` share the batches of every pass.
@@ -55,6 +56,7 @@ class Lab:
         models: Mapping[str, Source],
         corpora: Mapping[str, str],
         *,
+        reference: str = "",
         requests: Iterable[Request] = (),
         progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
         folder: Path | None = None,
@@ -65,7 +67,7 @@ class Lab:
         self._reporting = reporting = Reporting(progress, announce)
         sources = dict(models)
         self._models = Models(settings, sources, reporting.note, folder, Digests(folder))
-        self._texts = Texts(settings, corpora, self._models, reporting.note)
+        self._texts = Texts(settings, corpora, self._models, reporting.note, reference)
         self._comparisons = Comparisons(settings, sources, self._models, self._texts, reporting, processes)
         keys = Keys(settings, self._models, self._texts, self._comparisons)
         self._cache = ResultCache(folder, settings.cache_size * GIB, keys, reporting, processes)

@@ -10,7 +10,9 @@ import numpy as np
 from pytest_unineuron import controls
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import Blocks, to_blocks
+from pytest_unineuron.corpora.copies import reason_known, reason_repetitive
 from pytest_unineuron.corpora.find import find_corpus
+from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options.settings import DEFAULT_CONTEXT
 
@@ -32,7 +34,8 @@ NO_BUDGET = 10**9
 class Texts:
     """Corpora by label, each read once, and their blocks by model.
 
-    ``corpora`` maps labels to what was typed. ``notify`` is given an event for every corpus that a model reads.
+    ``corpora`` maps labels to what was typed; all but ``reference`` are new data beside that one, unless it is empty.
+    ``notify`` is given an event for every corpus that a model reads, with facts about what the first model read of it.
     """
 
     def __init__(
@@ -41,13 +44,16 @@ class Texts:
         corpora: Mapping[str, str],
         models: Models,
         notify: Callable[[dict[str, Any]], None],
+        reference: str = "",
     ) -> None:
         self._settings = settings
+        self._reference = reference
         self._specs = corpora
         self._models = models
         self._notify = notify
         self._corpora: dict[str, Corpus] = {}
         self._blocks: dict[tuple[str, str], Blocks] = {}
+        self._unusable: dict[tuple[str, str], str] = {}
 
     def corpus(self, label: str) -> Corpus:
         """Return a corpus of the run, or the probe of number words. Raises CorpusError."""
@@ -61,19 +67,38 @@ class Texts:
         return self._corpora[label]
 
     def blocks(self, model: str, corpus: str) -> Blocks:
-        """Return the blocks in which a model reads a corpus. Raises CorpusError if there is too little of it."""
+        """Return the blocks in which a model reads a corpus. Raises CorpusError if there is too little of it.
+
+        Raises NotApplicable if the text that is read repeats itself, or is not new beside the reference corpus.
+        """
         if (model, corpus) not in self._blocks:
-            loaded = self._models.loaded(Arm(model))
+            loaded, whole = self._models.loaded(Arm(model)), self.corpus(corpus)
             budget = NO_BUDGET if corpus == number_words.NAME else self._settings.tokens
-            blocks = to_blocks(self.corpus(corpus), loaded.tokenizer, context=self.context(loaded), budget=budget)
+            blocks = to_blocks(whole, loaded.tokenizer, context=self.context(loaded), budget=budget)
+            self._unusable[model, corpus] = self._reason_unusable(corpus, blocks.corpus)
             self._blocks[model, corpus] = blocks
-            facts = {"spec": self._specs.get(corpus, corpus), **blocks.corpus.facts()}
+            read = {**blocks.corpus.facts(), "fingerprint": whole.fingerprint}
+            facts = {"spec": self._specs.get(corpus, corpus), **read}
             self._notify({"kind": "corpus", "label": corpus, "facts": facts, "model": model, "tokens": blocks.tokens})
+        if reason := self._unusable[model, corpus]:
+            raise NotApplicable(reason)
         return self._blocks[model, corpus]
 
     def leave_out(self, model: str, corpus: str, sinks: Sinks) -> None:
         """Leave the sinks of a model out of the statistics of all of its arms on a corpus."""
         self._blocks[model, corpus] = replace(self.blocks(model, corpus), sinks=sinks.tokens)
+
+    def _reason_unusable(self, label: str, read: Corpus) -> str:
+        """The reason why what was read of a corpus is no evidence; empty if it is, and for a probe, which is no text.
+
+        It is compared with the whole reference corpus, since which part of that is read depends on the model.
+        """
+        if label == number_words.NAME:
+            return ""
+        repetitive = reason_repetitive(read)
+        if repetitive or self._reference in ("", label):
+            return repetitive
+        return reason_known(read, self.corpus(self._reference), self._reference)
 
     def blocks_of_arm(self, arm: Arm, corpus: str, *replaced: str) -> Blocks:
         """Return the blocks in which an arm reads a corpus.

@@ -119,15 +119,15 @@ class Collection:
             corpora = list(run.new_data) if trial.criterion == GT2.id else [run.reference]
         made = []
         for model in run.models:
-            reason = self._not_applicable(trial, model, fixtures)
             for corpus in corpora:
+                reason = self._not_applicable(trial, model, corpus, fixtures)
                 case = Case(model, corpus)
                 cases = [case] if reason else case.arms(arms, run.settings.control_draws)
                 made += [Assignment(trial, each, reason) for each in cases]
         return made
 
-    def _not_applicable(self, trial: Trial, model: str, fixtures: Sequence[str]) -> str:
-        """The reason why the question of a trial does not apply to a model; empty if it applies."""
+    def _not_applicable(self, trial: Trial, model: str, corpus: str, fixtures: Sequence[str]) -> str:
+        """The reason why the question of a trial does not apply to a model and a corpus; empty if it applies."""
         if asks_for_published(fixtures) and self._run.published(model) is None:
             return "no published neurons of it: --unineuron-findings names the paper's tables of studied models"
         if trial.direct:
@@ -135,6 +135,8 @@ class Collection:
                 seeds_compared_with(self._run.models[model], self._run.settings.seed)
             except NotApplicable as error:
                 return str(error)
+        if trial.criterion == GT2.id and corpus == self._run.reference:
+            return f"not new data: {corpus} is the reference corpus; name another with --unineuron-corpus"
         return reason_not_new(self._run.models[model]) if trial.criterion == GT1.id else ""
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:

@@ -98,20 +98,20 @@ class Run:
         return source.sources_by_label(self.settings.seed)
 
     @cached_property
-    def new_data(self) -> dict[str, str]:
-        """The corpora of new data by label. Raises CorpusError."""
-        return self._relabelled({label: (spec, spec) for label, spec in corpora_by_label(self.settings.corpus).items()})
-
-    @cached_property
-    def reference(self) -> str:
-        """The label of the reference corpus. Raises CorpusError."""
-        spec = self.settings.reference
-        return self._labels.get(spec, next(iter(corpora_by_label((spec,)))))
+    def corpora(self) -> dict[str, str]:
+        """All corpora by label, as they were typed. Raises CorpusError."""
+        found = corpora_by_label(tuple(dict.fromkeys((*self.settings.corpus, self.settings.reference))))
+        return self._relabelled({label: (spec, spec) for label, spec in found.items()})
 
     @property
-    def corpora(self) -> dict[str, str]:
-        """All corpora by label, as they were typed."""
-        return {**self.new_data, self.reference: self.settings.reference}
+    def new_data(self) -> dict[str, str]:
+        """The corpora of new data by label. Raises CorpusError."""
+        return {label: spec for label, spec in self.corpora.items() if spec in self.settings.corpus}
+
+    @property
+    def reference(self) -> str:
+        """The label of the reference corpus. Raises CorpusError."""
+        return next(label for label, spec in self.corpora.items() if spec == self.settings.reference)
 
     def label(self, spec: str) -> str:
         """Return the label of a model under test; the name itself for any other model."""

@@ -76,6 +76,7 @@ class Session:
             run.settings,
             run.models,
             run.corpora,
+            reference=run.reference,
             # A run that only fills the cache computes each result in a pass of its own.
             requests=self.collection.requests if self.measures else {},
             processes=processes,
