@@ -10,6 +10,7 @@ from pytest_unineuron import controls
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_model, share_same
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.cost import batch_positions, seed_room
@@ -148,9 +149,9 @@ class Comparisons:
         return ComparedModel(self._models.loaded(arm).model, self._models.anatomy(arm.model), transform, site)
 
     def _check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
-        """Raise ModelError for a seed that cannot read the same tokens or has the model's own weights."""
+        """Raise ModelError for a seed that cannot read the same tokens, or has the weights of the model or a seed."""
         subject = self._models.loaded(Arm(model))
-        digests = {subject.weights_digest: model} if subject.weights_digest else {}
+        samples = {model: samples_of_model(subject.model)}
         for name in seeds:
             seed = self._models.loaded(Arm(name))
             if seed.tokenizer.get_vocab() != subject.tokenizer.get_vocab():
@@ -160,7 +161,11 @@ class Comparisons:
                     f"{name} reads {seed.context} tokens at a time, {model} was given {longest}; "
                     f"say --unineuron-context={seed.context}"
                 )
-            if seed.weights_digest and digests.setdefault(seed.weights_digest, name) != name:
-                raise ModelError(
-                    f"{name} has the same weights as {digests[seed.weights_digest]}, so it is not another seed"
-                )
+            own = samples_of_model(seed.model)
+            for other, known in samples.items():
+                if share_same(own, known) > COPIED:
+                    raise ModelError(
+                        f"{name} has the same weights as {other}, so it is not another seed; "
+                        "name models of other training runs with --unineuron-seed"
+                    )
+            samples[name] = own

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.loading.source import Source, cached_hub_id
+from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_files, shapes_in_files, share_same
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_unineuron.models.loading.source import Source
+    from collections.abc import Iterator, Sequence
 
 MAX_HUB_SEEDS = 2
 """The largest number of seeds of the hub that are used without being asked for: each has to be downloaded."""
@@ -110,11 +111,43 @@ def known_seeds(source: Source) -> tuple[str, ...]:
 def reason_not_new(source: Source) -> str:
     """The reason why a model does not count as new: the paper studied it. Empty for a new model.
 
-    An untrained model is always new. A folder in the cache of the hub is the model that it was fetched as; a copy
-    elsewhere is not recognised.
+    An untrained model is always new. A folder in the cache of the hub is the model that it was fetched as. Any other
+    local model, unless the zoo names it, is compared by its weights with the studied models that are on this machine:
+    those of the zoo, and those in the cache of the hub. A copy of one that is not here is not recognised.
     """
-    families = [] if source.untrained else _families_of(source.name)
-    return next((f"not a new model: {family.studied}" for family in families if family.studied), "")
+    if what := "" if source.untrained else _studied(source.name):
+        return f"not a new model: {what}"
+    if source.folder is None or source.untrained or source.spec.startswith(zoo.PREFIX):
+        return ""
+    copied = next((name for name, other in _local_studied() if _is_copy(source, other)), "")
+    return f"not a new model: its weights are those of {copied}, {_studied(copied)}" if copied else ""
+
+
+def _studied(name: str) -> str:
+    """Which of the paper's models a name stands for; empty for one that the paper did not study."""
+    return next((family.studied for family in _families_of(name) if family.studied), "")
+
+
+def _local_studied() -> Iterator[tuple[str, Source]]:
+    """The studied models that are on this machine, by name."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    nano = {zoo.PREFIX + name: folder for name, folder in zoo.folders().items()}
+    snapshots = sorted(Path(HF_HUB_CACHE).glob("models--*/snapshots/*"))
+    for name, folder in [*nano.items(), *((cached_hub_id(folder), folder) for folder in snapshots)]:
+        if _studied(name):
+            yield name, Source(name, name, folder=folder)
+
+
+def _is_copy(source: Source, other: Source) -> bool:
+    """Whether most matrices of a model are those of another one. Values are read where most shapes agree."""
+    try:
+        expected = shapes_in_files(other)
+        if not expected or 2 * (expected & shapes_in_files(source)).total() < expected.total():
+            return False
+        return share_same(samples_of_files(other), samples_of_files(source)) > COPIED
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return False  # damaged files are for the loader to report
 
 
 def published_table(source: Source) -> str:

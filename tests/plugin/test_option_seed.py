@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from pytest_unineuron.models.loading.source import parse_source
+
 COMPARES = """
 @pytest.mark.gt1(source="x", controls=["shifted-documents"])
 def test_compared(unineuron_universality):
@@ -109,6 +111,35 @@ def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
     assert f"has the same weights as {own.name}, so it is not another seed" in compared["reason"]
     assert alone["cases"][0]["subject"]["outcome"] == "PASS"
     assert "Traceback" not in found.result.stdout.str()
+
+
+@pytest.fixture(scope="module")
+def rewritten(tmp_path_factory):
+    """A seed, and the same weights in shards of another precision."""
+    from transformers import AutoModelForCausalLM
+
+    from pytest_unineuron.models.loading.load import load_model
+    from tests.models.tiny import build, tokenizer
+
+    seed, again = (tmp_path_factory.mktemp("rewritten") for _ in range(2))
+    build("gpt_neox", seed=1).save_pretrained(seed)
+    AutoModelForCausalLM.from_pretrained(seed, dtype="bfloat16").save_pretrained(again, max_shard_size="20KB")
+    for folder in (seed, again):
+        tokenizer().save_pretrained(folder)
+        load_model(parse_source(str(folder)))
+    return seed, again
+
+
+def test_two_seeds_that_are_the_same_are_an_error(folders, rewritten, trials):
+    """In other files and another precision. The error says which they are, and nothing is read."""
+    seed, again = rewritten
+    found = trials.write(COMPARES).run(
+        NEVER, NONE, f"--unineuron-model={folders[0]}", f"--unineuron-seed={seed}", f"--unineuron-seed={again}"
+    )
+    (compared,) = found.trial("compared[prose]")["subjects"].values()
+    assert compared["outcome"] == "ERROR"
+    assert f"{again} has the same weights as {seed}, so it is not another seed; name models of" in compared["reason"]
+    assert found.report["forward_passes"] == 0
 
 
 def test_an_unknown_seed_is_refused(trials):
