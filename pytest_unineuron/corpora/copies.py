@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,7 +31,7 @@ MAX_REPEATED = 0.5
 MAX_KNOWN = 0.05
 """The share of sequences in the reference from which on a corpus is not new data; the corpora that ship share none."""
 COMMON = 100
-"""The number of documents from which on a sequence is in so many that pairs of these are not listed."""
+"""The most documents that a sequence is looked up in."""
 
 _IDEOGRAPHS = r"\u3005\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _CONSONANTS = r"\u0e01-\u0e2e\u0e81-\u0eae\u1000-\u102a\u1780-\u17b3"
@@ -124,8 +124,9 @@ def reason_known(corpus: Corpus, reference: Corpus, name: str) -> str:
 def first_copies(texts: Sequence[str]) -> tuple[int, ...]:
     """Return for each text the number of the first text that it is a copy of, directly or through others.
 
-    Two texts are copies if they are equal after normalising, or if more than half of the distinct sequences of
-    ``COPY_WORDS`` words of the shorter one are in the other. A text that is no copy has its own number.
+    A text is a copy of an equal one after normalising, and of a longer one that has more than half of its distinct
+    sequences of ``COPY_WORDS`` words: of the one that has most of them. So a licence that is a file of its own does not
+    make copies of all files that begin with it. A text that is no copy has its own number.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -133,8 +134,8 @@ def first_copies(texts: Sequence[str]) -> tuple[int, ...]:
     first: dict[str, int] = {}
     equal = [first.setdefault(normalised(text), number) for number, text in enumerate(texts)]
     distinct = list(first.values())
-    one, other = _near_copies([texts[number] for number in distinct])
-    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(distinct), len(distinct)))
+    copy, original = _near_copies([texts[number] for number in distinct])
+    links = coo_array((np.ones(len(copy)), (copy, original)), shape=(len(distinct), len(distinct)))
     cluster = connected_components(links, directed=False)[1]
     leader: dict[int, int] = {}
     leaders = {
@@ -144,37 +145,28 @@ def first_copies(texts: Sequence[str]) -> tuple[int, ...]:
 
 
 def _near_copies(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of texts, enough to join all near-copies: the numbers of one text each, and of the other.
+    """The numbers of the texts that are near-copies of a longer one, and those of the texts they are copies of.
 
-    A pair that shares more than half of the shorter text shares a sequence that is not common, unless most of that text
-    is common. Such a text is joined with the next one like it that has the same sequence, for each of its common
-    sequences; it is not joined with longer texts of which it is a minor part, such as a licence in the files under it.
+    Of texts of one length, the first counts as the longest. A sequence that more than ``COMMON`` texts have counts for
+    the longest of them alone, so that the number of pairs stays small.
     """
+    from scipy.sparse import csr_array
+
     found = [_distinct([sequences(text, COPY_WORDS)]) for text in texts]
     size = np.array([len(of_text) for of_text in found])
     owner = np.repeat(np.arange(len(texts)), size)
-    _, sequence, frequency = np.unique(np.concatenate(found), return_inverse=True, return_counts=True)
-    common = frequency[sequence] > COMMON
-    n_common = np.bincount(owner[common], minlength=len(texts))
-    rare = ~common & (frequency[sequence] > 1)
-    one, other, shared = _shared(owner[rare], sequence[rare], len(texts))
-    shorter = np.minimum(size[one], size[other])
-    near = 2 * shared > shorter
-    for pair in np.flatnonzero(~near & (2 * (shared + np.minimum(n_common[one], n_common[other])) > shorter)):
-        exact = np.intersect1d(found[one[pair]], found[other[pair]], assume_unique=True)
-        near[pair] = 2 * len(exact) > shorter[pair]
-    mostly = common & (2 * n_common > size)[owner]
-    order = np.argsort(sequence[mostly], kind="stable")
-    chained, along = owner[mostly][order], sequence[mostly][order]
-    same = along[1:] == along[:-1]
-    return np.concatenate([one[near], chained[:-1][same]]), np.concatenate([other[near], chained[1:][same]])
-
-
-def _shared(owner: NDArray[Any], sequence: NDArray[Any], texts: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The pairs of texts with a sequence in common: the numbers of both, and how many they have in common."""
-    from scipy.sparse import csr_array, triu
-
-    _, column = np.unique(sequence, return_inverse=True)
-    has = csr_array((np.ones(len(owner), dtype=np.int64), (owner, column)), shape=(texts, len(owner)))
-    pairs = triu(has @ has.T, k=1).tocoo()
-    return pairs.row, pairs.col, pairs.data
+    _, sequence = np.unique(np.concatenate(found), return_inverse=True)
+    order = np.lexsort((owner, -size[owner], sequence))
+    owner, sequence = owner[order], sequence[order]
+    rank = np.arange(len(sequence)) - np.searchsorted(sequence, sequence)  # among the owners of the same sequence
+    longest, shape = rank < COMMON, (len(texts), len(sequence))
+    has = csr_array((np.ones(len(owner), dtype=np.int64), (owner, sequence)), shape=shape)
+    counts = csr_array((np.ones(longest.sum(), dtype=np.int64), (owner[longest], sequence[longest])), shape=shape)
+    pairs = (has @ counts.T).tocoo()
+    copy, original, shared = pairs.row, pairs.col, pairs.data
+    longer = (size[original] > size[copy]) | ((size[original] == size[copy]) & (original < copy))
+    near = longer & (2 * shared > size[copy])
+    copy, original, shared = copy[near], original[near], shared[near]
+    best = np.lexsort((original, -size[original], -shared, copy))
+    first = best[np.append(True, np.diff(copy[best]) > 0)[: len(best)]]
+    return copy[first], original[first]
