@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Collector:
-    """The planned items, the results that arrived, and the ones that were lost.
+    """The planned items and the results that arrived, both by node id, and the ones that were lost.
 
     ``describe_run`` returns the settings and versions of the run and what it was asked for, as the report holds them;
     ``open_journal`` opens a journal that begins with these. Both are called when the first event of a trial arrives.
@@ -38,7 +38,7 @@ class Collector:
         self._describe_run = cache(describe_run)
         self._open_journal = open_journal
         self._before_journal: list[Mapping[str, Any]] = []
-        self._planned: dict[str, PlannedItem] = {}
+        self.planned: dict[str, PlannedItem] = {}
         self._models: dict[str, Any] = {}
         self._corpora: dict[str, Any] = {}
         self._forward_passes = 0
@@ -55,12 +55,12 @@ class Collector:
     @property
     def active(self) -> bool:
         """Whether any trial was collected; if not, the plugin stays silent."""
-        return bool(self._planned)
+        return bool(self.planned)
 
     @property
     def selected(self) -> set[str]:
         """The node ids of the items that were selected to run."""
-        return {nodeid for nodeid, item in self._planned.items() if item.selected}
+        return {nodeid for nodeid, item in self.planned.items() if item.selected}
 
     @property
     def finished(self) -> bool:
@@ -91,7 +91,7 @@ class Collector:
     def _on_plan(self, items: list[Mapping[str, Any]]) -> None:
         """Add the items that were collected. Every worker collects the same, so later plans change nothing."""
         for data in items:
-            self._planned.setdefault(data["nodeid"], PlannedItem.of_dict(data))
+            self.planned.setdefault(data["nodeid"], PlannedItem.of_dict(data))
 
     def _on_phase_report(self, nodeid: str, envelope: Mapping[str, Any]) -> None:
         """Take in what the process that ran an item sent with the report on one of its phases."""
@@ -140,7 +140,7 @@ class Collector:
 
     def _on_crash(self, nodeid: str, reason: str) -> None:
         self._worker_of.pop(nodeid, None)
-        if nodeid in self._planned:
+        if nodeid in self.planned:
             before = self.results.get(nodeid, ArmResult(Outcome.ERROR))
             self.results[nodeid] = replace(before, outcome=Outcome.ERROR, reason=reason)
         self._lost.append(f"{nodeid}: {reason}")
@@ -167,7 +167,7 @@ class Collector:
         run = self._describe_run()
         settings = run["settings"]
         return build_evidence(
-            self._planned.values(),
+            self.planned.values(),
             self.results,
             policy=settings["policy"],
             accept_vacuous=settings["accept_vacuous"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,26 @@ class Finisher:
 
     # -- the terminal ----------------------------------------------------------------------------------------
 
+    @contextmanager
+    def one_report_per_error(self, stats: dict[str, list[Any]]) -> Iterator[None]:
+        """While open, arms of a case with the same error are one report in pytest's ``stats``, with their number."""
+        reports: dict[str, list[Any]] = {kind: stats[kind] for kind in ("failed", "error") if kind in stats}
+        stats.update({kind: list(self._without_repeats(found)) for kind, found in reports.items()})
+        try:
+            yield
+        finally:
+            stats.update(reports)
+
+    def _without_repeats(self, reports: list[Any]) -> Iterator[Any]:
+        same: dict[Any, list[Any]] = {}
+        for report in reports:
+            item = self._collector.planned.get(report.nodeid)
+            same.setdefault((item.subject, report.when, _error(report)) if item else id(report), []).append(report)
+        for first, *others in same.values():
+            if others:
+                first.sections.append(("control arms", f"and {len(others)} control arms, the same"))
+            yield first
+
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
         """Print the table of trials, the checklist, the comparison with a baseline, and where the files are."""
         if self._evidence is None:
@@ -161,18 +182,37 @@ class Finisher:
         lock, written = run.settings.write_lock, not self._gate.unwritten
         if lock and written:
             yield f"Locked: {run.write_lock}. To test the claim, add --unineuron-lock={lock}", ""
-        elif self._collector.active and not lock:
-            yield from terminal.report_lines(evidence, width)
+        elif not lock:
+            yield from (
+                terminal.report_lines(evidence, width) if self._collector.active else terminal.note_lines(evidence)
+            )
         yield from terminal.gate_lines(self._gate)
         if not lock:
             yield from terminal.reproduce_lines(evidence, self._gate)
         warnings = (*run.overruled, self._summary_problem, journal.problem if journal is not None else "")
         yield from ((text, "yellow") for text in warnings if text)
-        if self._collector.active and written and not lock:
-            yield f"Written: {run.out / write.SUMMARY}, and the full report in the same folder.", ""
+        if written and not lock and (self._collector.active or evidence.incomplete):
+            yield from self._lines_on_files(evidence)
+
+    def _lines_on_files(self, evidence: Evidence) -> Iterator[terminal.Line]:
+        """Where the reports are, and that of the whole suite if this run was of a part of it."""
+        folder = self._run.out
+        if not write.measured(evidence):
+            yield "Nothing was measured, so no report was written.", "yellow"
+            return
+        if part := write.left_out(evidence):
+            yield f"This run is a part of the suite: {part}.", "yellow"
+        yield f"Written: {folder / write.SUMMARY}, and the full report in the same folder.", ""
+        if (folder / write.LAST_WHOLE / write.SUMMARY).exists():
+            yield f"The last report of the whole suite before is in {folder / write.LAST_WHOLE}.", ""
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Print the annotations of a GitHub step last, so that each is on a line of its own."""
         if self._step is not None and self._evidence is not None:
             folder = self._step.folder(config.rootpath)
             self._step.print_commands(github.make_annotations(self._evidence, self._gate, folder))
+
+
+def _error(report: pytest.TestReport) -> str:
+    """The place and the message of an error, or all of its text where it has no traceback."""
+    return str(getattr(report.longrepr, "reprcrash", None) or report.longrepr)

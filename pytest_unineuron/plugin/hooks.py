@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,6 +173,14 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
     if envelope and envelope["word"] and report.when == "call" and report.passed:
         return "passed", ".", (envelope["word"], {"yellow": True})
     return None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest's own, which shows the errors
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None]:
+    """Show an error that all arms of a case have in common once."""
+    finisher = config.pluginmanager.get_plugin("unineuron-finisher")
+    with finisher.one_report_per_error(terminalreporter.stats) if finisher else nullcontext():
+        return (yield)
 
 
 # -- workers -------------------------------------------------------------------------------------------------

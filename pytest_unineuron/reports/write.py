@@ -1,10 +1,13 @@
-"""Writes the report files of a run, each as a whole or not at all."""
+"""Writes the report files of a run, each as a whole or not at all. A run of a part keeps those of the whole suite."""
 
 from __future__ import annotations
 
 import tempfile
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.errors import ReportError
+from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
+from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.evidence.summary import report_data, summary_data
 from pytest_unineuron.reports import markdown
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 SUMMARY = "generalization_eval_summary.json"
 REPORT = "generalization_eval_report.json"
 MARKDOWN = "generalization_eval_report.md"
+LAST_WHOLE = "last-whole"
+"""The folder of the last report of a whole suite, beside that of a part of it."""
 
 REPORT_FILES: dict[str, Callable[[Evidence], str]] = {
     SUMMARY: lambda evidence: to_json(summary_data(evidence)),
@@ -29,7 +34,17 @@ REPORT_FILES: dict[str, Callable[[Evidence], str]] = {
 
 
 def write_reports(evidence: Evidence, folder: Path) -> list[str]:
-    """Write every report file into ``folder``. Returns a sentence for each that could not be written."""
+    """Write every report file into ``folder``. Returns a sentence for each that could not be written.
+
+    A run that measured nothing writes nothing. A whole report there moves to ``last-whole`` before one of a part is
+    written.
+    """
+    if not measured(evidence):
+        return []
+    try:
+        _keep_whole(evidence, folder)
+    except OSError as error:
+        return [f"nothing was written, since the last whole report could not be moved to {LAST_WHOLE}: {error}"]
     problems = []
     for name, render in REPORT_FILES.items():
         try:
@@ -37,6 +52,43 @@ def write_reports(evidence: Evidence, folder: Path) -> list[str]:
         except Exception as error:  # an error in one report must not prevent the others
             problems.append(f"{name} was not written: {type(error).__name__}: {error}")
     return problems
+
+
+def measured(evidence: Evidence) -> bool:
+    """Whether any item gave an answer, be it that its question does not apply."""
+    return any(arm.measurements or arm.outcome not in (Outcome.ERROR, Outcome.NOT_RUN) for arm in evidence.arms)
+
+
+def left_out(evidence: Evidence) -> str:
+    """The items of a suite that a run of a part of it lacks, in words; empty for a whole run."""
+    not_run = [arm.reason == DESELECTED.reason for arm in evidence.arms if arm.outcome is Outcome.NOT_RUN]
+    counts = {"deselected": sum(not_run), "never reached": not_run.count(False), "lost": len(evidence.incomplete)}
+    chosen = [path for path in evidence.asked.get("paths", ()) if "::" in path]
+    words = [f"items {what}: {count}" for what, count in counts.items() if count]
+    words += [f"{', '.join(part)} left items out" for part in [evidence.asked.get("part")] if part]
+    return "; ".join(words or [f"only {', '.join(chosen)} ran"] * bool(chosen))
+
+
+def _keep_whole(evidence: Evidence, folder: Path) -> None:
+    """Move the report of a whole run in ``folder`` aside if this run is of a part of it. Raises OSError."""
+    last, kept = _read(folder), _read(folder / LAST_WHOLE)
+    if last is None or left_out(last) or (not left_out(evidence) and _has_trials_of(evidence, last)):
+        return
+    if kept is None or _has_trials_of(last, kept):
+        (folder / LAST_WHOLE).mkdir(exist_ok=True)
+        for name in filter(lambda name: (folder / name).exists(), REPORT_FILES):
+            (folder / name).replace(folder / LAST_WHOLE / name)
+
+
+def _read(folder: Path) -> Evidence | None:
+    try:
+        return read_report(folder / REPORT)
+    except ReportError:
+        return None
+
+
+def _has_trials_of(evidence: Evidence, other: Evidence) -> bool:
+    return {record.trial.id for record in other.trials} <= {record.trial.id for record in evidence.trials}
 
 
 def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugin.inner import ONE
+from tests.plugin.inner import HOLDS, ONE
 
 BODY = """
 @pytest.mark.gt1(source="test")
@@ -184,6 +184,44 @@ def test_claim(unineuron_case, bound):
 def test_an_async_function_is_an_error(trials):
     """Without a plugin that runs it, its body never ran, and nothing was missed."""
     body = "@pytest.mark.gt1(source='x')\nasync def test_claim():\n    measure('size', 0.9, above=0.5)\n"
-    found = trials.write(body).run(*ONE, "--unineuron-fail-on=never")
+    found = trials.write(body + HOLDS).run(*ONE, "--unineuron-fail-on=never")
     assert found.outcome("claim") == "ERROR"
     assert "async def functions are not natively supported" in found.reason("claim")
+
+
+BREAKS = """
+@pytest.mark.gt1(source="x")
+@pytest.mark.parametrize("way", [1, 2])
+def test_breaks(unineuron_case, way):
+    {0}
+
+@pytest.fixture
+def broken(unineuron_case):
+    {0}
+
+@pytest.mark.gt3(source="x", controls=["untrained", "shuffled"])
+def test_breaks_in_setup(broken):
+    pass
+
+def test_no_trial():
+    assert 0, "no trial"
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_an_error_of_every_arm_is_shown_once(trials, workers):
+    """Its traceback stands at the first arm of the case, with the number of the others; all are counted."""
+    found = trials.write(BREAKS.format("raise KeyError('lost')")).run("--unineuron-model=nano:neox-a", workers)
+    found.result.assert_outcomes(failed=9, errors=3)
+    text = found.result.stdout.str()
+    assert text.count(">       raise KeyError('lost')") + text.count(">   raise KeyError('lost')") == 3
+    assert (text.count("and 3 control arms, the same"), text.count("and 2 control arms, the same")) == (2, 1)
+    assert text.count("FAILED test_trials.py::test_breaks[") == 2
+    assert text.count("no trial") == 3
+
+
+def test_different_errors_of_arms_are_all_shown(trials):
+    """Arms whose messages or places differ are no repetition."""
+    found = trials.write(BREAKS.format("raise KeyError(unineuron_case.arm)")).run("--unineuron-model=nano:neox-a")
+    found.result.stdout.no_fnmatch_line("*control arms, the same*")
+    found.result.stdout.fnmatch_lines(["E       KeyError: 'subject'", "E       KeyError: 'shuffled'"])
