@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class UnineuronError(Exception):
     """The base class of every error that this package raises on purpose."""
@@ -41,6 +47,20 @@ class ReportError(UnineuronError):
 
 class TrialError(UnineuronError):
     """A trial is declared or written in a way that cannot be judged."""
+
+
+class CharacterError(CorpusError):
+    """A document holds half of a surrogate pair, which costs the trials on its corpus and no others."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about a name that is none: the most similar known one, if any is similar.
+
+    >>> did_you_mean("nwes", ["prose", "news"])
+    '; did you mean news?'
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def first_line(error: Exception) -> str:

@@ -36,6 +36,21 @@ def reason_left_out(key: CaseKey, nodeid: str, now: Evidence) -> str:
     return ""
 
 
+def other_labels(before: Iterable[CaseKey], after: Iterable[CaseKey], now: Evidence) -> str:
+    """The labels of both runs and the option that maps one to the other, if they share no model or no corpus."""
+    typed = dict(zip(now.asked.get("models", ()), now.settings.get("model", ()), strict=False))
+    new_data = now.asked.get("corpora", ())[1:]  # the first is the reference
+    typed |= zip(new_data, now.settings.get("corpus", ()), strict=False)
+    for kind, at in (("model", 2), ("corpus", 1)):
+        old, new = (list(dict.fromkeys(key[at] for key in keys if key[at])) for keys in (before, after))
+        if old and new and not set(old) & set(new):
+            return (
+                f"the {kind} is {', '.join(old)} in the baseline and {', '.join(new)} in this run; if they are the "
+                f"same, say --unineuron-label={old[0]}={typed.get(new[0], new[0])}"
+            )
+    return ""
+
+
 def reason_incomparable(
     old: RecordedCase, new: RecordedCase, was: Evidence, now: Evidence, across: frozenset[str]
 ) -> str:

@@ -13,6 +13,7 @@ from pytest_unineuron.baseline.comparable import (
     changed_claims,
     claims_by_key,
     newly_undefined,
+    other_labels,
     reason_incomparable,
     reason_left_out,
 )
@@ -133,7 +134,7 @@ def compare(
         new = replace(new, asked={**new.asked, "paths": ["."]})
     entries = [_entry(key, *pair, old, new, frozenset(across)) for key, pair in pairs.items()]
     found = _waived(_with_value_changes(entries, pairs), waivers, _date_of_waivers(old, new, today))
-    return replace(found, other_labels=_other_labels(pairs, new))
+    return replace(found, other_labels=other_labels(before, after, new))
 
 
 def _cases_by_key(evidence: Evidence) -> dict[CaseKey, RecordedCase]:
@@ -141,22 +142,6 @@ def _cases_by_key(evidence: Evidence) -> dict[CaseKey, RecordedCase]:
         (each.record.trial.id, each.record.corpus, each.subject.model, each.case.variant): each
         for each in evidence.cases
     }
-
-
-def _other_labels(pairs: CasePairs, new: Evidence) -> str:
-    """The labels of both runs and the option that maps one to the other, if they share no model or no corpus."""
-    asked, settings = new.asked, new.settings
-    typed = dict(zip(asked.get("models", ()), settings.get("model", ()), strict=False))
-    typed |= zip(asked.get("corpora", ())[1:], settings.get("corpus", ()), strict=False)  # the first is the reference
-    for kind, at in (("model", 2), ("corpus", 1)):
-        before = list(dict.fromkeys(key[at] for key, (old, _) in pairs.items() if old and key[at]))
-        after = list(dict.fromkeys(key[at] for key, (_, now) in pairs.items() if now and key[at]))
-        if before and after and not set(before) & set(after):
-            return (
-                f"the {kind} is {', '.join(before)} in the baseline and {', '.join(after)} in this run; if they are "
-                f"the same, say --unineuron-label={before[0]}={typed.get(after[0], after[0])}"
-            )
-    return ""
 
 
 def _entry(

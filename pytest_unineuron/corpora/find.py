@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora import BUNDLED, GENERATED, corpus_names
 from pytest_unineuron.corpora.text import file_format, from_path, name_without_suffixes
-from pytest_unineuron.errors import CorpusError
+from pytest_unineuron.errors import CharacterError, CorpusError, did_you_mean
+from pytest_unineuron.system.paths import beside
 
 if TYPE_CHECKING:
     from pytest_unineuron.corpora.corpus import Corpus
@@ -20,10 +23,23 @@ def check_spec(spec: str) -> None:
     if spec in corpus_names() or Path(spec).expanduser().exists():
         return
     if spec.startswith((".", "/", "~")) or file_format(Path(spec)) or "/" not in spec:
+        path = Path(spec).expanduser()
+        near = did_you_mean(spec, corpus_names()) or did_you_mean(str(path), beside(path))
         raise CorpusError(
             f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpus_names())} "
-            "(a data set of the hub is named OWNER/NAME)"
+            f"(a data set of the hub is named OWNER/NAME){near}"
         )
+
+
+def check_readable(spec: str, *, field: str) -> None:
+    """Raise CorpusError if ``spec`` is a file or folder that cannot be read as a corpus.
+
+    A document that is no text is left to the trials on this corpus.
+    """
+    if spec not in corpus_names() and Path(spec).expanduser().exists():
+        with warnings.catch_warnings(), suppress(CharacterError):
+            warnings.simplefilter("ignore")  # it is read again, and warns then
+            find_corpus(spec, field=field)
 
 
 def find_corpus(spec: str, *, field: str = "text") -> Corpus:

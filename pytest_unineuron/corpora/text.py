@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.corpora.formats import COMPRESSIONS, ROW_FORMATS, TEXT_SUFFIX, decode, read_rows, unpack
-from pytest_unineuron.errors import CorpusError
+from pytest_unineuron.errors import CharacterError, CorpusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,5 +108,5 @@ def _checked(where: str, text: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         half = text[error.start].encode("unicode_escape").decode("ascii")
-        raise CorpusError(f"{where}: {half} is half of a surrogate pair; write the character itself") from None
+        raise CharacterError(f"{where}: {half} is half of a surrogate pair; write the character itself") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")

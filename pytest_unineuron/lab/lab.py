@@ -103,6 +103,10 @@ class Lab:
         for site in request.sites:
             self.sweep(request.arm, request.corpus, site)
 
+    def check_device(self) -> None:
+        """Raise OptionError if models cannot run on the device that was asked for."""
+        self._models.device  # noqa: B018 - reading it checks it
+
     def release(self, model: str) -> None:
         """Release all models in memory, and everything else that belongs to one."""
         self._models.release()

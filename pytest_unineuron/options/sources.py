@@ -15,7 +15,7 @@ from pytest_unineuron.errors import OptionError
 from pytest_unineuron.options import settings as declared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     import pytest
 
@@ -41,17 +41,18 @@ OTHER_VARIABLES = ("UNINEURON_RANK_TIMEOUT", "UNINEURON_ZOO", "UNINEURON_TEST_FI
 """Environment variables that are no options: of ``distributed``, of ``zoo`` and of the tests."""
 
 
-def check_environment(names: Iterable[str] = os.environ) -> None:
-    """Raise OptionError for an environment variable that begins as ours do and is none; pytest warns of ini keys."""
-    known = [*(option.variable for option in declared.OPTIONS), *OTHER_VARIABLES]
-    for name in sorted(set(names) - set(known)):
-        if name.startswith("UNINEURON_"):
-            raise OptionError(f"{name}: there is no such environment variable; did you mean {nearest(name, known)}?")
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The one of the known names that is most like ``name``."""
-    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+def check_names(ini: Iterable[str], environment: Iterable[str] = os.environ) -> None:
+    """Raise OptionError for an ini key or an environment variable that begins as ours do and is none."""
+    variables = [*(option.variable for option in declared.OPTIONS), *OTHER_VARIABLES]
+    keys = [option.key for option in declared.OPTIONS]
+    for kind, names, known, prefix in (
+        ("environment variable", environment, variables, "UNINEURON_"),
+        ("ini key", ini, keys, "unineuron_"),
+    ):
+        for name in sorted(set(names) - set(known)):
+            if name.startswith(prefix):
+                (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                raise OptionError(f"{name}: there is no such {kind}; did you mean {near}?")
 
 
 def read(

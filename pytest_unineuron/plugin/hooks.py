@@ -47,7 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
         arguments = "source, trial=<function>, primary=False, controls=<default>, claim=<docstring>"
         config.addinivalue_line("markers", f"{criterion.marker}({arguments}): a trial: {criterion.question}")
     try:
-        sources.check_environment()
+        # pytest itself only warns of an unknown key, and has no public way to list those that are given.
+        given = vars(config).get("_inicfg") or vars(config).get("inicfg") or ()
+        sources.check_names(given)
         settings = sources.read(config.getoption, config.getini)
         if settings != declared.Settings() and not hasattr(config, "workerinput"):
             _get_session(config).run.validate()

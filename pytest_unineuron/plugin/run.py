@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,11 +13,11 @@ from pytest_unineuron.baseline.gate import ExitStatus, read_baseline
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.cache.store import PARTS_FOLDER, RESULTS_FOLDER, Store
-from pytest_unineuron.corpora.find import corpora_by_label
-from pytest_unineuron.errors import OptionError, ReportError
+from pytest_unineuron.corpora.find import check_readable, corpora_by_label
+from pytest_unineuron.errors import OptionError, ReportError, did_you_mean
 from pytest_unineuron.models.loading import source
+from pytest_unineuron.models.loading.devices import DEVICE_KINDS, SPREAD_MODES
 from pytest_unineuron.options import settings as declared
-from pytest_unineuron.options.sources import nearest
 from pytest_unineuron.reports.write import REPORT, reason_unwritable
 from pytest_unineuron.system.paths import resolve_path
 
@@ -72,8 +73,7 @@ class Run:
             if not name.strip() or not spec:
                 raise OptionError(f"--unineuron-label={text}: say NAME=MODEL, such as base=./checkpoints/latest")
             if spec not in typed:
-                near = nearest(spec, typed)
-                raise OptionError(f"--unineuron-label={text}: no model or corpus is {spec}; did you mean {near}?")
+                raise OptionError(f"--unineuron-label={text}: no model or corpus is {spec}{did_you_mean(spec, typed)}")
             if name in typed and name != spec:
                 raise OptionError(f"--unineuron-label={text}: another model or corpus is {name}; choose another name")
             labels[spec] = name
@@ -230,13 +230,30 @@ class Run:
     def validate(self) -> None:
         """Check every setting, before anything is collected. Raises UnineuronError."""
         self._check_controls()
+        self._check_device()
         self._check_files()
         for text in self.settings.waive:
             Waiver.parse(text)
         for name in ("models", "seeds", "new_data", "reference", "findings"):
             getattr(self, name)
+        self._check_inputs()
         if self.settings.out != declared.Settings().out and (reason := reason_unwritable(self.out)):
             raise OptionError(f"--unineuron-out={self.settings.out}: cannot be written to: {reason}")
+
+    def _check_inputs(self) -> None:
+        for each in (*self.models.values(), *self.seeds.values()):
+            source.check_contents(each)
+        for spec in dict.fromkeys((*self.settings.corpus, self.settings.reference)):
+            check_readable(spec, field=self.settings.text_field)
+
+    def _check_device(self) -> None:
+        """Raises OptionError for a device of no known kind. Whether one is here is known when torch is imported."""
+        device = self.settings.device
+        if not re.fullmatch(rf"auto|{'|'.join(SPREAD_MODES)}|({'|'.join(DEVICE_KINDS)})(:\d+)?", device):
+            raise OptionError(
+                f"--unineuron-device={device}: there is no such device; choose auto, {', '.join(DEVICE_KINDS)}, "
+                f"one of several such as cuda:1, or {' or '.join(SPREAD_MODES)}{did_you_mean(device, ('cpu', 'cuda'))}"
+            )
 
     def _check_controls(self) -> None:
         given = self.settings.controls
@@ -244,6 +261,7 @@ class Run:
             raise OptionError(
                 f"--unineuron-controls: there is no control {', '.join(sorted(unknown))}; "
                 f"choose default, none, or from {', '.join(controls.CONTROLS)}"
+                f"{did_you_mean(min(unknown), controls.CONTROLS)}"
             )
         if "none" in given and len(given) > 1:
             raise OptionError("--unineuron-controls: none cannot be combined with other values")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
+from pytest_unineuron.errors import OptionError
 from pytest_unineuron.evidence.collector import Collector
 from pytest_unineuron.evidence.events import PLAN
 from pytest_unineuron.evidence.journal import Journal
@@ -60,7 +61,16 @@ class Session:
         """Note the items that will run, and pass their plan to the collector, except in a worker."""
         self.collection.finish(items)
         if self.collection.plan and not self.run.worker and self.measures:
+            self._check_device()
             self.collector.on_event({"kind": PLAN, "items": self.collection.plan})
+
+    def _check_device(self) -> None:
+        """Raise UsageError for a device that cannot be used here, before a model is loaded."""
+        if self.run.settings.device not in ("auto", "cpu"):
+            try:
+                self.lab.check_device()
+            except OptionError as error:
+                raise pytest.UsageError(str(error)) from None
 
     @cached_property
     def lab(self) -> Lab:

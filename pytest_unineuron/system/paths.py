@@ -23,6 +23,14 @@ def resolve_path(name: str | Path, started: Path | None = None) -> Path:
         raise OptionError(f"{name}: {error}; give the whole path") from None
 
 
+def beside(path: Path) -> list[str]:
+    """Return the paths of everything in the folder of a path, which may not exist, as a user would type them."""
+    try:
+        return [str(each) for each in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = False, exclusive: bool = False) -> None:
     """Write a file under another name in the same folder, then rename it: other processes see all of it or nothing.
 

@@ -132,6 +132,7 @@ def test_names_cannot_be_commands_of_github(job, args):
     model = job.path / "::add-mask::model"
     model.mkdir()
     (model / "config.json").write_text("{}")
+    (model / "model.safetensors").touch()
     found = job.write(NAMED).run(
         "--unineuron-controls=untrained", f"--unineuron-model={model}", "--tb=no", "-rN", *args
     )

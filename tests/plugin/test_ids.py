@@ -17,6 +17,7 @@ def folder(trials, name):
     path = trials.path / name
     path.mkdir(parents=True)
     (path / "config.json").write_text("{}")
+    (path / "model.safetensors").touch()
     return path
 
 
@@ -45,7 +46,7 @@ def test_models_of_any_name_on_workers(trials):
 def test_corpora_of_any_name(trials):
     """Names may have blanks and letters beyond ASCII."""
     for name in ("новости", "a b"):
-        (trials.path / f"{name}.txt").write_text("Text.", encoding="utf-8")
+        (trials.path / f"{name}.txt").write_text("Text.\n\nMore.", encoding="utf-8")
     found = trials.write(CORPORA).run(
         "--unineuron-model=nano:neox-a", UNTRAINED, "--unineuron-corpus=новости.txt", "--unineuron-corpus=a b.txt"
     )

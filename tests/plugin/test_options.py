@@ -77,6 +77,24 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_one(trials, monkeypatch
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "near"), [("unineuron_modle", "model"), ("unineuron_control", "controls"), ("unineuron_tokns", "tokens")]
+)
+def test_a_misspelt_ini_key_is_refused_with_the_nearest_one(trials, given, near):
+    """Also one that is given on the command line with -o; keys of others are pytest's to judge."""
+    refused = trials.write(HOLDS).run("-o", f"{given}=x")
+    assert refused.ret == 4
+    trials.pytester.makeini(f"[pytest]\nothers_key = 1\n{given} = x\n")
+    again = trials.run()
+    assert again.ret == 4
+    for found in (refused, again):
+        found.result.stderr.fnmatch_lines(
+            [f"ERROR: {given}: there is no such ini key; did you mean unineuron_{near}*?"]
+        )
+    trials.pytester.makeini("[pytest]\nothers_key = 1\nunineuron_tokens = 9\n")
+    assert trials.run("--unineuron-model=nano:neox-a").report["settings"]["tokens"] == 9
+
+
 def test_numbers_may_have_an_exponent():
     """1e5 tokens are 100,000 tokens."""
     assert read({"unineuron_tokens": "1e5"}).tokens == 100_000
@@ -119,14 +137,56 @@ def test_options_in_the_ini_file_are_used(trials):
             "*none cannot be combined with other values*",
         ),
         (["--unineuron-policy=most"], "--unineuron-policy=most: choose primary*"),
+        (["--unineuron-model=nano:neox-aa"], "model nano:neox-aa: *; did you mean nano:neox-a?"),
+        (["--unineuron-model=./latset"], "model ./latset: no such folder; *; did you mean latest?"),
+        (["--unineuron-model=latest"], "model latest: there are no weights (*.safetensors) in *"),
+        (["--unineuron-seed=pickled"], "model pickled: its weights are pickled (pytorch_model.bin)*"),
+        (["--unineuron-model=listed"], "model listed: its config.json is not a JSON object*"),
+        (["--unineuron-corpus=nwes"], "corpus nwes: *; did you mean news?"),
+        (["--unineuron-corpus=./my_txt.txt"], "corpus ./my_txt.txt: *; did you mean my_text.txt?"),
+        (["--unineuron-corpus=words.docx"], "corpus words: words.docx is of none of these kinds: .txt*"),
+        (["--unineuron-reference=rows.jsonl"], "corpus rows: rows.jsonl, line 2: not JSON*"),
+        (["--unineuron-corpus=my_text.txt"], "corpus my_text: 1 document with text, needs at least 2*"),
+        (["--unineuron-corpus=empty"], "corpus empty: empty holds no file of these kinds: *"),
+        (["--unineuron-controls=shufled"], "*there is no control shufled; *; did you mean shuffled?"),
+        (
+            ["--unineuron-device=gpu"],
+            "--unineuron-device=gpu: there is no such device; choose auto, cpu, cuda*; did you mean cpu?",
+        ),
+        (["--unineuron-device=cuda1"], "--unineuron-device=cuda1: there is no such device; *; did you mean cuda?"),
+        (["--unineuron-device=cuda:99"], "--unineuron-device=cuda:99: cannot be used here (*); try cpu"),
         (["--unineuron-findings=./nowhere"], "*there is no folder dataframes/interpretable_neurons*"),
     ],
 )
-def test_a_wrong_value_ends_the_run_before_collection(trials, args, words):
+def test_a_wrong_value_ends_the_run_before_anything_is_measured(trials, monkeypatch, args, words):
     """The exit status is 4. There is no traceback and no report."""
+    for name, config in (("latest", "{}"), ("pickled", "{}"), ("listed", "[]")):
+        (trials.path / name).mkdir()
+        (trials.path / name / "config.json").write_text(config)
+    (trials.path / "pickled" / "pytorch_model.bin").touch()
+    (trials.path / "empty").mkdir()
+    for name, text in (("my_text.txt", "One."), ("words.docx", "One."), ("rows.jsonl", '{"text": "One."}\n{"tex')):
+        (trials.path / name).write_text(text)
+    monkeypatch.chdir(trials.path)
     trials.write("@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('x', 1, above=0)")
     found = trials.run(*args)
     assert found.ret == 4
     found.result.stderr.fnmatch_lines([f"ERROR: {words}"])
     found.result.stderr.no_fnmatch_line("*Traceback*")
     assert found.report is None
+
+
+def test_half_of_a_surrogate_pair_costs_one_corpus(trials, monkeypatch):
+    """Its trials are errors that name the line; those on another corpus have results."""
+    monkeypatch.chdir(trials.path)
+    (trials.path / "half.jsonl").write_text('{"text": "One."}\n{"text": "Two \\ud83d."}\n')
+    body = """
+@pytest.mark.gt2(source="x", controls=["untrained"])
+def test_claim(unineuron_case, unineuron_corpus, unineuron_lab):
+    unineuron_lab.corpus(unineuron_corpus)
+    measure("x", 0 if unineuron_case.control else 1, above=0.5)
+"""
+    asked = ("--unineuron-model=nano:neox-a", "--unineuron-corpus=half.jsonl", "--unineuron-corpus=news")
+    found = trials.write(body).run(*asked)
+    assert (found.outcome("claim[half]"), found.outcome("claim[news]")) == ("ERROR", "PASS")
+    assert "half.jsonl, line 2" in found.reason("claim[half]")

@@ -128,6 +128,7 @@ def test_variants(unineuron_case, text):
 
 @pytest.mark.gt3(source="x", controls=["untrained"])
 def test_broken(unineuron_case, request):
+    measure("draw", unineuron_case.draw)
     raise RuntimeError(f"draw {unineuron_case.draw} of {request.config.getoption('unineuron_tokens')}")
 """
 CONTROLS = ("--unineuron-controls=untrained", "--unineuron-control-draws=2", "--unineuron-tokens=900")
@@ -183,7 +184,8 @@ def test_each_command_runs_one_case_with_the_same_results(trials):
     model = trials.path / "my model's folder"
     model.mkdir()
     (model / "config.json").write_text("{}")
-    (trials.path / "my texts.txt").write_text("Text.")
+    (model / "model.safetensors").touch()
+    (trials.path / "my texts.txt").write_text("Text.\n\nMore.")
     asked = (
         "--unineuron-model=nano:neox-a",
         f"--unineuron-model=./{model.name}",

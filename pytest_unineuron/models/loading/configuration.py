@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import transformers
@@ -10,6 +9,7 @@ import transformers
 from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.gguf import gguf_configuration
 from pytest_unineuron.models.loading.messages import own_code_error
+from pytest_unineuron.models.loading.source import read_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +24,7 @@ def load_configuration(source: Source, folder: Path) -> PretrainedConfig:
     """The configuration in a model's folder. Raises ModelError if transformers cannot use it without foreign code."""
     if source.gguf:
         return gguf_configuration(source, folder)
-    try:
-        written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model {source.spec}: its config.json is not valid JSON: {first_line(error)}") from error
-    if not isinstance(written, dict):
-        raise ModelError(f"model {source.spec}: its config.json is not a JSON object; save it with save_pretrained")
+    written = read_configuration(source, folder)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # any architecture checks its configuration in its own way

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+DEVICE_KINDS = ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla")
+"""The kinds of devices of torch on which a model can run."""
 SPREAD_MODES = ("balanced", "sequential")
 """The device maps of accelerate that spread the blocks of a model over all GPUs."""
 

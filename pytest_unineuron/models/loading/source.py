@@ -7,14 +7,17 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pytest_unineuron import zoo
-from pytest_unineuron.errors import ModelError
+from pytest_unineuron.errors import ModelError, did_you_mean, first_line
+from pytest_unineuron.system.paths import beside
 
 UNTRAINED = "untrained:"
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_FILE = "adapter_config.json"
 GGUF_SUFFIX = ".gguf"
+PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
 """The files of a model: configuration, tokenizer and weights, but no code."""
 IGNORED_FILES = ["*/*", "consolidated*.safetensors"]
@@ -58,7 +61,8 @@ def parse_source(spec: str) -> Source:
         name = spec.removeprefix(zoo.PREFIX)
         folders = zoo.folders()
         if name not in folders:
-            raise ModelError(f"model {spec}: there is no such nano model; there are {_nano_names(folders)}")
+            near = did_you_mean(spec, [zoo.PREFIX + each for each in folders])
+            raise ModelError(f"model {spec}: there is no such nano model; there are {_nano_names(folders)}{near}")
         return Source(spec, name, folder=folders[name])
     try:
         path = Path(spec).expanduser()
@@ -77,7 +81,8 @@ def parse_source(spec: str) -> Source:
     if path.is_file():
         raise ModelError(f"model {spec}: this is a file; give the folder that it is in, or a {GGUF_SUFFIX} file")
     if path.exists() or spec.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(spec):
-        raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME")
+        near = did_you_mean(str(path), beside(path))
+        raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME{near}")
     hub, _, revision = spec.partition("@")
     return Source(spec, spec, hub=hub, revision=revision or None)
 
@@ -125,6 +130,49 @@ def check_folder(spec: str, path: Path) -> None:
             "merge it into its model (peft: merge_and_unload) and save that with save_pretrained"
         )
     raise ModelError(f"model {spec}: the folder has no config.json; save the model with save_pretrained")
+
+
+def check_contents(source: Source) -> None:
+    """Raise ModelError for a folder that is no model: its configuration is no JSON object, or it holds no weights."""
+    folder = source.folder
+    if folder is None or source.gguf:
+        return
+    read_configuration(source, folder)
+    if not source.untrained and not any(folder.glob("*.safetensors*")):
+        raise ModelError(f"model {source.spec}: {reason_no_weights(folder)}")
+
+
+def read_configuration(source: Source, folder: Path) -> dict[str, Any]:
+    """The object in the config.json of a folder. Raises ModelError if there is none."""
+    try:
+        written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {source.spec}: its config.json is not valid JSON: {first_line(error)}") from error
+    if not isinstance(written, dict):
+        raise ModelError(f"model {source.spec}: its config.json is not a JSON object; save it with save_pretrained")
+    return written
+
+
+def reason_no_weights(folder: Path) -> str:
+    """A message about the files in a folder that are no weights that can be read."""
+
+    def names(*patterns: str) -> str:
+        found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
+        return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+
+    if others := names("*.safetensors"):
+        return (
+            f"there is neither {WEIGHTS_FILE} nor {INDEX_FILE}, so it is not known whether {others} are its weights; "
+            "fetch it again, or write it with save_pretrained"
+        )
+    if pickles := names(*PICKLE_PATTERNS):
+        return (
+            f"its weights are pickled ({pickles}), and unpickling can run code; "
+            "convert them with save_pretrained, or name a revision that has safetensors (MODEL@REVISION)"
+        )
+    if packed := names("*.gguf"):
+        return f"its weights are in another format ({packed}); give that file itself as the model"
+    return f"there are no weights (*.safetensors) in {folder}; fetch it again, or write it with save_pretrained"
 
 
 def _gguf_in(spec: str, path: Path) -> str:

@@ -12,7 +12,13 @@ from safetensors import SafetensorError, safe_open
 from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.quantisation import quantisation_settings
-from pytest_unineuron.models.loading.source import ADAPTER_FILE, INDEX_FILE, WEIGHTS_FILE, has_adapter
+from pytest_unineuron.models.loading.source import (
+    ADAPTER_FILE,
+    INDEX_FILE,
+    WEIGHTS_FILE,
+    has_adapter,
+    reason_no_weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +28,6 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
-PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
 """The precisions in safetensors, by their names there, whose values need no scale."""
 
@@ -40,7 +45,7 @@ def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list
     else:
         index = whole if whole.name.endswith(".json") else folder / INDEX_FILE
         if not index.is_file():
-            raise ModelError(f"model {source.spec}: {_why_no_weights(folder)}")
+            raise ModelError(f"model {source.spec}: {reason_no_weights(folder)}")
         files = _shards(source, index)
     if has_adapter(folder):
         files.append(_adapter_weights(source, folder))
@@ -65,28 +70,6 @@ def _check_file(source: Source, path: Path, *, quantised: bool) -> None:
                 f"model {source.spec}: {name} is stored as {dtype}, and its config.json does not say how to "
                 "read that (no quantization_config); fetch both from the same revision"
             )
-
-
-def _why_no_weights(folder: Path) -> str:
-    """A message about the files in a folder that are no weights that can be read."""
-
-    def names(*patterns: str) -> str:
-        found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
-        return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
-
-    if others := names("*.safetensors"):
-        return (
-            f"there is neither {WEIGHTS_FILE} nor {INDEX_FILE}, so it is not known whether {others} are its weights; "
-            "fetch it again, or write it with save_pretrained"
-        )
-    if pickles := names(*PICKLE_PATTERNS):
-        return (
-            f"its weights are pickled ({pickles}), and unpickling can run code; "
-            "convert them with save_pretrained, or name a revision that has safetensors (MODEL@REVISION)"
-        )
-    if packed := names("*.gguf"):
-        return f"its weights are in another format ({packed}); give that file itself as the model"
-    return f"there are no weights (*.safetensors) in {folder}; fetch it again, or write it with save_pretrained"
 
 
 def _shards(source: Source, index: Path) -> list[Path]:
