@@ -66,7 +66,8 @@ def run_missing(chosen: Sequence[Specimen], work: Path, digest: str) -> int:
         results.append(work, digest, records)
         for record in records:
             passed = [name for name, trial in record["trials"].items() if trial["outcome"] == "PASS"]
-            print(f"{record['name']}: {record['seconds']} s, PASS: {', '.join(passed) or 'none'}", flush=True)
+            seconds = f"{record['seconds']} s of processor time"
+            print(f"{record['name']}: {seconds}, PASS: {', '.join(passed) or 'none'}", flush=True)
     return failed
 
 

@@ -29,7 +29,8 @@ COLUMNS = ("trial or criterion", "nulls", *OUTCOMES, "false PASS, %", "95 % from
 GROUPS = {PLANTED: "planted models", ZOO: "trained nano models", REAL: "SmolLM2-135M-Instruct"}
 NULL_NOTE = (
     "A false PASS is counted among the models on which a trial came to an outcome (PASS, FAIL or VACUOUS), and for a "
-    "criterion among all. Intervals are Clopper–Pearson. ERROR includes trials that did not run."
+    "criterion among all. Intervals are Clopper–Pearson. ERROR includes trials that did not run. Trials that are NA on "
+    "all of these models, such as those that compare seeds, are left out."
 )
 POWER_NOTE = "Models that pass, of those on which a trial came to an outcome or a criterion was asked; then the others."
 
