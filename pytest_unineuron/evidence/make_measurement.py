@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import TrialError
-from pytest_unineuron.evidence.measurement import HasInterval, Measurement
+from pytest_unineuron.evidence.measurement import BOUND_FIELDS, HasInterval, Measurement
 from pytest_unineuron.evidence.standard_error import StandardError
 from pytest_unineuron.evidence.text import escape_surrogates
 from pytest_unineuron.evidence.unit_contrast import Profile, UnitContrast, profile_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def make_measurement(
@@ -17,45 +20,45 @@ def make_measurement(
     value: object,
     *,
     unit: str = "",
-    above: float | None = None,
-    below: float | None = None,
-    null: float | None = None,
-    higher_by: float | None = None,
-    lower_by: float | None = None,
     interval: tuple[float, float] | None = None,
     note: str = "",
+    **bounds: float | None,
 ) -> Measurement:
     """A measurement of a Python number, a numpy or torch scalar, or an estimate with an interval.
 
-    Raises TrialError if ``value`` is none of these, if a bound is not finite, if ``interval`` is not a pair of numbers,
-    if ``null`` is given without ``above`` or ``below``, or lies beyond them, and for a distance from controls that is
-    not one.
+    ``bounds`` are those of ``Recorder.measure``. Raises TrialError if ``value`` is none of these, if a bound is not
+    finite, if ``interval`` is not a pair of numbers, if ``null`` is given without ``above`` or ``below``, or lies
+    beyond them, and for a distance from controls that is not one.
     """
-    if null is not None and above is None and below is None:
-        raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
-    by_unit = bool(getattr(value, "by_unit", False))
-    given = {"above": above, "below": below, "null": null, "higher_by": higher_by, "lower_by": lower_by}
-    bounds = {word: None if bound is None else _finite_bound(name, word, bound) for word, bound in given.items()}
-    _check_null(name, bounds["above"], bounds["below"], bounds["null"])
-    _check_distance(name, bounds["higher_by"], bounds["lower_by"], by_unit=by_unit)
     estimate = value if isinstance(value, HasInterval) else None
+    fields: dict[str, Any] = {"name": _on_one_line(name), "unit": _on_one_line(unit), **_checked(name, value, bounds)}
     low, high = _interval(name, (estimate.low, estimate.high) if estimate else interval)
-    method = escape_surrogates(estimate.method) if estimate else ""
-    p = _p_value(name, estimate, bounds["above"], bounds["below"]) if estimate else None
+    fields["method"] = escape_surrogates(estimate.method) if estimate else ""
     number = _as_float(name, estimate.value if estimate else value)
     notes = [escape_surrogates(note)] if note else []
-    fields: dict[str, Any] = {"name": _on_one_line(name), "unit": _on_one_line(unit), **bounds, "by_unit": by_unit}
-    if by_unit:
-        fields |= {"profile": _profile(value), "contrast": _unit_contrast(name, value, higher_by, lower_by)}
     if not math.isfinite(number):
         notes.append("nan: nothing to measure" if math.isnan(number) else str(number))
-        return Measurement(value=None, method=method, note="; ".join(notes), **fields)
+        return Measurement(value=None, note="; ".join(notes), **fields)
     if not math.isfinite(low or 0.0) or not math.isfinite(high or 0.0):
         low = high = None
-        method = method or "an interval"
+        fields["method"] = fields["method"] or "an interval"
         notes.append("no interval" if notes else "no interval could be made")
-    fields |= {"low": low, "high": high, "method": method, "note": "; ".join(notes)}
-    return Measurement(value=number, p=p, spread=StandardError.of(value), **fields)
+    p = _p_value(name, estimate, bounds.get("above"), bounds.get("below")) if estimate else None
+    spread = StandardError.of(value)
+    return Measurement(value=number, low=low, high=high, note="; ".join(notes), p=p, spread=spread, **fields)
+
+
+def _checked(name: str, value: object, given: Mapping[str, float | None]) -> dict[str, Any]:
+    """The bounds as fields of a measurement, with the comparison that an estimate by unit carries."""
+    bounds = {word: None if bound is None else _finite_bound(name, word, bound) for word, bound in given.items()}
+    above, below, null, higher_by, lower_by = (bounds.get(word) for word in BOUND_FIELDS[:-1])
+    by_unit = bool(getattr(value, "by_unit", False))
+    _check_null(name, above, below, null)
+    _check_distance(name, higher_by, lower_by, by_unit=by_unit)
+    if not by_unit:
+        return bounds
+    contrast = _unit_contrast(name, value, higher_by, lower_by)
+    return {**bounds, "by_unit": True, "profile": _profile(value), "contrast": contrast}
 
 
 def _profile(estimate: Any) -> Profile:
@@ -96,7 +99,9 @@ def _check_distance(name: str, higher_by: float | None, lower_by: float | None, 
 
 
 def _check_null(name: str, above: float | None, below: float | None, null: float | None) -> None:
-    """Raise TrialError for a limit of controls that a control exceeds only if it shows the claim as well."""
+    """Raise TrialError for a limit of controls without a bound, or beyond it: none that shows the claim exceeds it."""
+    if null is not None and above is None and below is None:
+        raise TrialError(f"measure({name!r}): null={null} is a limit for controls and needs above=… or below=…")
     for word, bound, beyond in (
         ("above", above, null is not None and above is not None and null > above),
         ("below", below, null is not None and below is not None and null < below),
