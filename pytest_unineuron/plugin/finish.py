@@ -129,11 +129,14 @@ class Finisher:
                     self._collector.on_event({"kind": CRASHED, "nodeid": nodeid, "reason": "lost: all workers ended"})
 
     def _write(self, evidence: Evidence, status: int) -> list[str]:
-        """Write the reports or the lock. Returns a sentence for each file that could not be written."""
+        """Write the reports or the lock. Returns a sentence for each file that could not be written.
+
+        A run that measured nothing writes nothing.
+        """
         if not (self._collector.active or self._collector.incomplete):
             return []
         if not self._run.settings.write_lock:
-            return write.write_reports(evidence, self._run.out)
+            return write.write_reports(evidence, self._run.out) if write.measured(evidence) else []
         unfit = "results were lost" if not self._collector.finished else Lock.reason_unfit(evidence)
         if unfit or status != pytest.ExitCode.OK:
             return [f"the lock was not written: {unfit or f'the run ended with status {status}'}"]

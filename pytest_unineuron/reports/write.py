@@ -36,11 +36,8 @@ REPORT_FILES: dict[str, Callable[[Evidence], str]] = {
 def write_reports(evidence: Evidence, folder: Path) -> list[str]:
     """Write every report file into ``folder``. Returns a sentence for each that could not be written.
 
-    A run that measured nothing writes nothing. A whole report there moves to ``last-whole`` before one of a part is
-    written.
+    A whole report there moves to ``last-whole`` before one of a part is written.
     """
-    if not measured(evidence):
-        return []
     try:
         _keep_whole(evidence, folder)
     except OSError as error:
