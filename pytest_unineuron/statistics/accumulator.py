@@ -69,13 +69,21 @@ class Statistic(ABC):
 
     @classmethod
     def concat_units(cls, parts: Sequence[Self]) -> Self:
-        """Return one statistic of the units of all parts, in order. Parts may be over different tokens."""
+        """Return one statistic of the units of all parts, in order. Parts may be over different tokens.
 
-        def whole(part: Self, name: str) -> Tensor:
-            field: Tensor = getattr(part, name)
-            return field if field.dim() else field.expand(part.units)
+        A number for all units, [], stays one if it is the same in all parts.
+        """
 
-        return cls(*(torch.cat([whole(part, field.name) for part in parts], dim=-1) for field in fields(cls)))
+        def concat(name: str) -> Tensor:
+            found: list[Tensor] = [getattr(part, name) for part in parts]
+            if all(not field.dim() and field == found[0] for field in found):
+                return found[0]
+            whole = [
+                field if field.dim() else field.expand(part.units) for field, part in zip(found, parts, strict=True)
+            ]
+            return torch.cat(whole, dim=-1)
+
+        return cls(*(concat(field.name) for field in fields(cls)))
 
     @property
     def units(self) -> int:

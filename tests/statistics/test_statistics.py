@@ -1,5 +1,7 @@
 """The contract of every statistic in the table; a new row is tested without a new test."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,14 @@ class TestContract:
         twice = kind.concat_units([a, kind.concat_units([b, c])])
         assert_close(twice, kind.concat_units(parts))
         assert_close(kind.concat_units([twice, twice]), kind.concat_units([*parts, *parts]))
+
+    def test_a_number_for_all_units_stays_one(self, kind):
+        """Layers over the same number of tokens share it, so that it is stored once; those of experts do not."""
+        a, b = of(kind), of(kind, slice(0, 20))
+        for field in fields(kind):
+            same, other = (getattr(kind.concat_units(parts), field.name) for parts in ([a, a], [a, b]))
+            assert same.dim() == getattr(a, field.name).dim()
+            assert other.dim() == max(1, same.dim())
 
     def test_half_precision_is_widened(self, kind):
         """The statistic of bfloat16 values is that of the same values in float32."""
