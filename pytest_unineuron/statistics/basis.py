@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@lru_cache(maxsize=32)
+CACHED_BYTES = 2**29
+"""Bytes of rotations that are cached: those of all layers of a small model, which reads several texts."""
+_rotations: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+
+
 def haar_rotation(size: int, seed: int) -> Tensor:
     """Return a uniformly distributed (Haar) orthogonal matrix, [size, size] float32.
 
     It is Q of the QR decomposition of a Normal matrix, with the signs for which the diagonal of R is positive (Mezzadri
-    2007). The last few are cached, since drawing one takes longer than using it.
+    2007). The last ones are cached, since drawing one takes longer than using it.
     """
+    key = (size, seed)
+    if key not in _rotations:
+        _rotations[key] = _draw_rotation(size, seed)
+    _rotations.move_to_end(key)
+    while len(_rotations) > 1 and sum(rotation.nbytes for rotation in _rotations.values()) > CACHED_BYTES:
+        _rotations.popitem(last=False)
+    return _rotations[key]
+
+
+def _draw_rotation(size: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
     rotation: Tensor = (q * r.diagonal().sign()).float()

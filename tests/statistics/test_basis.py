@@ -1,10 +1,13 @@
 """Laws of random bases, and of the comparison with them."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from pytest_unineuron.statistics import basis
 from pytest_unineuron.statistics.basis import (
     column_kurtosis,
     exchanges,
@@ -24,6 +27,21 @@ def test_a_rotation_is_orthogonal_and_seeded(size):
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(size), rtol=0, atol=1e-5)
     assert torch.equal(rotation, haar_rotation(size, 0))
     assert size == 1 or not torch.equal(rotation, haar_rotation(size, 1))
+
+
+def test_rotations_are_cached_up_to_a_limit(monkeypatch):
+    """All layers of a small model are drawn once; the least recently used one goes first, the last one stays."""
+    monkeypatch.setattr(basis, "_rotations", OrderedDict())
+    monkeypatch.setattr(basis, "CACHED_BYTES", 3 * 8 * 8 * 4)
+    first, second = (haar_rotation(8, seed) for seed in (0, 1))
+    haar_rotation(8, 2)
+    assert haar_rotation(8, 0) is first
+    haar_rotation(8, 3)
+    assert haar_rotation(8, 0) is first
+    assert haar_rotation(8, 1) is not second
+    large = haar_rotation(20, 0)
+    assert haar_rotation(20, 0) is large
+    assert len(basis._rotations) == 1
 
 
 def test_rotations_are_uniformly_distributed():
