@@ -177,7 +177,8 @@ def test_extremes_of_experts_name_tokens_of_the_text():
         found = extremes.tokens[0, start : start + layer.width]
         at = (numbers[:, None] == found).to(torch.uint8).argmax(dim=0)  # several tokens may have the largest value
         assert torch.equal(numbers[at], found)
-        assert torch.equal(units.gather(0, at[None])[0], units.amax(dim=0))
+        # Documents that begin alike have the same values up to the last bits, which depend on the batch.
+        torch.testing.assert_close(units.gather(0, at[None])[0], units.amax(dim=0), rtol=1e-6, atol=0)
         start += layer.width
 
 

@@ -78,7 +78,7 @@ def test_statistics_of_captured_activations_are_exact_to_a_millionth():
 
     found = neurons(sweep_blocks(model.model, anatomy.layout, blocks, batch=700, transform=spy))
     values = torch.cat([torch.cat(captured[PRE, i]) for i in (0, 1)], dim=1).numpy()
-    np.testing.assert_allclose(found.pre.mean, values.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.pre.mean, values.mean(axis=0), atol=1e-6 * values.std())
     np.testing.assert_allclose(found.pre.variance, values.var(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.kurtosis, stats.kurtosis(values, axis=0, fisher=False), rtol=1e-6)
     np.testing.assert_allclose(found.skew, stats.skew(values, axis=0), atol=1e-6)
@@ -187,7 +187,7 @@ def test_a_part_with_another_batch_size_is_not_used():
         kept[name] = [PartialStatistics(part.sums, part.widths, {g: n for g, n in part.tokens.items() if g})]
         return kept[name]
 
-    for batch in (128, 256):
+    for batch in (64, 256):
         with pytest.raises(ModelError, match="tokens were swept; give all processes the same arguments"):
             sweep_blocks(model.model, anatomy.layout, blocks, batch=batch, compute_part=first_half)
     assert len(kept) == 2
