@@ -125,7 +125,7 @@ def test_another_text_is_another_result(run_trials, trials):
     """Texts are compared by content, so the same text under another name is found."""
     for name in ("one", "two", "three"):
         last = "ends." if name == "three" else "ends"
-        lines = [json.dumps({"text": f"The document number {n} " * 20 + last}) for n in range(4)]
+        lines = [json.dumps({"text": " ".join(f"{n}.{i}" for i in range(20)) + last}) for n in range(4)]
         (trials.path / f"{name}.jsonl").write_text("\n".join(lines))
     runs = [run_trials("-k", "kurtosis", f"--unineuron-corpus={name}.jsonl") for name in ("one", "two", "three")]
     assert [run.report["forward_passes"] for run in runs] == [6, 0, 3]  # news is there too
