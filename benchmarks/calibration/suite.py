@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.calibration.models import REAL
 from pytest_unineuron.cache.source_code import package_digest
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.summary import report_data
@@ -23,8 +24,8 @@ ROOT = Path(__file__).parent.parent.parent
 REPORT = "generalization_eval_report.json"
 OPTIONS = ("--unineuron-corpus=news", "--unineuron-fail-on=never", "--unineuron-threads=1")
 """One corpus of new data beside the reference, which is the default."""
-NULL_OPTIONS = ("--unineuron-tokens=20000",)
-"""Fewer tokens for nulls, which are many: enough for what the trials need."""
+FEW_TOKENS = ("--unineuron-tokens=12000",)
+"""For nulls, which are many, and for the real model, which is large: enough for what the trials need."""
 SOURCES = ("evals/**/*.py", *(f"benchmarks/calibration/{name}.py" for name in ("models", "nulls", "suite")))
 
 
@@ -40,7 +41,7 @@ def run(specimens: Sequence[Specimen], folder: Path) -> list[dict[str, Any]]:
 
     Raises RuntimeError if the run writes no report.
     """
-    options = [*OPTIONS, *(NULL_OPTIONS if specimens[0].is_null else ())]
+    options = [*OPTIONS, *(FEW_TOKENS if specimens[0].is_null or specimens[0].kind == REAL else ())]
     names = {specimen: specimen.spec or str(_make(specimen, folder / specimen.name)) for specimen in specimens}
     command = [
         *("nice", sys.executable, "-m", "pytest", "evals/", "-q", "-p", "no:cacheprovider", *options),
