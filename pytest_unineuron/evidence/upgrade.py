@@ -62,7 +62,7 @@ def _with_contrasts(data: Any) -> Any:
     elif "needed" in data and "above" in data:
         added = {"higher_by": None, "lower_by": None, "by_unit": False, "contrast": None, "profile": []}
     elif "primary" in data:
-        added = {"direct": data["primary"]}
+        added = {"direct": data["primary"], "controls": None}  # a PASS against fewer controls than listed was a PASS
     return {**{key: _with_contrasts(value) for key, value in data.items()}, **added}
 
 
