@@ -23,7 +23,7 @@ from pytest_unineuron.lab.universality import Universality, universality_thresho
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
-from pytest_unineuron.statistics import DEFAULT_SITES, POST
+from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from pytest_unineuron.system.machine import GIB
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Lab:
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
         """Return the statistics of an arm on a corpus, those of a site among them. Raises ModelError, CorpusError."""
         result = self._results.sweep(arm, corpus, site)
-        if not arm.activation_source.control and site in DEFAULT_SITES:
+        if not arm.activation_source.control and site in (PRE, RESIDUAL):
             self._note_routing(arm.model, corpus, result)
         return result
 

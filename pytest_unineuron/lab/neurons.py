@@ -69,7 +69,8 @@ class Neurons:
 
     ``pre`` and ``post`` are the sites before and after the activation function, ``residual`` is the stream after half
     of the blocks, ``up`` the up projection of gated neurons, over gated layers only. The neurons' own statistics are
-    those of the pre-activation, as in the paper (Gurnee et al. 2024, section 4.2). For the jackknife,
+    those of the pre-activation, as in the paper (Gurnee et al. 2024, section 4.2). Statistics at ``post`` and ``up``
+    take a pass of their own unless a fixture asks for them. For the jackknife,
     ``without(group)`` leaves one group of documents out. The model's attention sinks are left out in all of its arms;
     ``with_sinks`` has them.
 

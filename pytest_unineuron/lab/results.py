@@ -10,7 +10,7 @@ from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, 
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import RankLost, UnineuronError
 from pytest_unineuron.lab.arm import Arm, Request
-from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
+from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,17 +24,13 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.texts import Texts
 
 
-def stored_together(arm: Arm, site: str) -> tuple[str, ...]:
+def stored_together(site: str) -> tuple[str, ...]:
     """Return the sites whose statistics are one result with those of a site.
 
-    The ordinary sites are one result. The up projection and the extremes are results of their own. So are the
-    post-activations of rotated units: rotating them takes longer than the pass, and few trials ask for them.
+    The sites that trials on neurons read are one result. Post-activations, the up projection and the extremes are
+    results of their own: few trials ask for them, and post-activations alone would double the size of a result.
     """
-    if site in (UP, EXTREMES):
-        return (site,)
-    if arm.replaces(controls.UNITS):
-        return (POST,) if site == POST else (PRE, RESIDUAL)
-    return (PRE, POST, RESIDUAL)
+    return (site,) if site in (POST, UP, EXTREMES) else (PRE, RESIDUAL)
 
 
 class Results:
@@ -61,13 +57,13 @@ class Results:
         self._cache = cache
         self._reporting = reporting
         self._processes = processes
-        self._requested = {job: None for request in requests for job in _jobs(request)}
+        self._requested = {job: None for request in requests for job in self._jobs(request)}
         self._held: dict[Request, Any] = {}
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
         """Return the statistics of an arm on a corpus, those of a site among them."""
         arm = arm.activation_source
-        result: SweepResult = self._get(Request(arm, corpus, stored_together(arm, site)))
+        result: SweepResult = self._get(Request(arm, corpus, stored_together(site)))
         return result
 
     def comparison(self, arm: Arm, corpus: str) -> dict[str, Any]:
@@ -195,13 +191,27 @@ class Results:
         """The rotation of an arm's units, standardised by the moments of the model itself; None for other arms."""
         if not arm.replaces(controls.UNITS):
             return None
-        sites = {UP} if any(UP in job.sites for job in jobs) else set()
-        if any(job.sites != (UP,) for job in jobs):
-            sites |= DEFAULT_SITES
-        plain = Arm(arm.model)
+        plain, sites = Arm(arm.model), {site for job in jobs for site in self._rotated_sites(job)}
         moments = {site: self.sweep(plain, corpus, site).total(site, "moments") for site in sites}
         made: Transform = controls.CONTROLS[arm.control].load()(moments, self.sizes(arm.model), arm.seed)
         return made
+
+    def _rotated_sites(self, job: Request) -> tuple[str, ...]:
+        """The sites whose units are rotated for a result."""
+        if job.compares_seeds:
+            return (self._models.settings.correlation_site, RESIDUAL)
+        return (POST,) if job.sites == (EXTREMES,) else job.sites
+
+    def _jobs(self, request: Request) -> list[Request]:
+        """The results that a request is made of, and those of the model itself that standardise rotated units."""
+        arm, corpus = request.arm, request.corpus
+        jobs = [Request(arm, corpus, stored_together(site)) for site in request.sites]
+        if request.compares_seeds:
+            jobs = [Request(arm, corpus, compares_seeds=True)]
+        if arm.replaces(controls.UNITS):
+            sites = [site for job in jobs for site in self._rotated_sites(job)]
+            jobs += [Request(Arm(arm.model), corpus, stored_together(site)) for site in sites]
+        return jobs
 
     def sizes(self, model: str) -> dict[str, list[int]]:
         """The number of units at each site, layer by layer."""
@@ -209,10 +219,3 @@ class Results:
         widths = [layer.width for layer in anatomy.layout.layers]
         gated = [layer.width for layer in anatomy.layout.layers if layer.gated]
         return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle_width], UP: gated}
-
-
-def _jobs(request: Request) -> list[Request]:
-    """The results that a request is made of."""
-    if request.compares_seeds:
-        return [Request(request.arm, request.corpus, compares_seeds=True)]
-    return [Request(request.arm, request.corpus, stored_together(request.arm, site)) for site in request.sites]

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 ITEM, REFERENCE, WORDS, ANY = "the item's corpus", "the reference corpus", "number words", "any corpus"
 """The text that a fixture reads."""
 NEURONS = (PRE, RESIDUAL)
-"""The sites whose statistics trials on neurons read. Post-activations are computed with them, except for rotated units,
-for which they take another pass when a trial asks for them."""
+"""The sites whose statistics trials on neurons read. Post-activations take another pass when a trial asks for them."""
 
 
 @dataclass(frozen=True)
