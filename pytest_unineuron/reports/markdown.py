@@ -112,13 +112,17 @@ def reproduce_section(evidence: Evidence, failed: Sequence[FailedCase]) -> list[
 
 
 def provenance_sections(evidence: Evidence) -> list[str]:
-    """The models, the paper's findings, the use of the cache, lost results, and the versions."""
+    """The models, the texts, the paper's findings, the use of the cache, lost results, and the versions."""
     out = []
     if evidence.models:
         out += ["", "## Models", "", "| model | class | parameters | neurons | checked on load, largest error |"]
         out += ["|---|---|---|---|---|"]
         out += [_model_row(name, facts) for name, facts in evidence.models.items()]
         out += [line for name, facts in evidence.models.items() for line in _sink_lines(name, facts)]
+    if evidence.corpora:
+        out += ["", "## Texts", "", "| corpus | distinct documents read | copies | words | tokens, by model |"]
+        out += ["|---|--:|--:|--:|---|"]
+        out += [_corpus_row(name, facts) for name, facts in evidence.corpora.items()]
     if evidence.findings:
         out += ["", "## Original findings", ""]
         out += [f"- {escape_markdown(name)}: {_format_facts(facts)}" for name, facts in evidence.findings.items()]
@@ -152,6 +156,13 @@ def _model_row(name: str, facts: Mapping[str, Any]) -> str:
     if routed:
         neurons += f" (median share of tokens routed to an expert: {routed})"
     cells = (name, facts.get("class", ""), f"{facts.get('parameters', 0):,}", neurons, checks)
+    return "| " + " | ".join(map(escape_markdown, cells)) + " |"
+
+
+def _corpus_row(name: str, facts: Mapping[str, Any]) -> str:
+    """A row on one text, as far as it was read."""
+    tokens = ", ".join(f"{model} {count:,}" for model, count in facts.get("tokens", {}).items())
+    cells = (name, facts.get("documents", ""), facts.get("copies", 0), facts.get("words", ""), tokens)
     return "| " + " | ".join(map(escape_markdown, cells)) + " |"
 
 

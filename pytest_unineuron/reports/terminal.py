@@ -163,6 +163,9 @@ def note_lines(evidence: Evidence) -> Iterator[Line]:
         trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"
         yield f"{outcome}: {trials} on {model}: {reason}", OUTCOME_COLOURS[outcome]
     yield from _not_applicable_lines(evidence)
+    for name, facts in evidence.corpora.items():
+        if copies := facts.get("copies", 0):
+            yield f"COPIES: {copies} documents of {name} are copies of others and count as one with these", "yellow"
     yield from ((f"CACHE: {note}", "yellow") for note in evidence.cache_notes)
     yield from ((f"INCOMPLETE: {lost}", "red") for lost in evidence.incomplete)
     yield from ((f"LOCK: {violation}", "red") for violation in evidence.violations)

@@ -65,6 +65,7 @@ def test_copies_count_once(run):
     assert measured(found, "new[new]") | {"tokens": 0} == {"documents": 4, "groups": 4, "tokens": 0}
     facts = found.report["corpora"]["new"]
     assert (facts["documents"], facts["copies"]) == (4, 96)
+    found.result.stdout.fnmatch_lines(["COPIES: 96 documents of new are copies of others and count as one with these"])
 
 
 @pytest.mark.parametrize(
