@@ -90,7 +90,7 @@ def seeds_compared_with(source: Source, asked: Sequence[str]) -> tuple[str, ...]
     """
     seeds = tuple(spec for spec in asked if spec != source.spec) or known_seeds(source)
     if not seeds:
-        raise NotApplicable(f"no further seeds of {source.spec} are known; name some with --unineuron-seed")
+        raise NotApplicable(f"no further seeds of {source.label} are known; name some with --unineuron-seed")
     return seeds
 
 
