@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from pytest_unineuron.evidence.measurement import BOUND_FIELDS
+
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 CLAIMS = """
 @pytest.mark.gt2(source="x", controls=["untrained"])
@@ -37,7 +39,7 @@ def test_writing_a_lock_runs_only_control_arms(locked):
     assert not (locked.path / "evaluation").exists()
     lock = json.loads((locked.path / "claim.lock").read_text())
     assert lock["cases"]["corpora[news] on neox-a"]["bounds"] == {
-        "size": [{"above": 0.5, "below": None, "null": None, "needed": False}]
+        "size": [{**dict.fromkeys(BOUND_FIELDS), "above": 0.5, "needed": False}]
     }
     assert lock["settings"]["model"] == ["nano:neox-a"]
 
@@ -144,7 +146,7 @@ def test_a_lock_of_broken_controls_is_not_written(trials):
     [
         (lambda text: text.replace('"above": 0.5', '"above": 0.3'), "was changed or damaged after it was written"),
         (lambda text: text[:100], "is damaged or incomplete"),
-        (lambda text: text.replace('"lock_version": 2', '"lock_version": 9'), "is of version 9, this one reads 2"),
+        (lambda text: text.replace('"lock_version": 3', '"lock_version": 9'), "is of version 9, this one reads 3"),
         (lambda text: None, "there is no such file; make one: pytest-unineuron lock FILE evals/"),
     ],
 )

@@ -110,8 +110,8 @@ def test_another_policy_is_named(trials):
     found = trials.write(SEVERAL).run(MODEL)
     found.result.stdout.fnmatch_lines(
         [
-            "*GT1 new model: PASS   (neox-a PASS)",
-            "*GT2 new data: PASS by policy all, as no primary trial was collected   (neox-a PASS)",
+            "*GT1 new model: PASS   (neox-a PASS, *)",
+            "*GT2 new data: PASS by policy all, as no primary trial was collected   (neox-a PASS, *)",
         ]
     )
 
