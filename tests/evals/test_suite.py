@@ -140,7 +140,6 @@ def test_trained_seeds_lie_beyond_every_control(tmp_path):
 
 
 BROKEN_MODELS = {
-    "weightless": (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
     "junk": (lambda folder: (folder / "model.safetensors").write_bytes(b"junk"), "its weights cannot be loaded"),
     "wordless": (lambda folder: (folder / "tokenizer.json").unlink(), "its tokenizer cannot be loaded"),
 }
