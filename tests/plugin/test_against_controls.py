@@ -67,14 +67,14 @@ def test_without_seeds_a_verdict_rests_on_the_signature(trials, folders, workers
     )
     found.result.stdout.fnmatch_lines([f"does not apply to {own.name} (no further seeds of *): seeds[[]prose]"])
     if not workers:
-        found.result.stdout.fnmatch_lines([f"{own.name}: GT1 by units (signature)"])
+        found.result.stdout.fnmatch_lines([f"{own.name}:", "  GT1 by units (signature)"])
 
 
 def test_with_one_further_seed_the_comparison_decides(trials, folders):
     """The signature trial decides nothing then, and the verdict says that it rests on one pair."""
     own, other = folders
     found = trials.write(UNITS + SEEDS).run(NEVER, TOKENS, f"--unineuron-model={own}", f"--unineuron-seed={other}")
-    found.result.stdout.fnmatch_lines([f"{own.name}: GT1 by seeds (direct)"])
+    found.result.stdout.fnmatch_lines([f"{own.name}:", "  GT1 by seeds (direct)"])
     outcome = found.outcome("seeds[prose]", own.name)
     verdict = found.report["criteria"]["GT1"]["subjects"][own.name]
     assert (outcome == "PASS") == (verdict == "PASS")
