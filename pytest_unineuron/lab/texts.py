@@ -75,6 +75,8 @@ class Texts:
             loaded, whole = self._models.loaded(Arm(model)), self.corpus(corpus)
             budget = NO_BUDGET if corpus == number_words.NAME else self._settings.tokens
             blocks = to_blocks(whole, loaded.tokenizer, context=self.context(loaded), budget=budget)
+            if corpus == number_words.NAME:  # nothing leaves groups of it out, and each has a mean for every word
+                blocks = replace(blocks, groups=1)
             self._unusable[model, corpus] = self._reason_unusable(corpus, blocks.corpus)
             self._blocks[model, corpus] = blocks
             read = {**blocks.corpus.facts(), "fingerprint": whole.fingerprint}

@@ -35,7 +35,7 @@ PROBE_SIZE = 768
 EFFICIENCY = 1.0
 """The speed of a pass with its statistics over that of one product by NumPy, measured on SmolLM2 on two cores of an AMD
 with AVX-512, which torch uses and NumPy does not."""
-PROBE_TOKENS = 6000
+PROBE_TOKENS = 25_000
 """About how many tokens the probe of number words has."""
 
 
