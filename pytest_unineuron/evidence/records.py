@@ -201,8 +201,8 @@ class Evidence:
             return "direct, from one pair of seeds" if seeds == {1} else "direct"
         if support is None:
             return ""
-        untested = [s.not_applicable for trial, s in subjects if trial.direct and s.not_applicable]
-        why = f": {untested[0].partition(';')[0]}" if untested else ""
+        untested = [(not trial.primary, s.not_applicable) for trial, s in subjects if trial.direct and s.not_applicable]
+        why = f": {min(untested)[1].partition(';')[0]}" if untested else ""
         return f"signature, universality not tested{why}"
 
     def _judged(self, criterion: str, model: str) -> list[JudgedTrial]:
@@ -235,8 +235,14 @@ class Evidence:
             yield from each.arms
 
     def count(self, outcome: Outcome) -> int:
-        """The number of trials with this outcome, where a trial counts once per model."""
-        return sum(subject.outcome is outcome for record in self.trials for subject in record.subjects)
+        """The number of trials with this outcome that apply to their model; a trial counts once per model."""
+        subjects = [subject for record in self.trials for subject in record.subjects]
+        return sum(subject.outcome is outcome and not subject.not_applicable for subject in subjects)
+
+    @property
+    def n_not_applicable(self) -> int:
+        """The number of trials that do not apply to their model."""
+        return sum(bool(subject.not_applicable) for record in self.trials for subject in record.subjects)
 
 
 def _needed(subject: SubjectRecord) -> Iterator[Measurement]:

@@ -215,7 +215,10 @@ def assessment(evidence: Evidence) -> str:
     by_verdict = {v: [line.id for line in evidence.criteria if line.verdict is v] for v in Verdict}
     words = {Verdict.PASS: "supported", Verdict.FAIL: "not supported", Verdict.NA: "undecided"}
     criteria = "; ".join(f"{word}: {', '.join(by_verdict[v])}" for v, word in words.items() if by_verdict[v])
-    trials = ", ".join(f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o)) or "none"
+    counts = [f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o)]
+    if absent := evidence.n_not_applicable:
+        counts.append(f"{absent} not applicable")
+    trials = ", ".join(counts) or "none"
     hits = f" ({len(evidence.cache_hits)} results are from the cache)" if evidence.cache_hits else ""
     return f"Overall: {criteria}. Trials: {trials}. Forward passes: {evidence.forward_passes}{hits}."
 
