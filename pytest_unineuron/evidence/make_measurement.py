@@ -71,8 +71,8 @@ def _unit_contrast(name: str, estimate: Any, higher_by: float | None, lower_by: 
     if made is None:
         return None
     p = _p_value(name, made, higher_by, None if lower_by is None else 1 - lower_by)
-    finite = {end: getattr(made, end) for end in ("value", "low", "high")}
-    ends = {end: float(value) if math.isfinite(value) else None for end, value in finite.items()}
+    given = {end: getattr(made, end) for end in ("value", "low", "high")}
+    ends = {end: min(1.0, max(0.0, float(value))) if math.isfinite(value) else None for end, value in given.items()}
     return UnitContrast(**ends, method=made.method, p=p, profile=_profile(made))
 
 
