@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 REPORT = "generalization_eval_report.json"
 OPTIONS = ("--unineuron-corpus=news", "--unineuron-fail-on=never", "--unineuron-threads=1")
 """One corpus of new data beside the reference, which is the default."""
-FEW_TOKENS = ("--unineuron-tokens=12000",)
+FEW_TOKENS = ("--unineuron-tokens=20000",)
 """For nulls, which are many, and for the real model, which is large: enough for what the trials need."""
 SOURCES = ("evals/**/*.py", *(f"benchmarks/calibration/{name}.py" for name in ("models", "nulls", "suite")))
 
