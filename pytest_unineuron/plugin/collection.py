@@ -65,6 +65,7 @@ class Collection:
         self._brought: set[str] = set()
         self._functions: dict[str, str] = {}
         self._code = cache(lambda path: code_digest(path, run.config.rootpath, self._plugins))
+        self._reason_not_new = cache(reason_not_new)  # it may read weights
         self.plan: list[dict[str, Any]] = []
         self.requests: dict[Request, None] = {}
 
@@ -137,7 +138,7 @@ class Collection:
                 return str(error)
         if trial.criterion == GT2.id and corpus == self._run.reference:
             return f"not new data: {corpus} is the reference corpus; name another with --unineuron-corpus"
-        return reason_not_new(self._run.models[model]) if trial.criterion == GT1.id else ""
+        return self._reason_not_new(self._run.models[model]) if trial.criterion == GT1.id else ""
 
     def _arms(self, trial: Trial, inputs: set[str]) -> tuple[str, ...]:
         """The controls of a trial: those it lists, or the default ones, and of these what the option chooses."""

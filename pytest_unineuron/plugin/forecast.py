@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora import number_words
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_unineuron.lab.arm import Request
+    from pytest_unineuron.models.loading.shape import ModelShape
     from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options.settings import Settings
     from pytest_unineuron.plugin.run import Run
@@ -107,7 +109,7 @@ def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
                 ]
             else:
                 tokens = PROBE_TOKENS if request.corpus == number_words.NAME else settings.tokens
-                operations += tokens * model_shape(source, fetch=False).forward(settings.context or DEFAULT_CONTEXT)
+                operations += tokens * _shape(source).forward(settings.context or DEFAULT_CONTEXT)
         except (ModelError, NotApplicable, OptionError):
             continue
     if operations:
@@ -131,7 +133,7 @@ def _operations_per_second() -> float:
 def _estimate(source: Source, seeds: int, settings: Settings) -> CostEstimate:
     """The cost of comparing one arm of a model with its seeds on one text. Raises ModelError, as ``model_shape``."""
     return CostEstimate(
-        model_shape(source, fetch=False),
+        _shape(source),
         seeds,
         settings.tokens,
         min(settings.tokens, settings.correlation_tokens),
@@ -140,6 +142,12 @@ def _estimate(source: Source, seeds: int, settings: Settings) -> CostEstimate:
         positions=settings.batch or CPU_POSITIONS,
         dtype=settings.dtype,
     )
+
+
+@cache
+def _shape(source: Source) -> ModelShape:
+    """The shape of a model, read once: a GGUF file takes seconds. Raises ModelError."""
+    return model_shape(source, fetch=False)
 
 
 def _blocks(source: Source, seeds: int, settings: Settings) -> str:
