@@ -56,6 +56,22 @@ def claimed(universality):
 
 
 @pytest.fixture
+def more():
+    """A small effect of selected neurons against the rest of their layer, and of the model against every control."""
+    from pytest_unineuron import SMALL
+
+    return {"above": SMALL, "higher_by": SMALL - 0.5}
+
+
+@pytest.fixture
+def less():
+    """The same in the other direction."""
+    from pytest_unineuron import SMALL
+
+    return {"below": 1 - SMALL, "lower_by": SMALL - 0.5}
+
+
+@pytest.fixture
 def number_words(unineuron_number_words):
     """The response of every neuron to words for numbers, and to similar words that are not numbers."""
     return unineuron_number_words

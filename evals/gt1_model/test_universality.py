@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import SMALL, contrast, jackknife, within
+from pytest_unineuron import contrast, jackknife, within
 from pytest_unineuron.statistics.resampling import over_units
 
 
@@ -30,12 +30,10 @@ def test_neurons_are_universal(universality, claimed, measure):
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, figure 3; catalogue GT1-B")
-def test_universal_neurons_have_a_signature(labelled, neurons, weights, measure):
+def test_universal_neurons_have_a_signature(labelled, neurons, weights, more, less, measure):
     """Universal neurons are heavier-tailed, more skewed, rarer and lower in bias than the rest of their layer."""
     universal = labelled.universal
     measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
-    more = {"above": SMALL, "higher_by": SMALL - 0.5}
-    less = {"below": 1 - SMALL, "lower_by": SMALL - 0.5}
     measure("AUROC of the skew within layers", contrast(lambda n: n.skew, universal, neurons), **more)
     measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis, universal, neurons), **more)
     measure("AUROC of the density within layers", contrast(lambda n: n.density, universal, neurons), **less)

@@ -10,28 +10,13 @@ from pytest_unineuron import LARGE, SMALL, contrast, jackknife
 
 
 @pytest.mark.gt2(source="Gurnee et al. 2024, figure 3, with the published neurons; catalogue GT2-P1")
-def test_published_neurons_have_their_signature(published, neurons, measure):
+def test_published_neurons_have_their_signature(published, neurons, more, less, measure):
     """The published neurons are heavier-tailed, more skewed and rarer than the rest of their layer."""
     measure.needs("documents", neurons.documents, at_least=64)
     measure.needs("published neurons", int(np.sum(published)), at_least=30)
-    measure(
-        "AUROC of the skew within layers",
-        contrast(lambda n: n.skew, published, neurons),
-        above=SMALL,
-        higher_by=SMALL - 0.5,
-    )
-    measure(
-        "AUROC of the kurtosis within layers",
-        contrast(lambda n: n.kurtosis, published, neurons),
-        above=SMALL,
-        higher_by=SMALL - 0.5,
-    )
-    measure(
-        "AUROC of the density within layers",
-        contrast(lambda n: n.density, published, neurons),
-        below=1 - SMALL,
-        lower_by=SMALL - 0.5,
-    )
+    measure("AUROC of the skew within layers", contrast(lambda n: n.skew, published, neurons), **more)
+    measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis, published, neurons), **more)
+    measure("AUROC of the density within layers", contrast(lambda n: n.density, published, neurons), **less)
 
 
 @pytest.mark.gt2(source="Gurnee et al. 2024, equation 3, with the published neurons; catalogue GT2-P2")
