@@ -22,29 +22,21 @@ UNIT_GROUPS = 16
 
 
 @dataclass(frozen=True)
-class UnitContrast:
-    """The probability that a unit of the model exceeds one of a control, as an estimate, and in each layer."""
+class LayerEstimate(Estimate):
+    """A mean over layers; ``profile`` has (layer, value) of each layer."""
 
-    estimate: Estimate
-    profile: tuple[tuple[int, float], ...]
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the estimate: its value, the ends of its interval, or its p-value."""
-        if name == "estimate":
-            raise AttributeError(name)
-        return getattr(self.estimate, name)
+    profile: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
-class UnitEstimate(Estimate):
-    """The mean over layers of the median unit; on a control arm, ``contrast`` is how the model compares with it.
+class UnitEstimate(LayerEstimate):
+    """The mean over layers of the median unit.
 
-    ``profile`` has (layer, median of its units) of each layer.
+    On a control arm, ``contrast`` is the probability that a unit of the model exceeds one of the control.
     """
 
     by_unit: bool = True
-    profile: tuple[tuple[int, float], ...] = ()
-    contrast: UnitContrast | None = None
+    contrast: LayerEstimate | None = None
 
 
 class _Values:
@@ -94,7 +86,7 @@ def by_unit(
         samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values, lambda v: v.layer
 
     def typical(*given: Any) -> dict[int, float]:
-        return _by_layer(values(*given), layer(given[0]), np.nanmedian)
+        return _medians(values(*given), layer(given[0]))
 
     def compared(*pairs: _Pair) -> dict[int, float]:
         models, controls = [pair.model for pair in pairs], [pair.control for pair in pairs]
@@ -105,7 +97,7 @@ def by_unit(
     if all(sample.subject is not None for sample in samples):
         pairs = [_Pair(sample.subject, sample) for sample in samples]
         estimate = jackknife(lambda *given: _mean(compared(*given)), *pairs)
-        contrast = UnitContrast(estimate, tuple(compared(*pairs).items()))
+        contrast = LayerEstimate(**vars(estimate), profile=tuple(compared(*pairs).items()))
     return UnitEstimate(**vars(own), profile=tuple(typical(*samples).items()), contrast=contrast)
 
 
@@ -139,13 +131,13 @@ def _as_values(values: Callable[..., Any], samples: tuple[Any, ...], layer: Call
     return found
 
 
-def _by_layer(values: NDArray[np.float64], layer: NDArray[np.int64], reduce: Callable[[Any], Any]) -> dict[int, float]:
-    """A statistic of the values in each layer; nan for a layer without any."""
+def _medians(values: NDArray[np.float64], layer: NDArray[np.int64]) -> dict[int, float]:
+    """The median of the known values in each layer; nan for a layer without any."""
     found = {}
     for number in np.unique(layer):
         of_layer = values[layer == number]
         known = of_layer[~np.isnan(of_layer)]
-        found[int(number)] = float(reduce(known)) if len(known) else float("nan")
+        found[int(number)] = float(np.median(known)) if len(known) else float("nan")
     return found
 
 
