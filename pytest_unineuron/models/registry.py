@@ -18,8 +18,13 @@ from pytest_unineuron.models.loading.source import Source, cached_hub_id
 from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_files, shapes_in_files, share_same
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Sequence
 
+    from pytest_unineuron.models.loading.weight_samples import Shape
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError)
+"""The errors of damaged weight files, which are for the loader to report."""
 MAX_HUB_SEEDS = 2
 """The largest number of seeds of the hub that are used without being asked for: each has to be downloaded."""
 
@@ -119,7 +124,7 @@ def reason_not_new(source: Source) -> str:
         return f"not a new model: {what}"
     if source.folder is None or source.untrained or source.spec.startswith(zoo.PREFIX):
         return ""
-    copied = next((name for name, other in _local_studied() if _is_copy(source, other)), "")
+    copied = _copied_model(source)
     return f"not a new model: its weights are those of {copied}, {_studied(copied)}" if copied else ""
 
 
@@ -139,15 +144,24 @@ def _local_studied() -> Iterator[tuple[str, Source]]:
             yield name, Source(name, name, folder=folder)
 
 
-def _is_copy(source: Source, other: Source) -> bool:
-    """Whether most matrices of a model are those of another one. Values are read where most shapes agree."""
+def _copied_model(source: Source) -> str:
+    """The studied model on this machine whose weights a model has; empty if there is none."""
+    try:
+        shapes = shapes_in_files(source)  # once: a GGUF file takes seconds to open
+    except UNREADABLE:
+        return ""
+    return next((name for name, other in _local_studied() if _is_copy(source, shapes, other)), "")
+
+
+def _is_copy(source: Source, shapes: Counter[Shape], other: Source) -> bool:
+    """Whether most matrices of a model are those of another one. Values are read where most ``shapes`` agree."""
     try:
         expected = shapes_in_files(other)
-        if not expected or 2 * (expected & shapes_in_files(source)).total() < expected.total():
+        if not expected or 2 * (expected & shapes).total() < expected.total():
             return False
         return share_same(samples_of_files(other), samples_of_files(source)) > COPIED
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return False  # damaged files are for the loader to report
+    except UNREADABLE:
+        return False
 
 
 def published_table(source: Source) -> str:
