@@ -14,6 +14,7 @@ from pytest_unineuron.cache.source_code import package_digest
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.summary import report_data
 from pytest_unineuron.models.loading.source import sources_by_label
+from pytest_unineuron.reports.write import REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from benchmarks.calibration.models import Specimen
 
 ROOT = Path(__file__).parent.parent.parent
-REPORT = "generalization_eval_report.json"
 OPTIONS = ("--unineuron-corpus=news", "--unineuron-fail-on=never", "--unineuron-threads=1")
 """One corpus of new data beside the reference, which is the default."""
 FEW_TOKENS = ("--unineuron-tokens=20000",)

@@ -17,7 +17,7 @@ from pytest_unineuron.evidence.verdict import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.trial import Trial
@@ -243,6 +243,15 @@ class Evidence:
     def n_not_applicable(self) -> int:
         """The number of trials that do not apply to their model."""
         return sum(bool(subject.not_applicable) for record in self.trials for subject in record.subjects)
+
+
+def trials_not_applicable(pairs: Iterable[tuple[TrialRecord, SubjectRecord]]) -> dict[tuple[str, str], list[str]]:
+    """The names of the trials that do not apply, by the model and the reason; each name once."""
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for record, subject in pairs:
+        if reason := subject.not_applicable:
+            names.setdefault((subject.model, reason), {})[record.name] = None
+    return {key: list(found) for key, found in names.items()}
 
 
 def _needed(subject: SubjectRecord) -> Iterator[Measurement]:

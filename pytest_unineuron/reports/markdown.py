@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.reports.reproduce import failed_cases
 from pytest_unineuron.reports.terminal import VERDICT_MARKS, assessment
 
@@ -80,13 +81,9 @@ def _profile_table(pairs: Sequence[tuple[TrialRecord, SubjectRecord]]) -> list[s
 
 def _not_applicable(pairs: Sequence[tuple[TrialRecord, SubjectRecord]]) -> list[str]:
     """The trials that do not apply to a model, one line for each reason."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for record, subject in pairs:
-        if subject.not_applicable:
-            names.setdefault((subject.model, subject.not_applicable), []).append(record.name)
     return [
         line
-        for (model, reason), trials in names.items()
+        for (model, reason), trials in trials_not_applicable(pairs).items()
         for line in ("", escape_markdown(f"Does not apply to {model} ({reason}): {', '.join(trials)}."))
     ]
 

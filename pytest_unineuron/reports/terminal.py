@@ -10,6 +10,7 @@ from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Verdict, effective_policy
 from pytest_unineuron.reports.reproduce import failed_cases
 
@@ -173,13 +174,9 @@ def note_lines(evidence: Evidence) -> Iterator[Line]:
 
 def _not_applicable_lines(evidence: Evidence) -> Iterator[Line]:
     """One line for all trials that do not apply to a model for the same reason."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for each in evidence.cases:
-        if reason := each.subject.not_applicable:
-            names.setdefault((each.subject.model, reason), []).append(each.record.name)
-    for (model, reason), trials in names.items():
-        distinct = list(dict.fromkeys(trials))
-        yield f"does not apply to {model} ({shorten(reason)}): {', '.join(distinct)}", OUTCOME_COLOURS[Outcome.NA]
+    pairs = ((each.record, each.subject) for each in evidence.cases)
+    for (model, reason), trials in trials_not_applicable(pairs).items():
+        yield f"does not apply to {model} ({shorten(reason)}): {', '.join(trials)}", OUTCOME_COLOURS[Outcome.NA]
 
 
 def checklist_lines(evidence: Evidence) -> Iterator[Line]:
