@@ -94,8 +94,8 @@ def test_a_folder_in_unineuron_zoo_adds_models(tmp_path, monkeypatch, tiny):
 
 def test_default_recipes_have_names_and_seeds_of_their_own():
     recipes = default_recipes(5)
-    assert len({r.seed for r in recipes}) == len({r.name for r in recipes}) == 10
-    assert {r.family for r in recipes} == {"gpt2", "neox"}
+    assert len({r.seed for r in recipes}) == len({r.name for r in recipes}) == 15
+    assert {r.family for r in recipes} == {"gpt2", "neox", "llama"}
 
 
 def test_the_held_out_text_is_the_last_hundredth_and_starts_with_a_paragraph():
@@ -129,7 +129,8 @@ def test_the_learning_rate_rises_to_its_maximum_and_falls_to_a_tenth():
 
 # -- training ------------------------------------------------------------------------------------------------
 
-SIZES = "--layers 1 --width 16 --heads 2 --neurons 32 --vocabulary 280 --context 16 --batch 8 --device cpu".split()
+SIZES = "--layers 1 --width 16 --heads 2 --neurons 32 --vocabulary 280 --context 16 --batch 8".split()
+HOW = ["--device", "cpu", "--no-compile"]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def command(text):
     """A command that trains one model for eight steps."""
-    return ["--text", str(text), *SIZES, "--tokens", str(8 * 16 * 8), "--only", "neox-b"]
+    return ["--text", str(text), *SIZES, *HOW, "--tokens", str(8 * 16 * 8), "--only", "neox-b"]
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +186,23 @@ def test_a_trained_model_is_loaded_with_its_tokenizer_and_has_a_card(trained):
     assert "| tokens seen | 1,024 |" in (whole / "README.md").read_text()
 
 
+def test_training_the_first_steps_again_gives_the_weights_that_the_card_states(trained, command, tmp_path, capsys):
+    whole, _ = trained
+    assert train.main([*command, "--out", str(tmp_path), "--check", str(whole)]) == 0
+    facts = json.loads((whole / "recipe.json").read_text())
+    assert f"neox-b after 8 steps: the same weights, loss {facts['early_loss']:.4f} here" in capsys.readouterr().out
+    assert facts["early_sha256"] in (whole / "README.md").read_text()
+
+
+def test_a_card_that_states_another_loss_is_not_confirmed(trained, command, tmp_path, capsys):
+    shutil.copytree(trained[0], tmp_path / "neox-b")
+    path = tmp_path / "neox-b" / "recipe.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "early_loss": facts["early_loss"] + 0.1, "early_sha256": "0"}))
+    assert train.main([*command, "--out", str(tmp_path / "again"), "--check", str(path.parent)]) == 1
+    assert "other weights" in capsys.readouterr().out
+
+
 def test_a_finished_model_is_not_trained_again(trained, command, capsys):
     train.main([*command, "--out", str(trained[0].parent)])
     assert "neox-b: already finished" in capsys.readouterr().out
@@ -197,7 +215,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_with_what_to_do(text, tmp_pat
     folder.mkdir()
     train.save_checkpoint(folder / "checkpoint.pt", model, train.make_optimiser(model, recipe), 5, recipe)
     with pytest.raises(SystemExit, match="belongs to another recipe: delete"):
-        train.main(["--text", str(text), *SIZES, "--tokens", "1280", "--only", "gpt2-a", "--out", str(tmp_path)])
+        train.main(["--text", str(text), *SIZES, *HOW, "--tokens", "1280", "--only", "gpt2-a", "--out", str(tmp_path)])
 
 
 def test_an_unknown_name_is_refused_with_the_names_of_the_zoo(text, tmp_path):

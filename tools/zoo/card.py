@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from tools.zoo.text import file_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from tools.zoo.recipe import Recipe
+    from transformers import PreTrainedModel
 
 TEMPLATE = """\
 ---
@@ -28,37 +32,41 @@ measurements of neurons can be tried on a model that was really trained. It writ
 |---|---|
 | architecture | {architecture}, {layers} layers, width {width}, {heads} heads, {neurons} neurons per layer |
 | family and seed | {family}, seed {seed} (initialisation and order of the text) |
-| tokenizer | byte-level BPE, {vocabulary} entries, {characters:.2f} characters per token, shared by the zoo |
+| tokenizer | byte-level BPE, {vocabulary} entries, {characters_per_token:.2f} characters per token, shared by the zoo |
 | context | {context} tokens, the first of them `<|endoftext|>` |
 | text | public-domain English prose (40 Standard Ebooks productions, CC0); the last 1 % held out |
 | tokens seen | {tokens:,} |
 | optimiser | AdamW, learning rate {learning_rate} with {warmup} steps of warm-up, weight decay {weight_decay} |
-| held-out loss | {loss:.4f} nats per token ({bits:.3f} bits per character) |
-| unigram entropy | {unigram:.4f} nats per token: what knowing only the token frequencies would cost |
-| weights | float16, SHA-256 `{digest}` |
+| held-out loss | {held_out_loss:.4f} nats per token ({bits:.3f} bits per character) |
+| unigram entropy | {unigram_entropy:.4f} nats per token: what knowing only the token frequencies would cost |
+| weights | float16, SHA-256 `{weights_sha256}` |
+| after {early_step:,} steps | loss {early_loss:.4f}, SHA-256 of the parameters `{early_sha256}` ({early_processor}) |
 
-Made by `python -m tools.zoo.train`; `recipe.json` holds every choice.
+Made by `python -m tools.zoo.train --text books.txt.xz --out zoo --only {name}`; `recipe.json` holds every choice.
+The same command with `--check` and the folder of this model trains the first steps again and compares them.
 """
 
 
-def write_card(folder: Path, recipe: Recipe, *, loss: float, unigram: float, characters: float) -> None:
+def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write ``README.md`` and then ``recipe.json``, which marks the folder as that of a finished model.
 
-    ``loss`` and ``unigram`` are in nats per token, ``characters`` is the mean number of characters per token.
+    ``facts`` are the recipe and what was measured of the model; the digest of the weights is added.
     """
-    weights = file_digest(folder / "model.safetensors")
-    facts = {
-        **recipe.as_dict(),
-        "family": recipe.family,
-        "tokens": recipe.steps * recipe.batch * recipe.context,
-        "held_out_loss": round(loss, 4),
-        "unigram_entropy": round(unigram, 4),
-        "characters_per_token": round(characters, 4),
-        "weights_sha256": weights,
-    }
-    bits = loss / characters / 0.6931471805599453
-    text = TEMPLATE.format(
-        **{**facts, "loss": loss, "unigram": unigram, "characters": characters, "bits": bits, "digest": weights}
-    )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    facts = {**facts, "weights_sha256": file_digest(folder / "model.safetensors")}
+    bits = facts["held_out_loss"] / facts["characters_per_token"] / 0.6931471805599453
+    (folder / "README.md").write_text(TEMPLATE.format(**facts, bits=bits), encoding="utf-8")
     (folder / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def parameter_digest(model: PreTrainedModel) -> str:
+    """The SHA-256 of all parameters in the order of their names, in hexadecimal."""
+    digest = hashlib.sha256()
+    for _, parameter in sorted(model.named_parameters()):
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def processor(device: str) -> str:
+    """The processor or GPU that trains, and the version of torch."""
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.cpu.get_capabilities()["cpu_name"]
+    return f"{name}, torch {torch.__version__}"

@@ -23,13 +23,13 @@ class Recipe:
     name: str
     architecture: str
     seed: int
-    layers: int = 3
+    layers: int = 4
     width: int = 128
-    heads: int = 4
+    heads: int = 8
     neurons: int = 512
     vocabulary: int = 512
     context: int = 128
-    tokens: int = 20_000_000
+    tokens: int = 60_000_000
     batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
@@ -44,6 +44,11 @@ class Recipe:
     def steps(self) -> int:
         """The number of optimiser steps, each on ``batch`` rows of ``context`` positions."""
         return max(1, self.tokens // (self.batch * self.context))
+
+    @property
+    def early_step(self) -> int:
+        """The step after which a card states loss and digest, to compare a rerun with before it has finished."""
+        return min(1000, self.steps)
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON data."""
@@ -79,7 +84,21 @@ ARCHITECTURES: dict[str, Any] = {
         "rotary_pct": 0.25,
         "tie_word_embeddings": False,
     },
+    # Llama: gated neurons, RMS norm, rotary positions on whole heads, no biases, untied unembedding.
+    "llama": lambda r: {
+        "num_hidden_layers": r.layers,
+        "hidden_size": r.width,
+        "num_attention_heads": r.heads,
+        "num_key_value_heads": r.heads,
+        "intermediate_size": r.neurons,
+        "max_position_embeddings": r.context,
+        "tie_word_embeddings": False,
+    },
 }
+
+
+FAMILIES = (("gpt2", "gpt2", 100), ("neox", "gpt_neox", 200), ("llama", "llama", 300))
+"""Name, architecture and the number before the first seed of each family."""
 
 
 def model_config(recipe: Recipe) -> PretrainedConfig:
@@ -107,5 +126,5 @@ def default_recipes(seeds: int = 3) -> list[Recipe]:
     return [
         Recipe(name=f"{family}-{letter}", architecture=architecture, seed=offset + index)
         for index, letter in enumerate(ascii_lowercase[:seeds], start=1)
-        for family, architecture, offset in (("gpt2", "gpt2", 100), ("neox", "gpt_neox", 200))
+        for family, architecture, offset in FAMILIES
     ]
