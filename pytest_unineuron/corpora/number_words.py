@@ -55,16 +55,23 @@ TEMPLATES = (
 
 WORDS = NUMBERS + OTHERS
 NAME = "number-words"
+TOKENS_OF_PAIR = 5_000
+"""About how many tokens all words have in one sentence of each set, with a small vocabulary."""
 
 
-def corpus() -> Corpus:
-    """Return a document for every word in every sentence.
+def sentences_within(budget: int) -> int:
+    """Return the number of sentences of each set, at least one, that a budget of tokens allows every word to be in."""
+    return max(1, min(len(TEMPLATES[0]), budget // TOKENS_OF_PAIR))
+
+
+def corpus(sentences: int = len(TEMPLATES[0])) -> Corpus:
+    """Return a document for every word in the first ``sentences`` sentences of each set.
 
     The label of a word is its index in ``WORDS``, plus the number of words in the second set of sentences.
     """
     documents = []
     for half, templates in enumerate(TEMPLATES):
-        for template in templates:
+        for template in templates[:sentences]:
             start = template.index("{}")
             for number, word in enumerate(WORDS):
                 mark = Mark(start, start + len(word), half * len(WORDS) + number)

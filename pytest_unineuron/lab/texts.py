@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.options.settings import Settings
 
 NO_BUDGET = 10**9
-"""Token budget of a probe, which is read to its end."""
+"""Token budget of a probe, which is made to fit the budget of the run and read to its end."""
 
 
 class Texts:
@@ -60,7 +60,7 @@ class Texts:
         if label not in self._corpora:
             spec = self._specs.get(label, label)
             self._corpora[label] = (
-                number_words.corpus()
+                number_words.corpus(number_words.sentences_within(self._settings.tokens))
                 if label == number_words.NAME
                 else find_corpus(spec, field=self._settings.text_field)
             )

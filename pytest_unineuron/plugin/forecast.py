@@ -37,8 +37,6 @@ PROBE_SIZE = 768
 EFFICIENCY = 1.0
 """The speed of a pass with its statistics over that of one product by NumPy, measured on SmolLM2 on two cores of an AMD
 with AVX-512, which torch uses and NumPy does not."""
-PROBE_TOKENS = 25_000
-"""About how many tokens the probe of number words has."""
 
 
 def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]) -> Iterator[str]:
@@ -108,7 +106,9 @@ def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
                     "all"
                 ]
             else:
-                tokens = PROBE_TOKENS if request.corpus == number_words.NAME else settings.tokens
+                tokens = settings.tokens
+                if request.corpus == number_words.NAME:
+                    tokens = number_words.sentences_within(tokens) * number_words.TOKENS_OF_PAIR
                 operations += tokens * _shape(source).forward(settings.context or DEFAULT_CONTEXT)
         except (ModelError, NotApplicable, OptionError):
             continue

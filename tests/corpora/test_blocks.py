@@ -143,12 +143,13 @@ def test_a_marked_word_is_labelled_at_its_last_token():
     assert tok.decode(block.ids[1 : at + 1]) == "We met seventeen"
 
 
-def test_every_probe_word_is_read_in_every_sentence():
-    """Every word has its label six times in each of the two sets of sentences."""
-    blocks = to_blocks(number_words.corpus(), tokenizer(), context=64, budget=10**9)
+@pytest.mark.parametrize(("budget", "sentences"), [(44_000, 6), (12_000, 2), (10, 1)])
+def test_every_probe_word_is_read_in_as_many_sentences_of_each_set_as_the_budget_allows(budget, sentences):
+    probe = number_words.corpus(number_words.sentences_within(budget))
+    blocks = to_blocks(probe, tokenizer(), context=64, budget=10**9)
     labels = torch.tensor([label for block in blocks.blocks for label in block.labels])
     counts = torch.bincount(labels[labels >= 0])
-    assert counts.tolist() == [6] * (2 * len(number_words.WORDS))
+    assert counts.tolist() == [sentences] * (2 * len(number_words.WORDS))
 
 
 def test_special_tokens_are_those_of_the_tokenizer(minilm):

@@ -168,3 +168,23 @@ def test_stopping_after_some_failures(trials):
     found = trials.write(body).run(*ONE, "--maxfail=2")
     assert found.ret == 1
     assert outcomes(found) == {"bad": "FAIL", "worse": "NA", "good": "NOT_RUN"}
+
+
+READS_TEXT = """
+@pytest.mark.gt1(source="x", controls=["untrained"])
+def test_text(unineuron_neurons):
+    pass
+
+@pytest.mark.gt1(source="x", controls=["untrained"])
+def test_weights(unineuron_weights):
+    pass
+"""
+
+
+def test_trials_that_need_no_forward_pass_come_first_for_each_model(trials):
+    found = trials.write(READS_TEXT).run("--collect-only", "-q")
+    listed = [line.partition("::")[2].partition("~")[0] for line in found.result.outlines if "::" in line]
+    names = list(dict.fromkeys(line.rstrip("]") for line in listed))
+    text = [name for name in names if name.startswith("test_text")]
+    assert [name.partition("[")[0] for name in names] == ["test_weights", "test_text"] * len(text)
+    assert len(text) >= 2
