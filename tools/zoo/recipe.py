@@ -30,8 +30,8 @@ class Recipe:
     vocabulary: int = 512
     context: int = 128
     tokens: int = 60_000_000
-    batch: int = 32
-    learning_rate: float = 2e-3
+    batch: int = 16
+    learning_rate: float = 3e-3
     weight_decay: float = 0.1
     warmup: int = 200
 
