@@ -29,5 +29,5 @@ def heaviest(kurtosis, layer):
 def test_heavy_neurons_have_lower_bias(neurons, weights, less, measure):
     """The heaviest-tailed tenth of a layer has a more negative folded input bias than its other neurons."""
     measure.needs("documents", neurons.documents, at_least=64)
-    auroc = jackknife(lambda n: within(weights.bias, heaviest(n.kurtosis, n.layer), n.layer), neurons)
+    auroc = jackknife(lambda n: within(weights.bias, heaviest(n.kurtosis, n.layer), n.layer), neurons, limits=(0, 1))
     measure("AUROC of the bias within layers", auroc, **less)

@@ -14,7 +14,7 @@ def test_neurons_are_universal(universality, claimed, measure):
     measure.needs("documents", universality.documents, at_least=300)
     measure.needs("tokens", universality.tokens, at_least=20_000)
     neurons = universality.neurons
-    share = jackknife(lambda n: n.share(), neurons, resolution=1 / len(neurons))
+    share = jackknife(lambda n: n.share(), neurons, resolution=1 / len(neurons), limits=(0, 1))
     measure("share of universal neurons", share, **claimed)
     if len(universality.seeds) > 1:
         seeds = np.arange(len(universality.seeds))

@@ -25,7 +25,9 @@ def test_published_neurons_are_found_again(published, universality, measure):
     measure.needs("documents", universality.documents, at_least=60)
     measure.needs("published neurons", int(np.sum(published)), at_least=30)
     neurons = universality.neurons
-    again = jackknife(lambda n: np.mean(n.universal[published]), neurons, resolution=1 / np.sum(published))
+    again = jackknife(
+        lambda n: np.mean(n.universal[published]), neurons, resolution=1 / np.sum(published), limits=(0, 1)
+    )
     measure("of those published, universal here", again, higher_by=0.1)
     measure(
         "AUROC of the excess within layers",

@@ -25,7 +25,7 @@ def test_universality_on_new_data(reference_universality, universality, claimed,
     measure.needs("documents", universality.documents, at_least=60)
     measure.needs("tokens", universality.tokens, at_least=8000)
     new, reference = universality.neurons, reference_universality.neurons
-    share = jackknife(lambda n: n.share(), new, resolution=1 / len(new))
+    share = jackknife(lambda n: n.share(), new, resolution=1 / len(new), limits=(0, 1))
     measure("share of universal neurons", share, **claimed)
 
     def ratio(n, r):
@@ -55,7 +55,7 @@ def test_the_same_neurons_are_universal(labelled, reference_universality, univer
     measure("share universal on both, beyond chance within layers", share, higher_by=AGAIN * claimed["higher_by"])
     excess = contrast(lambda n: n.excess, reference.universal, new)
     measure("AUROC of the reference's universal neurons, within layers", excess, above=LARGE, higher_by=SMALL - 0.5)
-    replicated = jackknife(again, reference, new, resolution=1 / np.sum(reference.universal))
+    replicated = jackknife(again, reference, new, resolution=1 / np.sum(reference.universal), limits=(0, 1))
     measure("of those universal on the reference, universal again", replicated)
     measure("what chance would have of them", new.share())
     # Any fixed function keeps some of these ranks; they are evidence only beyond what the controls show.

@@ -18,7 +18,6 @@ from pytest_unineuron.baseline.comparable import (
     reason_left_out,
 )
 from pytest_unineuron.evidence.holm import SIGNIFICANCE_LEVEL, holm_adjust
-from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 from pytest_unineuron.evidence.records import RecordedCase, case_name
 
@@ -207,7 +206,7 @@ class _ValuePair:
     after: Measurement
 
     def __str__(self) -> str:
-        values = [format_number(m.value) + m.interval_text for m in (self.before, self.after)]
+        values = [m.value_text for m in (self.before, self.after)]
         return f"{self.before.name} went from {values[0]} to {values[1]}"
 
 

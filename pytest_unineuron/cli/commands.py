@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.options.settings import Settings
-    from pytest_unineuron.reports.terminal import Line
+    from pytest_unineuron.reports.lines import Line
 
 FORMS: dict[str, Callable[[Evidence], str]] = {
     "markdown": markdown.render_markdown,
@@ -102,7 +103,7 @@ def show_report(typed: argparse.Namespace) -> int:
         print(f"Written: {typed.out}" if not problems else "")
         return ExitStatus.INCOMPLETE if problems else 0
     if typed.form == "terminal":
-        _print(terminal.report_lines(evidence))
+        _print(terminal.report_lines(evidence, shutil.get_terminal_size().columns))
     else:
         sys.stdout.write(FORMS[typed.form](evidence))
     return 0

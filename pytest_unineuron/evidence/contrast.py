@@ -94,11 +94,11 @@ class Contrast:
     @property
     def value_text(self) -> str:
         """The value with its interval; of a probability, that of being on the claimed side."""
+        numbers = [self.value, self.low, self.high, self.claimed]
         if self.by_unit and self.lower:
-            return format_number(_complement(self.value)) + format_interval(
-                _complement(self.high), _complement(self.low)
-            )
-        return format_number(self.value) + format_interval(self.low, self.high)
+            numbers = [_complement(number) for number in (self.value, self.high, self.low, self.claimed)]
+        value, low, high, claimed = numbers
+        return format_number(value, claimed) + format_interval(low, high, claimed)
 
     @property
     def claim_text(self) -> str:

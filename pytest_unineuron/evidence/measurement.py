@@ -127,9 +127,10 @@ class Measurement:
         return (self.above is None or value >= own) and (self.below is None or value <= own)
 
     @property
-    def interval_text(self) -> str:
-        """The interval as a suffix of the value, `` [0.0391, 0.0471]``; empty if there is none."""
-        return format_interval(self.low, self.high)
+    def value_text(self) -> str:
+        """The value with its interval, ``0.0431 [0.0391, 0.0471]``, in digits that tell them from the bounds."""
+        bounds = self.above, self.below
+        return format_number(self.value, *bounds) + format_interval(self.low, self.high, *bounds)
 
     @property
     def bounds_text(self) -> str:
@@ -139,12 +140,11 @@ class Measurement:
 
     def __str__(self) -> str:
         """One line: ``share heavy on both = 0.0431 [0.0391, 0.0471], claimed > 0.01``."""
-        unit = f" {self.unit}" if self.unit else ""
         bounds = f", claimed {self.bounds_text}" if self.bounds_text else ""
         if self.needed:
             bounds = f", needed at least {format_number(self.above)}"
         note = f" ({self.note})" if self.note else ""
-        return f"{self.name} = {format_number(self.value)}{unit}{self.interval_text}{bounds}{note}"
+        return f"{self.name} = {self.value_text}{f' {self.unit}' if self.unit else ''}{bounds}{note}"
 
     def as_dict(self) -> dict[str, Any]:
         """The measurement as plain JSON data, with its status under the key ``standing``."""
@@ -175,20 +175,28 @@ def _one_sided_status(value: float, bound: float, low: float, high: float) -> Bo
     return BoundStatus.UNCLEAR
 
 
-def format_number(value: float | None) -> str:
+def format_number(value: float | None, *bounds: float | None) -> str:
     """The number with three significant digits, so that differences in the last bits do not show.
+
+    It gets more digits where it would look like one of ``bounds`` without being at it.
 
     >>> format_number(0.0431234), format_number(1211), format_number(None), format_number(12.0)
     ('0.0431', '1211', 'undefined', '12')
+    >>> format_number(0.64012, 0.64), format_number(0.64, 0.64)
+    ('0.6401', '0.64')
     """
     if value is None:
         return "undefined"
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.3g}"
+    if float(value).is_integer() and abs(value) < 1e9:
+        return f"{value:.0f}"
+    others = [b for b in bounds if b is not None and not math.isclose(b, value, rel_tol=BOUND_TOLERANCE)]
+    texts = (f"{value:.{digits}g}" for digits in range(3, 9))
+    return next((text for text in texts if text not in [f"{other:.3g}" for other in others]), str(value))
 
 
-def format_interval(low: float | None, high: float | None) -> str:
-    """The interval as a suffix of a value, `` [0.0391, 0.0471]``; empty if there is none."""
-    return "" if low is None or high is None else f" [{format_number(low)}, {format_number(high)}]"
+def format_interval(low: float | None, high: float | None, *bounds: float | None) -> str:
+    """The interval as a suffix of a value, `` [0.0391, 0.0471]``, empty if there is none; bounds as for a number."""
+    return "" if low is None or high is None else f" [{format_number(low, *bounds)}, {format_number(high, *bounds)}]"
 
 
 def exact_bounds(

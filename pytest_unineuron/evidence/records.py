@@ -12,6 +12,7 @@ from pytest_unineuron.evidence.verdict import (
     Support,
     Verdict,
     criterion_verdict,
+    deciding_trials,
     overall_verdict,
     support_of,
 )
@@ -201,20 +202,29 @@ class Evidence:
             return "direct, from one pair of seeds" if seeds == {1} else "direct"
         if support is None:
             return ""
-        untested = [(not trial.primary, s.not_applicable) for trial, s in subjects if trial.direct and s.not_applicable]
+        direct = [(record.trial.primary, s.not_applicable) for record, s in subjects if record.trial.direct]
+        untested = [(not primary, reason) for primary, reason in direct if reason]
         why = f": {min(untested)[1].partition(';')[0]}" if untested else ""
         return f"signature, universality not tested{why}"
 
+    def deciding(self, criterion: str, model: str) -> Iterator[RecordedCase]:
+        """The cases of the trials that decide one criterion for one model."""
+        judged = self._judged(criterion, model)
+        chosen = {id(trial) for trial in deciding_trials(judged, self.policy)}
+        for (record, subject), trial in zip(self._on_model(criterion, model), judged, strict=True):
+            if id(trial) in chosen:
+                yield from (RecordedCase(record, subject, case) for case in subject.cases)
+
     def _judged(self, criterion: str, model: str) -> list[JudgedTrial]:
         return [
-            JudgedTrial(subject.outcome, trial.primary, trial.direct, not subject.not_applicable)
-            for trial, subject in self._on_model(criterion, model)
+            JudgedTrial(subject.outcome, record.trial.primary, record.trial.direct, not subject.not_applicable)
+            for record, subject in self._on_model(criterion, model)
         ]
 
-    def _on_model(self, criterion: str, model: str) -> list[tuple[Trial, SubjectRecord]]:
+    def _on_model(self, criterion: str, model: str) -> list[tuple[TrialRecord, SubjectRecord]]:
         """The trials of one criterion that were planned for a model, with what they came to."""
-        on_model = [(record.trial, record.on(model)) for record in self.of_criterion(criterion)]
-        return [(trial, subject) for trial, subject in on_model if subject is not None]
+        on_model = [(record, record.on(model)) for record in self.of_criterion(criterion)]
+        return [(record, subject) for record, subject in on_model if subject is not None]
 
     @property
     def cases(self) -> Iterator[RecordedCase]:

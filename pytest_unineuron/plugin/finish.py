@@ -12,6 +12,7 @@ import pytest
 from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.evidence.events import CRASHED, PHASE_REPORT, PLAN, WORKER_ENDED
+from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.reports import github, terminal, write
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.plugin.session import Session
+    from pytest_unineuron.reports.lines import Line
 
 
 class Finisher:
@@ -169,26 +171,26 @@ class Finisher:
             yield first
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-        """Print the table of trials, the checklist, the comparison with a baseline, and where the files are."""
+        """Print the checklist, the trials by outcome, the comparison with a baseline, and where the files are."""
         if self._evidence is None:
             return
+        _count_vacuous_apart(terminalreporter.stats, self._evidence)
         terminalreporter.section("universal neurons: do they generalize?")
-        width = config.get_terminal_writer().fullwidth if terminalreporter.isatty else None
-        for text, colour in self._lines(self._evidence, width):
+        width = config.get_terminal_writer().fullwidth
+        for text, colour in self._lines(self._evidence, width, verbose=config.get_verbosity() > 0):
             terminalreporter.write_line(terminal.escape_commands(text), **({colour: True} if colour else {}))
         status, reason = self._gate.status(int(exitstatus), self._evidence)
         if reason:
             terminalreporter.write_line(f"Exit status {status}: {reason}.", red=True)
 
-    def _lines(self, evidence: Evidence, width: int | None) -> Iterator[terminal.Line]:
+    def _lines(self, evidence: Evidence, width: int, *, verbose: bool) -> Iterator[Line]:
         run, journal = self._run, self._collector.journal
         lock, written = run.settings.write_lock, not self._gate.unwritten
         if lock and written:
             yield f"Locked: {run.write_lock}. To test the claim, add --unineuron-lock={lock}", ""
         elif not lock:
-            yield from (
-                terminal.report_lines(evidence, width) if self._collector.active else terminal.note_lines(evidence)
-            )
+            whole = terminal.report_lines(evidence, width, verbose=verbose)
+            yield from whole if self._collector.active else terminal.note_lines(evidence, width)
         yield from terminal.gate_lines(self._gate)
         if not lock:
             yield from terminal.reproduce_lines(evidence, self._gate)
@@ -197,7 +199,7 @@ class Finisher:
         if written and not lock and (self._collector.active or evidence.incomplete):
             yield from self._lines_on_files(evidence)
 
-    def _lines_on_files(self, evidence: Evidence) -> Iterator[terminal.Line]:
+    def _lines_on_files(self, evidence: Evidence) -> Iterator[Line]:
         """Where the reports are, and that of the whole suite if this run was of a part of it."""
         folder = self._run.out
         if not write.measured(evidence):
@@ -214,6 +216,15 @@ class Finisher:
         if self._step is not None and self._evidence is not None:
             folder = self._step.folder(config.rootpath)
             self._step.print_commands(github.make_annotations(self._evidence, self._gate, folder))
+
+
+def _count_vacuous_apart(stats: dict[str, list[Any]], evidence: Evidence) -> None:
+    """Move vacuous trials out of those that pytest's last line counts as passed, into a kind of their own."""
+    vacuous = {each.nodeid for each in evidence.cases if each.case.outcome is Outcome.VACUOUS}
+    passed = stats.get("passed", [])
+    if moved := [report for report in passed if report.nodeid in vacuous]:
+        stats["vacuous"] = moved
+        stats["passed"] = [report for report in passed if report.nodeid not in vacuous]
 
 
 def _error(report: pytest.TestReport) -> str:

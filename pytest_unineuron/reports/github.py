@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports import markdown
+from pytest_unineuron.reports.lines import shorten
 from pytest_unineuron.reports.reproduce import failed_cases
-from pytest_unineuron.reports.terminal import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,169 +1,58 @@
-"""The report on the terminal: a table of trials and models, the checklist, and one sentence on the whole."""
+"""The report on the terminal: the checklist, the trials by outcome, and one sentence on the whole."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Verdict, effective_policy
+from pytest_unineuron.reports.by_outcome import outcome_lines, weakest_claim
+from pytest_unineuron.reports.lines import OUTCOME_COLOURS, shorten, wrapped
 from pytest_unineuron.reports.reproduce import failed_cases
+from pytest_unineuron.reports.table import table_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from pytest_unineuron.baseline.gate import Gate
-    from pytest_unineuron.evidence.measurement import Measurement
-    from pytest_unineuron.evidence.outcome import ArmResult, CaseResult
-    from pytest_unineuron.evidence.records import Evidence, RecordedCase
+    from pytest_unineuron.evidence.records import CriterionRecord, Evidence
+    from pytest_unineuron.reports.lines import Line
 
 VERDICT_MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
-OUTCOME_COLOURS = {"PASS": "green", "FAIL": "red", "VACUOUS": "yellow", "ERROR": "red", "NA": "cyan", "NOT_RUN": "cyan"}
-DASH = "—"
 MAX_COMMANDS = 10
 """The number of commands that are shown; the report lists all."""
-Line = tuple[str, str]
-"""A line of text and the name of its colour, empty for none."""
 
 
-class Row(NamedTuple):
-    """The cells of one row of the table."""
+def report_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) -> Iterator[Line]:
+    """The lines of the terminal section: the checklist with its strongest evidence, then the trials by outcome.
 
-    trial: str
-    model: str
-    measured: str
-    value: str
-    claimed: str
-    worst_control: str
-    outcome: str
-
-
-TABLE_HEADER = Row("trial", "model", "measured", "value", "claimed", "worst control", "outcome")
-
-
-def report_lines(evidence: Evidence, width: int | None = None) -> Iterator[Line]:
-    """The lines of the terminal section: a table if ``width`` allows it, else one trial below the other.
-
-    ``width`` is None where lines may have any length, such as in a log.
+    With ``verbose``, the table of all measurements follows, and every trial that does not apply is named.
     """
-    rows = [row for each in evidence.cases if not each.subject.not_applicable for row in _rows(each)]
-    widths = [max(map(len, column)) for column in zip(TABLE_HEADER, *(row for row, _ in rows), strict=True)]
-    if width is None or sum(widths) + 2 * len(widths) <= width:
-        yield _aligned(TABLE_HEADER, widths), ""
-        yield from ((_aligned(row, widths), colour) for row, colour in rows)
-    else:
-        for row, colour in rows:
-            yield from _stacked(row, colour)
+    yield from checklist_lines(evidence, width)
+    yield from outcome_lines(evidence, width)
+    if any(record.trial.primary for record in evidence.trials):
+        yield "", ""
+        yield "* decides its criterion", ""
+    for lines in (table_lines(evidence, width) if verbose else (), note_lines(evidence, width, verbose=verbose)):
+        if found := list(lines):
+            yield from (("", ""), *found)
+    yield "", ""
+    yield from wrapped(assessment(evidence), width, colour="bold", further=0)
+
+
+def note_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) -> Iterator[Line]:
+    """Trials that did not run or do not apply, copies, remarks on the cache, lost results and violations."""
     if count := evidence.count(Outcome.NOT_RUN):
         yield f"{count} did not run", OUTCOME_COLOURS[Outcome.NOT_RUN]
-    yield "", ""
-    yield from profile_lines(evidence)
-    yield from note_lines(evidence)
-    yield from checklist_lines(evidence)
-
-
-def _aligned(row: Row, widths: list[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _stacked(row: Row, colour: str) -> Iterator[Line]:
-    """The cells of a row below one another."""
-    if row.trial:
-        yield f"{row.outcome:8} {row.trial} on {row.model}", colour
-    if row.measured != DASH:
-        yield f"         {row.measured} {row.value}, claimed {row.claimed}; worst control {row.worst_control}", ""
-
-
-def _rows(recorded: RecordedCase) -> Iterator[tuple[Row, str]]:
-    """One row for each claimed measurement of a case, with its colour; the first names the trial and its outcome."""
-    record, case = recorded.record, recorded.case
-    name = record.name + ("*" if record.trial.primary else "") + (f" {case.variant}" if case.variant else "")
-    names = (name, recorded.subject.model, str(case.outcome))
-    colour = OUTCOME_COLOURS[case.outcome]
-    claimed = [m for m in case.result.subject.measurements if m.claimed]
-    if not claimed and case.outcome is not Outcome.NOT_RUN:
-        yield Row(*names[:2], DASH, DASH, DASH, DASH, names[2]), colour
-    values = _values_of_controls(case.result.arms)
-    for m in claimed:
-        for cells in _cells(m, case.result, values):
-            yield Row(*names[:2], shorten(m.name), *cells, names[2]), colour
-            names = ("", "", "")
-
-
-def _cells(m: Measurement, result: CaseResult, values: ControlValues) -> Iterator[tuple[str, str, str]]:
-    """The value, the claim and the nearest control of a measurement: for its own bound, and for its controls."""
-    if m.bounds_text or not m.compared:
-        worst = _worst_control(m, values) if result.arms else DASH
-        yield format_number(m.value) + m.interval_text, _claim(m), worst
-    if m.compared:
-        nearest = result.nearest.get(m.name)
-        if nearest is None:
-            yield format_number(m.value), "beyond its controls", "none compared"
-        else:
-            what = "P" if nearest.by_unit else "difference"
-            yield f"{what} = {nearest.value_text}", f"{nearest.claim_text} of any control", nearest.control
-
-
-def shorten(text: str, longest: int = 400) -> str:
-    """The text, cut to at most ``longest`` characters."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def _claim(m: Measurement) -> str:
-    if m.null is None:
-        return m.bounds_text
-    return f"{m.bounds_text} (controls {'<' if m.above is not None else '>'} {format_number(m.null)})"
-
-
-ControlValues = dict[str, list[tuple[float, str]]]
-"""The value on each control, with the control's name, by the name of the measurement."""
-
-
-def _values_of_controls(arms: Mapping[str, ArmResult]) -> ControlValues:
-    values: ControlValues = {}
-    for arm, result in arms.items():
-        for m in result.measurements:
-            if m.value is not None:
-                values.setdefault(m.name, []).append((m.value, arm))
-    return values
-
-
-def _worst_control(measurement: Measurement, values: ControlValues) -> str:
-    """The control that was nearest to showing the effect, with its value."""
-    if measurement.name not in values:
-        return "none measured"
-    value, arm = (max if measurement.above is not None else min)(values[measurement.name])
-    return f"{format_number(value)} ({arm})"
-
-
-def profile_lines(evidence: Evidence) -> Iterator[Line]:
-    """The probability of lying beyond the nearest control, layer by layer, of every claim about units."""
-    for each in evidence.cases:
-        for contrast in each.case.result.nearest.values():
-            if contrast.profile_text and not each.subject.not_applicable:
-                yield f"{each.name}: {contrast.measurement} by layer: {contrast.profile_text} ({contrast.control})", ""
-
-
-def note_lines(evidence: Evidence) -> Iterator[Line]:
-    """Vacuous, broken and undecided trials, lost results and violations; trials with the same reason share a line."""
-    names_by_reason: dict[tuple[Outcome, str, str], list[str]] = {}
-    for each in evidence.cases:
-        outcome = each.case.outcome
-        if each.subject.not_applicable:
-            continue
-        if outcome in (Outcome.VACUOUS, Outcome.ERROR, Outcome.NA):
-            # A reason can be the long message of an exception; the terminal shows its first line, the report all of it.
-            reason = shorten((each.case.reason.splitlines() or [""])[0])
-            names_by_reason.setdefault((outcome, each.subject.model, reason), []).append(each.record.name)
-    for (outcome, model, reason), names in names_by_reason.items():
-        trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"
-        yield f"{outcome}: {trials} on {model}: {reason}", OUTCOME_COLOURS[outcome]
-    yield from _not_applicable_lines(evidence)
+    pairs = ((each.record, each.subject) for each in evidence.cases)
+    for (model, reason), trials in trials_not_applicable(pairs).items():
+        which = ", ".join(trials) if verbose else f"{len(trials)} trial{'s' if len(trials) > 1 else ''}"
+        yield from wrapped(f"does not apply to {model}: {which} ({shorten(reason)})", width)
     for name, facts in evidence.corpora.items():
         if copies := facts.get("copies", 0):
             yield f"COPIES: {copies} documents of {name} are copies of others and count as one with these", "yellow"
@@ -172,35 +61,39 @@ def note_lines(evidence: Evidence) -> Iterator[Line]:
     yield from ((f"LOCK: {violation}", "red") for violation in evidence.violations)
 
 
-def _not_applicable_lines(evidence: Evidence) -> Iterator[Line]:
-    """One line for all trials that do not apply to a model for the same reason."""
-    pairs = ((each.record, each.subject) for each in evidence.cases)
-    for (model, reason), trials in trials_not_applicable(pairs).items():
-        yield f"does not apply to {model} ({shorten(reason)}): {', '.join(trials)}", OUTCOME_COLOURS[Outcome.NA]
-
-
-def checklist_lines(evidence: Evidence) -> Iterator[Line]:
-    """The paper's findings if they were read, the checklist in the notebook's form, and the overall assessment."""
+def checklist_lines(evidence: Evidence, width: int = 80) -> Iterator[Line]:
+    """The paper's findings if they were read, and the checklist: for each criterion its strongest evidence."""
     if evidence.findings:
-        yield "", ""
         yield "Original findings (from the paper's published tables)", ""
         for model, facts in evidence.findings.items():
-            yield f"  {model}: " + ", ".join(f"{name} {_format_fact(value)}" for name, value in facts.items()), ""
-    yield "", ""
+            shown = ", ".join(f"{name} {_format_fact(value)}" for name, value in facts.items())
+            yield from wrapped(f"{model}: {shown}", width, 2)
+        yield "", ""
     yield f"Generalization checklist (policy: {evidence.policy})", ""
     for line in evidence.criteria:
         by_model = "; ".join(
             f"{model} {verdict}" + (f", {line.basis[model]}" if line.basis[model] else "")
             for model, verdict in line.verdicts.items()
         )
-        text = f"  [{VERDICT_MARKS[line.verdict]}] {line.id} {CRITERIA[line.id].title}: {line.verdict}"
+        text = f"[{VERDICT_MARKS[line.verdict]}] {line.id} {CRITERIA[line.id].title}: {line.verdict}"
         trials = evidence.of_criterion(line.id)
         judged_by = effective_policy(evidence.policy, any(record.trial.primary for record in trials))
         if trials and judged_by != evidence.policy:
             text += f" by policy {judged_by}, as no primary trial was collected"
-        yield text + (f"   ({by_model})" if by_model else ""), OUTCOME_COLOURS[line.verdict]
-    yield "", ""
-    yield assessment(evidence), "bold"
+        shown = text + (f" ({by_model})" if by_model else "")
+        yield from wrapped(shown, width, 2, OUTCOME_COLOURS[line.verdict])
+        yield from _strongest_evidence(evidence, line, width)
+
+
+def _strongest_evidence(evidence: Evidence, line: CriterionRecord, width: int) -> Iterator[Line]:
+    """The deciding case that shows the verdict on a criterion most clearly."""
+    cases = [each for model in evidence.subjects for each in evidence.deciding(line.id, model)]
+    shown = [each for each in cases if str(each.case.outcome) == str(line.verdict)]
+    found = [(claim, each) for each in shown if (claim := weakest_claim(each))]
+    if found:
+        sign = -1 if line.verdict is Verdict.FAIL else 1
+        claim, each = max(found, key=lambda pair: sign * pair[0].strength)
+        yield from wrapped(f"{each.name}: {claim.claimed}: {claim.beside}", width, 6)
 
 
 def _format_fact(value: object) -> str:

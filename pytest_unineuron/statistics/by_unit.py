@@ -96,7 +96,7 @@ def by_unit(
     contrast = None
     if all(sample.subject is not None for sample in samples):
         pairs = [_Pair(sample.subject, sample) for sample in samples]
-        estimate = jackknife(lambda *given: _mean(compared(*given)), *pairs)
+        estimate = jackknife(lambda *given: _mean(compared(*given)), *pairs, limits=(0, 1))
         contrast = LayerEstimate(**vars(estimate), profile=tuple(compared(*pairs).items()))
     return UnitEstimate(**vars(own), profile=tuple(typical(*samples).items()), contrast=contrast)
 

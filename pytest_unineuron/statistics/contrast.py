@@ -21,4 +21,4 @@ def contrast(values: Callable[[Any], NDArray[np.float64]], positive: NDArray[np.
     [unit] from it, whether whole or without a group; ``positive`` [unit] marks the selected units (Gurnee et al. 2024,
     figure 3).
     """
-    return jackknife(lambda sample: within(values(sample), positive, sample.layer), units)
+    return jackknife(lambda sample: within(values(sample), positive, sample.layer), units, limits=(0, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import add
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -85,7 +85,13 @@ class Estimate:
         return float(stats.t.sf(distance / self.error, self.degrees))
 
 
-def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float = 0.0, level: float = 0.95) -> Estimate:
+def jackknife(
+    statistic: Callable[..., float],
+    *samples: Any,
+    resolution: float = 0.0,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+    level: float = 0.95,
+) -> Estimate:
     """Return ``statistic(*samples)`` with its delete-a-group jackknife interval.
 
     Each of ``samples`` is a Sample, such as the neurons of a model on a corpus, whose groups hold whole documents: the
@@ -96,7 +102,8 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
 
     ``statistic`` returns one number and must not depend on the order of documents. A share of n units changes in steps
     of 1/n, and may not change at all when a group is left out, which does not make it certain. Set ``resolution`` to
-    that step; the error is at least as large.
+    that step; the error is at least as large. ``limits`` are the least and the largest possible value, (0, 1) for a
+    share: the interval ends there.
     """
     value = float(statistic(*samples))
     distinct = list({id(sample): sample for sample in samples}.values())
@@ -115,7 +122,8 @@ def jackknife(statistic: Callable[..., float], *samples: Any, resolution: float 
         variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
     error = max(float(np.sqrt(variance)), resolution) if np.isfinite(variance) else float("nan")
     method = f"delete-a-group jackknife over {groups} document groups"
-    return Estimate.student(value, error, groups - 1, method, level, resolution=resolution, parts=tuple(parts))
+    found = Estimate.student(value, error, groups - 1, method, level, resolution=resolution, parts=tuple(parts))
+    return replace(found, low=max(found.low, limits[0]), high=min(found.high, limits[1]))
 
 
 def over_units(
