@@ -113,7 +113,7 @@ def test_findings_are_printed_and_reported(trials, checkout):
     trials.write("@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('x', 1, above=0)")
     found = trials.run("--unineuron-model=nano:neox-a", f"--unineuron-findings={checkout}")
     assert found.report["original_findings"]["stanford-gpt2-medium-a"]["universal"] == 2
-    line = "  stanford-gpt2-medium-a: universal 2, prediction 1, mean input bias -0.3750, *"
+    line = "  stanford-gpt2-medium-a: universal 2, prediction 1, mean input bias -0.3750,"
     found.result.stdout.fnmatch_lines(["Original findings*", line])
 
 
