@@ -1,13 +1,16 @@
 """Fixtures shared by all tests: tiny models on disk, a real encoder, inner runs of pytest."""
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 
 import fastjsonschema  # noqa: F401 - pytester would drop it after an inner run, but not what it compiled
 import hypothesis
 import pytest
 
+import pytest_unineuron
 from pytest_unineuron.system.process import OPENMP
 
 # OpenMP reads its variables when torch is imported. Threads that spin slow the other test processes down many times.
@@ -54,8 +57,19 @@ def smollm2():
     return file
 
 
+@pytest.fixture(scope="session")
+def all_modules():
+    """Imports every module of the package before pytester notes which there are, since it drops the others in the end.
+
+    Another test would then import a second copy, which knows nothing of the first.
+    """
+    for module in walk_packages(pytest_unineuron.__path__, "pytest_unineuron."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+
+
 @pytest.fixture
-def trials(pytester, monkeypatch):
+def trials(all_modules, pytester, monkeypatch):
     """An object that writes test files and runs pytest on them."""
     from tests.plugin.inner import Inner
 
