@@ -17,13 +17,14 @@ from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.replay import read_evidence
 from pytest_unineuron.evidence.summary import summary_data
 from pytest_unineuron.options import sources
-from pytest_unineuron.reports import github, markdown, terminal, write
+from pytest_unineuron.reports import github, markdown, page, terminal, write
 from pytest_unineuron.reports.step import GitHubStep
 from pytest_unineuron.system.paths import resolve_path
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.options.settings import Settings
@@ -38,10 +39,13 @@ FORMS: dict[str, Callable[[Evidence], str]] = {
 
 
 def compare_reports(typed: argparse.Namespace) -> int:
-    """Print the comparison of two reports; the status says only whether they could be compared."""
+    """Print the comparison of two reports, or write it as a page; the status says only whether it could be made."""
     typed.unineuron_baseline = str(typed.before)
-    gate = Gate.of(saved.read_report(typed.after), _settings(typed), read_baseline(typed.before))
+    before, after = read_baseline(typed.before), saved.read_report(typed.after)
+    gate = Gate.of(after, _settings(typed), before)
     _print(terminal.gate_lines(gate))
+    if typed.html is not None and not isinstance(before, ReportError):
+        _write_page(typed.html, page.render_page(after, gate.comparison, before))
     return ExitStatus.BASELINE if gate.unusable else 0
 
 
@@ -102,11 +106,22 @@ def show_report(typed: argparse.Namespace) -> int:
             print(problem, file=sys.stderr)
         print(f"Written: {typed.out}" if not problems else "")
         return ExitStatus.INCOMPLETE if problems else 0
-    if typed.form == "terminal":
+    if typed.html is not None:
+        _write_page(typed.html, page.render_page(evidence))
+    elif typed.form == "terminal":
         _print(terminal.report_lines(evidence, shutil.get_terminal_size().columns))
     else:
         sys.stdout.write(FORMS[typed.form](evidence))
     return 0
+
+
+def _write_page(path: Path, text: str) -> None:
+    """Write a page and print where it is. Raises OptionError if it cannot be written."""
+    try:
+        write.write_text(path, text)
+    except OSError as error:
+        raise OptionError(f"--html {path}: cannot be written ({error.strerror}); name another file") from None
+    print(f"Written: {path}")
 
 
 def print_schema(_: argparse.Namespace) -> int:

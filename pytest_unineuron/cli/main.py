@@ -62,7 +62,12 @@ def _parser() -> argparse.ArgumentParser:
 def _compare_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("before", type=Path, metavar="A", help="a report, or an accepted baseline")
     command.add_argument("after", type=Path, metavar="B", help="a later report")
+    _add_html(command, "also write a page that shows both reports side by side")
     _add_options(command, "across", "waive")
+
+
+def _add_html(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--html", type=Path, metavar="FILE", help=text)
 
 
 def _gate_arguments(command: argparse.ArgumentParser) -> None:
@@ -90,6 +95,7 @@ def _report_arguments(command: argparse.ArgumentParser) -> None:
         default="terminal",
         help="github is Markdown that fits into the summary of a job",
     )
+    _add_html(command, "write the page with charts instead")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="write all files of a run into this folder instead")
 
 

@@ -207,13 +207,12 @@ class Evidence:
         why = f": {min(untested)[1].partition(';')[0]}" if untested else ""
         return f"signature, universality not tested{why}"
 
-    def deciding(self, criterion: str, model: str) -> Iterator[RecordedCase]:
-        """The cases of the trials that decide one criterion for one model."""
+    def deciding(self, criterion: str, model: str) -> list[tuple[TrialRecord, SubjectRecord]]:
+        """The trials that decide one criterion for one model, under the run's policy."""
         judged = self._judged(criterion, model)
         chosen = {id(trial) for trial in deciding_trials(judged, self.policy)}
-        for (record, subject), trial in zip(self._on_model(criterion, model), judged, strict=True):
-            if id(trial) in chosen:
-                yield from (RecordedCase(record, subject, case) for case in subject.cases)
+        pairs = zip(self._on_model(criterion, model), judged, strict=True)
+        return [pair for pair, trial in pairs if id(trial) in chosen]
 
     def _judged(self, criterion: str, model: str) -> list[JudgedTrial]:
         return [

@@ -13,6 +13,7 @@ from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.evidence.events import CRASHED, PHASE_REPORT, PLAN, WORKER_ENDED
 from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.records import Evidence
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.reports import github, terminal, write
@@ -21,7 +22,6 @@ from pytest_unineuron.reports.step import GitHubStep
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.plugin.session import Session
     from pytest_unineuron.reports.lines import Line
 
@@ -100,10 +100,11 @@ class Finisher:
         self._evidence = self._collector.evidence()
         if (lock := self._run.lock) is not None:
             self._evidence = replace(self._evidence, violations=lock.violations(self._evidence))
+        self._gate = Gate.of(self._evidence, self._run.settings, self._run.accepted)
         unwritten = self._write(self._evidence, int(exitstatus))
         if self._collector.journal is not None:
             self._collector.journal.close(finished=self._collector.finished and not unwritten)
-        self._gate = Gate.of(self._evidence, self._run.settings, self._run.accepted, unwritten=tuple(unwritten))
+        self._gate = replace(self._gate, unwritten=tuple(unwritten))
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
         if self._step is not None and not self._run.settings.write_lock:
             self._summary_problem = self._step.append_summary(partial(github.job_summary, self._evidence, self._gate))
@@ -138,7 +139,10 @@ class Finisher:
         if not (self._collector.active or self._collector.incomplete):
             return []
         if not self._run.settings.write_lock:
-            return write.write_reports(evidence, self._run.out) if write.measured(evidence) else []
+            if not write.measured(evidence):
+                return []
+            before = self._run.accepted if isinstance(self._run.accepted, Evidence) else None
+            return write.write_reports(evidence, self._run.out, self._gate.comparison, before)
         unfit = "results were lost" if not self._collector.finished else Lock.reason_unfit(evidence)
         if unfit or status != pytest.ExitCode.OK:
             return [f"the lock was not written: {unfit or f'the run ended with status {status}'}"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.evidence.records import trials_not_applicable
+from pytest_unineuron.evidence.records import RecordedCase, trials_not_applicable
 from pytest_unineuron.evidence.verdict import Verdict, effective_policy
 from pytest_unineuron.reports.by_outcome import outcome_lines, weakest_claim
 from pytest_unineuron.reports.lines import OUTCOME_COLOURS, shorten, wrapped
@@ -87,7 +87,8 @@ def checklist_lines(evidence: Evidence, width: int = 80) -> Iterator[Line]:
 
 def _strongest_evidence(evidence: Evidence, line: CriterionRecord, width: int) -> Iterator[Line]:
     """The deciding case that shows the verdict on a criterion most clearly."""
-    cases = [each for model in evidence.subjects for each in evidence.deciding(line.id, model)]
+    pairs = [pair for model in evidence.subjects for pair in evidence.deciding(line.id, model)]
+    cases = [RecordedCase(record, subject, case) for record, subject in pairs for case in subject.cases]
     shown = [each for each in cases if str(each.case.outcome) == str(line.verdict)]
     found = [(claim, each) for each in shown if (claim := weakest_claim(each))]
     if found:

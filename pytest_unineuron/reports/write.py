@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import ReportError
@@ -11,17 +12,20 @@ from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.evidence.summary import report_data, summary_data
 from pytest_unineuron.reports import markdown
+from pytest_unineuron.reports.page import render_page
 from pytest_unineuron.system.paths import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_unineuron.baseline.comparison import Comparison
     from pytest_unineuron.evidence.records import Evidence
 
 SUMMARY = "generalization_eval_summary.json"
 REPORT = "generalization_eval_report.json"
 MARKDOWN = "generalization_eval_report.md"
+PAGE = "generalization_eval_report.html"
 LAST_WHOLE = "last-whole"
 """The folder of the last report of a whole suite, beside that of a part of it."""
 
@@ -29,13 +33,17 @@ REPORT_FILES: dict[str, Callable[[Evidence], str]] = {
     SUMMARY: lambda evidence: to_json(summary_data(evidence)),
     REPORT: lambda evidence: to_json(add_digest(report_data(evidence))),
     MARKDOWN: markdown.render_markdown,
+    PAGE: render_page,
 }
 """The function that makes each report file, by file name."""
 
 
-def write_reports(evidence: Evidence, folder: Path) -> list[str]:
+def write_reports(
+    evidence: Evidence, folder: Path, comparison: Comparison | None = None, before: Evidence | None = None
+) -> list[str]:
     """Write every report file into ``folder``. Returns a sentence for each that could not be written.
 
+    The page shows the ``comparison`` with an earlier run, ``before``, where there is one.
     A whole report there moves to ``last-whole`` before one of a part is written.
     """
     try:
@@ -43,7 +51,9 @@ def write_reports(evidence: Evidence, folder: Path) -> list[str]:
     except OSError as error:
         return [f"nothing was written, since the last whole report could not be moved to {LAST_WHOLE}: {error}"]
     problems = []
-    for name, render in REPORT_FILES.items():
+    page = partial(render_page, comparison=comparison, before=before)
+    renderers: dict[str, Callable[[Evidence], str]] = {**REPORT_FILES, PAGE: page}
+    for name, render in renderers.items():
         try:
             write_text(folder / name, render(evidence))
         except Exception as error:  # an error in one report must not prevent the others

@@ -7,6 +7,7 @@ import pytest
 CLAIM = "@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('size', 0.9, above=0.5)\n"
 MODEL = "--unineuron-model=nano:neox-a"
 FILES = {
+    "generalization_eval_report.html",
     "generalization_eval_report.json",
     "generalization_eval_report.md",
     "generalization_eval_summary.json",

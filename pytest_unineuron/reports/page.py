@@ -1,0 +1,191 @@
+"""The report as one static page of HTML, which needs no network. Text from outside is escaped by its template."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.records import trials_not_applicable
+from pytest_unineuron.evidence.verdict import Support, Verdict
+from pytest_unineuron.reports.charts import dot_plots, line_plots
+from pytest_unineuron.reports.reproduce import reproduce_command
+from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, assessment, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_unineuron.baseline.comparison import CaseState, ComparedCase, Comparison
+    from pytest_unineuron.evidence.records import CriterionRecord, Evidence, RecordedCase, TrialRecord
+    from pytest_unineuron.reports.charts import DotPlot, LinePlot
+
+MAX_BYTES = 5_000_000
+"""The size above which a page leaves charts out."""
+OUTCOME_MARKS = {"PASS": "✓", "FAIL": "✗", "VACUOUS": "○", "ERROR": "!", "NA": "—", "NOT_RUN": "·"}
+VERDICT_WORDS = {Verdict.PASS: "supported", Verdict.FAIL: "not supported", Verdict.NA: "undecided"}
+SUPPORT_WORDS = {
+    Support.DIRECT: "this model was compared with models trained from other seeds",
+    Support.SIGNATURE: "only what universal neurons look like was tested, not whether other seeds have them",
+}
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+CHARTS = {
+    "all": "",
+    "primary": "Charts of trials that are not primary were left out, since the page would be too large.",
+    "none": "Charts were left out, since the page would be too large.",
+}
+"""The trials that are shown with charts, most first, and the sentence that says which are not."""
+
+
+def render_page(evidence: Evidence, comparison: Comparison | None = None, before: Evidence | None = None) -> str:
+    """The page of a run: verdicts, what failed and what changed, every trial with its charts, and provenance.
+
+    With a ``comparison`` it lists what changed since an earlier run; with ``before``, that run, its numbers and
+    verdicts are shown beside the present ones. A page above ``MAX_BYTES`` leaves charts out, and says so.
+    """
+    page = ""
+    for charts in CHARTS:
+        page = render_template("report.html", Page(evidence, comparison, before, charts))
+        if len(page.encode("utf-8", "backslashreplace")) <= MAX_BYTES:
+            break
+    return page
+
+
+def render_template(name: str, page: object) -> str:
+    """The text of a template that reads ``page``; everything in it is escaped."""
+    import jinja2  # here, since a run that writes no page needs none
+
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    script = (_TEMPLATES / "filter.js").read_text(encoding="utf-8")
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(name).render(page=page, script=script, script_digest=digest)
+
+
+def anchor(name: str) -> str:
+    """The id of a part of the page, without spaces, of at most 90 characters; a name always has the same one.
+
+    >>> anchor("heavy_tails"), anchor("heavy_tails[news]")
+    ('heavy_tails', 'heavy_tails-news-5e0f66')
+    """
+    plain = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-")[:80]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True)
+class ShownCase:
+    """One case as the page shows it."""
+
+    recorded: RecordedCase
+    command: str
+    dots: list[DotPlot]
+    lines: list[LinePlot]
+
+    @property
+    def anchor(self) -> str:
+        """The id of the case on the page."""
+        return anchor(self.recorded.name)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of the case."""
+        return self.recorded.case.outcome
+
+    @property
+    def reason(self) -> str:
+        """The reason for the outcome, cut to a length that can be read in a list."""
+        return shorten(self.recorded.case.reason)
+
+    @property
+    def others(self) -> list[str]:
+        """The measurements that are not claimed: minimums, and numbers that are only reported."""
+        return [str(m) for m in self.recorded.case.result.subject.measurements if not m.claimed]
+
+    @property
+    def controls(self) -> list[str]:
+        """How every control ended that measured nothing, and so is in no chart."""
+        arms = self.recorded.case.result.arms.items()
+        return [f"{name}: {arm.outcome}, {shorten(arm.reason)}" for name, arm in arms if not arm.measurements]
+
+
+class Decision(NamedTuple):
+    """The verdict on one criterion for one model, what it rests on, and the trials that decide it."""
+
+    model: str
+    verdict: Verdict
+    before: Verdict | None
+    basis: str
+    meaning: str
+    trials: list[tuple[str, Outcome, str]]
+
+
+class Page:
+    """Everything that the template of a report reads."""
+
+    marks, verdict_marks, words = OUTCOME_MARKS, VERDICT_MARKS, VERDICT_WORDS
+
+    def __init__(
+        self, evidence: Evidence, comparison: Comparison | None, before: Evidence | None, charts: str = "all"
+    ) -> None:
+        self.evidence, self.comparison, self.before = evidence, comparison, before
+        self.criteria = CRITERIA
+        self.assessment = assessment(evidence)
+        self.left_out = CHARTS[charts]
+        self._charts = charts
+        self._before = {each.name: each.case.result for each in before.cases} if before else {}
+
+    def decisions(self, line: CriterionRecord) -> Iterator[Decision]:
+        """The verdict on one criterion for every model."""
+        for model, verdict in line.verdicts.items():
+            support = self.evidence.support_on(line.id, model)
+            found = [(record.name, subject.outcome) for record, subject in self.evidence.deciding(line.id, model)]
+            trials = [(name, outcome, anchor(name)) for name, outcome in found]
+            was = self.before.verdict_on(line.id, model) if self.before and model in self.before.subjects else None
+            meaning = SUPPORT_WORDS[support] if support else ""
+            yield Decision(model, verdict, was, line.basis[model], meaning, trials)
+
+    def problems(self) -> Iterator[tuple[Outcome, list[ShownCase]]]:
+        """The cases that failed, broke or proved nothing, by outcome."""
+        for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS):
+            found = [ShownCase(each, "", [], []) for each in self.evidence.cases if each.case.outcome is outcome]
+            if found:
+                yield outcome, found
+
+    def changes(self) -> Iterator[tuple[CaseState, list[tuple[ComparedCase, str]]]]:
+        """The cases whose state is listed one by one, regressions first; each with the id of its part of the page."""
+        shown = {each.name for each in self.evidence.cases}
+        for state in STATE_COLOURS:
+            entries = self.comparison.of(state) if self.comparison else []
+            if entries:
+                yield state, [(entry, anchor(entry.case) if entry.case in shown else "") for entry in entries]
+
+    def trials_of(self, criterion: str) -> list[tuple[TrialRecord, str, list[ShownCase]]]:
+        """Every trial of a criterion with its id, and its cases on models to which it applies."""
+        cases: dict[int, list[ShownCase]] = {}
+        for each in self.evidence.cases:
+            if each.record.trial.criterion == criterion and not each.subject.not_applicable:
+                cases.setdefault(id(each.record), []).append(self._shown(each))
+        records = self.evidence.of_criterion(criterion)
+        return [(record, anchor(record.name), cases[id(record)]) for record in records if id(record) in cases]
+
+    def not_applicable(self, criterion: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
+        """The model, the reason, and the names with ids of the trials of a criterion that do not apply."""
+        pairs = [(r, subject) for r in self.evidence.of_criterion(criterion) for subject in r.subjects]
+        found = trials_not_applicable(pairs)
+        return [(*key, [(name, anchor(f"{name} on {key[0]}")) for name in names]) for key, names in found.items()]
+
+    def _shown(self, each: RecordedCase) -> ShownCase:
+        command = reproduce_command(self.evidence, each)
+        if self._charts == "none" or (self._charts == "primary" and not each.record.trial.primary):
+            return ShownCase(each, command, [], [])
+        result, model = each.case.result, each.subject.model
+        return ShownCase(
+            each, command, dot_plots(result, model, self._before.get(each.name)), line_plots(result, model)
+        )
