@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.statistics.contrast import contrast
     from pytest_unineuron.statistics.ranks import auroc, within
     from pytest_unineuron.statistics.resampling import Estimate, jackknife
+    from pytest_unineuron.study.saved import load_report
+    from pytest_unineuron.study.study import open as open
 
 __all__ = [
     "LARGE",
@@ -30,10 +32,12 @@ __all__ = [
     "by_unit",
     "contrast",
     "jackknife",
+    "load_report",
     "measure",
     "within",
 ]
 
+# "open" is not among them, so that a star import does not hide Python's own.
 _HOMES = {
     "LARGE": "statistics.by_unit",
     "MEDIUM": "statistics.by_unit",
@@ -46,7 +50,9 @@ _HOMES = {
     "by_unit": "statistics.by_unit",
     "contrast": "statistics.contrast",
     "jackknife": "statistics.resampling",
+    "load_report": "study.saved",
     "measure": "evidence.recorder",
+    "open": "study.study",
     "within": "statistics.ranks",
 }
 
@@ -58,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_HOMES)

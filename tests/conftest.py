@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: tiny models on disk, a real encoder, inner runs of pytest."""
 
 import os
+import shutil
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,3 +78,39 @@ def trials(all_modules, pytester, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("UNINEURON_", "GITHUB_"))]:
         monkeypatch.delenv(name)
     return Inner(pytester)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium of the system's packages, driven by Playwright, if both are installed."""
+    driver = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with driver.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """A function that opens a page of text in the browser and returns it with all messages and requests."""
+    contexts = []
+
+    def visit(text, width, scheme="light"):
+        path = tmp_path / "page.html"
+        path.write_bytes(text.encode("utf-8", "backslashreplace"))
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme))
+        tab, events = contexts[-1].new_page(), []
+        tab.on("console", lambda message: events.append(message.text))
+        tab.on("pageerror", lambda error: events.append(str(error)))
+        tab.on("dialog", lambda dialog: events.append(dialog.message))
+        tab.on("request", lambda request: events.append(request.url))
+        tab.goto(path.as_uri())
+        events.remove(path.as_uri())
+        return tab, events
+
+    yield visit
+    for context in contexts:
+        context.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -110,6 +112,27 @@ class Blocks:
         total.update(array("q", self.sinks).tobytes())
         return total.hexdigest()
 
+    @cached_property
+    def _by_group(self) -> dict[int, list[Block]]:
+        """The blocks of each document group, in the order of batches."""
+        by_group: dict[int, list[Block]] = defaultdict(list)
+        for block in self.blocks:
+            by_group[block.document % self.groups].append(block)
+        return {group: sorted(blocks, key=lambda block: -len(block.ids)) for group, blocks in sorted(by_group.items())}
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The number of text tokens up to the end of each block, in the order of batches."""
+        return list(accumulate(sum(block.text_mask) for blocks in self._by_group.values() for block in blocks))
+
+    def place_of(self, token: int) -> tuple[Block, int]:
+        """The block and the position in it of a text token, by its number in the order of batches, from 0."""
+        number = bisect_right(self._ends, token)
+        block = next(islice(chain.from_iterable(self._by_group.values()), number, None))
+        before = self._ends[number] - sum(block.text_mask)
+        positions = [position for position, is_text in enumerate(block.text_mask) if is_text]
+        return block, positions[token - before]
+
     def batches(self, tokens: int, *, compare: int | None = None) -> list[Batch]:
         """Return batches of about ``tokens`` positions with every block once, longest first within each group.
 
@@ -117,12 +140,8 @@ class Blocks:
         another, so leaving most of them out loses little, and saves their share of every product.
         """
         compare = self.tokens if compare is None else min(compare, self.tokens)
-        by_group: dict[int, list[Block]] = defaultdict(list)
-        for block in self.blocks:
-            by_group[block.document % self.groups].append(block)
         batches, offset = [], 0
-        for group, blocks in sorted(by_group.items()):
-            blocks.sort(key=lambda block: -len(block.ids))
+        for group, blocks in self._by_group.items():
             while blocks:
                 rows = max(1, tokens // len(blocks[0].ids))
                 batches.append(self._batch(group, blocks[:rows], offset, compare))

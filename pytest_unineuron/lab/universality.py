@@ -104,6 +104,11 @@ class Matched:
         return np.stack([m.partner_layer.numpy()[self._order] for m in self._matches])
 
     @property
+    def partner(self) -> NDArray[np.int64]:
+        """The number of the partner of each unit among the units of a seed, [seed, unit]; −1 where there is none."""
+        return np.stack([m.choice.direct.partner.cpu().numpy()[self._order] for m in self._matches])
+
+    @property
     def correlation(self) -> NDArray[np.float64]:
         """ρ with the best unit of a seed, [seed, unit]."""
         return self._correlations[:, 0]

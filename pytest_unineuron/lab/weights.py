@@ -78,6 +78,17 @@ class Weights:
         tokens = torch.arange(len(cosines))
         return Moments.of(cosines, tokens, tokens)
 
+    def logit_effects(self, neuron: int) -> NDArray[np.float64]:
+        """Return the effect on each logit of one unit of activation of a neuron, Ŵ_U ŵ_out, [token].
+
+        ``neuron`` is its number among all neurons. Raises NotApplicable for a model without an unembedding.
+        """
+        ends = np.cumsum([len(layer.write) for layer in self._view.layers])
+        number = int(np.searchsorted(ends, neuron, side="right"))
+        write = self._view.layers[number].write
+        effects = self._view.unembedding.double() @ write[neuron - int(ends[number]) + len(write)].double()
+        return effects.cpu().numpy()
+
     @cached_property
     def embedding(self) -> NDArray[np.float64]:
         """The token embedding W_E, not folded, [token, dimension]."""

@@ -69,6 +69,12 @@ def render_template(name: str, page: object) -> str:
     return environment.get_template(name).render(page=page, script=script, script_digest=digest)
 
 
+def render_frame(page: str) -> str:
+    """A page as a frame within another one, such as a notebook, whose styles it does not touch."""
+    text = page.replace("&", "&amp;").replace('"', "&quot;")
+    return f'<iframe srcdoc="{text}" style="width: 100%; height: 36rem; border: 0"></iframe>'
+
+
 def anchor(name: str) -> str:
     """The id of a part of the page, without spaces, of at most 90 characters; a name always has the same one.
 

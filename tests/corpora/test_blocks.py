@@ -24,6 +24,16 @@ def text_ids(blocks):
     return [t for b in blocks.blocks for t, is_text in zip(b.ids, b.text_mask, strict=True) if is_text]
 
 
+@given(texts, st.integers(8, 40), st.integers(16, 200))
+def test_the_place_of_a_token_is_that_of_its_number_in_the_batches(documents, context, batch):
+    """Whatever the size of batches: the block has the token at the position, and it is a token of text."""
+    blocks = to_blocks(corpus(*documents), tokenizer(), context=context, budget=10**6)
+    ids = torch.cat([part.ids[part.text_mask] for part in blocks.batches(batch)]).tolist()
+    places = [blocks.place_of(number) for number in range(len(ids))]
+    assert [block.ids[position] for block, position in places] == ids
+    assert all(block.text_mask[position] for block, position in places)
+
+
 @settings(max_examples=60, deadline=None)
 @given(texts, st.integers(8, 40), st.integers(16, 200))
 def test_text_masks_mark_every_token_of_text_once(documents, context, batch):

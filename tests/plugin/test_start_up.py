@@ -24,7 +24,16 @@ def heavy_imports(code):
 
 @pytest.mark.parametrize(
     "module",
-    ["plugin.hooks", "options", "plugin.session", "evidence.collector", "lab.arm", "controls", "corpora.find"],
+    [
+        "plugin.hooks",
+        "options",
+        "plugin.session",
+        "evidence.collector",
+        "lab.arm",
+        "controls",
+        "corpora.find",
+        "cli.main",
+    ],
 )
 def test_a_light_module_imports_nothing_heavy(module):
     """The modules that pytest loads at its start need no heavy package."""
@@ -43,7 +52,7 @@ from pytest_unineuron import contrast, jackknife, measure, within
 assert dict(os.environ) == before, set(os.environ) ^ set(before)
 import torch
 threads = torch.get_num_threads()
-from pytest_unineuron import Arm, Lab
+from pytest_unineuron import Arm, Lab, load_report, open as open_study
 assert dict(os.environ) == before and torch.get_num_threads() == threads
 """
 

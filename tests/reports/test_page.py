@@ -1,7 +1,6 @@
 """The page of a run: what it says first, its links, text from outside, its size, and how a browser shows it."""
 
 import re
-import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -139,42 +138,6 @@ def test_commands_write_pages_of_saved_files(tmp_path, capsys):
     assert f"Written: {html}" in capsys.readouterr().out
     assert main(["report", b, "--html", str(tmp_path)]) == 4
     assert "cannot be written" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium of the system's packages, driven by Playwright, if both are installed."""
-    driver = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with driver.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, tmp_path):
-    """A function that opens a page of text in the browser and returns it with all messages and requests."""
-    contexts = []
-
-    def visit(text, width, scheme="light"):
-        path = tmp_path / "page.html"
-        write.write_text(path, text)
-        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme))
-        tab, events = contexts[-1].new_page(), []
-        tab.on("console", lambda message: events.append(message.text))
-        tab.on("pageerror", lambda error: events.append(str(error)))
-        tab.on("dialog", lambda dialog: events.append(dialog.message))
-        tab.on("request", lambda request: events.append(request.url))
-        tab.goto(path.as_uri())
-        events.remove(path.as_uri())
-        return tab, events
-
-    yield visit
-    for context in contexts:
-        context.close()
 
 
 def run_of_units():

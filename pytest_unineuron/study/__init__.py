@@ -1,0 +1,1 @@
+"""Models and saved reports for notebooks and the command line, as tables. Nothing here knows pytest."""
