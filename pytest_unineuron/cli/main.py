@@ -1,4 +1,4 @@
-"""``pytest-unineuron``: commands on saved reports and locks, and the cost of a run."""
+"""``pytest-unineuron``: commands on saved reports and locks, the neurons of a model, and the cost of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.gate import ExitStatus
-from pytest_unineuron.cli import commands, plan
+from pytest_unineuron.cli import commands, neurons, plan
 from pytest_unineuron.errors import OptionError, UnineuronError
 from pytest_unineuron.options.settings import OPTIONS
 from pytest_unineuron.reports import write
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-unineuron",
-        description="Compare, judge, show and accept saved reports of `pytest evals/`; plan a run.",
+        description="Compare, judge, show and accept saved reports of `pytest evals/`; look at neurons; plan a run.",
         epilog="Exit status: 0 success, 1 a trial broke, 4 a wrong option, 20 a criterion FAILs, "
         "21 regression, 22 results were lost, 23 a file is missing or cannot be used, 24 a lock was violated.",
     )
@@ -138,6 +138,12 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser
         commands.write_lock,
         _lock_arguments,
         "Run the control arms alone and lock bounds, trials, models and texts for the claim.",
+    ),
+    (
+        "neurons",
+        neurons.print_neurons,
+        neurons.add_arguments,
+        "Show the neurons of a model that are highest in a statistic, with their strongest tokens.",
     ),
     (
         "plan",

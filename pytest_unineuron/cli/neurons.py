@@ -1,0 +1,133 @@
+"""``pytest-unineuron neurons``: the most remarkable neurons of a model, with their strongest tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.errors import OptionError
+from pytest_unineuron.system import process
+from pytest_unineuron.system.paths import write_atomically
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from pytest_unineuron.study.neuron import Neuron
+    from pytest_unineuron.study.study import Study
+
+STATISTICS = "kurtosis skew density mean variance bias read_norm write_norm cosine".split()
+EXCESS = "excess"
+"""The excess correlation ϱ, for which further seeds are read."""
+SHOWN_TOKENS = 5
+"""The number of tokens of each kind in a row of the table."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `pytest-unineuron neurons`."""
+    command.add_argument("model", metavar="MODEL", help="hub id[@revision], a folder, nano:NAME or untrained:MODEL")
+    command.add_argument("--by", choices=(EXCESS, *STATISTICS), default="kurtosis", help="what to sort by")
+    command.add_argument("--lowest", action="store_true", help="the lowest first, instead of the highest")
+    command.add_argument("--layer", type=int, metavar="N", help="neurons of this layer alone")
+    command.add_argument("--top", type=int, default=20, metavar="N", help="how many neurons (default: 20)")
+    command.add_argument("--corpus", default="prose", metavar="CORPUS", help="the text that is read (default: prose)")
+    command.add_argument("--seed", action="append", default=[], metavar="MODEL", help="a further seed; repeatable")
+    command.add_argument("--tokens", metavar="N", help="token budget")
+    command.add_argument("--device", metavar="DEVICE", help="where the model runs")
+    text = "folder of finished results (default: pytest's cache in this folder, if there is one)"
+    command.add_argument("--cache", type=Path, metavar="FOLDER", help=text)
+    for form, what in FORMS.items():
+        command.add_argument(f"--{form}", type=Path, metavar="FILE", help=f"write {what[1]} instead of printing")
+
+
+def print_neurons(typed: argparse.Namespace) -> int:
+    """Print the table that was asked for, or write it. Raises UnineuronError."""
+    if typed.top < 1:
+        raise OptionError(f"--top={typed.top}: give a whole number of at least 1")
+    process.configure()  # before torch is imported
+    from pytest_unineuron.study.study import open as open_study
+
+    options = {name: value for name in ("tokens", "device") if (value := getattr(typed, name)) is not None}
+    study = open_study(typed.model, seeds=typed.seed, cache=typed.cache, **options)
+    table = _selected(study, typed)
+    cards = [study.neuron(int(row["layer"]), int(row["index"]), typed.corpus) for _, row in table.iterrows()]
+    wanted = [(form, path) for form in FORMS if (path := getattr(typed, form)) is not None]
+    if not wanted:
+        print(_printed(table, cards, typed.by))
+    for form, path in wanted:
+        _write(form, path, FORMS[form][0](f"{typed.model}, by {typed.by}", table, cards))
+    return 0
+
+
+def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
+    """The rows of the neurons that were asked for. Raises OptionError if there are none."""
+    table = study.neurons(typed.corpus)
+    if typed.by == EXCESS:
+        table[EXCESS] = study.universality(typed.corpus)[EXCESS]
+    layers = sorted(set(table["layer"]))
+    if typed.layer is not None:
+        table = table[table["layer"] == typed.layer]
+    if table.empty:
+        raise OptionError(f"--layer={typed.layer}: {typed.model} has neurons in layers {layers[0]} to {layers[-1]}")
+    if table[typed.by].isna().all():
+        raise OptionError(f"--by={typed.by}: {typed.model} has none; sort by another one: {', '.join(STATISTICS)}")
+    return table.sort_values(typed.by, ascending=typed.lowest, kind="stable").head(typed.top)
+
+
+def _with_tokens(table: pd.DataFrame, cards: list[Neuron]) -> pd.DataFrame:
+    """The table with the tokens of each neuron as lists."""
+    strongest = [[token for _, _, token, _ in card.strongest] for card in cards]
+    named = {kind: [card.words(kind) for card in cards] for kind in ("promotes", "suppresses")}
+    return table.assign(strongest=strongest, **named)
+
+
+def _printed(table: pd.DataFrame, cards: list[Neuron], by: str) -> str:
+    """The table for a terminal: place, statistics, and the first tokens of each kind, in quotes."""
+    shown = table[["layer", "index", by, *(name for name in ("kurtosis", "density") if name != by)]].reset_index(
+        drop=True
+    )
+    for kind, tokens in _with_tokens(table, cards)[["strongest", "promotes", "suppresses"]].items():
+        shown[kind] = [" ".join(map(repr, dict.fromkeys(words[:SHOWN_TOKENS]))) for words in tokens]
+    return str(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+
+
+def _csv(_: str, table: pd.DataFrame, cards: list[Neuron]) -> bytes:
+    return str(_with_tokens(table, cards).to_csv()).encode("utf-8", "backslashreplace")
+
+
+def _json(_: str, table: pd.DataFrame, cards: list[Neuron]) -> bytes:
+    whole = _with_tokens(table, cards).assign(contexts=[[list(row) for row in card.strongest] for card in cards])
+    return str(whole.reset_index().to_json(orient="records", indent=2, force_ascii=False)).encode()
+
+
+def _parquet(_: str, table: pd.DataFrame, cards: list[Neuron]) -> bytes:
+    try:
+        found: bytes = _with_tokens(table, cards).to_parquet()
+    except ImportError:
+        raise OptionError("--parquet: needs a package that writes it: pip install pyarrow") from None
+    return found
+
+
+def _html(title: str, _: pd.DataFrame, cards: list[Neuron]) -> bytes:
+    from pytest_unineuron.study.neuron import render_cards
+
+    return render_cards(title, cards).encode("utf-8", "backslashreplace")
+
+
+FORMS: dict[str, tuple[Callable[[str, Any, list[Any]], bytes], str]] = {
+    "csv": (_csv, "the table as CSV"),
+    "parquet": (_parquet, "the table as Parquet"),
+    "json": (_json, "the table as JSON, with the context of every token"),
+    "html": (_html, "a page of cards"),
+}
+"""The files that can be written: what makes the bytes of each, and its name."""
+
+
+def _write(form: str, path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise OptionError(f"--{form} {path}: cannot be written ({error.strerror}); name another file") from None
+    print(f"Written: {path}")

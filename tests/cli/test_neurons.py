@@ -1,0 +1,67 @@
+"""``pytest-unineuron neurons``: the table, the files, and wrong arguments."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pytest_unineuron.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def neurons(cache, tmp_path, monkeypatch):
+    """A function that runs the command on a little text in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *more: main(["neurons", "nano:neox-a", "--tokens=6000", f"--cache={cache}", *more])
+
+
+def test_the_table_has_the_highest_first(neurons, capsys):
+    """Place, statistics and tokens of as many neurons as were asked for."""
+    assert neurons("--top=3", "--layer=1") == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["layer", "index", "kurtosis", "density", "strongest", "promotes", "suppresses"]
+    values = [float(row.split()[2]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert [row.split()[0] for row in rows] == ["1"] * 3
+    assert all("'" in row for row in rows)
+
+
+def test_files_hold_the_same_rows(neurons, capsys):
+    """CSV and JSON can be read back, and the page has a card for each neuron."""
+    assert neurons("--top=2", "--by=density", "--lowest", "--csv=n.csv", "--json=n.json", "--html=n.html") == 0
+    assert capsys.readouterr().out.splitlines() == ["Written: n.csv", "Written: n.json", "Written: n.html"]
+    table = pd.read_csv("n.csv", index_col="neuron")
+    rows = json.loads(Path("n.json").read_text(encoding="utf-8"))
+    assert [row["neuron"] for row in rows] == list(table.index)
+    assert table["density"].is_monotonic_increasing
+    assert len(rows[0]["strongest"]) == len(rows[0]["contexts"])
+    assert Path("n.html").read_text(encoding="utf-8").count('class="card"') == 2
+
+
+def test_excess_is_measured_with_a_seed(neurons, capsys):
+    """The seed that was named is compared."""
+    assert neurons("--top=1", "--by=excess", "--seed=nano:neox-b") == 0
+    assert "excess" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layer=3"], "--layer=3: nano:neox-a has neurons in layers 0 to 2"),
+        (["--top=0"], "--top=0: give a whole number of at least 1"),
+        (["--corpus=prosa"], "did you mean prose?"),
+        (["--csv=."], "--csv .: cannot be written"),
+    ],
+)
+def test_wrong_arguments_say_what_to_type(neurons, capsys, arguments, message):
+    """The status is not 0, and nothing is printed but the error."""
+    assert neurons("--top=1", *arguments) != 0
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
