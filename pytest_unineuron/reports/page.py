@@ -32,6 +32,18 @@ SUPPORT_WORDS = {
     Support.DIRECT: "this model was compared with models trained from other seeds",
     Support.SIGNATURE: "only what universal neurons look like was tested, not whether other seeds have them",
 }
+CONTROL_WORDS = {
+    "untrained": "keeps the architecture; every weight has the default initialisation of the library",
+    "reinitialised": "keeps the mean and the standard deviation of every tensor; its weights are drawn from a Normal",
+    "shuffled": "keeps the values of every tensor; their places are permuted",
+    "rotation": "keeps everything that a layer computes linearly; its standardised units are rotated at random",
+    "shifted-documents": "keeps the model, lengths and positions; it reads other documents than the seeds it is "
+    "compared with",
+    "random-tokens": "keeps the model and the lengths of the documents; every token is drawn at random",
+    "permuted-labels": "keeps the model, the text and the number of labelled neurons in each layer; the neurons are "
+    "drawn at random",
+}
+"""The descriptions of ``controls``, which a saved report does not hold; a test compares them."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -156,6 +168,12 @@ class Page:
             was = self.before.verdict_on(line.id, model) if self.before and model in self.before.subjects else None
             meaning = SUPPORT_WORDS[support] if support else ""
             yield Decision(model, verdict, was, line.basis[model], meaning, trials)
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """The controls of the report that are known, with what each keeps and what it does not."""
+        arms = {name.partition(".")[0] for each in self.evidence.cases for name in each.case.result.arms}
+        return {name: text for name, text in CONTROL_WORDS.items() if name in arms}
 
     def problems(self) -> Iterator[tuple[Outcome, list[ShownCase]]]:
         """The cases that failed, broke or proved nothing, by outcome."""

@@ -7,10 +7,13 @@ import pytest
 
 from pytest_unineuron.baseline.comparison import compare
 from pytest_unineuron.cli.main import main
+from pytest_unineuron.controls import CONTROLS
 from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, Outcome
+from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.reports import page, write
 from pytest_unineuron.reports.page import anchor, render_page
 from tests.evidence.made import arm, evidence, share
+from tests.evidence.test_saved import of_schema
 from tests.reports.test_charts import compared
 
 SCRIPT, LONG, ARABIC = "<script>alert(1)</script>", "n" * 10_000, "\u202eعصبونات \u2067عامة"
@@ -70,6 +73,24 @@ def test_what_failed_is_listed_with_its_reason_before_the_trials():
     problems = shown[shown.index("Trials that failed or prove nothing") : shown.index("Trials A filled dot")]
     assert "dense on m: missed: share = 0.1, claimed > 0.5" in problems
     assert "heavy" not in problems
+
+
+def test_it_says_what_each_of_its_controls_keeps():
+    """In the words of the controls themselves, and of those alone that it has."""
+    assert {name: control.description for name, control in CONTROLS.items()} == page.CONTROL_WORDS
+    shown = words(render_page(evidence(PASSING)))
+    assert page.CONTROL_WORDS["untrained"] in shown
+    assert page.CONTROL_WORDS["shuffled"] not in shown
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_report_of_an_earlier_schema_is_shown(version, tmp_path):
+    """With the numbers that it has."""
+    old = add_digest(of_schema(version, evidence({("heavy", "news", "m"): arm(share(0.9))})))
+    path = tmp_path / "old.json"
+    path.write_text(to_json(old), encoding="utf-8")
+    assert main(["report", str(path), "--html", str(tmp_path / "old.html")]) == 0
+    assert "m 0.9" in words((tmp_path / "old.html").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("run", [evidence(PASSING), hostile_run(), evidence({})], ids=["plain", "hostile", "empty"])
