@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.study.saved import load_report
     from pytest_unineuron.study.study import open as open
 
+# Without "open", so that a star import does not hide Python's own.
 __all__ = [
     "LARGE",
     "MEDIUM",
@@ -37,7 +38,6 @@ __all__ = [
     "within",
 ]
 
-# "open" is not among them, so that a star import does not hide Python's own.
 _HOMES = {
     "LARGE": "statistics.by_unit",
     "MEDIUM": "statistics.by_unit",

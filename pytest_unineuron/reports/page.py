@@ -91,7 +91,7 @@ def anchor(name: str) -> str:
     """The id of a part of the page, without spaces, of at most 90 characters; a name always has the same one.
 
     >>> anchor("heavy_tails"), anchor("heavy_tails[news]")
-    ('heavy_tails', 'heavy_tails-news-5e0f66')
+    ('heavy_tails', 'heavy_tails-news-9782f9')
     """
     plain = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-")[:80]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:6]}"
