@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, CaseResult, Outcome, worst_outcome
+from pytest_unineuron.evidence.outcome import DESELECTED, NOT_APPLICABLE, ArmResult, CaseResult, Outcome, worst_outcome
 from pytest_unineuron.evidence.verdict import (
     JudgedTrial,
     Support,
@@ -157,6 +157,16 @@ class Evidence:
     violations: tuple[str, ...] = ()
     cache_hits: tuple[Mapping[str, Any], ...] = ()
     cache_notes: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> str:
+        """The items of a suite that a run of a part of it lacks, in words; empty for a whole run."""
+        not_run = [arm.reason == DESELECTED.reason for arm in self.arms if arm.outcome is Outcome.NOT_RUN]
+        counts = {"deselected": sum(not_run), "never reached": not_run.count(False), "lost": len(self.incomplete)}
+        chosen = [path for path in self.asked.get("paths", ()) if "::" in path]
+        words = [f"items {what}: {count}" for what, count in counts.items() if count]
+        words += [f"{', '.join(part)} left items out" for part in [self.asked.get("part")] if part]
+        return "; ".join(words or [f"only {', '.join(chosen)} ran"] * bool(chosen))
 
     @property
     def subjects(self) -> list[str]:

@@ -209,7 +209,7 @@ class Finisher:
         if not write.measured(evidence):
             yield "Nothing was measured, so no report was written.", "yellow"
             return
-        if part := write.left_out(evidence):
+        if part := evidence.part:
             yield f"This run is a part of the suite: {part}.", "yellow"
         yield f"Written: {folder / write.SUMMARY}, and the full report in the same folder.", ""
         if (folder / write.LAST_WHOLE / write.SUMMARY).exists():

@@ -36,7 +36,10 @@ def render_markdown(evidence: Evidence) -> str:
 
 def checklist_section(evidence: Evidence) -> list[str]:
     """The verdicts, one line for each criterion."""
-    out = ["# Do universal neurons generalize?", "", escape_markdown(assessment(evidence)), "", "## Checklist", ""]
+    out = ["# Do universal neurons generalize?", "", escape_markdown(assessment(evidence)), ""]
+    if evidence.part:
+        out += [f"This run is a part of the suite: {escape_markdown(evidence.part)}.", ""]
+    out += ["## Checklist", ""]
     out += ["| | criterion | verdict | by model, and what it rests on |", "|---|---|---|---|"]
     for line in evidence.criteria:
         criterion = CRITERIA[line.id]

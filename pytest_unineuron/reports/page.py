@@ -14,8 +14,9 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Support, Verdict
 from pytest_unineuron.reports.charts import dot_plots, line_plots
+from pytest_unineuron.reports.lines import shorten
 from pytest_unineuron.reports.reproduce import reproduce_command
-from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, assessment, shorten
+from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, assessment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

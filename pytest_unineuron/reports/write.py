@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
+from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.evidence.summary import report_data, summary_data
@@ -66,20 +66,10 @@ def measured(evidence: Evidence) -> bool:
     return any(arm.measurements or arm.outcome not in (Outcome.ERROR, Outcome.NOT_RUN) for arm in evidence.arms)
 
 
-def left_out(evidence: Evidence) -> str:
-    """The items of a suite that a run of a part of it lacks, in words; empty for a whole run."""
-    not_run = [arm.reason == DESELECTED.reason for arm in evidence.arms if arm.outcome is Outcome.NOT_RUN]
-    counts = {"deselected": sum(not_run), "never reached": not_run.count(False), "lost": len(evidence.incomplete)}
-    chosen = [path for path in evidence.asked.get("paths", ()) if "::" in path]
-    words = [f"items {what}: {count}" for what, count in counts.items() if count]
-    words += [f"{', '.join(part)} left items out" for part in [evidence.asked.get("part")] if part]
-    return "; ".join(words or [f"only {', '.join(chosen)} ran"] * bool(chosen))
-
-
 def _keep_whole(evidence: Evidence, folder: Path) -> None:
     """Move the report of a whole run in ``folder`` aside if this run is of a part of it. Raises OSError."""
     last, kept = _read(folder), _read(folder / LAST_WHOLE)
-    if last is None or left_out(last) or (not left_out(evidence) and _has_trials_of(evidence, last)):
+    if last is None or last.part or (not evidence.part and _has_trials_of(evidence, last)):
         return
     if kept is None or _has_trials_of(last, kept):
         (folder / LAST_WHOLE).mkdir(exist_ok=True)
