@@ -13,7 +13,7 @@ import torch
 from pytest_unineuron import zoo
 from pytest_unineuron.models.loading.load import load_model
 from pytest_unineuron.models.loading.source import parse_source
-from tools.zoo import train
+from tools.zoo import measure, train
 from tools.zoo.recipe import Recipe, default_recipes, model_config, untrained_model
 from tools.zoo.text import BOS, TrainingRows, file_digest, split_held_out
 
@@ -201,6 +201,18 @@ def test_a_card_that_states_another_loss_is_not_confirmed(trained, command, tmp_
     path.write_text(json.dumps({**facts, "early_loss": facts["early_loss"] + 0.1, "early_sha256": "0"}))
     assert train.main([*command, "--out", str(tmp_path / "again"), "--check", str(path.parent)]) == 1
     assert "other weights" in capsys.readouterr().out
+
+
+def test_measured_models_say_on_their_cards_how_universal_they_are(command, tmp_path):
+    train.main([*command[:-2], "--only", "neox-a", "neox-b", "--seeds", "2", "--out", str(tmp_path)])
+    assert measure.main([str(tmp_path), "--tokens", "3000"]) == 0
+    facts = json.loads((tmp_path / "neox-a" / "recipe.json").read_text())
+    assert set(facts["universality"]) == {"prose", "news"}
+    for found in facts["universality"].values():
+        assert found["share"] == sorted(found["share"])
+        assert all(0 <= share <= 1 for share in found["share"] + found["largest_null"])
+    share = facts["universality"]["news"]["share"][2]
+    assert f" | {share:.2%} |\n| largest share of a null model |" in (tmp_path / "neox-a" / "README.md").read_text()
 
 
 def test_a_finished_model_is_not_trained_again(trained, command, capsys):

@@ -41,7 +41,7 @@ measurements of neurons can be tried on a model that was really trained. It writ
 | unigram entropy | {unigram_entropy:.4f} nats per token: what knowing only the token frequencies would cost |
 | weights | float16, SHA-256 `{weights_sha256}` |
 | after {early_step:,} steps | loss {early_loss:.4f}, SHA-256 of the parameters `{early_sha256}` ({early_processor}) |
-
+{universality}
 Made by `python -m tools.zoo.train --text books.txt.xz --out zoo --only {name}`; `recipe.json` holds every choice.
 The same command with `--check` and the folder of this model trains the first steps again and compares them.
 """
@@ -53,9 +53,30 @@ def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
     ``facts`` are the recipe and what was measured of the model; the digest of the weights is added.
     """
     facts = {**facts, "weights_sha256": file_digest(folder / "model.safetensors")}
-    bits = facts["held_out_loss"] / facts["characters_per_token"] / 0.6931471805599453
-    (folder / "README.md").write_text(TEMPLATE.format(**facts, bits=bits), encoding="utf-8")
+    text = TEMPLATE.format(**{**facts, "universality": universality_table(facts)}, bits=_bits(facts))
+    (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _bits(facts: Mapping[str, Any]) -> float:
+    """The loss in bits per character."""
+    bits: float = facts["held_out_loss"] / facts["characters_per_token"] / 0.6931471805599453
+    return bits
+
+
+def universality_table(facts: Mapping[str, Any]) -> str:
+    """The shares of universal neurons on each corpus; empty while they are not measured."""
+    if "universality" not in facts:
+        return ""
+    rows = [
+        "",
+        "| excess correlation with the other seeds | " + " | ".join(f"above {b}" for b in (0.5, 0.4, 0.3)) + " |",
+    ]
+    rows += ["|---|---|---|---|"]
+    for corpus, found in facts["universality"].items():
+        for title, key in ((f"share of neurons, {corpus}", "share"), ("largest share of a null model", "largest_null")):
+            rows.append(f"| {title} | " + " | ".join(f"{share:.2%}" for share in found[key]) + " |")
+    return "\n".join(rows) + "\n"
 
 
 def parameter_digest(model: PreTrainedModel) -> str:
