@@ -11,7 +11,7 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.evidence.summary import report_data, summary_data
-from pytest_unineuron.reports import markdown
+from pytest_unineuron.reports import markdown, notebook
 from pytest_unineuron.reports.page import render_page
 from pytest_unineuron.system.paths import write_atomically
 
@@ -26,6 +26,7 @@ SUMMARY = "generalization_eval_summary.json"
 REPORT = "generalization_eval_report.json"
 MARKDOWN = "generalization_eval_report.md"
 PAGE = "generalization_eval_report.html"
+NOTEBOOK = "generalization_eval.ipynb"
 LAST_WHOLE = "last-whole"
 """The folder of the last report of a whole suite, beside that of a part of it."""
 
@@ -34,6 +35,7 @@ REPORT_FILES: dict[str, Callable[[Evidence], str]] = {
     REPORT: lambda evidence: to_json(add_digest(report_data(evidence))),
     MARKDOWN: markdown.render_markdown,
     PAGE: render_page,
+    NOTEBOOK: lambda evidence: notebook.render_notebook(evidence, REPORT),
 }
 """The function that makes each report file, by file name."""
 

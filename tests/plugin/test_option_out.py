@@ -8,6 +8,7 @@ CLAIM = "@pytest.mark.gt1(source='x')\ndef test_claim():\n    measure('size', 0.
 MODEL = "--unineuron-model=nano:neox-a"
 FILES = {
     "generalization_eval_report.html",
+    "generalization_eval.ipynb",
     "generalization_eval_report.json",
     "generalization_eval_report.md",
     "generalization_eval_summary.json",

@@ -1,0 +1,112 @@
+"""The functions that the evaluation notebook contains as source and calls.
+
+They read the JSON report and nothing else, with the standard library alone, so that the notebook runs without this
+package. Each returns text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+NOT_APPLICABLE = "not applicable"
+
+
+def shorten(text: str, longest: int = 400) -> str:
+    """The text on one line of at most ``longest`` characters; the JSON report has all of it."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def describe_run(report: dict[str, Any]) -> str:
+    """The models, corpora and rules of the run."""
+    models = [
+        f"  {name}: {facts.get('class', '?')} of {facts.get('parameters', 0):,} parameters and "
+        f"{facts.get('neurons', 0):,} neurons"
+        for name, facts in report["models"].items()
+    ]
+    corpora = [f"  {name}: {facts.get('documents', '?')} documents" for name, facts in report["corpora"].items()]
+    rules = f"Policy {report['policy']}; a trial that a control passes too counts: {report['accept_vacuous']}."
+    created = f"Created {report['created']}; {report['forward_passes']} forward passes."
+    return "\n".join([created, rules, "Models read:", *models, "Corpora read:", *corpora])
+
+
+def trials_of(report: dict[str, Any], criterion: str) -> list[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """Every trial of a criterion with each of its models: the trial, the model, and what the trial came to."""
+    trials = [trial for trial in report["trials"] if trial["criterion"] == criterion]
+    return [(trial, model, subject) for trial in trials for model, subject in trial["subjects"].items()]
+
+
+def does_not_apply(subject: dict[str, Any]) -> bool:
+    """Whether the question of a trial does not apply to a model."""
+    return all(NOT_APPLICABLE in case["subject"]["notes"] for case in subject["cases"])
+
+
+def list_trials(report: dict[str, Any], criterion: str, outcomes: list[str]) -> str:
+    """The trials of a criterion with one of these outcomes: claim, result with reason, controls, and source."""
+    lines = []
+    for trial, model, subject in trials_of(report, criterion):
+        if subject["outcome"] in outcomes and not does_not_apply(subject):
+            controls = dict.fromkeys(name for case in subject["cases"] for name in case["controls"])
+            lines += [
+                f"{subject['outcome']}  {trial['name']}{'*' if trial['primary'] else ''} on {model}",
+                f"    claim:    {shorten(trial['claim'])}",
+                f"    result:   {shorten(subject['reason'])}",
+                f"    controls: {', '.join(controls) or 'none'}",
+                f"    source:   {shorten(trial['source'])}",
+            ]
+    return "\n".join(lines) or "None."
+
+
+def evaluation_notes(report: dict[str, Any], criterion: str) -> str:
+    """The verdict on a criterion for every model, and the trials that passed; * marks those that decide."""
+    found = report["criteria"][criterion]
+    lines = [f"{criterion}: {found['verdict']}. {found['question']}"]
+    for model, verdict in found["subjects"].items():
+        basis = found["basis"].get(model, "")
+        lines.append(f"  {model}: {verdict}{f' ({basis})' if basis else ''}")
+    return "\n".join([*lines, "", "Trials that passed:", list_trials(report, criterion, ["PASS"])])
+
+
+def failed_trials(report: dict[str, Any], criterion: str) -> str:
+    """The trials of a criterion that failed, broke, or proved nothing because a control passes them too."""
+    return list_trials(report, criterion, ["FAIL", "VACUOUS", "ERROR"])
+
+
+def missing_evidence(report: dict[str, Any], criterion: str) -> str:
+    """The trials of a criterion that were not decided, did not run or do not apply, and what was lost in the run."""
+    lines = [list_trials(report, criterion, ["NA", "NOT_RUN"])]
+    names: dict[tuple[str, str], list[str]] = {}
+    for trial, model, subject in trials_of(report, criterion):
+        if does_not_apply(subject):
+            names.setdefault((model, subject["reason"]), []).append(trial["name"])
+    for (model, reason), absent in names.items():
+        lines.append(f"Does not apply to {model} ({shorten(reason)}): {', '.join(dict.fromkeys(absent))}")
+    lines += [f"Lost: {shorten(what)}" for what in report["incomplete"]]
+    return "\n".join([*lines, *(f"Lock violated: {shorten(what)}" for what in report["lock_violations"])])
+
+
+def checklist(report: dict[str, Any], keys: dict[str, str]) -> str:
+    """The checklist as a table; ``keys`` are the names of the criteria in the summary."""
+    rows = [("criterion", "verdict", "by model")]
+    for criterion, found in report["criteria"].items():
+        models = ", ".join(f"{model} {verdict}" for model, verdict in found["subjects"].items())
+        rows.append((keys[criterion], found["verdict"], models or "no trial was collected"))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * sum(widths), *lines[1:]])
+
+
+def closing_assessment(report: dict[str, Any]) -> str:
+    """The overall assessment: the criteria by verdict, and the trials that apply by outcome."""
+    words = {"PASS": "Supported", "FAIL": "Not supported", "NA": "Undecided"}
+    lines = []
+    for verdict, word in words.items():
+        criteria = [id_ for id_, found in report["criteria"].items() if found["verdict"] == verdict]
+        lines += [f"{word}: {', '.join(criteria)}."] if criteria else []
+    subjects = [subject for id_ in report["criteria"] for _, _, subject in trials_of(report, id_)]
+    counts = Counter(subject["outcome"] for subject in subjects if not does_not_apply(subject))
+    trials = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    lines.append(f"Trials: {trials or 'none'}; {sum(map(does_not_apply, subjects))} do not apply to their model.")
+    lines.append("VACUOUS trials also pass on a control, so they support nothing and count for no verdict.")
+    return "\n".join(lines)
