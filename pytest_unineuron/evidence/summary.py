@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.protocol import by_protocol
 from pytest_unineuron.evidence.rationale import NamedTrial, rationale
 from pytest_unineuron.evidence.records import SCHEMA_VERSION
 
@@ -40,6 +41,7 @@ def _rationale(evidence: Evidence, criterion: str) -> str:
 
 def report_data(evidence: Evidence) -> dict[str, Any]:
     """The full report: every trial, case and arm with its measurements, and everything they were made from."""
+    protocol = by_protocol(evidence)
     return {
         "schema_version": SCHEMA_VERSION,
         "created": evidence.created,
@@ -52,6 +54,7 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
                 "question": CRITERIA[line.id].question,
                 "subjects": {model: str(v) for model, v in line.verdicts.items()},
                 "basis": dict(line.basis),
+                **({"protocol": protocol[line.id].as_dict()} if protocol else {}),
             }
             for line in evidence.criteria
         },

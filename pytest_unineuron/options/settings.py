@@ -18,7 +18,6 @@ POLICIES = ("primary", "all", "majority", "any")
 ACROSS_WEIGHTS, ACROSS_CORPUS = "weights", "corpus"
 """The differences that two compared runs may have, see ``baseline.comparable``."""
 
-
 DEFAULT_CONTEXT = 512
 """The context length that is used unless set, where the model has as much."""
 CPU_POSITIONS, GPU_POSITIONS = 1024, 32_768
@@ -129,6 +128,12 @@ class Settings:
         Affects.VERDICT,
         choices=POLICIES,
         metavar="POLICY",
+    )
+    protocol: str = declare(
+        "",
+        "judge each criterion also by a protocol as published: mechevalagent (at most three tries, one success)",
+        choices=("mechevalagent",),
+        metavar="PROTOCOL",
     )
     holm: bool = declare(
         False, "let a trial pass only after Holm's correction over all trials of its criterion", Affects.VERDICT

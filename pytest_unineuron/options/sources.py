@@ -131,7 +131,8 @@ def convert(option: Option, found: Any, where: str) -> Any:
 
 def _check_choice(option: Option, text: str, where: str) -> None:
     if text not in option.choices:
-        raise OptionError(f"{where}={text}: choose {', '.join(option.choices[:-1])} or {option.choices[-1]}")
+        choices = " or ".join(filter(None, (", ".join(option.choices[:-1]), option.choices[-1])))
+        raise OptionError(f"{where}={text}: choose {choices}")
 
 
 def _boolean(found: Any, where: str) -> bool:

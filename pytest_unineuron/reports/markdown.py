@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
 from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.reports.reproduce import failed_cases
 from pytest_unineuron.reports.terminal import VERDICT_MARKS, assessment
@@ -50,7 +51,28 @@ def checklist_section(evidence: Evidence) -> list[str]:
         )
         models = models or "—"
         out.append(f"| {VERDICT_MARKS[line.verdict]} | {line.id} {criterion.title} | **{line.verdict}** | {models} |")
-    return out
+    return out + _protocol_section(evidence)
+
+
+def _protocol_section(evidence: Evidence) -> list[str]:
+    """The verdicts by the protocol that was asked for beside the policy, with the tries that count."""
+    rows = []
+    for id_, record in by_protocol(evidence).items():
+        for model, tried in record.tries.items():
+            names = "; ".join(f"{name} {outcome}" for name, outcome in tried.items())
+            cells = (f"{id_} {CRITERIA[id_].title}", model, str(record.verdicts[model]), names or "none")
+            rows.append("| " + " | ".join(map(escape_markdown, cells)) + " |")
+    if not rows:
+        return []
+    title = f"By the protocol {evidence.settings['protocol']}: at most {MAX_TRIES} tries, one success"
+    return [
+        "",
+        f"## {escape_markdown(title)}",
+        "",
+        "| criterion | model | verdict | tries |",
+        "|---|---|---|---|",
+        *rows,
+    ]
 
 
 def trials_sections(evidence: Evidence) -> list[str]:

@@ -88,11 +88,13 @@ def missing_evidence(report: dict[str, Any], criterion: str) -> str:
 
 def checklist(report: dict[str, Any], keys: dict[str, str]) -> str:
     """The checklist as a table; ``keys`` are the names of the criteria in the summary."""
-    rows = [("criterion", "verdict", "by model")]
+    protocol = report["settings"].get("protocol")
+    rows = [["criterion", "verdict", *([f"by {protocol}"] if protocol else []), "by model"]]
     for criterion, found in report["criteria"].items():
         models = ", ".join(f"{model} {verdict}" for model, verdict in found["subjects"].items())
-        rows.append((keys[criterion], found["verdict"], models or "no trial was collected"))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        also = [found["protocol"]["verdict"]] if protocol else []
+        rows.append([keys[criterion], found["verdict"], *also, models or "no trial was collected"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * sum(widths), *lines[1:]])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
 from pytest_unineuron.evidence.records import RecordedCase, trials_not_applicable
 from pytest_unineuron.evidence.verdict import Verdict, effective_policy
 from pytest_unineuron.reports.by_outcome import outcome_lines, weakest_claim
@@ -83,6 +84,7 @@ def checklist_lines(evidence: Evidence, width: int = 80) -> Iterator[Line]:
         shown = text + (f" ({by_model})" if by_model else "")
         yield from wrapped(shown, width, 2, OUTCOME_COLOURS[line.verdict])
         yield from _strongest_evidence(evidence, line, width)
+    yield from _protocol_lines(evidence, width)
 
 
 def _strongest_evidence(evidence: Evidence, line: CriterionRecord, width: int) -> Iterator[Line]:
@@ -95,6 +97,16 @@ def _strongest_evidence(evidence: Evidence, line: CriterionRecord, width: int) -
         sign = -1 if line.verdict is Verdict.FAIL else 1
         claim, each = max(found, key=lambda pair: sign * pair[0].strength)
         yield from wrapped(f"{each.name}: {claim.claimed}: {claim.beside}", width, 6)
+
+
+def _protocol_lines(evidence: Evidence, width: int) -> Iterator[Line]:
+    """The checklist by the protocol that was asked for beside the policy."""
+    for id_, record in by_protocol(evidence).items():
+        if id_ == next(iter(CRITERIA)):
+            yield f"By the protocol {evidence.settings['protocol']} (at most {MAX_TRIES} tries, one success)", ""
+        models = "; ".join(f"{model} {words}" for model, words in record.words.items())
+        text = f"[{VERDICT_MARKS[record.verdict]}] {id_} {CRITERIA[id_].title}: {record.verdict}"
+        yield from wrapped(text + (f" ({models})" if models else ""), width, 2, OUTCOME_COLOURS[record.verdict])
 
 
 def _format_fact(value: object) -> str:
