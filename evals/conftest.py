@@ -72,9 +72,42 @@ def less():
 
 
 @pytest.fixture
+def first_layers(weights):
+    """A function that marks the neurons in a first share of the layers, of one layer at least, [neuron]."""
+    import numpy as np
+
+    numbers = np.unique(weights.layer)
+    return lambda share: np.isin(weights.layer, numbers[: max(1, round(len(numbers) * share))])
+
+
+@pytest.fixture
+def bias_with_tails(public_texts, weights, first_layers):
+    """A function that correlates folded bias with skew and kurtosis after the activation function, in first layers."""
+    import numpy as np
+    from scipy import stats
+
+    def correlations(texts, share):
+        found = {}
+        for name in ("skew", "kurtosis"):
+            tails = getattr(public_texts[texts].post, name)
+            known = first_layers(share) & np.isfinite(weights.bias) & np.isfinite(tails)
+            varies = known.sum() > 2 and np.ptp(weights.bias[known]) > 0
+            found[name] = stats.pearsonr(weights.bias[known], tails[known]).statistic if varies else np.nan
+        return found
+
+    return correlations
+
+
+@pytest.fixture
 def number_words(unineuron_number_words):
     """The response of every neuron to words for numbers, and to similar words that are not numbers."""
     return unineuron_number_words
+
+
+@pytest.fixture
+def public_texts(unineuron_public_texts):
+    """Every MLP neuron on texts like those of the public evaluations, set by set: ``public_texts["news 1"]``."""
+    return unineuron_public_texts
 
 
 @pytest.fixture

@@ -6,10 +6,21 @@ import pytest
 from pytest_unineuron import MEDIUM, by_unit
 
 
-@pytest.mark.gt1(source="notebook")
-def test_notebook_activation_kurtosis(neurons, measure):
-    """Activations of a new model are not Gaussian (all residual dimensions and tokens in one array)."""
-    measure("pooled kurtosis, middle residual stream", neurons.residual.pooled_kurtosis, above=3.0)
+@pytest.mark.gt1(
+    source="public run eval1_new GT1-1 (reconstructed, code not public)",
+    controls=["untrained", "reinitialised", "shuffled", "rotation", "planted-sink"],
+)
+def test_notebook_activation_kurtosis(public_texts, measure):
+    """Activations of a new model are not Gaussian, in each of three prompts.
+
+    The run printed 1886, 2264 and 3017 for prompts of two to five words, and called them high. All residual dimensions
+    and tokens of a prompt in one array are our reading, and so is the bound of 3, which plain nulls meet or miss by
+    chance. Values in the thousands take one token of large norm, which a null with a planted sink has too. The version
+    that can fail is heavy_tailed_neurons.
+    """
+    for name, text in public_texts.of("prompt").items():
+        kurtosis = text.residual.pooled_kurtosis
+        measure(f"kurtosis, middle residual stream, {name}", kurtosis, above=3.0, note=f"{text.tokens} tokens")
 
 
 @pytest.mark.gt1(primary=True, source="Gurnee et al. 2024, section 4.1 and figure 3; catalogue GT1-K")

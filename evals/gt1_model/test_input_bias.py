@@ -6,9 +6,13 @@ import pytest
 from pytest_unineuron import jackknife, within
 
 
-@pytest.mark.gt1(source="notebook")
+@pytest.mark.gt1(source="public run eval1_new GT1-2 (reconstructed, code not public)")
 def test_notebook_negative_input_bias(weights, measure):
-    """Most neurons of a new model have a negative input bias."""
+    """Most neurons of a new model have a negative input bias.
+
+    The run printed 91,747 of 98,304 (93.3 %). Whether its biases were folded is not known; these are not. The version
+    that can fail is heavy_neurons_have_lower_bias.
+    """
     measure("share of negative biases", np.mean(weights.raw_bias < 0), above=0.5)
 
 

@@ -9,11 +9,17 @@ from pytest_unineuron.statistics.resampling import against_draws
 DRAWS = 20
 
 
-@pytest.mark.gt3(source="notebook")
+@pytest.mark.gt3(source="public run eval1_new GT3-2 (reconstructed, code not public)")
 def test_notebook_high_kurtosis_dimensions(weights, measure):
-    """Some embedding dimensions have a kurtosis over the vocabulary above the 90th percentile of all of them."""
+    """Some embedding dimensions have a kurtosis over the vocabulary above the 90th percentile of all of them.
+
+    The run printed 102 of 1024 and a mean of 0.1898, an excess kurtosis near that of a Gaussian. 102 is what the
+    nearest rank gives, and any 1024 numbers have it. The version that can fail is embedding_basis_is_privileged.
+    """
     kurtosis = column_kurtosis(weights.embedding)  # [dimension]
-    measure("dimensions above their own 90th percentile", int(np.sum(kurtosis > np.percentile(kurtosis, 90))), above=0)
+    above = int(np.sum(kurtosis > np.percentile(kurtosis, 90, method="higher")))
+    measure("dimensions above their own 90th percentile", above, above=0)
+    measure("mean excess kurtosis over dimensions", np.mean(kurtosis) - 3)
 
 
 @pytest.mark.gt3(source="Elhage et al. 2023, privileged bases; catalogue GT3-V")

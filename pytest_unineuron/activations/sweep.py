@@ -94,6 +94,10 @@ class SweepResult:
             left_out=group,
         )
 
+    def only(self, group: int) -> SweepResult:
+        """The statistics of one group."""
+        return SweepResult((self.sums[group],), (self.tokens[group],), (self.documents[group],))
+
 
 @dataclass(frozen=True, kw_only=True)
 class _WithoutGroup(SweepResult):

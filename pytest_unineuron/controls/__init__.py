@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Set
 
-MODEL, UNITS, TEXT, PAIRING, LABELS = "model", "units", "text", "pairing", "labels"
+MODEL, UNITS, TEXT, PAIRING, LABELS, SEED = "model", "units", "text", "pairing", "labels", "seed"
 """The part of a trial that a control replaces: the weights, the units within each layer, the text, the text that the
-model reads when it is compared with its seeds, or the labels of neurons."""
+model reads when it is compared with its seeds, the labels of neurons, or the training seed of the weights."""
 
-ACTIVATIONS, SEEDS, LABELLED = "activations", "seeds", "labelled neurons"
+ACTIVATIONS, SEEDS, LABELLED, PUBLISHED = "activations", "seeds", "labelled neurons", "published neurons"
 """The inputs of a trial besides weights."""
 
-REQUIRED_INPUTS = {MODEL: set[str](), UNITS: {ACTIVATIONS}, TEXT: {ACTIVATIONS}, PAIRING: {SEEDS}, LABELS: {LABELLED}}
+REQUIRED_INPUTS = {
+    MODEL: set[str](),
+    UNITS: {ACTIVATIONS},
+    TEXT: {ACTIVATIONS},
+    PAIRING: {SEEDS},
+    LABELS: {LABELLED},
+    SEED: {PUBLISHED},
+}
 """The inputs that a trial must have for a control of each kind to change anything."""
 
 
@@ -75,8 +82,20 @@ CONTROLS = {
         LABELS,
         "keeps the model, the text and the number of labelled neurons in each layer; the neurons are drawn at random",
     ),
+    "other-seed": Control(
+        "pytest_unineuron.controls.other_seed:other_seed",
+        SEED,
+        "keeps the architecture, the text and the numbers of the labelled neurons; the weights are of another seed",
+    ),
+    "planted-sink": Control(
+        "pytest_unineuron.controls.planted_sink:planted_sink",
+        MODEL,
+        "keeps the architecture, untrained; four constants are added to the first embeddings of every text",
+        default=False,
+    ),
 }
-"""N0, N1, N2, N5, N4, a control for claims about text, and N6 of the trials' catalogue, in this order."""
+"""N0, N1, N2, N5, N4, a control for claims about text, and N6 of the trials' catalogue, in this order; then N7, and
+N8, a null for claims about pooled activations."""
 
 
 def applicable(inputs: Set[str]) -> tuple[str, ...]:

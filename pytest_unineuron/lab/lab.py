@@ -8,13 +8,14 @@ import numpy as np
 
 from pytest_unineuron import controls
 from pytest_unineuron.cache.digests import Digests
-from pytest_unineuron.corpora import number_words
+from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.lab.comparisons import Comparisons
 from pytest_unineuron.lab.keys import Keys
 from pytest_unineuron.lab.models import Models
 from pytest_unineuron.lab.neurons import Neurons
+from pytest_unineuron.lab.public_texts import PublicTexts
 from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
@@ -138,6 +139,10 @@ class Lab:
         """Return the responses of an arm's neurons to words for numbers and to similar words. Raises ModelError."""
         result = self.sweep(arm, number_words.NAME, POST)
         return WordResponses(result, self._texts.last_tokens(arm.model))
+
+    def public_texts(self, arm: Arm) -> PublicTexts:
+        """Return the neurons of an arm on the texts of the public evaluations. Raises ModelError."""
+        return PublicTexts(self.neurons(arm, public_texts.NAME), self.blocks(arm.model, public_texts.NAME))
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
         """Return the statistics of an arm on a corpus, those of a site among them. Raises ModelError, CorpusError."""

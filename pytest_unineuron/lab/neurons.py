@@ -104,6 +104,10 @@ class Neurons:
         """Return the neurons measured without one group of documents."""
         return Neurons(lambda site: self._result_at(site).without(group), self.layer, self._sinks)
 
+    def only(self, group: int) -> Neurons:
+        """Return the neurons measured on one group of documents alone."""
+        return Neurons(lambda site: self._result_at(site).only(group), self.layer, self._sinks)
+
     @property
     def sinks(self) -> Sinks:
         """The attention sinks of the model on the corpus, found in the model itself and left out in every arm."""

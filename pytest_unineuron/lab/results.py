@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sinks import Sinks, find_sinks
 from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
-from pytest_unineuron.corpora import number_words
 from pytest_unineuron.errors import RankLost, UnineuronError
 from pytest_unineuron.lab.arm import Arm, Request
+from pytest_unineuron.lab.texts import PROBES
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class Results:
     def sinks(self, model: str, corpus: str) -> Sinks:
         """Return the sinks of a model on a corpus, which the statistics of all of its arms leave out.
 
-        The probe of number words, whose statistics are means of single tokens, has none.
+        The probes have none: what is asked of them is asked of every token.
         """
-        if corpus == number_words.NAME:
+        if corpus in PROBES:
             return Sinks()
         job = Request(Arm(model), corpus, (SINKS,))
         if job not in self._held:

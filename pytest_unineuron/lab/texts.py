@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_unineuron import controls
-from pytest_unineuron.corpora import number_words
+from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.corpora.blocks import Blocks, to_blocks
 from pytest_unineuron.corpora.copies import reason_known, reason_repetitive
 from pytest_unineuron.corpora.find import find_corpus
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.load import LoadedModel
     from pytest_unineuron.options.settings import Settings
 
+PROBES = (number_words.NAME, public_texts.NAME)
+"""Corpora that are made of sentences, to ask something of a model. They are no text that a model is tested on."""
 NO_BUDGET = 10**9
 """Token budget of a probe, which is made to fit the budget of the run and read to its end."""
 
@@ -56,15 +58,17 @@ class Texts:
         self._unusable: dict[tuple[str, str], str] = {}
 
     def corpus(self, label: str) -> Corpus:
-        """Return a corpus of the run, or the probe of number words. Raises CorpusError."""
+        """Return a corpus of the run, or a probe. Raises CorpusError."""
         if label not in self._corpora:
-            spec = self._specs.get(label, label)
-            self._corpora[label] = (
-                number_words.corpus(number_words.sentences_within(self._settings.tokens))
-                if label == number_words.NAME
-                else find_corpus(spec, field=self._settings.text_field)
-            )
+            self._corpora[label] = self._find(label)
         return self._corpora[label]
+
+    def _find(self, label: str) -> Corpus:
+        if label == number_words.NAME:
+            return number_words.corpus(number_words.sentences_within(self._settings.tokens))
+        if label == public_texts.NAME:
+            return public_texts.corpus()
+        return find_corpus(self._specs.get(label, label), field=self._settings.text_field)
 
     def blocks(self, model: str, corpus: str) -> Blocks:
         """Return the blocks in which a model reads a corpus. Raises CorpusError if there is too little of it.
@@ -73,10 +77,12 @@ class Texts:
         """
         if (model, corpus) not in self._blocks:
             loaded, whole = self._models.loaded(Arm(model)), self.corpus(corpus)
-            budget = NO_BUDGET if corpus == number_words.NAME else self._settings.tokens
+            budget = NO_BUDGET if corpus in PROBES else self._settings.tokens
             blocks = to_blocks(whole, loaded.tokenizer, context=self.context(loaded), budget=budget)
             if corpus == number_words.NAME:  # nothing leaves groups of it out, and each has a mean for every word
                 blocks = replace(blocks, groups=1)
+            if corpus == public_texts.NAME:
+                blocks = public_texts.in_sets(blocks)
             self._unusable[model, corpus] = self._reason_unusable(corpus, blocks.corpus)
             self._blocks[model, corpus] = blocks
             read = {**blocks.corpus.facts(), "fingerprint": whole.fingerprint}
@@ -95,7 +101,7 @@ class Texts:
 
         It is compared with the whole reference corpus, since which part of that is read depends on the model.
         """
-        if label == number_words.NAME:
+        if label in PROBES:
             return ""
         repetitive = reason_repetitive(read)
         if repetitive or self._reference in ("", label):

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_unineuron import controls
 from pytest_unineuron.cache.source_code import code_digest, project_files
-from pytest_unineuron.corpora import number_words
+from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.errors import NotApplicable, TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
@@ -22,6 +22,7 @@ from pytest_unineuron.plugin.fixture_table import (
     ANY,
     CORPUS,
     ITEM,
+    PUBLIC,
     REFERENCE,
     VERIFIED,
     WORDS,
@@ -262,7 +263,8 @@ class Collection:
         run = self._run
         if reads.text == ANY:
             return [case.corpus] if case.corpus else [run.reference, *run.new_data]
-        return {ITEM: [case.corpus], REFERENCE: [run.reference], WORDS: [number_words.NAME]}.get(reads.text, [])
+        probes = {WORDS: [number_words.NAME], PUBLIC: [public_texts.NAME]}
+        return {ITEM: [case.corpus], REFERENCE: [run.reference], **probes}.get(reads.text, [])
 
 
 def assignment_of(item: pytest.Item) -> Assignment | None:

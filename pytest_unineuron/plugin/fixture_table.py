@@ -14,7 +14,8 @@ from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, UP
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ITEM, REFERENCE, WORDS, ANY = "the item's corpus", "the reference corpus", "number words", "any corpus"
+ITEM, REFERENCE, ANY = "the item's corpus", "the reference corpus", "any corpus"
+WORDS, PUBLIC = "number words", "public texts"
 """The text that a fixture reads."""
 NEURONS = (PRE, RESIDUAL)
 """The sites whose statistics trials on neurons read. Post-activations take another pass when a trial asks for them."""
@@ -53,6 +54,7 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_up": Reads(ACTIVATIONS, ITEM, (UP,)),
     "unineuron_extremes": Reads(ACTIVATIONS, ITEM, (EXTREMES,)),
     "unineuron_number_words": Reads(ACTIVATIONS, WORDS, (POST,)),
+    "unineuron_public_texts": Reads(ACTIVATIONS, PUBLIC, (*NEURONS, POST)),
     "unineuron_universality": Reads(SEEDS, ITEM),
     "unineuron_reference_universality": Reads(SEEDS, REFERENCE),
     "unineuron_comparisons": Reads(SEEDS, ANY),

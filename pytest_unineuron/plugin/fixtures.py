@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.arm import Arm
     from pytest_unineuron.lab.lab import Lab
     from pytest_unineuron.lab.neurons import Neurons, Units
+    from pytest_unineuron.lab.public_texts import PublicTexts
     from pytest_unineuron.lab.universality import Matched, Universality
     from pytest_unineuron.lab.weights import Weights
     from pytest_unineuron.lab.words import WordResponses
@@ -166,6 +167,12 @@ def unineuron_published(
 def unineuron_number_words(unineuron_arm: Arm, request: pytest.FixtureRequest) -> WordResponses:
     """The responses of the arm's neurons to words for numbers and to similar words."""
     return _lab(request).number_words(unineuron_arm)
+
+
+@pytest.fixture
+def unineuron_public_texts(unineuron_arm: Arm, request: pytest.FixtureRequest) -> PublicTexts:
+    """The neurons of the arm on texts like those of the public evaluations, set by set."""
+    return _lab(request).public_texts(unineuron_arm)
 
 
 @pytest.fixture

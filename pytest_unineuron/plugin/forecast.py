@@ -7,7 +7,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.corpora import number_words
+from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.verdict import JudgedTrial, Support, deciding_trials
@@ -109,6 +109,8 @@ def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
                 tokens = settings.tokens
                 if request.corpus == number_words.NAME:
                     tokens = number_words.sentences_within(tokens) * number_words.TOKENS_OF_PAIR
+                if request.corpus == public_texts.NAME:
+                    tokens = public_texts.TOKENS
                 operations += tokens * _shape(source).forward(settings.context or DEFAULT_CONTEXT)
         except (ModelError, NotApplicable, OptionError):
             continue

@@ -43,6 +43,9 @@ CONTROL_WORDS = {
     "random-tokens": "keeps the model and the lengths of the documents; every token is drawn at random",
     "permuted-labels": "keeps the model, the text and the number of labelled neurons in each layer; the neurons are "
     "drawn at random",
+    "other-seed": "keeps the architecture, the text and the numbers of the labelled neurons; the weights are of "
+    "another seed",
+    "planted-sink": "keeps the architecture, untrained; four constants are added to the first embeddings of every text",
 }
 """The descriptions of ``controls``, which a saved report does not hold; a test compares them."""
 _TEMPLATES = Path(__file__).parent / "templates"

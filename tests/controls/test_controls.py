@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_unineuron import controls
+from pytest_unineuron.controls.other_seed import other_seed
 from pytest_unineuron.controls.permuted_labels import permuted_labels
+from pytest_unineuron.controls.planted_sink import POSITIONS, planted_sink
 from pytest_unineuron.controls.random_tokens import random_tokens
 from pytest_unineuron.controls.reinitialised import reinitialised
 from pytest_unineuron.controls.rotation import Rotation
@@ -16,6 +18,7 @@ from pytest_unineuron.controls.shuffled import shuffled
 from pytest_unineuron.controls.untrained import untrained
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
+from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
@@ -114,6 +117,46 @@ def test_random_tokens_keep_lengths_and_special_tokens():
         assert 0 not in new.ids[1:]
     assert random_tokens(blocks, tokenizer(), 1).blocks == drawn.blocks
     assert random_tokens(blocks, tokenizer(), 2).blocks != drawn.blocks
+
+
+def test_a_planted_sink_is_at_the_first_positions_of_every_text():
+    """The same four constants, of a norm 51 times that of the embedding, whatever the text; nothing else changes."""
+    model = build("gpt2")
+    plain, planted = (make(model, 3).get_input_embeddings() for make in (untrained, planted_sink))
+    ids = torch.tensor([[5, 6, 7, 8], [9, 9, 9, 9]])
+    with torch.no_grad():
+        added = planted(ids) - plain(ids)
+        norms = plain(ids).norm(dim=-1)
+    assert torch.count_nonzero(added[:, POSITIONS:]) == 0
+    torch.testing.assert_close(added[:, :POSITIONS].norm(dim=-1), 51 * norms[:, :POSITIONS])
+    assert {int(torch.count_nonzero(row)) for row in added[:, :POSITIONS].flatten(0, 1)} == {4}
+    unit = torch.nn.functional.normalize(added[:, :POSITIONS], dim=-1)
+    torch.testing.assert_close(unit, unit[:1, :1].expand_as(unit))
+
+
+def test_a_planted_sink_makes_pooled_activations_heavy_tailed():
+    """Their kurtosis is about the number of values divided by the 2.7 effective constants."""
+    loaded = LoadedModel(build("gpt2", n_embd=32), tokenizer(), "", None)
+    anatomy = dissect(loaded)
+    blocks = to_blocks(find_corpus("news"), loaded.tokenizer, context=16, budget=200)
+    kurtosis = [
+        float(
+            sweep_blocks(make(loaded.model, 0), anatomy.layout, blocks, batch=200)
+            .total(RESIDUAL, "moments")
+            .pooled()
+            .kurtosis
+        )
+        for make in (untrained, planted_sink)
+    ]
+    assert kurtosis[0] < 10 < 30 < kurtosis[1]
+
+
+def test_another_seed_has_the_shapes_of_the_model():
+    """It is that model itself; one of another shape cannot be read by the same numbers."""
+    model, seed = build("gpt2"), build("gpt2", seed=1)
+    assert other_seed(model, seed) is seed
+    with pytest.raises(NotApplicable, match="other shapes"):
+        other_seed(model, build("gpt2", n_inner=60))
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(0, 99))

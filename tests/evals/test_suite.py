@@ -63,9 +63,9 @@ def test_forward_passes_are_shared_by_trials(untrained):
     """There is one pass for each model, text and arm, however many trials read it."""
     report, _ = untrained
     # Reference text and new data: the subject, its controls including shifted documents, and two seeds.
-    # Probe of number words: the subject and its controls.
+    # Probes of number words and of public texts: the subject and its controls; a planted sink is one of the latter's.
     alone, pairs = len(controls.defaults({controls.ACTIVATIONS})), len(COMPARED)
-    assert report["forward_passes"] == 2 * (1 + pairs + 2) + (1 + alone)
+    assert report["forward_passes"] == 2 * (1 + pairs + 2) + 2 * (1 + alone) + 1
 
 
 def test_the_report_describes_models_and_corpora(untrained):
@@ -74,7 +74,7 @@ def test_the_report_describes_models_and_corpora(untrained):
     model = report["models"]["untrained:neox-a"]
     assert model["weights_sha256"] is None
     assert model["neurons"] > 0
-    assert set(report["corpora"]) == {"prose", "news", "number-words"}
+    assert set(report["corpora"]) == {"prose", "news", "number-words", "public-texts"}
     assert report["corpora"]["news"]["tokens"]["untrained:neox-a"] > 6000
     assert len(report["corpora"]["news"]["fingerprint"]) == 64
     assert report["versions"]["torch"]
