@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron import controls
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_model, share_same
-from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.cost import batch_positions, seed_room
 from pytest_unineuron.universality.match import Resources, match
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.models import Models
     from pytest_unineuron.lab.reporting import Reporting
     from pytest_unineuron.lab.texts import Texts
-    from pytest_unineuron.models.loading.source import Source
     from pytest_unineuron.options.settings import Settings
 
 MAX_TEXTS = 2
@@ -36,22 +33,17 @@ MAX_TEXTS = 2
 
 
 class Comparisons:
-    """Compares models with further seeds. All arms that read a text share the activations of the seeds on it.
-
-    ``sources`` maps labels to models; the seeds that are found are added to it.
-    """
+    """Compares models with further seeds. All arms that read a text share the activations of the seeds on it."""
 
     def __init__(
         self,
         settings: Settings,
-        sources: dict[str, Source],
         models: Models,
         texts: Texts,
         reporting: Reporting,
         processes: ProcessGroup,
     ) -> None:
         self._settings = settings
-        self._sources = sources
         self._models = models
         self._texts = texts
         self._reporting = reporting
@@ -66,14 +58,7 @@ class Comparisons:
         """
         if any(layer.expert is not None for layer in self._models.anatomy(model).layout.layers):
             raise NotApplicable("experts of two seeds see different tokens; their neurons are not compared")
-        labels = {source.spec: label for label, source in self._sources.items()}
-        specs = seeds_compared_with(self._sources[model], self._settings.seed)
-        for spec in specs:
-            if spec not in labels:
-                # The name of a seed may be the label of a model under test.
-                labels[spec] = spec if spec not in self._sources else f"seed {spec}"
-                self._sources[labels[spec]] = parse_source(spec)
-        return tuple(labels[spec] for spec in specs)
+        return self._models.seeds(model)
 
     def positions(self, model: str) -> int:
         """Return the approximate number of tokens of one forward pass of a comparison, as memory allows.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_unineuron import controls
 from pytest_unineuron.cache.source_code import INSTRUMENTS, package_digest
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options.settings import Affects
@@ -42,7 +43,7 @@ class Keys:
         """Return the key of a result as plain JSON data. Loads the models that it depends on. Raises UnineuronError."""
         arm = job.arm
         loaded = self._models.loaded(Arm(arm.model))
-        common = {
+        common: dict[str, Any] = {
             "what": job.kind,
             "instruments": package_digest(*INSTRUMENTS),
             "libraries": {name: version(name) for name in LIBRARIES},
@@ -51,6 +52,8 @@ class Keys:
             "text": self._texts.blocks(arm.model, job.corpus).digest,
             "activations": self._settings.affecting(Affects.ACTIVATIONS),
         }
+        if arm.replaces(controls.SEED):
+            common["other seed"] = _model(self._models.loaded(self._models.other_seed(arm)))
         if job.compares_seeds:
             return common | self._comparison(arm.model)
         return common | {

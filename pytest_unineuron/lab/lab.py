@@ -66,10 +66,9 @@ class Lab:
     ) -> None:
         self.settings = settings
         self._reporting = reporting = Reporting(progress, announce)
-        sources = dict(models)
-        self._models = Models(settings, sources, reporting.note, folder, Digests(folder))
+        self._models = Models(settings, dict(models), reporting.note, folder, Digests(folder))
         self._texts = Texts(settings, corpora, self._models, reporting.note, reference)
-        self._comparisons = Comparisons(settings, sources, self._models, self._texts, reporting, processes)
+        self._comparisons = Comparisons(settings, self._models, self._texts, reporting, processes)
         keys = Keys(settings, self._models, self._texts, self._comparisons)
         self._cache = ResultCache(folder, settings.cache_size * GIB, keys, reporting, processes)
         self._results = Results(

@@ -19,11 +19,13 @@ from pytest_unineuron.models.discovery.anatomy import Anatomy, probe_ids
 from pytest_unineuron.models.discovery.anatomy_cache import AnatomyCache
 from pytest_unineuron.models.loading.devices import SPREAD_MODES
 from pytest_unineuron.models.loading.load import LoadedModel, load_model
+from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.options.settings import CPU_POSITIONS, GPU_POSITIONS
 from pytest_unineuron.system.machine import GIB, chosen_gpu, free_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytest_unineuron.cache.digests import Digests
@@ -39,14 +41,15 @@ ASSUMED_FREE = 4 * GIB
 class Models:
     """Loaded models by arm, and the anatomy of each model.
 
-    ``sources`` maps labels to models and may grow. ``notify`` is given the facts of every model that was loaded and
-    checked. ``folder`` stores anatomies between runs, ``digests`` computes those of weight files.
+    ``sources`` maps labels to models; the seeds that are found are added to it. ``notify`` is given the facts of every
+    model that was loaded and checked. ``folder`` stores anatomies between runs, ``digests`` computes those of weight
+    files.
     """
 
     def __init__(
         self,
         settings: Settings,
-        sources: Mapping[str, Source],
+        sources: dict[str, Source],
         notify: Callable[[dict[str, Any]], None],
         folder: Path | None = None,
         digests: Digests | None = None,
@@ -89,7 +92,7 @@ class Models:
 
         Raises ModelError. A model that could not be loaded is not tried again.
         """
-        if not arm.replaces(controls.MODEL):
+        if not (arm.replaces(controls.MODEL) or arm.replaces(controls.SEED)):
             arm = Arm(arm.model)
         if arm.model in self._errors:
             raise self._errors[arm.model]
@@ -102,9 +105,26 @@ class Models:
 
     def _control(self, arm: Arm) -> LoadedModel:
         """The model of a control arm, made from the model itself."""
-        subject = self.loaded(Arm(arm.model))
-        model = controls.CONTROLS[arm.control].load()(subject.model, arm.seed)
+        subject, make = self.loaded(Arm(arm.model)), controls.CONTROLS[arm.control].load()
+        drawn = self.loaded(self.other_seed(arm)).model if arm.replaces(controls.SEED) else arm.seed
+        model = make(subject.model, drawn)
         return replace(subject, model=model, weights_digest="")
+
+    def seeds(self, model: str) -> tuple[str, ...]:
+        """Return the labels of the further seeds of a model. Raises NotApplicable if there are none."""
+        labels = {source.spec: label for label, source in self._sources.items()}
+        specs = seeds_compared_with(self._sources[model], self.settings.seed)
+        for spec in specs:
+            if spec not in labels:
+                # The name of a seed may be the label of a model under test.
+                labels[spec] = spec if spec not in self._sources else f"seed {spec}"
+                self._sources[labels[spec]] = parse_source(spec)
+        return tuple(labels[spec] for spec in specs)
+
+    def other_seed(self, arm: Arm) -> Arm:
+        """Return the further seed whose weights an arm has: draws take the seeds in turn. Raises NotApplicable."""
+        seeds = self.seeds(arm.model)
+        return Arm(seeds[(arm.draw - 1) % len(seeds)])
 
     def _load(self, model: str) -> LoadedModel:
         source = self._sources[model]

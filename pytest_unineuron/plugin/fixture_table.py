@@ -59,7 +59,7 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_reference_universality": Reads(SEEDS, REFERENCE),
     "unineuron_comparisons": Reads(SEEDS, ANY),
     "unineuron_relabelled": Reads(LABELLED),
-    "unineuron_published": Reads(LABELLED, published=True),
+    "unineuron_published": Reads((*LABELLED, controls.PUBLISHED), published=True),
     "unineuron_lab": Reads(text=ANY),
 }
 """The inputs of fixtures, by name. Those that are not listed read weights alone, or nothing."""

@@ -2,8 +2,9 @@
 
 Words are whole tokens. Every word has one of many features, and each feature is a direction. A neuron that reads one
 feature is heavy-tailed, and a random direction is not, because it is a mixture of all features. All words share one
-more direction, which turns neurons off. Every head attends to one feature. Another seed draws other directions, but
-words keep their features, so its neurons fire on the same words. Shuffling or rotating destroys all effects.
+more direction, which turns neurons off. Every head attends to one feature. Another seed draws other directions and has
+its neurons in another order, but words keep their features, so its neurons fire on the same words. Shuffling or
+rotating destroys all effects.
 """
 
 import torch
@@ -52,7 +53,8 @@ def save(folder, seed=0):
         model.transformer.wpe.weight.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
         for number, block in enumerate(model.transformer.h):
             # Layers have different features, so that partners in other seeds are in the same layer.
-            plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
+            order = torch.randperm(NEURONS, generator=random) if seed else torch.arange(NEURONS)
+            plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), order, random)
             plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], random)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
@@ -82,8 +84,11 @@ def plant_words(embedding, words, features, random):
     embedding.add_(strength[:, None] * features[which] + SHARED * features[-1])
 
 
-def plant_neurons(mlp, features, own, random):
-    """Let most neurons read one feature with a lower bias, and let the shared direction turn all of them off."""
+def plant_neurons(mlp, features, own, order, random):
+    """Let most neurons read one feature with a lower bias, and let the shared direction turn all of them off.
+
+    ``order`` holds the place of each neuron among all.
+    """
     read = torch.nn.functional.normalize(torch.randn(NEURONS, WIDTH, generator=random), dim=1)
     bias = 0.07 + 0.02 * torch.randn(NEURONS, generator=random)
     chosen = torch.tensor(own)[torch.randperm(len(own), generator=random)]
@@ -91,8 +96,8 @@ def plant_neurons(mlp, features, own, random):
     read[:NUMBER_NEURONS] = features[FEATURES]
     bias[:READERS] -= 0.13
     read -= 0.4 * features[-1]
-    mlp.c_fc.weight.copy_(read.T)
-    mlp.c_fc.bias.copy_(bias)
+    mlp.c_fc.weight[:, order] = read.T
+    mlp.c_fc.bias[order] = bias
     mlp.c_proj.weight.mul_(0.1)
 
 

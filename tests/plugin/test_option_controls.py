@@ -1,8 +1,10 @@
 """``--unineuron-controls`` and ``--unineuron-control-draws``: the control arms of a trial."""
 
 import pytest
+from safetensors import safe_open
 
-from pytest_unineuron import controls
+from pytest_unineuron import controls, zoo
+from pytest_unineuron.models.published import TABLES_FOLDER
 
 CLAIM = """
 @pytest.mark.gt1(source="x"{more})
@@ -93,3 +95,31 @@ def test_controls_that_were_deselected_by_their_id_did_not_run(trials, arm):
     assert found.outcome("claim") == "NA"
     assert found.reason("claim").startswith("against 1 of 2 controls: ")
     assert f"; {arm} did not finish; size" in found.reason("claim")
+
+
+PUBLISHED = """
+@pytest.mark.gt2(source="x", controls=["other-seed"])
+def test_claim(unineuron_published, unineuron_weights):
+    measure("labelled", unineuron_published.sum(), above=0)
+    measure("bias", unineuron_weights.raw_bias[0], below=99)
+"""
+
+
+@pytest.mark.parametrize("seeds", [(), ("nano:neox-c",)])
+def test_another_seed_has_other_weights_under_the_same_labels(trials, seeds):
+    """Trials on published neurons have this control. Its weights are those of the first further seed."""
+    folder = trials.path / TABLES_FOLDER / "neox-a"
+    folder.mkdir(parents=True)
+    (folder / "universal.csv").write_text("layer,neuron,input_bias,skew,kurt\n0,3,0,1,5\n", encoding="utf-8")
+    options = ["--unineuron-findings=.", "--unineuron-corpus=news", *(f"--unineuron-seed={seed}" for seed in seeds)]
+    found = trials.write(PUBLISHED).run(MODEL, *options, subprocess=True)  # each loads other models
+    (case,) = found.trial("claim")["subjects"]["neox-a"]["cases"]
+    arms = [case["subject"], case["controls"]["other-seed"]]
+    labelled, bias = ([m["value"] for m in values] for values in zip(*(a["measurements"] for a in arms), strict=True))
+    assert labelled == [1, 1]
+    expected = []
+    for name in ("neox-a", *(seed.removeprefix("nano:") for seed in seeds or ["neox-b"])):
+        with safe_open(next(zoo.folders()[name].glob("*.safetensors")), "np") as file:
+            expected.append(file.get_tensor("gpt_neox.layers.0.mlp.dense_h_to_4h.bias")[0])
+    assert bias == pytest.approx(expected)
+    assert bias[0] != bias[1]
