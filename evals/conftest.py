@@ -72,6 +72,32 @@ def less():
 
 
 @pytest.fixture
+def first_word_neurons(public_texts):
+    """The five neurons of the first layer that respond most to the first word of three sentences, as in eval1."""
+    import numpy as np
+
+    layer = public_texts["one first word"].layer
+    first = np.flatnonzero(layer == layer[0])
+    return first[np.argsort(-public_texts.words("one first word")[0, first])[:5]]
+
+
+@pytest.fixture
+def position_neuron(public_texts):
+    """The neuron of the second layer that goes most with position in three lists, chosen as in eval1, and its r."""
+    import numpy as np
+
+    layer = public_texts["symbols 1"].layer
+    here = np.flatnonzero(layer == np.unique(layer)[:2][-1])
+    lists = [public_texts.words(name)[:, here] for name in public_texts.of("symbols")]  # each [word, neuron]
+    place = np.concatenate([np.arange(len(words)) for words in lists])
+    values = np.concatenate(lists)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.nan_to_num(np.corrcoef(place, values, rowvar=False)[0, 1:])  # of a unit that never varies: none
+    best = int(np.argmax(np.abs(r)))
+    return here[best], r[best]
+
+
+@pytest.fixture
 def first_layers(weights):
     """A function that marks the neurons in a first share of the layers, of one layer at least, [neuron]."""
     import numpy as np

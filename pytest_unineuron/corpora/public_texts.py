@@ -7,10 +7,11 @@ run printed a value per text, all texts together where it joined them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.corpora.corpus import Corpus, Document
+from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
 from pytest_unineuron.corpora.find import find_corpus
 
 if TYPE_CHECKING:
@@ -54,10 +55,20 @@ SINGLE = {
         "cannot believe it is already friday, this week went by so fast, who else needs a coffee right now",
         "Stir the flour into the melted butter, then add the milk slowly and simmer until the sauce is thick.",
     ),
+    "symbols": (
+        "a b c d e f g h i j",
+        "1 2 3 4 5 6 7 8 9 0",
+        "x x x x x x x x x x",
+    ),
 }
-"""Texts that are sets of their own, by kind: eval1_new read all kinds but the last, and eval1 that one."""
+"""Texts that are sets of their own, by kind: eval1_new read all kinds but the last two, and eval1 these."""
 
 JOINED = {
+    "one first word": (
+        "The dog ran across the wet grass.",
+        "The teacher closed the book and smiled.",
+        "The train left before the sun rose.",
+    ),
     "paragraphs": (
         "In quantum mechanics the state of a system is described by a wave function, whose squared modulus gives the "
         "probability of each outcome of a measurement. Two observables that do not commute cannot both be known "
@@ -84,7 +95,12 @@ JOINED = {
         "company. The prime minister thanked him for his service and named no successor.",
     ),
 }
-"""Texts that are read as one set: those of eval2, and the three of eval3."""
+"""Texts that are read as one set: three sentences of eval1, the paragraphs of eval2, and the three texts of eval3."""
+
+BY_WORD = ("style", "symbols", "one first word")
+"""The kinds of text that eval1 read token by token."""
+WORDS = 16
+"""The number of first words of these texts that have a label: their place in the text, from 0."""
 
 BUNDLED = {"twenty of prose": "prose", "twenty of news": "news"}
 """Sets of the beginnings of twenty bundled documents, in place of the Pile and of AG News in eval3."""
@@ -103,7 +119,18 @@ def sets() -> dict[str, tuple[str, ...]]:
 def corpus() -> Corpus:
     """Return a document for every text, in the order of the sets."""
     texts = [(text, name) for name, of_set in sets().items() for text in of_set]
-    return Corpus(NAME, tuple(Document(text, "written for pytest-unineuron", domain=name) for text, name in texts))
+    documents = (
+        Document(text, "written for pytest-unineuron", domain=name, marks=_marks(text, name)) for text, name in texts
+    )
+    return Corpus(NAME, tuple(documents), labels=tuple(f"word {n}" for n in range(WORDS)))
+
+
+def _marks(text: str, name: str) -> tuple[Mark, ...]:
+    """The first words of a text, if it is one that was read token by token."""
+    if name not in BY_WORD and name.rpartition(" ")[0] not in BY_WORD:
+        return ()
+    words = list(re.finditer(r"\S+", text))[:WORDS]
+    return tuple(Mark(*word.span(), number) for number, word in enumerate(words))
 
 
 def in_sets(blocks: Blocks) -> Blocks:

@@ -31,6 +31,15 @@ class PublicTexts:
         """Return the neurons on each text of a kind, by the name of the text: ``news 1``, ``news 2``."""
         return {name: self[name] for name in self._numbers if name.rpartition(" ")[0] == kind}
 
+    def words(self, name: str) -> NDArray[np.float64]:
+        """Return the post-activation at the last token of each of the first words, over the texts of a set.
+
+        The array is [word, neuron], float64.
+        """
+        found = self[name].post.total("label_means")
+        known = (found.count > 0).all(dim=1)
+        return np.asarray(found.mean[known].numpy())
+
     def ids(self, name: str) -> NDArray[np.int64]:
         """Return the tokens of the texts of one set, [token], without special tokens."""
         blocks = [block for block in self._blocks.blocks if block.document == self._numbers[name]]

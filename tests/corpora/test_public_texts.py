@@ -60,6 +60,30 @@ def test_tokens_of_a_set_are_those_of_its_texts(lab, texts):
     assert texts.ids("prompt 1").tolist() == ids
 
 
+def test_words_are_read_one_by_one(lab, texts):
+    """Each row is the activation at the last token of a word, over the texts of the set."""
+    loaded, sentences = lab.loaded(Arm("m")), public_texts.sets()["one first word"]
+    words = texts.words("one first word")
+    assert len(words) == max(len(text.split()) for text in sentences)
+    layer, seen = loaded.model.gpt_neox.layers[0].mlp, []
+    hook = layer.dense_4h_to_h.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0][0]))
+    firsts = []
+    for text in sentences:
+        seen.clear()
+        count = len(loaded.tokenizer(text.split()[0], add_special_tokens=False)["input_ids"])
+        ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            loaded.model(torch.tensor([[loaded.tokenizer.bos_token_id, *ids]]))
+        firsts.append(seen[0][count].double())  # after BOS
+    hook.remove()
+    expected = torch.stack(firsts).mean(dim=0).numpy()
+    np.testing.assert_allclose(words[0, : len(expected)], expected, atol=1e-5)
+
+
+def test_texts_that_are_not_read_by_word_have_no_words(texts):
+    assert len(texts.words("twenty of news")) == 0
+
+
 def test_the_probe_has_about_as_many_tokens_as_the_forecast_says(lab):
     assert lab.blocks("m", public_texts.NAME).tokens == pytest.approx(public_texts.TOKENS, rel=0.1)
 
