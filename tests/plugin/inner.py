@@ -42,6 +42,11 @@ class Run:
         """The exit status."""
         return int(self.result.ret)
 
+    @property
+    def shown(self):
+        """What stands on the terminal, without its line breaks."""
+        return " ".join(self.result.stdout.str().split())
+
     def outcome(self, name, model="neox-a"):
         """The outcome of one trial on one model."""
         return self.trial(name)["subjects"][model]["outcome"]

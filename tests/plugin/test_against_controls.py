@@ -33,11 +33,6 @@ def folders(tiny):
     return made
 
 
-def shown(found):
-    """What stands on the terminal, without its line breaks."""
-    return " ".join(found.result.stdout.str().split())
-
-
 def test_a_trained_model_differs_from_its_controls_and_an_untrained_one_does_not(trials):
     """The untrained model fails, its own nulls are named, and every claim has a profile over layers."""
     found = trials.write(UNITS).run(
@@ -55,9 +50,9 @@ def test_a_trained_model_differs_from_its_controls_and_an_untrained_one_does_not
         layers, values = zip(*contrast["profile"], strict=True)
         assert list(layers) == list(range(len(layers)))
         assert sum(values) / len(values) == pytest.approx(contrast["value"])
-    assert "[✗] GT1 new model: FAIL" in shown(found)
+    assert "[✗] GT1 new model: FAIL" in found.shown
     assert re.search(
-        r"untrained:neox-a on prose 0\.\d+ \[0\.\d+, 0\.\d+\] \(nearest: \w+\) [▁▂▃▄▅▆▇█]{3} ", shown(found)
+        r"untrained:neox-a on prose 0\.\d+ \[0\.\d+, 0\.\d+\] \(nearest: \w+\) [▁▂▃▄▅▆▇█]{3} ", found.shown
     )
 
 
@@ -75,7 +70,7 @@ def test_without_seeds_a_verdict_rests_on_the_signature(trials, folders, workers
     assert (
         "(signature, universality not tested: no further seeds" in found.summary["Rationale"]["GT1_ModelGeneralization"]
     )
-    assert f"does not apply to {own.name}: 1 trial (no further seeds of " in shown(found)
+    assert f"does not apply to {own.name}: 1 trial (no further seeds of " in found.shown
     if not workers:
         found.result.stdout.fnmatch_lines([f"{own.name}:", "  GT1 by units (signature)"])
 
@@ -134,4 +129,4 @@ def test_a_lock_is_written_without_a_look_at_the_model(trials):
 def test_a_claim_about_units_needs_a_probability(trials, claim, message):
     """The error says what was given and what to type."""
     found = trials.write(UNITS.replace(", higher_by=MEDIUM", claim)).run(NEVER, TOKENS, "--unineuron-model=nano:neox-a")
-    assert re.search(rf"ERROR \(1\): broken units\[prose\] on neox-a: [^*]*{re.escape(message)}", shown(found))
+    assert re.search(rf"ERROR \(1\): broken units\[prose\] on neox-a: [^*]*{re.escape(message)}", found.shown)

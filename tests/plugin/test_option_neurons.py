@@ -48,7 +48,7 @@ def test_neurons_are_those_at_the_paths(folder, trials):
 def test_a_path_that_holds_no_neurons_is_an_error(folder, trials):
     """The error is one sentence that says what is at the path instead."""
     found = run_with_pattern(trials, folder, "*.attn.c_proj")
-    found.result.stdout.fnmatch_lines(["ERROR: counted[[]prose] on *"])
+    assert "ERROR (1): broken counted[prose] on " in found.shown
     assert "no MLP neurons at '*.attn.c_proj' (2 × reads a mix)" in found.result.stdout.str()
 
 

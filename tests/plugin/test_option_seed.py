@@ -93,7 +93,7 @@ def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
     text = (other / "tokenizer.json").read_text(encoding="utf-8")
     (other / "tokenizer.json").write_text(text.replace('"Ġthe"', '"Ġteh"').replace("Ġt he", "Ġt eh"), encoding="utf-8")
     found = trials.write(COMPARES).run(NEVER, NONE, f"--unineuron-model={folders[2]}", f"--unineuron-seed={other}")
-    found.result.stdout.fnmatch_lines(["ERROR: compared[[]prose] on *"])
+    assert "ERROR (1): broken compared[prose] on " in found.shown
     assert found.ret == 1
     assert "Traceback" not in found.result.stdout.str()
 
@@ -135,12 +135,8 @@ def test_two_seeds_that_are_the_same_are_an_error(folders, rewritten, trials):
     found = trials.write(COMPARES).run(
         NEVER, NONE, f"--unineuron-model={folders[0]}", f"--unineuron-seed={seed}", f"--unineuron-seed={again}"
     )
-    found.result.stdout.fnmatch_lines(
-        [
-            f"ERROR: compared[[]prose] on *: {again} has the same weights as {seed}, so it is not another seed; *",
-            "Overall: * Trials: 1 ERROR. Forward passes: 0.",
-        ]
-    )
+    assert f": {again} has the same weights as {seed}, so it is not another seed; " in found.shown
+    assert " Trials: 1 ERROR. Forward passes: 0." in found.shown
 
 
 def test_an_unknown_seed_is_refused(trials):

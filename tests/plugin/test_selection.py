@@ -108,12 +108,8 @@ def test_primary_trials_that_were_left_out_decide_nothing(trials):
 def test_another_policy_is_named(trials):
     """Without any primary trial the checklist says by which policy a criterion was judged."""
     found = trials.write(SEVERAL).run(MODEL)
-    found.result.stdout.fnmatch_lines(
-        [
-            "*GT1 new model: PASS   (neox-a PASS, *)",
-            "*GT2 new data: PASS by policy all, as no primary trial was collected   (neox-a PASS, *)",
-        ]
-    )
+    assert "GT1 new model: PASS (neox-a PASS, " in found.shown
+    assert "GT2 new data: PASS by policy all, as no primary trial was collected (neox-a PASS, " in found.shown
 
 
 @pytest.mark.parametrize("selection", [("-k", "nothing"), ("-m", "not gt1")])
