@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PACKAGE_FOLDER = Path(__file__).parent.parent
+TRIALS_FOLDER = PACKAGE_FOLDER / "evals"
+"""The folder of the trials in an installed package; each trial has a digest of its own."""
 INSTALL_FOLDERS = ("site-packages", "dist-packages")
 """Folders of installed packages, whose modules are not part of the source of a trial."""
 
@@ -21,16 +23,16 @@ INSTALL_FOLDERS = ("site-packages", "dist-packages")
 def code_digest(file: Path, root: Path, plugins: Iterable[Path] = ()) -> str:
     """Return the SHA-256 of the source files of a trial, by content and by path below ``root``.
 
-    These are the file itself, the conftest files above it, ``plugins``, and every file of the project that one of
-    them imports or names in ``pytest_plugins``. Installed packages, data files, and modules whose names are computed
-    at run time are not included.
+    These are the file itself, the conftest files that pytest reads above it, ``plugins``, and every file of the
+    project that one of them imports or names in ``pytest_plugins``. Installed packages other than the trials
+    themselves, data files, and modules whose names are computed at run time are not included.
     """
-    above = [folder / "conftest.py" for folder in file.parents if folder == root or root in folder.parents]
-    waiting = [file, *above, *plugins]
+    own = [file, *(folder / "conftest.py" for folder in file.parents if folder not in root.parents)]
+    waiting = [*own, *plugins]
     seen: dict[Path, bytes] = {}
     while waiting:
         path = waiting.pop()
-        if path not in seen and path.is_file() and _is_project_file(path):
+        if path not in seen and path.is_file() and (path in own or _is_project_file(path)):
             seen[path] = path.read_bytes()
             waiting += _imported_files(path, seen[path])
     names = {path: path.relative_to(root).as_posix() if root in path.parents else path.name for path in seen}
@@ -43,11 +45,12 @@ INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "statistic
 
 @cache
 def package_digest(*folders: str) -> str:
-    """Return the SHA-256 of the source of this package, or of some of its folders.
+    """Return the SHA-256 of the source of this package, or of some of its folders; without trials that are installed.
 
     Raises FileNotFoundError for a folder without source, whose digest would never change.
     """
-    paths = [path for folder in folders or (".",) for path in _source_of(folder)]
+    found = [path for folder in folders or (".",) for path in _source_of(folder)]
+    paths = [path for path in found if TRIALS_FOLDER not in path.parents]
     return _source_digest((path.relative_to(PACKAGE_FOLDER).as_posix(), path.read_bytes()) for path in sorted(paths))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_unineuron import controls
@@ -18,11 +17,13 @@ from pytest_unineuron.errors import OptionError, ReportError, did_you_mean
 from pytest_unineuron.models.loading import source
 from pytest_unineuron.models.loading.devices import DEVICE_KINDS, SPREAD_MODES
 from pytest_unineuron.options import settings as declared
+from pytest_unineuron.plugin.arguments import Arguments
 from pytest_unineuron.reports.write import REPORT, reason_unwritable
 from pytest_unineuron.system.paths import resolve_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import pytest
 
@@ -188,42 +189,10 @@ class Run:
     def asked(self) -> dict[str, Any]:
         """The paths, models and corpora of this run, as JSON data."""
         return {
-            "paths": self._paths,
-            "root": self._root,
+            **Arguments(self.config).as_dict(),
             "models": list(self.models),
             "corpora": [self.reference, *self.new_data],
-            "part": self._part,
         }
-
-    @property
-    def _part(self) -> list[str]:
-        """The options of pytest that leave items out."""
-        return [flag for flag, name in (("--lf", "lf"), ("--sw", "stepwise")) if self.config.getoption(name, False)]
-
-    @property
-    def _root(self) -> str:
-        """Pytest's root folder, relative to where pytest was started."""
-        root = self.config.rootpath
-        try:
-            return Path(os.path.relpath(root, self.config.invocation_params.dir)).as_posix()
-        except ValueError:  # on another drive
-            return root.as_posix()
-
-    @property
-    def _paths(self) -> list[str]:
-        """The paths and node ids that pytest was given, relative to its root folder."""
-        started, root = self.config.invocation_params.dir, self.config.rootpath
-        arguments = [str(argument).partition("::") for argument in self.config.args]
-        # Like pytest, this does not follow links.
-        paths = [(Path(os.path.normpath(started / path)), colons, name) for path, colons, name in arguments]
-        if any(path in (root, *root.parents) for path, _, _ in paths):
-            return ["."]
-        return sorted(
-            {
-                (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()) + colons + name
-                for path, colons, name in paths
-            }
-        )
 
     # -- validation ------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.baseline.comparison import CaseState
@@ -92,8 +93,9 @@ def reproduce_command(evidence: Evidence, recorded: RecordedCase) -> str:
     if not recorded.case.variant:
         nodeids = [_function(nodeids[0])]
         settings |= _chosen(evidence, recorded)
-    root = str(evidence.asked.get("root", ""))
-    arguments = [*(_from_start_folder(root, nodeid) for nodeid in nodeids), *_options(settings)]
+    root, package = (str(evidence.asked.get(name, "")) for name in ("root", "package"))
+    typed = [_in_package(package, nodeid) if package else _from_start_folder(root, nodeid) for nodeid in nodeids]
+    arguments = [*(["--pyargs"] if package else []), *typed, *_options(settings)]
     return " ".join(["pytest", *map(shlex.quote, arguments)])
 
 
@@ -119,6 +121,12 @@ def _from_start_folder(root: str, nodeid: str) -> str:
     """The node id, whose path is relative to pytest's root folder, relative to where pytest was started."""
     path, colons, names = nodeid.partition("::")
     return posixpath.normpath(posixpath.join(root, path)) + colons + names
+
+
+def _in_package(package: str, nodeid: str) -> str:
+    """The node id, whose path is relative to a package, as ``--pyargs`` takes it: with the module that it names."""
+    path, colons, names = nodeid.partition("::")
+    return ".".join([package, *PurePosixPath(path.removesuffix(".py")).parts]) + colons + names
 
 
 def _as_typed(label: str, labels: Sequence[str], specs: Sequence[str], facts: Mapping[str, Any]) -> str:
