@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.gate import ExitStatus
-from pytest_unineuron.cli import commands, neurons, plan
+from pytest_unineuron.cli import commands, init, neurons, plan
 from pytest_unineuron.errors import OptionError, UnineuronError
 from pytest_unineuron.options.settings import OPTIONS
 from pytest_unineuron.reports import write
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-unineuron",
-        description="Compare, judge, show and accept saved reports of `pytest evals/`; look at neurons; plan a run.",
+        description="Start a suite; compare, judge, show and accept its saved reports; look at neurons; plan a run.",
         epilog="Exit status: 0 success, 1 a trial broke, 4 a wrong option, 20 a criterion FAILs, "
         "21 regression, 22 results were lost, 23 a file is missing or cannot be used, 24 a lock was violated.",
     )
@@ -132,6 +132,12 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser
         commands.accept_report,
         _accept_arguments,
         "Make a report the baseline that later runs are compared with.",
+    ),
+    (
+        "init",
+        init.write_starter,
+        init.add_arguments,
+        "Put a suite to start from into a project: three trials, short names for fixtures, a workflow.",
     ),
     (
         "lock",

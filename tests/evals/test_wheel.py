@@ -108,3 +108,10 @@ def test_an_editable_install_has_the_trials_of_the_checkout(source, tmp_path):
     assert Path(run(python, "-c", code, folder=tmp_path).strip()) == source / "evals" / "__init__.py"
     found = run(python, "-m", "pytest", "--pyargs", "pytest_unineuron.evals", "--co", "-q", *FAILS[:2], folder=tmp_path)
     assert "evals/gt1_model/test_input_bias.py" in found or "\ngt1_model/test_input_bias.py" in found
+
+
+def test_a_suite_starts_in_an_empty_folder(installed, tmp_path):
+    """``init`` finds its files in the wheel, and pytest its trials."""
+    run(installed, "-m", "pytest_unineuron.cli", "init", folder=tmp_path)
+    found = run(installed, "-m", "pytest", "evals", "--co", "-q", folder=tmp_path)
+    assert "test_claims.py::test_neurons_are_mostly_off[neox-a-prose]" in found
