@@ -20,23 +20,54 @@ INSTALL_FOLDERS = ("site-packages", "dist-packages")
 """Folders of installed packages, whose modules are not part of the source of a trial."""
 
 
-def code_digest(file: Path, root: Path, plugins: Iterable[Path] = ()) -> str:
+def code_digest(file: Path, root: Path, plugins: Iterable[Path] = (), extensions: Iterable[Path] = ()) -> str:
     """Return the SHA-256 of the source files of a trial, by content and by path below ``root``.
 
     These are the file itself, the conftest files that pytest reads above it, ``plugins``, and every file of the
-    project that one of them imports or names in ``pytest_plugins``. Installed packages other than the trials
-    themselves, data files, and modules whose names are computed at run time are not included.
+    project that one of them imports or names in ``pytest_plugins``; and of ``extensions`` what ``extension_digest``
+    says. Other installed packages, data files, and modules whose names are computed at run time are not included.
     """
-    own = [file, *(folder / "conftest.py" for folder in file.parents if folder not in root.parents)]
+    above = (folder / "conftest.py" for folder in file.parents if folder not in root.parents)
+    seen = _with_imports([file, *above], plugins) | _with_imports(extensions)
+    names = {path: path.relative_to(root).as_posix() if root in path.parents else path.name for path in seen}
+    return _source_digest((names[path], seen[path]) for path in sorted(seen))
+
+
+def extension_digest(file: Path) -> str:
+    """Return the SHA-256 of the source of an extension: its file, and what this imports of its package or project."""
+    seen = _with_imports([file])
+    return _source_digest((path.name, seen[path]) for path in sorted(seen))
+
+
+def _with_imports(files: Iterable[Path], plugins: Iterable[Path] = ()) -> dict[Path, bytes]:
+    """The source of files, wherever they are, and of what they import of the project or of their own packages.
+
+    ``plugins`` are added if they belong to the project.
+    """
+    own = list(files)
+    packages = {package for package in map(_package_of, own) if package}
     waiting = [*own, *plugins]
     seen: dict[Path, bytes] = {}
     while waiting:
         path = waiting.pop()
-        if path not in seen and path.is_file() and (path in own or _is_project_file(path)):
+        if (
+            path not in seen
+            and path.is_file()
+            and (path in own or packages.intersection(path.parents) or _is_project_file(path))
+        ):
             seen[path] = path.read_bytes()
             waiting += _imported_files(path, seen[path])
-    names = {path: path.relative_to(root).as_posix() if root in path.parents else path.name for path in seen}
-    return _source_digest((names[path], seen[path]) for path in sorted(seen))
+    return seen
+
+
+def _package_of(file: Path) -> Path | None:
+    """The folder of the outermost package that a file is in, unless that is this one; None if it is in none."""
+    inside = None
+    for folder in file.parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        inside = folder
+    return inside if inside != PACKAGE_FOLDER else None
 
 
 INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "statistics", "universality")

@@ -1,13 +1,15 @@
 """Controls: null models and null texts that must not show an effect. Each keeps a part of the subject.
 
-To add a control, write its file and add a row to ``CONTROLS``, which is read before torch is imported.
+To add a control here, write its file and add a row to ``CONTROLS``, which is read before torch is imported. Others
+are declared with ``extend.control``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.extend.table import Table, load
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -32,20 +34,22 @@ REQUIRED_INPUTS = {
 
 @dataclass(frozen=True)
 class Control:
-    """One row: ``path`` is MODULE:FUNCTION, ``replaces`` one of the parts above; ``default`` controls run unasked."""
+    """One row: ``make`` is MODULE:FUNCTION or a function, ``replaces`` one of the parts above.
 
-    path: str
+    Controls that are ``default`` run unasked.
+    """
+
+    make: Any
     replaces: str
     description: str
     default: bool = True
 
     def load(self) -> Any:
-        """Import the function that makes the control; imports torch."""
-        module, _, attribute = self.path.partition(":")
-        return getattr(import_module(module), attribute)
+        """Return the function that makes the control; imports torch."""
+        return load(self.make)
 
 
-CONTROLS = {
+BUILT_IN = {
     "untrained": Control(
         "pytest_unineuron.controls.untrained:untrained",
         MODEL,
@@ -94,6 +98,7 @@ CONTROLS = {
         default=False,
     ),
 }
+CONTROLS = Table("control", BUILT_IN)
 """N0, N1, N2, N5, N4, a control for claims about text, and N6 of the trials' catalogue, in this order; then N7, and
 N8, a null for claims about pooled activations."""
 

@@ -1,20 +1,25 @@
 """Corpora: texts by name, file or data set of the Hugging Face Hub, and the tokens that a model reads of them.
 
-To add a corpus, put a ``.jsonl`` file into ``bundled/`` or add a row here.
+To add a corpus here, put a ``.jsonl`` file into ``bundled/`` or add a row to ``GENERATED``. Others are declared with
+``extend.corpus``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from pytest_unineuron.extend.table import Table
 
 BUNDLED = Path(__file__).parent / "bundled"
 
-GENERATED = {
+BUILT_IN: dict[str, Any] = {
     "stdlib": "pytest_unineuron.corpora.python_text:stdlib",
     "pydoc": "pytest_unineuron.corpora.python_text:pydoc",
 }
-"""Corpora from the files of the running Python, as MODULE:FUNCTION. They change with its version, so no default run
-reads them."""
+GENERATED = Table("corpus", BUILT_IN)
+"""Functions that make corpora, or MODULE:FUNCTION. Ours are from the files of the running Python; they change with its
+version, so no default run reads them."""
 
 
 def corpus_names() -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora import BUNDLED, GENERATED, corpus_names
 from pytest_unineuron.corpora.text import file_format, from_path, name_without_suffixes
 from pytest_unineuron.errors import CharacterError, CorpusError, did_you_mean
+from pytest_unineuron.extend.table import load
 from pytest_unineuron.system.paths import beside
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def find_corpus(spec: str, *, field: str = "text") -> Corpus:
     """
     check_spec(spec)
     if spec in GENERATED:
-        module, _, function = GENERATED[spec].partition(":")
-        return getattr(import_module(module), function)()  # type: ignore[no-any-return]
+        return load(GENERATED[spec])()  # type: ignore[no-any-return]
     bundled = BUNDLED / f"{spec}.jsonl"
     if bundled.exists():
         return from_path(spec, bundled)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_unineuron import controls
-from pytest_unineuron.cache.source_code import INSTRUMENTS, package_digest
+from pytest_unineuron.cache.source_code import INSTRUMENTS, extension_digest, package_digest
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options.settings import Affects
-from pytest_unineuron.statistics import statistics_for
+from pytest_unineuron.statistics import STATISTICS, statistics_for
 from pytest_unineuron.statistics.gemm import product_library
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Keys:
         self._models = models
         self._texts = texts
         self._comparisons = comparisons
+        self._source = cache(extension_digest)
 
     def key(self, job: Request) -> dict[str, Any]:
         """Return the key of a result as plain JSON data. Loads the models that it depends on. Raises UnineuronError."""
@@ -49,6 +51,7 @@ class Keys:
             "libraries": {name: version(name) for name in LIBRARIES},
             "model": _model(loaded),
             "control": [arm.control, arm.draw],
+            "extensions": self._extensions(job),
             "text": self._texts.blocks(arm.model, job.corpus).digest,
             "activations": self._settings.affecting(Affects.ACTIVATIONS),
         }
@@ -60,6 +63,14 @@ class Keys:
             "statistics": statistics_for(job.sites),
             "arithmetic": self._arithmetic(self._models.positions),
         }
+
+    def _extensions(self, job: Request) -> dict[str, str]:
+        """Digests of the source of the control and the statistics that extensions add to a result."""
+        names = {name for of_site in statistics_for(job.sites).values() for name in of_site}
+        found = {name: file for name, file in STATISTICS.files.items() if name in names}
+        if job.arm.control in controls.CONTROLS.files:
+            found[job.arm.control] = controls.CONTROLS.files[job.arm.control]
+        return {name: self._source(file) for name, file in sorted(found.items())}
 
     def _comparison(self, model: str) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_unineuron.activations.sinks import Sinks
-from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, UP
+from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, UP, statistic_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,13 @@ class Units:
 
     def _array(self, statistic: str, value: str) -> NDArray[np.float64]:
         return np.asarray(getattr(self.total(statistic), value).numpy())
+
+    def __getattr__(self, value: str) -> NDArray[np.float64]:
+        """A property of a statistic that an extension adds at this site, [unit]."""
+        statistic = "" if value.startswith("_") else statistic_with(value, self._site)
+        if not statistic:
+            raise AttributeError(f"no statistic at the {self._site} site has {value!r}; see pytest_unineuron.extend")
+        return self._array(statistic, value)
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:

@@ -20,10 +20,13 @@ from pytest_unineuron.universality.choice import Choice
 from pytest_unineuron.universality.match import Matches
 
 
-@cache
 def storable_classes() -> dict[str, type]:
     """Return the classes whose instances can be stored, by name."""
-    statistics = map(statistic_class, STATISTICS)
+    return _by_name(*map(statistic_class, STATISTICS))
+
+
+@cache
+def _by_name(*statistics: type) -> dict[str, type]:
     return {
         kind.__name__: kind
         for kind in (SweepResult, PartialStatistics, Sinks, Matches, Choice, BestMatches, PairComoments, *statistics)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.extend.table import Table
 from pytest_unineuron.models.loading.source import Source, cached_hub_id
 from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_files, shapes_in_files, share_same
 
@@ -49,7 +50,7 @@ def _pythia_seeds(name: str, numbers: range) -> tuple[str, ...]:
     return tuple(f"EleutherAI/{name}{number}@step143000" for number in numbers)
 
 
-FAMILIES = (
+BUILT_IN = (
     Family("stanford-crfm/alias-gpt2-small-x21", table="stanford-gpt2-small-a"),
     Family("stanford-crfm/arwen-gpt2-medium-x21", table="stanford-gpt2-medium-a"),
     Family("EleutherAI/pythia-160m", table="pythia-160m"),
@@ -86,6 +87,8 @@ FAMILIES = (
     Family(r"google/multiberts-seed_\d+", seeds=tuple(f"google/multiberts-seed_{i}" for i in range(25))),
     Family(r"nano:gpt2-.*", studied="the zoo's stand-in for the paper's GPT-2 models"),
 )
+FAMILIES = Table("family of models", {family.names: family for family in BUILT_IN})
+"""Families by their pattern; others are declared with ``extend.family``."""
 
 
 def seeds_compared_with(source: Source, asked: Sequence[str]) -> tuple[str, ...]:
@@ -105,7 +108,7 @@ def known_seeds(source: Source) -> tuple[str, ...]:
     All models of the family of a nano model; at most ``MAX_HUB_SEEDS`` of the hub. For an untrained model they are
     the trained seeds of the model whose configuration it has.
     """
-    for family in FAMILIES:
+    for family in FAMILIES.values():
         match = re.fullmatch(family.names, source.name)
         if match and family.seeds:
             seeds = [seed.format(*match.groups()) for seed in family.seeds]
@@ -173,7 +176,7 @@ def published_table(source: Source) -> str:
 
 
 def _families_of(name: str) -> list[Family]:
-    return [family for family in FAMILIES if re.fullmatch(family.names, name)]
+    return [family for family in FAMILIES.values() if re.fullmatch(family.names, name)]
 
 
 def _nano_seeds(source: Source) -> tuple[str, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_unineuron import controls
-from pytest_unineuron.cache.source_code import code_digest, project_files
 from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.errors import NotApplicable, TrialError, UnineuronError
 from pytest_unineuron.evidence.case import Case
@@ -35,8 +34,8 @@ from pytest_unineuron.plugin.fixture_table import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
+    from pytest_unineuron.plugin.extensions import Extensions
     from pytest_unineuron.plugin.run import Run
 
 CASE = "unineuron_case"
@@ -60,20 +59,15 @@ class Collection:
     ``plan`` lists their items as JSON data; ``requests`` are what those that run will ask for.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, extensions: Extensions) -> None:
         self._run = run
         self._items: dict[str, pytest.Item] = {}
         self._brought: set[str] = set()
         self._functions: dict[str, str] = {}
-        self._code = cache(lambda path: code_digest(path, run.config.rootpath, self._plugins))
+        self._code = cache(extensions.code_digest)
         self._reason_not_new = cache(reason_not_new)  # it may read weights
         self.plan: list[dict[str, Any]] = []
         self.requests: dict[Request, None] = {}
-
-    @cached_property
-    def _plugins(self) -> list[Path]:
-        """The files of plugins that belong to the project."""
-        return project_files(self._run.config.pluginmanager.get_plugins())
 
     # -- making items ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.options import sources
+from pytest_unineuron.plugin import hookspecs
+from pytest_unineuron.plugin.extensions import EXTENSIONS, Extensions
 from pytest_unineuron.plugin.fixture_table import VERIFIED
 
 if TYPE_CHECKING:
@@ -41,8 +43,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     sources.register(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the hooks of this plugin."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and check the settings if any was given."""
+    """Register the markers, look for extensions, and check the settings if any was given."""
+    config.pluginmanager.register(Extensions(config), EXTENSIONS)
     for criterion in CRITERIA.values():
         arguments = "source, trial=<function>, primary=False, controls=<default>, claim=<docstring>"
         config.addinivalue_line("markers", f"{criterion.marker}({arguments}): a trial: {criterion.question}")

@@ -17,6 +17,7 @@ from pytest_unineuron.evidence.journal import Journal
 from pytest_unineuron.evidence.versions import installed_versions
 from pytest_unineuron.options import sources
 from pytest_unineuron.plugin.collection import Collection, model_of
+from pytest_unineuron.plugin.extensions import EXTENSIONS, Extensions
 from pytest_unineuron.plugin.finish import Finisher
 from pytest_unineuron.plugin.protocol import Protocol
 from pytest_unineuron.plugin.provenance import Provenance
@@ -35,10 +36,12 @@ class Session:
     """The objects that the hooks of one process share."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.extensions: Extensions = config.pluginmanager.getplugin(EXTENSIONS)
+        self.extensions.load()
         self.run = run = Run(config, settings)
         journal = None if run.settings.write_lock else partial(Journal, run.out)
         self.collector = Collector(self._header, journal)
-        self.collection = Collection(run)
+        self.collection = Collection(run, self.extensions)
         self.protocol = Protocol(run, Provenance(run), self.collection, self._new_lab_events)
         self._events_sent = 0
 
@@ -46,7 +49,7 @@ class Session:
         """The settings and versions of this run and what it was asked for, as JSON data."""
         return {
             "settings": self.run.settings.as_dict(),
-            "versions": installed_versions(),
+            "versions": installed_versions() | self.extensions.versions(),
             "asked": self.run.asked,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -11,6 +11,7 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.evidence.summary import report_data, summary_data
+from pytest_unineuron.extend.table import Table
 from pytest_unineuron.reports import markdown, notebook
 from pytest_unineuron.reports.page import render_page
 from pytest_unineuron.system.paths import write_atomically
@@ -30,14 +31,15 @@ NOTEBOOK = "generalization_eval.ipynb"
 LAST_WHOLE = "last-whole"
 """The folder of the last report of a whole suite, beside that of a part of it."""
 
-REPORT_FILES: dict[str, Callable[[Evidence], str]] = {
+BUILT_IN: dict[str, Callable[[Evidence], str]] = {
     SUMMARY: lambda evidence: to_json(summary_data(evidence)),
     REPORT: lambda evidence: to_json(add_digest(report_data(evidence))),
     MARKDOWN: markdown.render_markdown,
     PAGE: render_page,
     NOTEBOOK: lambda evidence: notebook.render_notebook(evidence, REPORT),
 }
-"""The function that makes each report file, by file name."""
+REPORT_FILES = Table("report file", BUILT_IN)
+"""The function that makes each report file, by file name; others are declared with ``extend.report``."""
 
 
 def write_reports(

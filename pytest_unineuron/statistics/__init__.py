@@ -1,12 +1,14 @@
 """Statistics of units: functions of numbers, and the table of statistics that a pass over a text can accumulate.
 
-To add a statistic to the pass, write its file (a Statistic and its Accumulator) and add a row to ``STATISTICS``.
+To add a statistic to the pass here, write its file (a Statistic and its Accumulator) and add a row to ``STATISTICS``.
+Others are declared with ``extend.statistic``.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron.extend.table import Table, load
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,13 +28,14 @@ EXTREMES = "extremes"
 SINKS = "sinks"
 """The attention sinks of a model on a text, which are requested like a site and need no statistic."""
 
-STATISTICS: dict[str, tuple[str, tuple[str, ...]]] = {
+BUILT_IN: dict[str, tuple[Any, tuple[str, ...]]] = {
     "moments": ("pytest_unineuron.statistics.moments:Moments", (PRE, POST, RESIDUAL, UP)),
     "firing": ("pytest_unineuron.statistics.firing:Firing", (PRE, RESIDUAL, UP)),
     EXTREMES: ("pytest_unineuron.statistics.extremes:Extremes", (POST,)),
     "label_means": ("pytest_unineuron.statistics.label_means:LabelMeans", (POST,)),
 }
-"""For every statistic, the path of its class and the sites at which it is accumulated."""
+STATISTICS = Table("statistic", BUILT_IN)
+"""For every statistic, its class or the path of it, and the sites at which it is accumulated."""
 
 
 def statistics_for(sites: Collection[str]) -> dict[str, list[str]]:
@@ -49,6 +52,11 @@ def statistics_for(sites: Collection[str]) -> dict[str, list[str]]:
 
 def statistic_class(name: str) -> type[Statistic]:
     """Return the class of a statistic; imports torch."""
-    module, _, attribute = STATISTICS[name][0].partition(":")
-    found: type[Statistic] = getattr(import_module(module), attribute)
+    found: type[Statistic] = load(STATISTICS[name][0])
     return found
+
+
+def statistic_with(value: str, site: str) -> str:
+    """Return the name of the statistic at a site whose class has such a property; empty if none has."""
+    at_site = [name for name, (_, places) in STATISTICS.items() if site in places]
+    return next((name for name in at_site if isinstance(vars(statistic_class(name)).get(value), property)), "")

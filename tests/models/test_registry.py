@@ -69,7 +69,9 @@ def test_a_hub_model_has_few_default_seeds(spec, seeds):
     assert len(found) <= MAX_HUB_SEEDS
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family.seeds], ids=lambda family: family.names)
+@pytest.mark.parametrize(
+    "family", [family for family in FAMILIES.values() if family.seeds], ids=lambda family: family.names
+)
 def test_every_family_matches_its_own_seeds(family):
     """The seeds of a family are several, all different, and all named by its pattern."""
     names = [seed.replace("{0}", "160m").partition("@")[0] for seed in family.seeds]

@@ -53,7 +53,7 @@ def test_weights_give_the_published_number(row):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize(("spec", "name"), [(row.names, row.table) for row in FAMILIES if row.table])
+@pytest.mark.parametrize(("spec", "name"), [(row.names, row.table) for row in FAMILIES.values() if row.table])
 def test_weights_give_the_published_columns_of_universal_neurons(spec, name):
     checkout = os.environ.get("UNINEURON_TEST_FINDINGS", "")
     if not checkout:

@@ -1,0 +1,101 @@
+"""Declare controls, statistics, corpora, families of seeds and report files, in a conftest, a plugin or a package.
+
+A declaration changes nothing by itself. The plugin registers those that it finds in conftest files and other plugins of
+pytest, in the modules that packages name as entry points of the group ``pytest_unineuron``, and those that the hook
+``pytest_unineuron_extensions`` returns. Importing this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+T = TypeVar("T")
+
+CONTROL, STATISTIC, CORPUS, FAMILY, REPORT = "control", "statistic", "corpus", "family", "report"
+"""The kinds of extensions."""
+ATTRIBUTE = "__unineuron__"
+"""The attribute of a function or class that holds its declaration."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What an extension is: its kind, its name, the file it is in, and facts that depend on the kind.
+
+    ``make`` is the function or the class; a family has none.
+    """
+
+    kind: str
+    name: str
+    file: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    make: Any = None
+
+
+def control(name: str, *, replaces: str, keeps: str, default: bool = False) -> Callable[[T], T]:
+    """Return a decorator that declares a function to be a control.
+
+    ``replaces`` is the part of a trial that it replaces, which says what it is called with: ``model`` (the model and a
+    seed; returns another model), ``text`` or ``pairing`` (blocks, tokenizer and seed; returns blocks), ``labels`` (the
+    layer of each neuron, [neuron], and a seed; returns the neuron whose label each gets) or ``units`` (moments by site,
+    sizes by site and a seed; returns a function of site, layer and units). ``keeps`` says in words what it keeps. It
+    runs where a trial or ``--unineuron-controls`` names it, with ``default`` in every trial that it applies to.
+    """
+    return _decorator(CONTROL, name, {"replaces": replaces, "description": keeps, "default": default})
+
+
+def statistic(name: str, *, sites: Collection[str]) -> Callable[[T], T]:
+    """Return a decorator that declares a class, a Statistic with its Accumulator, to be computed at some sites.
+
+    Sites are ``pre``, ``post``, ``residual`` and ``up``. A trial reads it as ``neurons.pre.total(name)``, and each
+    property of the class that is [unit] as ``neurons.pre.PROPERTY``.
+    """
+    return _decorator(STATISTIC, name, {"sites": tuple(sites)})
+
+
+def corpus(name: str) -> Callable[[T], T]:
+    """Return a decorator that declares a function without arguments to return a Corpus, which options can name."""
+    return _decorator(CORPUS, name, {})
+
+
+def report(name: str) -> Callable[[T], T]:
+    """Return a decorator that declares a function to return the text of a report file from an Evidence."""
+    return _decorator(REPORT, name, {})
+
+
+def family(names: str, *, seeds: Sequence[str] = (), studied: str = "", table: str = "") -> Declaration:
+    """Return the declaration of a family of models, to be assigned to a name in a conftest or module.
+
+    ``names`` is a regular expression that matches the whole name of each of its models. The rest is as in
+    ``models.registry.Family``.
+    """
+    return Declaration(FAMILY, names, _caller(), {"seeds": tuple(seeds), "studied": studied, "table": table})
+
+
+def declarations_in(module: object) -> Iterator[Declaration]:
+    """Yield the declarations among the values of a module, or that of a function, a class or a declaration itself."""
+    for value in [module, *vars(module).values()] if hasattr(module, "__file__") else [module]:
+        if isinstance(value, Declaration):
+            yield value
+        elif isinstance(found := getattr(value, "__dict__", {}).get(ATTRIBUTE), Declaration):
+            yield found
+
+
+def _decorator(kind: str, name: str, facts: dict[str, Any]) -> Callable[[T], T]:
+    file = _caller(3)
+
+    def declare(make: T) -> T:
+        setattr(make, ATTRIBUTE, Declaration(kind, name, file, facts, make))
+        return make
+
+    return declare
+
+
+def _caller(depth: int = 2) -> Path:
+    """The file of the function that called the caller of this one."""
+    return Path(sys._getframe(depth).f_code.co_filename)

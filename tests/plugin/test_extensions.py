@@ -1,0 +1,175 @@
+"""Extensions that a conftest, a plugin or an installed package declares."""
+
+import os
+
+import pytest
+
+from pytest_unineuron import controls, corpora, statistics
+from tests.plugin.inner import ONE
+
+CONTROL = """
+import copy
+import torch
+from pytest_unineuron import extend
+
+@extend.control("noised", replaces="model", keeps="keeps every weight up to noise")
+def noised(model, seed):
+    twin, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter += 0.5 * torch.randn(parameter.shape, generator=generator)
+    return twin
+"""
+STATISTIC = """
+from dataclasses import dataclass
+import torch
+from pytest_unineuron import extend
+from pytest_unineuron.statistics.accumulator import Accumulator, Statistic
+
+class LargestAccumulator(Accumulator):
+    def __init__(self, units, device):
+        self._largest = torch.full((units,), float("-inf"), dtype=torch.float64, device=device)
+
+    def update(self, tile, scratch):
+        self._largest = torch.maximum(self._largest, tile.amax(dim=0).double())
+
+    def result(self):
+        return Largest(self._largest.clone())
+
+@extend.statistic("largest", sites=["pre"])
+@dataclass(frozen=True, eq=False)
+class Largest(Statistic):
+    accumulator = LargestAccumulator
+    largest: torch.Tensor
+
+    def __add__(self, other):
+        return Largest(torch.maximum(self.largest, other.largest))
+
+    @property
+    def peak(self):
+        return self.largest
+"""
+TRIAL = """
+@pytest.mark.gt2(source="x", controls=["noised"])
+def test_peak(unineuron_neurons, unineuron_measure):
+    unineuron_measure("peak", float(unineuron_neurons.pre.peak.max()), above=-1e9)
+"""
+NOISED = """
+@pytest.mark.gt2(source="x", controls=["noised"])
+def test_mean(unineuron_neurons, unineuron_measure):
+    unineuron_measure("mean", float(unineuron_neurons.pre.mean.max()))
+"""
+SHORT = (
+    "--unineuron-model=nano:neox-a",
+    "--unineuron-corpus=news",
+    "--unineuron-tokens=600",
+    "--unineuron-cache=cache",
+)
+
+
+def test_a_control_and_a_statistic_of_a_conftest(trials):
+    """They are used by name, under xdist too; a change of their source is another result, and breaks a lock."""
+    trials.write(TRIAL).path.joinpath("conftest.py").write_text(CONTROL + STATISTIC)
+    assert trials.run(*SHORT, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
+    first = trials.run(*SHORT, "-n", "2", subprocess=True)
+    assert (first.outcome("peak[news]"), list(first.arms("peak[news]"))) == ("VACUOUS", ["noised"])
+    assert {"control noised", "statistic largest"} <= set(first.report["versions"])
+    assert trials.run(*SHORT, "--unineuron-fail-on=never", subprocess=True).report["forward_passes"] == 0
+
+    trials.path.joinpath("conftest.py").write_text(CONTROL.replace("0.5 *", "0.25 *") + STATISTIC)
+    again = trials.run(*SHORT, "--unineuron-fail-on=never", subprocess=True)
+    assert again.report["forward_passes"] > 0
+    versions = [run.report["versions"]["control noised"] for run in (first, again)]
+    assert versions[0] != versions[1]
+    violated = trials.run("--unineuron-lock=claim.lock", subprocess=True)
+    assert violated.ret == 24
+
+
+def test_a_package_names_its_extensions_in_an_entry_point(trials, monkeypatch):
+    """Their source is that of all modules of the package that they import."""
+    package = trials.path / "site-packages" / "acme"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "scale.py").write_text("SCALE = 0.5\n")
+    (package / "noise.py").write_text("from acme.scale import SCALE\n" + CONTROL.replace("0.5 *", "SCALE *"))
+    metadata = trials.path / "site-packages" / "acme-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[pytest_unineuron]\nnoise = acme.noise\n")
+    monkeypatch.setenv("PYTHONPATH", str(trials.path / "site-packages"), prepend=os.pathsep)
+    trials.write(NOISED)
+    runs = []
+    for scale in ("0.5", "0.25"):
+        (package / "scale.py").write_text(f"SCALE = {scale}  # {scale}\n")
+        runs.append(trials.run(*SHORT, "--unineuron-fail-on=never", subprocess=True).report)
+    assert [list(run["trials"][0]["subjects"]["neox-a"]["cases"][0]["controls"]) for run in runs] == [["noised"]] * 2
+    assert runs[0]["versions"]["control noised"] != runs[1]["versions"]["control noised"]
+    assert runs[0]["trials"][0]["code"] != runs[1]["trials"][0]["code"]
+    assert runs[1]["forward_passes"] > 0
+
+
+OTHERS = """
+from pytest_unineuron import extend
+from pytest_unineuron.corpora.corpus import Corpus, Document
+
+@extend.corpus("laws")
+def laws():
+    return Corpus("laws", tuple(Document(f"Law {i}: nobody may park {i} cars in street {i * i}.") for i in range(90)))
+
+@extend.report("trials.txt")
+def names(evidence):
+    return " ".join(record.name for record in evidence.trials)
+
+acme = extend.family("nano:neox-a", seeds=("nano:neox-c",))
+"""
+
+
+def test_corpora_reports_and_families(trials):
+    """A corpus is named like those that ship, a report is written with the others, and a family has seeds."""
+    body = """
+@pytest.mark.gt2(source="x", controls=["untrained"])
+def test_laws(unineuron_corpus, unineuron_universality, unineuron_measure):
+    unineuron_measure("seeds", len(unineuron_universality.seeds), above=0)
+"""
+    trials.write(body).path.joinpath("conftest.py").write_text(OTHERS)
+    found = trials.run(*SHORT, "--unineuron-corpus=laws", "--unineuron-fail-on=never", "--unineuron-controls=none")
+    assert (trials.path / "evaluation" / "trials.txt").read_text() == "laws[news] laws[laws]"
+    (case,) = found.trial("laws[laws]")["subjects"]["neox-a"]["cases"]
+    assert [each["value"] for each in case["subject"]["measurements"]] == [1]
+    assert "laws" not in corpora.GENERATED
+
+
+def test_the_hook_returns_extensions(trials):
+    """It may decide by the options of the run, and return a module."""
+    trials.write(NOISED).path.joinpath("noise.py").write_text(CONTROL)
+    hook = """
+def pytest_unineuron_extensions(config):
+    import noise
+    return [noise] if config.option.verbose else []
+"""
+    trials.path.joinpath("conftest.py").write_text(hook)
+    found = trials.run(*SHORT, "-v", "--unineuron-fail-on=never", subprocess=True)
+    assert list(found.arms("mean[news]")) == ["noised"]
+    assert "noised" not in controls.CONTROLS
+    trials.run(*SHORT, subprocess=True).result.stdout.fnmatch_lines(["*mean: no control noised; there are untrained,*"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"noised"', '"shuffled"', "*conftest.py: there is a control 'shuffled' already, in pytest_unineuron; choose*"),
+        (
+            '"model"',
+            '"weights"',
+            "*control 'noised': replaces='weights'; choose from model, units, text, pairing, labels",
+        ),
+    ],
+)
+def test_a_declaration_that_cannot_be_used(trials, old, new, message):
+    """The message names the file, the extension and what there is to choose from. Nothing is left of it."""
+    trials.write(TRIAL).path.joinpath("conftest.py").write_text(CONTROL.replace(old, new))
+    found = trials.run(*ONE)
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines([message])
+    assert "noised" not in controls.CONTROLS
+    assert set(statistics.STATISTICS.files) == set()
