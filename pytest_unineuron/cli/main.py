@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.gate import ExitStatus
-from pytest_unineuron.cli import commands, init, neurons, plan
+from pytest_unineuron.cli import check, commands, init, neurons, plan
 from pytest_unineuron.errors import OptionError, UnineuronError
 from pytest_unineuron.options.settings import OPTIONS
 from pytest_unineuron.reports import write
@@ -132,6 +132,12 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser
         commands.accept_report,
         _accept_arguments,
         "Make a report the baseline that later runs are compared with.",
+    ),
+    (
+        "check",
+        check.check_extensions,
+        check.add_arguments,
+        "Check that a control, statistic, corpus or family of your own obeys the laws of its kind.",
     ),
     (
         "init",
