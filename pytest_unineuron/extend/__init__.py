@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -77,13 +78,14 @@ def family(names: str, *, seeds: Sequence[str] = (), studied: str = "", table: s
     return Declaration(FAMILY, names, _caller(), {"seeds": tuple(seeds), "studied": studied, "table": table})
 
 
-def declarations_in(module: object) -> Iterator[Declaration]:
+def declarations_in(module: Any) -> Iterator[Declaration]:
     """Yield the declarations among the values of a module, or that of a function, a class or a declaration itself."""
-    for value in [module, *vars(module).values()] if hasattr(module, "__file__") else [module]:
-        if isinstance(value, Declaration):
+    for value in vars(module).values() if issubclass(type(module), ModuleType) else [module]:
+        kind = type(value)  # isinstance asks a proxy for its class, which may raise
+        if issubclass(kind, Declaration):
             yield value
-        elif isinstance(found := getattr(value, "__dict__", {}).get(ATTRIBUTE), Declaration):
-            yield found
+        elif issubclass(kind, FunctionType | type) and ATTRIBUTE in vars(value):
+            yield vars(value)[ATTRIBUTE]
 
 
 def _decorator(kind: str, name: str, facts: dict[str, Any]) -> Callable[[T], T]:

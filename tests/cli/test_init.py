@@ -13,7 +13,7 @@ def test_the_starter_suite_passes_at_once(trials, capsys):
     """It has one primary trial for each criterion, which a model that ships passes beside its controls."""
     assert main(["init"]) == 0
     assert "Next:\n  pytest evals/ " in capsys.readouterr().out
-    found = trials.run("evals", "--unineuron-tokens=20000")
+    found = trials.run("evals", "--unineuron-tokens=20000", subprocess=True)
     assert found.ret == 0
     assert list(found.summary["Checklist"].values()) == ["PASS"] * 3
     assert {(len(trial["subjects"]), trial["primary"]) for trial in found.report["trials"]} == {(1, True)}

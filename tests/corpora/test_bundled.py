@@ -10,20 +10,22 @@ import pytest
 from pytest_unineuron import corpora
 from pytest_unineuron.corpora.find import find_corpus
 
-SIZES = {"prose": (300, 9000), "news": (100, 6000), "code": (100, 6000), "multilingual": (100, 6000)}
+NAMES = sorted(path.stem for path in corpora.BUNDLED.glob("*.jsonl"))
+"""Every file in the folder, so that another corpus is tested without another test."""
+LARGER = {"prose": (300, 9000)}
 
 
 def rows(name):
     return [json.loads(line) for line in (corpora.BUNDLED / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", NAMES)
 class TestBundled:
     """Properties that each of the bundled corpora has."""
 
     def test_it_has_enough_documents_and_words(self, name):
         """Intervals need documents, and moments need words."""
-        documents, words = SIZES[name]
+        documents, words = LARGER.get(name, (100, 6000))
         texts = [row["text"] for row in rows(name)]
         assert len(texts) >= documents
         assert sum(len(text.split()) for text in texts) >= words
@@ -31,7 +33,7 @@ class TestBundled:
     def test_every_line_says_where_it_comes_from(self, name):
         """Every document has an id, provenance, language, domain and date."""
         for row in rows(name):
-            assert all(row[key] for key in ("id", "text", "provenance", "language", "domain", "date"))
+            assert all(row.get(key) for key in ("id", "text", "provenance", "language", "domain", "date"))
 
     def test_hardly_any_text_is_repeated(self, name):
         """Fewer than one in a hundred sequences of eight words are repeated."""
@@ -52,6 +54,18 @@ class TestBundled:
         found = find_corpus(name)
         assert len(found.documents) == len(rows(name))
         assert found.fingerprint == find_corpus(str(corpora.BUNDLED / f"{name}.jsonl")).fingerprint
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(TestBundled) if name.startswith("test_") and "print" not in name]
+)
+def test_a_bad_corpus_is_caught(name, tmp_path, monkeypatch):
+    """Five identical lines without provenance fail every test of a bundled corpus but that of its fingerprint."""
+    monkeypatch.setattr(corpora, "BUNDLED", tmp_path)
+    line = json.dumps({"text": "The same nine words again and again and again."})
+    (tmp_path / "bad.jsonl").write_text(f"{line}\n" * 5, encoding="utf-8")
+    with pytest.raises(AssertionError):
+        getattr(TestBundled(), name)("bad")
 
 
 def test_news_is_from_after_2022():
@@ -77,5 +91,5 @@ def test_the_python_code_parses():
 
 def test_fingerprints_of_all_corpora_differ():
     """No two corpora have the same fingerprint."""
-    found = [find_corpus(name).fingerprint for name in SIZES]
+    found = [find_corpus(name).fingerprint for name in NAMES]
     assert all(a != b for a, b in pairwise(sorted(found)))

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pytest_unineuron import controls, corpora, statistics
+from pytest_unineuron import controls, statistics
 from tests.plugin.inner import ONE
 
 CONTROL = """
@@ -85,6 +85,30 @@ def test_a_control_and_a_statistic_of_a_conftest(trials):
     assert violated.ret == 24
 
 
+CHOSEN = """
+class Proxy:
+    @property
+    def __class__(self):
+        raise RuntimeError("outside of a request")
+    __dict__ = __class__
+
+proxy = Proxy()
+"""
+
+
+def test_a_declared_control_can_be_chosen(trials):
+    """It runs only where it is asked for; an object of the conftest that raises when it is looked at is let alone."""
+    body = """
+@pytest.mark.gt3(source="x")
+def test_bias(unineuron_weights, unineuron_measure):
+    unineuron_measure("mean bias", float(unineuron_weights.bias.mean()), above=-1e9)
+"""
+    trials.write(body).path.joinpath("conftest.py").write_text(CONTROL + CHOSEN)
+    chosen = trials.run("--unineuron-model=nano:neox-a", "--unineuron-controls=noised", subprocess=True)
+    assert list(chosen.arms("bias")) == ["noised"]
+    assert "noised" not in trials.run("--unineuron-model=nano:neox-a", subprocess=True).arms("bias")
+
+
 def test_a_package_names_its_extensions_in_an_entry_point(trials, monkeypatch):
     """Their source is that of all modules of the package that they import."""
     package = trials.path / "site-packages" / "acme"
@@ -132,11 +156,11 @@ def test_laws(unineuron_corpus, unineuron_universality, unineuron_measure):
     unineuron_measure("seeds", len(unineuron_universality.seeds), above=0)
 """
     trials.write(body).path.joinpath("conftest.py").write_text(OTHERS)
-    found = trials.run(*SHORT, "--unineuron-corpus=laws", "--unineuron-fail-on=never", "--unineuron-controls=none")
+    more = ("--unineuron-corpus=laws", "--unineuron-fail-on=never", "--unineuron-controls=none")
+    found = trials.run(*SHORT, *more, subprocess=True)
     assert (trials.path / "evaluation" / "trials.txt").read_text() == "laws[news] laws[laws]"
     (case,) = found.trial("laws[laws]")["subjects"]["neox-a"]["cases"]
     assert [each["value"] for each in case["subject"]["measurements"]] == [1]
-    assert "laws" not in corpora.GENERATED
 
 
 def test_the_hook_returns_extensions(trials):
@@ -150,7 +174,6 @@ def pytest_unineuron_extensions(config):
     trials.path.joinpath("conftest.py").write_text(hook)
     found = trials.run(*SHORT, "-v", "--unineuron-fail-on=never", subprocess=True)
     assert list(found.arms("mean[news]")) == ["noised"]
-    assert "noised" not in controls.CONTROLS
     trials.run(*SHORT, subprocess=True).result.stdout.fnmatch_lines(["*mean: no control noised; there are untrained,*"])
 
 
