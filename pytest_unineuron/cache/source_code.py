@@ -37,7 +37,7 @@ def code_digest(file: Path, root: Path, plugins: Iterable[Path] = ()) -> str:
     return _source_digest((names[path], seen[path]) for path in sorted(seen))
 
 
-INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "statistics", "universality")
+INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "roles", "statistics", "universality")
 """The folders of this package whose source determines measurements; the others judge and report them."""
 
 

@@ -39,16 +39,22 @@ class Arm:
 
 @dataclass(frozen=True)
 class Request:
-    """A result that an item will ask for: statistics of an arm at some sites, sinks, or its comparison with seeds."""
+    """A result that an item will ask for: statistics of an arm at some sites, sinks, or its comparison with seeds.
+
+    With a ``role``, the path of an instrument, it is what that finds; without a corpus, in the weights alone.
+    """
 
     arm: Arm
     corpus: str
     sites: tuple[str, ...] = ()
     compares_seeds: bool = False
+    role: str = ""
 
     @property
     def kind(self) -> str:
         """The name of the kind of result, in the cache and in the report."""
+        if self.role:
+            return self.role
         if self.sites == (SINKS,):
             return SINKS
         return "universality" if self.compares_seeds else "sweep"

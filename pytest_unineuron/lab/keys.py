@@ -48,9 +48,11 @@ class Keys:
             "libraries": {name: version(name) for name in LIBRARIES},
             "model": _model(loaded),
             "control": [arm.control, arm.draw],
-            "text": self._texts.blocks(arm.model, job.corpus).digest,
             "activations": self._settings.affecting(Affects.ACTIVATIONS),
         }
+        if not job.corpus:
+            return common | {"arithmetic": self._arithmetic(0)}
+        common["text"] = self._texts.blocks(arm.model, job.corpus).digest
         if job.compares_seeds:
             return common | self._comparison(arm.model)
         return common | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +185,7 @@ class Lab:
         """Return the statistics of the weights of an arm. Raises ModelError."""
         subject = self._subject_of(arm)
         view = WeightView(self.loaded(arm), self.anatomy(arm.model))
-        return Weights(view, self.weights(subject) if subject else None)
+        return Weights(view, self.weights(subject) if subject else None, partial(self._results.role, arm))
 
     # -- neurons ---------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_unineuron.activations.sweep import Transform
     from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
@@ -86,6 +86,17 @@ class Results:
             self._held[job] = found
         sinks: Sinks = self._held[job]
         return sinks
+
+    def role(self, arm: Arm, instrument: Callable[..., Any], compute: Callable[[], Any]) -> Any:
+        """Return what an instrument found in the weights of an arm, computed when it is first asked for.
+
+        Only results of instruments of this package are stored, since the key of a result has no other source in it.
+        """
+        job = Request(arm.activation_source, "", role=f"{instrument.__module__}.{instrument.__qualname__}")
+        if job not in self._held:
+            own = instrument.__module__.startswith(f"{__name__.partition('.')[0]}.")
+            self._held[job] = self._cache.get_or_compute(job, lambda part: compute()) if own else compute()
+        return self._held[job]
 
     def release(self, model: str) -> None:
         """Release all results of a model; those in the cache can be read again."""

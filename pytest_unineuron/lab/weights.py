@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.weights.weight_view import fold
-from pytest_unineuron.statistics.moments import Moments
+from pytest_unineuron.roles.composition import Composition, composition
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -25,12 +27,19 @@ class Weights:
 
     Weights with a hat are folded: the norm in front is folded into input weights, and output weights are centred
     (Gurnee et al. 2024, appendix A.1). Raises NotApplicable for a part that the model does not have. For a control
-    arm, ``subject`` are the weights of the model itself.
+    arm, ``subject`` are the weights of the model itself. ``recall`` returns what an instrument found before, or has it
+    computed.
     """
 
-    def __init__(self, view: WeightView, subject: Weights | None = None) -> None:
+    def __init__(
+        self,
+        view: WeightView,
+        subject: Weights | None = None,
+        recall: Callable[[Callable[..., Any], Callable[[], Any]], Any] = lambda instrument, compute: compute(),
+    ) -> None:
         self._view = view
         self.subject = subject
+        self._recall = recall
 
     @cached_property
     def layer(self) -> NDArray[np.int64]:
@@ -68,15 +77,14 @@ class Weights:
         """cos(ŵ_in, ŵ_out)."""
         return _concatenate([_cosine(layer.read, layer.write) for layer in self._view.layers])
 
-    def vocabulary(self, neuron: int) -> Moments:
-        """Return the moments, over the tokens of the vocabulary, of cos(w_out, column of Ŵ_U) for one neuron.
+    def role(self, instrument: Callable[[WeightView], Any]) -> Any:
+        """Return what an instrument, such as a function of ``roles``, finds in the weights; computed once per arm."""
+        return self._recall(instrument, lambda: instrument(self._view))
 
-        ``neuron`` is its number among all neurons. The moments are those of one unit.
-        """
-        write = torch.cat([layer.write for layer in self._view.layers])[neuron]
-        cosines = _cosine(self._view.unembedding, write[None])[:, None]  # [token, 1]
-        tokens = torch.arange(len(cosines))
-        return Moments.of(cosines, tokens, tokens)
+    @cached_property
+    def composition(self) -> Composition:
+        """The moments of cos(ŵ_out, Ŵ_U) over the vocabulary."""
+        return Composition.of(self.role(composition), self._view.anatomy.width)
 
     @cached_property
     def embedding(self) -> NDArray[np.float64]:

@@ -53,6 +53,7 @@ def save(folder, seed=0):
         for number, block in enumerate(model.transformer.h):
             # Layers have different features, so that partners in other seeds are in the same layer.
             plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
+            plant_logit_neurons(block.mlp, number, random)
             plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], random)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
@@ -94,6 +95,17 @@ def plant_neurons(mlp, features, own, random):
     mlp.c_fc.weight.copy_(read.T)
     mlp.c_fc.bias.copy_(bias)
     mlp.c_proj.weight.mul_(0.1)
+
+
+def plant_logit_neurons(mlp, number, random):
+    """Let most readers of a feature write it too: to the first layer, where they raise the logits of its words, and
+    all of them to the second, where half lower them."""
+    size = mlp.c_proj.weight.norm(dim=1).mean()
+    writers = READERS * 6 // 10 if number == 0 else READERS
+    read = torch.nn.functional.normalize(mlp.c_fc.weight[:, :writers].T, dim=1)
+    mlp.c_proj.weight[:writers] = size * read
+    if number:
+        mlp.c_proj.weight[torch.arange(0, writers, 2)] *= -1
 
 
 def plant_heads(attention, features, shared, random):
