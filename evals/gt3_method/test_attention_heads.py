@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import LARGE, by_unit
+from pytest_unineuron import LARGE, MEDIUM, by_unit
+from pytest_unineuron.roles.head_writes import head_kurtosis
 from pytest_unineuron.statistics.heads import circuit_rank
 
 
@@ -30,3 +31,11 @@ def test_head_circuits_are_concentrated(weights, measure):
 
     concentrated = by_unit(ranks, weights, layer=lambda weights: weights.head_layer)
     measure("stable rank of W_QK over head dimension", concentrated, lower_by=LARGE)
+
+
+@pytest.mark.gt3(source="Gurnee et al. 2024, section 5.1, for heads; catalogue GT3-V1")
+def test_heads_single_out_tokens(weights, measure):
+    """What heads write is directed at fewer tokens of the vocabulary than in any null, as what neurons write is."""
+    measure.needs("heads", len(weights.heads), at_least=8)
+    kurtosis = by_unit(lambda w: w.role(head_kurtosis), weights, layer=lambda w: w.head_layer)
+    measure("kurtosis over the vocabulary", kurtosis, higher_by=MEDIUM)

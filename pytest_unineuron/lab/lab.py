@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from pytest_unineuron import controls
 from pytest_unineuron.cache.digests import Digests
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from pytest_unineuron.activations.sweep import SweepResult
     from pytest_unineuron.corpora.blocks import Batch
@@ -186,6 +188,12 @@ class Lab:
         subject = self._subject_of(arm)
         view = WeightView(self.loaded(arm), self.anatomy(arm.model))
         return Weights(view, self.weights(subject) if subject else None, partial(self._results.role, arm))
+
+    def token_counts(self, model: str, corpus: str) -> Tensor:
+        """Return how often each token is in the text that a model reads of a corpus, [token]. Raises CorpusError."""
+        blocks = self.blocks(model, corpus).blocks
+        ids = [token for block in blocks for token, text in zip(block.ids, block.text_mask, strict=True) if text]
+        return torch.bincount(torch.tensor(ids), minlength=self.loaded(Arm(model)).vocabulary)
 
     # -- neurons ---------------------------------------------------------------------------------------------
 

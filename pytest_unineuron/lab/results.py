@@ -88,14 +88,15 @@ class Results:
         return sinks
 
     def role(self, arm: Arm, instrument: Callable[..., Any], compute: Callable[[], Any]) -> Any:
-        """Return what an instrument found in the weights of an arm, computed when it is first asked for.
+        """Return what an instrument found in the weights of an arm.
 
-        Only results of instruments of this package are stored, since the key of a result has no other source in it.
+        It is stored for instruments of this package; the key of a result has the source of no other in it.
         """
+        if not instrument.__module__.startswith(f"{__name__.partition('.')[0]}."):
+            return compute()
         job = Request(arm.activation_source, "", role=f"{instrument.__module__}.{instrument.__qualname__}")
         if job not in self._held:
-            own = instrument.__module__.startswith(f"{__name__.partition('.')[0]}.")
-            self._held[job] = self._cache.get_or_compute(job, lambda part: compute()) if own else compute()
+            self._held[job] = self._cache.get_or_compute(job, lambda part: compute())
         return self._held[job]
 
     def release(self, model: str) -> None:

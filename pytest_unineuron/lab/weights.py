@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.weight_view import fold
 from pytest_unineuron.roles.composition import Composition, composition
+from pytest_unineuron.roles.head_writes import folded, output_weight, require_value, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pytest_unineuron.models.discovery.attention import Head, HeadPart
+    from pytest_unineuron.models.discovery.attention import Head
     from pytest_unineuron.models.weights.weight_view import WeightView
 
 
@@ -77,9 +77,13 @@ class Weights:
         """cos(ŵ_in, ŵ_out)."""
         return _concatenate([_cosine(layer.read, layer.write) for layer in self._view.layers])
 
-    def role(self, instrument: Callable[[WeightView], Any]) -> Any:
-        """Return what an instrument, such as a function of ``roles``, finds in the weights; computed once per arm."""
-        return self._recall(instrument, lambda: instrument(self._view))
+    def role(self, instrument: Callable[..., Any], *given: Any) -> Any:
+        """Return ``instrument(view, *given)``, where an instrument is a function of the weights, as those of ``roles``.
+
+        A tensor is returned as an array. An instrument of this package that is given nothing is run once per arm.
+        """
+        found = instrument(self._view, *given) if given else self._recall(instrument, lambda: instrument(self._view))
+        return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     @cached_property
     def composition(self) -> Composition:
@@ -114,7 +118,7 @@ class HeadWeights:
 
     def raw(self) -> tuple[Tensor, Tensor]:
         """Return W_Q and W_K, not folded, each [dimension of the head, width]."""
-        query, key = map(self._weight, self._parts)
+        query, key = (weight_of(self._view, part) for part in self._parts)
         return query, key
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -122,31 +126,18 @@ class HeadWeights:
 
         Raises NotApplicable where the norm cannot be folded.
         """
-        query, key = (self._folded(part) for part in self._parts)
+        query, key = (folded(self._view, part) for part in self._parts)
         return query, key
 
     @property
     def value(self) -> Tensor:
         """W_V, not folded, [dimension of the head, width]. Raises NotApplicable."""
-        if self._head.value is None:
-            raise NotApplicable("the values of this model's heads are not rows of one projection")
-        return self._weight(self._head.value)
+        return weight_of(self._view, require_value(self._head))
 
     @property
     def output(self) -> Tensor:
         """W_O, by which the head writes its values, [width, dimension of the head]. Raises NotApplicable."""
-        head = self._head
-        if head.out is None:
-            raise NotApplicable("no projection reads the values of this model's heads one by one")
-        return self._view.linear(head.out, head.inputs).weight[:, list(head.columns)]
-
-    def _weight(self, part: HeadPart) -> Tensor:
-        return self._view.linear(part.projection, part.width).weight[list(part.rows)]
-
-    def _folded(self, part: HeadPart) -> Tensor:
-        if part.input_norm.obstacle:
-            raise NotApplicable(f"attention cannot be folded: {part.input_norm.obstacle}")
-        return fold(self._weight(part), self._view.norm(part.input_norm.norm, part.width))
+        return output_weight(self._view, self._head)
 
 
 def _require(bias: Tensor | None) -> Tensor:

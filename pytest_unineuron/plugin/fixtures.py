@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from pytest_unineuron.evidence.case import Case
     from pytest_unineuron.evidence.recorder import Recorder
@@ -172,3 +173,9 @@ def unineuron_number_words(unineuron_arm: Arm, request: pytest.FixtureRequest) -
 def unineuron_weights(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Weights:
     """The statistics of the weights of the arm, which need no text."""
     return _lab(request).weights(unineuron_arm)
+
+
+@pytest.fixture
+def unineuron_token_counts(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Tensor:
+    """How often each token is in the text that the model reads of the item's corpus, [token] int64."""
+    return _lab(request).token_counts(unineuron_arm.model, unineuron_corpus)

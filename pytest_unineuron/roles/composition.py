@@ -14,6 +14,8 @@ from pytest_unineuron.statistics.moments import Moments
 from pytest_unineuron.statistics.scratch import Scratch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -57,6 +59,20 @@ def cosine_moments(write: Tensor, unembedding: Tensor) -> Moments:
     found: Moments = accumulator.result()
     constant = found.variance <= ROUNDING**2
     return Moments(found.count, found.mean, *(m.masked_fill(constant, 0.0) for m in (found.m2, found.m3, found.m4)))
+
+
+def by_neuron(view: WeightView, of_layer: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return ``of_layer`` of the write vectors [unit, width] of every layer, [neuron].
+
+    It is nan for a neuron that writes to another stream than the one that the last norm reads. Raises NotApplicable
+    where a norm cannot be folded.
+    """
+    layers = view.anatomy.layout.per_token.layers
+    found = [
+        torch.full((layer.width,), torch.nan, dtype=torch.float64) if write is None else of_layer(write).double().cpu()
+        for layer, write in zip(layers, view.stream_writes, strict=True)
+    ]
+    return torch.cat(found)
 
 
 def unit_rows(matrix: Tensor) -> Tensor:

@@ -13,14 +13,11 @@ from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles import composition as module
 from pytest_unineuron.roles.composition import Composition, cosine_moments
-from tests.models.tiny import build, in_memory, shrunk
+from tests.models.tiny import shrunk
+from tests.roles.views import normal, view_of
 
 seeds = st.integers(0, 2**32 - 1)
 FIELDS = ("mean", "variance", "skew", "kurtosis")
-
-
-def normal(*shape, seed):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def composed(write, unembedding):
@@ -32,11 +29,6 @@ def oracle(write, unembedding):
     w, u = write.double().numpy(), unembedding.double().numpy()
     cosines = (u / np.linalg.norm(u, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
     return cosines.mean(0), cosines.var(0), stats.skew(cosines), stats.kurtosis(cosines, fisher=False)
-
-
-def view_of(architecture, **choices):
-    loaded = in_memory(build(architecture, **choices))
-    return WeightView(loaded, dissect(loaded))
 
 
 @settings(max_examples=25)

@@ -146,6 +146,12 @@ class WeightView:
         return _wide(folded - folded.mean(dim=0, keepdim=True))
 
     @property
+    def final_norm_centres(self) -> bool:
+        """Whether the last norm subtracts the mean of the stream, so that a constant in it changes no logit."""
+        norm = self.norm(self.anatomy.final_norm, self.anatomy.width)
+        return norm is not None and norm.centres
+
+    @property
     def unembedding_weight(self) -> LinearMap:
         """The stored W_U, [token, width], with its padding rows and its bias. Raises NotApplicable if there is none."""
         path = self.anatomy.unembedding
