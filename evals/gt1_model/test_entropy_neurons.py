@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
+from pytest_unineuron import jackknife
+from pytest_unineuron.roles.matching import matched
 from pytest_unineuron.roles.null_space import null_space_fractions
+from pytest_unineuron.roles.scale_mediation import scale_mediation
 from pytest_unineuron.roles.token_frequency import frequency_correlations, random_correlations
+
+NEURONS = 4
+"""So many strong neurons of the last layer, and as many matched ones, are set to their mean."""
 
 
 def last_layer(layer):
@@ -37,3 +44,30 @@ def test_neurons_follow_token_frequency(weights, token_counts, measure):
     measure("largest correlation, beyond random directions", np.nanmax(own) - np.nanmax(random), higher_by=0.1)
     measure("largest correlation with log frequency", np.nanmax(own))
     measure("median correlation with log frequency", np.nanmedian(own))
+
+
+@pytest.mark.gt1(source="Stolfo et al. 2024, section 3.2; Gurnee et al. 2024, section 5.2; catalogue GT1-E1")
+def test_the_scale_of_the_norm_mediates(weights, runs, measure):
+    """Strong neurons that write to the null space change entropy through the scale of the last norm, others less."""
+    last = np.flatnonzero(last_layer(weights.layer))
+    measure.needs("neurons in the last layer", len(last), at_least=100)
+    null, size = weights.role(null_space_fractions)[last], weights.write_norm[last]
+    candidates = np.argsort(np.where(size >= np.quantile(size, 0.9), -null, 0), kind="stable")[:NEURONS]
+    chosen = np.isin(np.arange(len(last)), candidates)
+    others = matched(chosen, weights.layer[last], size)
+    neurons = np.concatenate([np.flatnonzero(chosen), np.flatnonzero(others)])
+    effects = runs.role(scale_mediation, torch.from_numpy(neurons))
+
+    def beyond(effects):
+        mediated, direct = effects.mean("mediated"), effects.mean("direct")
+        share = mediated / (mediated + direct)  # [neuron]
+        return np.mean(share[:NEURONS]) - np.mean(share[NEURONS:])
+
+    measure(
+        "share of the change that the scale mediates, beyond matched neurons",
+        jackknife(beyond, effects),
+        higher_by=0.25,
+    )
+    for name, part in (("strong neurons in the null space", slice(NEURONS)), ("others", slice(NEURONS, None))):
+        measure(f"mean change of the entropy in nats, {name}", np.mean(effects.mean("total")[part]))
+        measure(f"the same under the frozen scale, {name}", np.mean(effects.mean("direct")[part]))

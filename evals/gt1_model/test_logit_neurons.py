@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from pytest_unineuron import MEDIUM, auroc, by_unit, within
+from pytest_unineuron.roles.orientation import orientation
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V")
 def test_neurons_single_out_tokens(weights, measure):
-    """What neurons write is directed at fewer tokens of the vocabulary than in any null."""
-    composition = weights.composition
-    measure("kurtosis over the vocabulary", by_unit(lambda w: w.composition.kurtosis, weights), higher_by=MEDIUM)
+    """What neurons write is directed at fewer tokens than random directions are, more than in any null."""
+    composition, beyond = weights.composition, by_unit(lambda w: w.composition_rank, weights)
+    measure("share of random directions of smaller kurtosis over the vocabulary", beyond, higher_by=MEDIUM)
+    measure("median kurtosis over the vocabulary", np.nanmedian(composition.kurtosis))
     share = np.mean(composition.logit_neurons)
     measure("share of neurons with kurtosis above 10", share, higher_by=0.0025)
     measure("share of partition neurons", np.mean(composition.partition))
@@ -39,3 +41,16 @@ def test_universal_neurons_single_out_tokens(labelled, weights, more, measure):
     measure("AUROC of the kurtosis over the vocabulary within layers", kurtosis, **more)
     measure("share with kurtosis above 10, universal neurons", np.mean(composition.logit_neurons[universal]))
     measure("share with kurtosis above 10, other neurons", np.mean(composition.logit_neurons[~universal]))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V3")
+def test_suppression_follows_prediction(weights, runs, more, measure):
+    """Neurons that lower the logits of few tokens lie in later layers than those that raise them."""
+    measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
+    composition, sign = weights.composition, runs.role(orientation)  # of gated neurons, the sign of the activation
+    raising, lowering = composition.prediction(sign), composition.suppression(sign)
+    measure.needs("neurons of prediction", int(np.sum(raising)), at_least=10)
+    measure.needs("neurons of suppression", int(np.sum(lowering)), at_least=10)
+    either = raising | lowering
+    depth = auroc(weights.layer[either].astype(float), lowering[either])
+    measure("AUROC of the layer, suppression against prediction", depth, **more)

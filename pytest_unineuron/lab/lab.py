@@ -20,6 +20,7 @@ from pytest_unineuron.lab.neurons import Neurons
 from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
+from pytest_unineuron.lab.runs import LOGITS_AT_ONCE, Runs, small_part
 from pytest_unineuron.lab.texts import Texts
 from pytest_unineuron.lab.universality import Universality, universality_threshold
 from pytest_unineuron.lab.weights import Weights
@@ -187,7 +188,24 @@ class Lab:
         """Return the statistics of the weights of an arm. Raises ModelError."""
         subject = self._subject_of(arm)
         view = WeightView(self.loaded(arm), self.anatomy(arm.model))
-        return Weights(view, self.weights(subject) if subject else None, partial(self._results.role, arm))
+        return Weights(view, self.weights(subject) if subject else None, partial(self._results.role, arm, ""))
+
+    def runs(self, arm: Arm, corpus: str) -> Runs:
+        """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""
+        view = WeightView(self.loaded(arm), self.anatomy(arm.model))
+
+        def batches() -> list[Batch]:
+            blocks = small_part(self._texts.blocks_of_arm(arm, corpus, controls.TEXT))
+            return blocks.batches(min(self._models.positions, LOGITS_AT_ONCE // view.loaded.vocabulary))
+
+        subject = self._subject_of(arm)
+        return Runs(
+            view,
+            batches,
+            partial(self._results.role, arm, corpus),
+            self.layer(arm.model),
+            self.runs(subject, corpus) if subject else None,
+        )
 
     def token_counts(self, model: str, corpus: str) -> Tensor:
         """Return how often each token is in the text that a model reads of a corpus, [token]. Raises CorpusError."""

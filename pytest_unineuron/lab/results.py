@@ -57,7 +57,7 @@ class Results:
         self._cache = cache
         self._reporting = reporting
         self._processes = processes
-        self._requested = {job: None for request in requests for job in self._jobs(request)}
+        self._requested = {job: None for request in requests if not request.role for job in self._jobs(request)}
         self._held: dict[Request, Any] = {}
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
@@ -87,16 +87,27 @@ class Results:
         sinks: Sinks = self._held[job]
         return sinks
 
-    def role(self, arm: Arm, instrument: Callable[..., Any], compute: Callable[[], Any]) -> Any:
-        """Return what an instrument found in the weights of an arm.
+    def role(
+        self, arm: Arm, corpus: str, instrument: Callable[..., Any], given: str, compute: Callable[[], Any]
+    ) -> Any:
+        """Return what an instrument found in the weights of an arm, or in runs of it over a part of a corpus.
 
-        It is stored for instruments of this package; the key of a result has the source of no other in it.
+        ``given`` is a digest of what else it was given. Its result is stored if it is one of this package; the key of a
+        result has the source of no other in it.
         """
-        if not instrument.__module__.startswith(f"{__name__.partition('.')[0]}."):
+        arm = arm.activation_source
+
+        def noted(part: Any = None) -> Any:
+            if corpus:
+                self._reporting.note_pass(arm, corpus)
             return compute()
-        job = Request(arm.activation_source, "", role=f"{instrument.__module__}.{instrument.__qualname__}")
+
+        if not instrument.__module__.startswith(f"{__name__.partition('.')[0]}."):
+            return noted()
+        path = f"{instrument.__module__}.{instrument.__qualname__}"
+        job = Request(arm, corpus, role=f"{path}:{given}" if given else path)
         if job not in self._held:
-            self._held[job] = self._cache.get_or_compute(job, lambda part: compute())
+            self._held[job] = self._cache.get_or_compute(job, noted)
         return self._held[job]
 
     def release(self, model: str) -> None:

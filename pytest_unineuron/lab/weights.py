@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.roles.composition import Composition, composition
+from pytest_unineuron.roles.composition import Composition, composition, random_kurtosis, ranks
 from pytest_unineuron.roles.head_writes import folded, output_weight, require_value, weight_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ class Weights:
         self,
         view: WeightView,
         subject: Weights | None = None,
-        recall: Callable[[Callable[..., Any], Callable[[], Any]], Any] = lambda instrument, compute: compute(),
+        recall: Callable[[Callable[..., Any], str, Callable[[], Any]], Any] = lambda instrument, given, compute: (
+            compute()
+        ),
     ) -> None:
         self._view = view
         self.subject = subject
@@ -82,13 +84,28 @@ class Weights:
 
         A tensor is returned as an array. An instrument of this package that is given nothing is run once per arm.
         """
-        found = instrument(self._view, *given) if given else self._recall(instrument, lambda: instrument(self._view))
+        if given:
+            found = instrument(self._view, *given)
+        else:
+            found = self._recall(instrument, "", lambda: instrument(self._view))
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     @cached_property
     def composition(self) -> Composition:
         """The moments of cos(ŵ_out, Ŵ_U) over the vocabulary."""
         return Composition.of(self.role(composition), self._view.anatomy.width)
+
+    @cached_property
+    def composition_rank(self) -> NDArray[np.float64]:
+        """The share of random directions of the stream with a smaller kurtosis over the vocabulary, [neuron].
+
+        What a random direction singles out depends on the unembedding alone.
+        """
+        found: NDArray[np.float64] = ranks(
+            torch.from_numpy(self.composition.kurtosis),
+            self._recall(random_kurtosis, "", lambda: random_kurtosis(self._view)),
+        ).numpy()
+        return found
 
     @cached_property
     def embedding(self) -> NDArray[np.float64]:

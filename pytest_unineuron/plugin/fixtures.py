@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.arm import Arm
     from pytest_unineuron.lab.lab import Lab
     from pytest_unineuron.lab.neurons import Neurons, Units
+    from pytest_unineuron.lab.runs import Runs
     from pytest_unineuron.lab.universality import Matched, Universality
     from pytest_unineuron.lab.weights import Weights
     from pytest_unineuron.lab.words import WordResponses
@@ -173,6 +174,12 @@ def unineuron_number_words(unineuron_arm: Arm, request: pytest.FixtureRequest) -
 def unineuron_weights(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Weights:
     """The statistics of the weights of the arm, which need no text."""
     return _lab(request).weights(unineuron_arm)
+
+
+@pytest.fixture
+def unineuron_runs(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Runs:
+    """Runs of the arm over a small part of the item's corpus, for instruments that intervene."""
+    return _lab(request).runs(unineuron_arm, unineuron_corpus)
 
 
 @pytest.fixture

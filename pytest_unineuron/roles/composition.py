@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 2**21
 """Cosines in memory at a time: eight megabytes in float32."""
+RANDOM_DIRECTIONS = 1000
 ROUNDING = 1e-6
 """Cosines of two float32 vectors that deviate by less than this from their mean differ by rounding alone."""
 
@@ -59,6 +60,21 @@ def cosine_moments(write: Tensor, unembedding: Tensor) -> Moments:
     found: Moments = accumulator.result()
     constant = found.variance <= ROUNDING**2
     return Moments(found.count, found.mean, *(m.masked_fill(constant, 0.0) for m in (found.m2, found.m3, found.m4)))
+
+
+def random_kurtosis(view: WeightView) -> Tensor:
+    """Return the kurtosis over the vocabulary of random directions of the stream, [direction] in ascending order."""
+    width = view.unembedding.shape[1]
+    random = torch.randn(RANDOM_DIRECTIONS, width, generator=torch.Generator().manual_seed(3)).to(view.unembedding)
+    if view.final_norm_centres:
+        random = random - random.mean(dim=1, keepdim=True)
+    return cosine_moments(random, view.unembedding).kurtosis.sort().values
+
+
+def ranks(values: Tensor, null: Tensor) -> Tensor:
+    """Return the share of ``null`` [direction], in ascending order, that is below each of ``values``; nan for nan."""
+    found = torch.searchsorted(null, values.contiguous()).double() / len(null)
+    return torch.where(values.isnan(), torch.nan, found)
 
 
 def by_neuron(view: WeightView, of_layer: Callable[[Tensor], Tensor]) -> Tensor:

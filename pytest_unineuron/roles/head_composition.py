@@ -8,6 +8,8 @@ import torch
 from torch.nn.functional import normalize
 
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.weights.weight_view import centred
+from pytest_unineuron.roles.composition import RANDOM_DIRECTIONS, ranks
 from pytest_unineuron.roles.head_writes import folded, output_weight, require_value
 
 if TYPE_CHECKING:
@@ -22,12 +24,13 @@ head writes."""
 
 
 def head_composition(view: WeightView) -> dict[str, Tensor]:
-    """Return the largest composition of every neuron with a head, [neuron] float64, by what of the head it meets.
+    """Return the largest composition of every neuron with a head, and its rank, [2, neuron], for each part of a head.
 
     Query, key and value are those of the heads of later layers, which read what the neuron writes; output is that of
     heads of earlier layers, which write what it reads. A score is ‖W_K W_Qᵀ ŵ‖ / ‖W_K W_Qᵀ‖_F and the like, with unit
-    ŵ (Elhage et al. 2021): 0 to 1, and √(1/width) for a random direction. It is nan for a neuron without such a head.
-    Rotary positions are left out, as at distance zero. Raises NotApplicable where attention cannot be folded.
+    ŵ (Elhage et al. 2021): 0 to 1, and √(1/width) for a random direction. The rank is the share of random directions
+    with a smaller largest score. Both are nan for a neuron without such a head. Rotary positions are left out, as at
+    distance zero. Raises NotApplicable where attention cannot be folded.
     """
     layers = view.anatomy.layout.per_token.layers
     if any(write is None for write in view.stream_writes):
@@ -35,13 +38,17 @@ def head_composition(view: WeightView) -> dict[str, Tensor]:
     if not view.anatomy.heads:
         raise NotApplicable("no attention with separate query and key projections was found")
     circuits = [(head.layer, circuits_of(*parts_of(view, head))) for head in view.anatomy.heads]
+    random = torch.randn(RANDOM_DIRECTIONS, view.anatomy.width, generator=torch.Generator().manual_seed(4))
+    if view.final_norm_centres:
+        random = centred(random)
     found: dict[str, list[Tensor]] = {QUERY: [], KEY: [], VALUE: [], OUTPUT: []}
     for layer, weights, write in zip(layers, view.layers, view.stream_writes, strict=True):
         for part, scores in found.items():
             before, vectors = part == OUTPUT, weights.read if part == OUTPUT or write is None else write
             met = [of[part] for at, of in circuits if (at < layer.number if before else at > layer.number)]
-            scores.append(largest_score(vectors, met))
-    return {part: torch.cat(scores).cpu() for part, scores in found.items()}
+            largest, null = largest_score(vectors, met), largest_score(random.to(vectors), met).sort().values
+            scores.append(torch.stack([largest, ranks(largest, null)]))
+    return {part: torch.cat(scores, dim=1).cpu() for part, scores in found.items()}
 
 
 def parts_of(view: WeightView, head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:

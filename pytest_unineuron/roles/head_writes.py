@@ -8,7 +8,7 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.weights.weight_view import centred, fold
-from pytest_unineuron.roles.composition import cosine_moments
+from pytest_unineuron.roles.composition import cosine_moments, random_kurtosis, ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 
 
 def head_kurtosis(view: WeightView) -> Tensor:
-    """Return the kurtosis over the vocabulary of what every head writes, [head] float64.
+    """Return the kurtosis over the vocabulary of what every head writes, and its rank, [2, head] float64.
 
     It is that of the cosines of Ŵ_U with the left singular vectors of W_OV = W_O W_V, averaged with the squares of its
-    singular values as weights, so that the basis of the values does not matter. Raises NotApplicable for heads whose
-    values are not separate or not behind a norm, and for a model without an unembedding behind its last norm.
+    singular values as weights, so that the basis of the values does not matter. The rank is the average of the share of
+    random directions with a smaller kurtosis. Raises NotApplicable for heads whose values are not separate or not
+    behind a norm, and for a model without an unembedding behind its last norm.
     """
-    found = []
+    found, null = [], random_kurtosis(view)
     for head in view.anatomy.heads:
         value, output = folded(view, require_value(head)), output_weight(view, head)
         directions, values = output_directions(output, value)
         if view.final_norm_centres:
             directions = centred(directions)
         kurtosis = cosine_moments(directions, view.unembedding).kurtosis
-        found.append((kurtosis * values**2).nansum() / values.square()[~kurtosis.isnan()].sum())
+        weights = torch.where(kurtosis.isnan(), 0.0, values**2)
+        both = torch.stack([kurtosis, ranks(kurtosis, null)]).nan_to_num(0.0)
+        found.append((both * weights).sum(dim=1) / weights.sum())
     if not found:
         raise NotApplicable("no attention with separate query and key projections was found")
-    return torch.stack(found).cpu()
+    return torch.stack(found, dim=1).cpu()
 
 
 def output_directions(output: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,6 +49,7 @@ def save(folder, seed=0):
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
     hidden, frequency = torch.linalg.qr(centred(torch.randn(3, WIDTH, generator=random)).T).Q.T.split((2, 1))
     with torch.no_grad():
+        model.transformer.ln_f.weight.fill_(0.05)  # or every prediction would be certain
         embedding = model.transformer.wte.weight
         plant_words(embedding, words, features, random)
         # More frequent words have smaller numbers. No word has a part in the hidden directions.
@@ -125,7 +126,7 @@ def plant_writers(mlp, number, features):
         heads = features[HEADS + torch.arange(READERS) % HEADS]
         to_heads = torch.arange(READERS) >= READERS * 6 // 10
         written[to_heads] = torch.nn.functional.normalize(heads + features[-1], dim=1)[to_heads]
-        written[1::2] *= -1
+        written[READERS * 6 // 10 :: 2] *= -1
         others = slice(READERS * 4 // 10, READERS * 6 // 10)
         written[others] = mlp.c_proj.weight[others] / size
     mlp.c_proj.weight[:READERS] = size * written

@@ -143,7 +143,7 @@ def test_it_is_computed_once_for_all_trials():
     """What an instrument found is asked for by the instrument itself."""
     asked = []
 
-    def recall(instrument, compute):
+    def recall(instrument, given, compute):
         asked.append(instrument)
         return compute()
 

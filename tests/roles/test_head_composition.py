@@ -77,10 +77,12 @@ def test_the_basis_of_a_head_and_scales_do_not_matter(seed, scale):
 def test_neurons_meet_heads_of_other_layers(architecture):
     """What the first layer writes is read by heads of the second; what the second reads is written by the first."""
     view = view_of(architecture)
-    found, layer = head_composition(view), Weights(view).layer
+    both, layer = head_composition(view), Weights(view).layer
+    found, rank = ({part: of[row] for part, of in both.items()} for row in (0, 1))
     for part in (QUERY, KEY, VALUE):
         assert np.isnan(found[part].numpy()[layer == 1]).all()
         circuits = [circuits_of(*parts_of(view, head))[part] for head in view.anatomy.heads if head.layer == 1]
         torch.testing.assert_close(found[part][:48], largest_score(view.stream_writes[0], circuits))
     assert np.isnan(found[OUTPUT].numpy()[layer == 0]).all()
+    assert 0.3 < float(rank[VALUE].nanmean()) < 0.7  # random write vectors are random directions
     assert 0 < float(found[OUTPUT][48:].min()) < float(found[OUTPUT][48:].max()) <= 1
