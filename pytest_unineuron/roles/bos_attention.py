@@ -28,12 +28,13 @@ RANDOM_DIRECTIONS = 4000
 
 
 def bos_alignment(view: WeightView) -> Tensor:
-    """Return, for every neuron, its largest cosine with the BOS query direction of a later head, [2, neuron] float64.
+    """Return, for every neuron, its largest cosine with the BOS query direction of a later head, [3, neuron] float64.
 
     The first row is the cosine of largest size: a neuron with a positive one raises the attention to BOS when it fires,
     which turns the head off (Gurnee et al. 2024, section 5.3). The second is the share of random directions whose
-    largest cosine is smaller. Both are nan for neurons without a later head. Raises NotApplicable for a model without
-    BOS, with an encoder and a decoder, or whose queries are not made of one projection behind a norm.
+    largest cosine is smaller, the third the number of the head. All are nan for neurons without a later head. Raises
+    NotApplicable for a model without BOS, with an encoder and a decoder, or whose queries are not made of one
+    projection behind a norm.
     """
     layers = view.anatomy.layout.per_token.layers
     if any(write is None for write in view.stream_writes):
@@ -46,13 +47,15 @@ def bos_alignment(view: WeightView) -> Tensor:
     for layer, write in zip(layers, view.stream_writes, strict=True):
         later = directions[number > layer.number]
         if write is None or not len(later):
-            found.append(torch.full((2, layer.width), torch.nan, dtype=torch.float64))
+            found.append(torch.full((3, layer.width), torch.nan, dtype=torch.float64))
             continue
         cosines = normalize(write.to(directions), dim=1) @ later.T  # [neuron, head]
-        largest = cosines.gather(1, cosines.abs().argmax(dim=1, keepdim=True))[:, 0]
+        head = cosines.abs().argmax(dim=1)
+        largest = cosines.gather(1, head[:, None])[:, 0]
+        numbers = (number > layer.number).nonzero().flatten()[head].double()
         null = (random @ later.T).abs().amax(dim=1).sort().values
         share = torch.searchsorted(null, largest.abs().contiguous()).double() / len(null)
-        found.append(torch.stack([largest, share]).cpu())
+        found.append(torch.stack([largest, share, numbers]).cpu())
     return torch.cat(found, dim=1)
 
 

@@ -63,9 +63,9 @@ def test_forward_passes_are_shared_by_trials(untrained):
     """There is one pass for each model, text and arm, however many trials read it."""
     report, _ = untrained
     # Reference text and new data: the subject, its controls including shifted documents, and two seeds.
-    # Probe of number words: the subject and its controls. Three instruments of roles run the subject and its controls.
+    # Probe of number words: the subject and its controls. Four instruments of roles run the subject and its controls.
     alone, pairs = len(controls.defaults({controls.ACTIVATIONS})), len(COMPARED)
-    roles = 3 * (1 + len(controls.defaults(set())))
+    roles = 4 * (1 + len(controls.defaults(set())))
     assert report["forward_passes"] == 2 * (1 + pairs + 2) + (1 + alone) + roles
 
 

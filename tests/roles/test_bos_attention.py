@@ -70,7 +70,7 @@ def test_a_push_along_the_direction_raises_the_attention_to_bos(architecture):
 def test_alignment_agrees_with_numpy(architecture):
     view = view_of(architecture)
     layers, directions = (found.numpy() for found in bos_query_directions(view))
-    found, share = bos_alignment(view).numpy()
+    found, share, head = bos_alignment(view).numpy()
     layer = Weights(view).layer
     write = writes(view)
     cosines = write @ directions.T / np.linalg.norm(write, axis=1, keepdims=True)
@@ -78,6 +78,7 @@ def test_alignment_agrees_with_numpy(architecture):
     later = cosines[first][:, layers > 0]
     expected = np.take_along_axis(later, np.abs(later).argmax(axis=1)[:, None], axis=1)[:, 0]
     np.testing.assert_allclose(found[first], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(head[first], 4 + np.abs(later).argmax(axis=1))
     assert np.isnan(found[~first]).all()  # no head comes after the last layer
     assert 0.3 < np.mean(share[first]) < 0.7  # random write vectors are random directions
 
@@ -87,7 +88,7 @@ def test_planted_neurons_are_beyond_random_directions():
     _, directions = bos_query_directions(WeightView(loaded, dissect(loaded)))
     with torch.no_grad():
         loaded.model.transformer.h[0].mlp.c_proj.weight[:2] = torch.stack([directions[5], -directions[6]]).float()
-    found, share = bos_alignment(WeightView(loaded, dissect(loaded)))
+    found, share, _ = bos_alignment(WeightView(loaded, dissect(loaded)))
     torch.testing.assert_close(found[:2], torch.tensor([1.0, -1.0], dtype=torch.float64), rtol=1e-3, atol=0)
     assert share[:2].tolist() == [1.0, 1.0]
 
