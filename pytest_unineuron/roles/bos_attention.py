@@ -82,6 +82,8 @@ def bos_query_directions(view: WeightView) -> tuple[Tensor, Tensor]:
 
 def _direction(view: WeightView, trace: Trace, call: AttentionCall, head: int) -> Tensor:
     key = call.key[head * len(call.key) // call.heads, 0].detach()
+    if not key.any():
+        raise NotApplicable("the key of BOS is zero in this model, as where its embedding is that of padding")
     sources = trace.gradients((call.query[head, 1:] @ key).sum(), call.query)
     if [op.kind for op in sources] != [LINEAR]:
         raise NotApplicable("the queries of this model are not the output of one projection")

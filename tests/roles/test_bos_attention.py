@@ -103,3 +103,9 @@ def test_planted_neurons_are_beyond_random_directions():
 def test_the_reason_is_given_where_there_is_none(mapping, model_type, reason):
     with pytest.raises(NotApplicable, match=reason):
         bos_alignment(WeightView(*prepared(mapping, model_type)))
+
+
+def test_a_bos_whose_embedding_is_zero_has_no_key():
+    """As where it is the token of padding too."""
+    with pytest.raises(NotApplicable, match="the key of BOS is zero"):
+        bos_alignment(view_of("phi3"))
