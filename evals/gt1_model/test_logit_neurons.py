@@ -3,16 +3,23 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import MEDIUM, auroc, by_unit, within
+from pytest_unineuron import SMALL, auroc, by_unit, within
 from pytest_unineuron.roles.orientation import orientation
+
+
+def late(layer):
+    """Mark the neurons of the later half of the layers, without the middle one of an odd number, [neuron]."""
+    layers = np.unique(layer)
+    return layer > layers[(len(layers) - 1) // 2]
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V")
 def test_neurons_single_out_tokens(weights, measure):
-    """What neurons write is directed at fewer tokens than random directions are, more than in any null."""
-    composition, beyond = weights.composition, by_unit(lambda w: w.composition_rank, weights)
-    measure("share of random directions of smaller kurtosis over the vocabulary", beyond, higher_by=MEDIUM)
-    measure("median kurtosis over the vocabulary", np.nanmedian(composition.kurtosis))
+    """In the later half of the layers, neurons write at fewer tokens than random directions do, unlike in any null."""
+    composition = weights.composition
+    beyond = by_unit(lambda w: w.composition_rank[late(w.layer)], weights, layer=lambda w: w.layer[late(w.layer)])
+    measure("share of random directions of smaller kurtosis over the vocabulary", beyond, higher_by=SMALL)
+    measure("median kurtosis over the vocabulary, later half", np.nanmedian(composition.kurtosis[late(weights.layer)]))
     share = np.mean(composition.logit_neurons)
     measure("share of neurons with kurtosis above 10", share, higher_by=0.0025)
     measure("share of partition neurons", np.mean(composition.partition))
@@ -23,13 +30,12 @@ def test_logit_neurons_are_late(weights, more, measure):
     """Neurons in the second half of the layers are directed at fewer tokens than those in the first half."""
     layers = np.unique(weights.layer)
     measure.needs("layers", len(layers), at_least=2)
-    late = weights.layer >= layers[(len(layers) + 1) // 2]
-    early = weights.layer < layers[len(layers) // 2]
-    known = late | early  # the middle one of an odd number of layers is in neither half
+    in_late, in_early = late(weights.layer), weights.layer < layers[len(layers) // 2]
+    known = in_late | in_early  # the middle one of an odd number of layers is in neither half
     kurtosis = weights.composition.kurtosis
-    measure("AUROC of the kurtosis, late against early layers", auroc(kurtosis[known], late[known]), **more)
-    measure("share with kurtosis above 10, late layers", np.mean(kurtosis[late] > 10))
-    measure("share with kurtosis above 10, early layers", np.mean(kurtosis[early] > 10))
+    measure("AUROC of the kurtosis, late against early layers", auroc(kurtosis[known], in_late[known]), **more)
+    measure("share with kurtosis above 10, late layers", np.mean(kurtosis[in_late] > 10))
+    measure("share with kurtosis above 10, early layers", np.mean(kurtosis[in_early] > 10))
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1; catalogue GT1-V2")
