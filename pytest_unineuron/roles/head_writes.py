@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,19 +26,26 @@ def head_kurtosis(view: WeightView) -> Tensor:
     random directions with a smaller kurtosis. Raises NotApplicable for heads whose values are not separate or not
     behind a norm, and for a model without an unembedding behind its last norm.
     """
-    found, null = [], random_kurtosis(view)
-    for head in view.anatomy.heads:
-        value, output = folded(view, require_value(head)), output_weight(view, head)
-        directions, values = output_directions(output, value)
-        if view.final_norm_centres:
-            directions = centred(directions)
-        kurtosis = cosine_moments(directions, view.unembedding).kurtosis
-        weights = torch.where(kurtosis.isnan(), 0.0, values**2)
-        both = torch.stack([kurtosis, ranks(kurtosis, null)]).nan_to_num(0.0)
-        found.append((both * weights).sum(dim=1) / weights.sum())
+    null = random_kurtosis(view)
+    # The heads of a layer share a pass over the vocabulary.
+    found = [_of_layer(view, list(heads), null) for _, heads in groupby(view.anatomy.heads, lambda head: head.layer)]
     if not found:
         raise NotApplicable("no attention with separate query and key projections was found")
-    return torch.stack(found, dim=1).cpu()
+    return torch.cat(found, dim=1).cpu()
+
+
+def _of_layer(view: WeightView, heads: list[Head], null: Tensor) -> Tensor:
+    """The mean kurtosis and rank of what each head of one layer writes, [2, head]."""
+    pairs = [output_directions(output_weight(view, h), folded(view, require_value(h))) for h in heads]
+    directions = torch.cat([directions for directions, _ in pairs])
+    if view.final_norm_centres:
+        directions = centred(directions)
+    kurtosis = cosine_moments(directions, view.unembedding).kurtosis
+    weights = torch.where(kurtosis.isnan(), 0.0, torch.cat([values for _, values in pairs]) ** 2)
+    both = torch.stack([kurtosis, ranks(kurtosis, null)]).nan_to_num(0.0) * weights
+    sizes = [len(values) for _, values in pairs]
+    means = [of.sum(dim=1) / w.sum() for of, w in zip(both.split(sizes, dim=1), weights.split(sizes), strict=True)]
+    return torch.stack(means, dim=1)
 
 
 def output_directions(output: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
