@@ -143,6 +143,18 @@ def weights(unineuron_weights):
 
 
 @pytest.fixture
+def runs(unineuron_runs):
+    """Runs of the model over a small part of the trial's corpus, for instruments that intervene."""
+    return unineuron_runs
+
+
+@pytest.fixture
+def token_counts(unineuron_token_counts):
+    """How often each token of the vocabulary is in the trial's corpus."""
+    return unineuron_token_counts
+
+
+@pytest.fixture
 def verified(unineuron_verified):
     """The identities verified when a model was loaded: at how many layers, and the largest error of each."""
     return unineuron_verified

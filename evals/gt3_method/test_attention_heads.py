@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import LARGE, by_unit
+from pytest_unineuron import LARGE, MEDIUM, by_unit
+from pytest_unineuron.roles.head_writes import head_kurtosis
 from pytest_unineuron.statistics.heads import circuit_rank
 
 
@@ -34,3 +35,12 @@ def test_head_circuits_are_concentrated(weights, measure):
 
     concentrated = by_unit(ranks, weights, layer=lambda weights: weights.head_layer)
     measure("stable rank of W_QK over head dimension", concentrated, lower_by=LARGE)
+
+
+@pytest.mark.gt3(source="Gurnee et al. 2024, section 5.1, for heads; catalogue GT3-V1")
+def test_heads_single_out_tokens(weights, measure):
+    """What heads write is directed at fewer tokens than random directions are, more than in any null."""
+    measure.needs("heads", len(weights.heads), at_least=8)
+    beyond = by_unit(lambda w: w.role(head_kurtosis)[1], weights, layer=lambda w: w.head_layer)
+    measure("share of random directions of smaller kurtosis over the vocabulary", beyond, higher_by=MEDIUM)
+    measure("median kurtosis over the vocabulary", np.median(weights.role(head_kurtosis)[0]))

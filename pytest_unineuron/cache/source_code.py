@@ -70,7 +70,7 @@ def _package_of(file: Path) -> Path | None:
     return inside if inside != PACKAGE_FOLDER else None
 
 
-INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "statistics", "universality")
+INSTRUMENTS = ("activations", "controls", "corpora", "lab", "models", "roles", "statistics", "universality")
 """The folders of this package whose source determines measurements; the others judge and report them."""
 
 

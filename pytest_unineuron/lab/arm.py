@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from pytest_unineuron import controls
 from pytest_unineuron.statistics import SINKS
 
+RUN = "run"
+RUN_TOKENS = 2048
+"""The most tokens of text that an instrument reads which makes a model run several times, as interventions do."""
+RUNS = 8
+"""About so often does such an instrument make a model run, for the forecast."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -39,16 +45,23 @@ class Arm:
 
 @dataclass(frozen=True)
 class Request:
-    """A result that an item will ask for: statistics of an arm at some sites, sinks, or its comparison with seeds."""
+    """A result that an item will ask for: statistics of an arm at some sites, sinks, or its comparison with seeds.
+
+    With a ``role``, the path of an instrument, it is what that finds, without a corpus in the weights alone. While
+    trials are collected, the role RUN stands for whatever instrument they will ask for.
+    """
 
     arm: Arm
     corpus: str
     sites: tuple[str, ...] = ()
     compares_seeds: bool = False
+    role: str = ""
 
     @property
     def kind(self) -> str:
         """The name of the kind of result, in the cache and in the report."""
+        if self.role:
+            return self.role
         if self.sites == (SINKS,):
             return SINKS
         return "universality" if self.compares_seeds else "sweep"

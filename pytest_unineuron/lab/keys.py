@@ -52,11 +52,13 @@ class Keys:
             "model": _model(loaded),
             "control": [arm.control, arm.draw],
             "extensions": self._extensions(job),
-            "text": self._texts.blocks(arm.model, job.corpus).digest,
             "activations": self._settings.affecting(Affects.ACTIVATIONS),
         }
         if arm.replaces(controls.SEED):
             common["other seed"] = _model(self._models.loaded(self._models.other_seed(arm)))
+        if not job.corpus:
+            return common | {"arithmetic": self._arithmetic(0)}
+        common["text"] = self._texts.blocks(arm.model, job.corpus).digest
         if job.compares_seeds:
             return common | self._comparison(arm.model)
         return common | {

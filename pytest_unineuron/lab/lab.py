@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from pytest_unineuron import controls
 from pytest_unineuron.cache.digests import Digests
@@ -19,6 +21,7 @@ from pytest_unineuron.lab.public_texts import PublicTexts
 from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
+from pytest_unineuron.lab.runs import LOGITS_AT_ONCE, Runs, small_part
 from pytest_unineuron.lab.texts import Texts
 from pytest_unineuron.lab.universality import Universality, universality_threshold
 from pytest_unineuron.lab.weights import Weights
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from pytest_unineuron.activations.sweep import SweepResult
     from pytest_unineuron.corpora.blocks import Batch
@@ -188,7 +192,30 @@ class Lab:
         """Return the statistics of the weights of an arm. Raises ModelError."""
         subject = self._subject_of(arm)
         view = WeightView(self.loaded(arm), self.anatomy(arm.model))
-        return Weights(view, self.weights(subject) if subject else None)
+        return Weights(view, self.weights(subject) if subject else None, partial(self._results.role, arm, ""))
+
+    def runs(self, arm: Arm, corpus: str) -> Runs:
+        """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""
+        view = WeightView(self.loaded(arm), self.anatomy(arm.model))
+
+        def batches() -> list[Batch]:
+            blocks = small_part(self._texts.blocks_of_arm(arm, corpus, controls.TEXT))
+            return blocks.batches(min(self._models.positions, LOGITS_AT_ONCE // view.loaded.vocabulary))
+
+        subject = self._subject_of(arm)
+        return Runs(
+            view,
+            batches,
+            partial(self._results.role, arm, corpus),
+            self.layer(arm.model),
+            self.runs(subject, corpus) if subject else None,
+        )
+
+    def token_counts(self, model: str, corpus: str) -> Tensor:
+        """Return how often each token is in the text that a model reads of a corpus, [token]. Raises CorpusError."""
+        blocks = self.blocks(model, corpus).blocks
+        ids = [token for block in blocks for token, text in zip(block.ids, block.text_mask, strict=True) if text]
+        return torch.bincount(torch.tensor(ids), minlength=self.loaded(Arm(model)).vocabulary)
 
     # -- neurons ---------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from pytest_unineuron.lab.texts import PROBES
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_unineuron.activations.sweep import Transform
     from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
@@ -57,7 +57,7 @@ class Results:
         self._cache = cache
         self._reporting = reporting
         self._processes = processes
-        self._requested = {job: None for request in requests for job in self._jobs(request)}
+        self._requested = {job: None for request in requests if not request.role for job in self._jobs(request)}
         self._held: dict[Request, Any] = {}
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
@@ -86,6 +86,29 @@ class Results:
             self._held[job] = found
         sinks: Sinks = self._held[job]
         return sinks
+
+    def role(
+        self, arm: Arm, corpus: str, instrument: Callable[..., Any], given: str, compute: Callable[[], Any]
+    ) -> Any:
+        """Return what an instrument found in the weights of an arm, or in runs of it over a part of a corpus.
+
+        ``given`` is a digest of what else it was given. Its result is stored if it is one of this package; the key of a
+        result has the source of no other in it.
+        """
+        arm = arm.activation_source
+
+        def noted(part: Any = None) -> Any:
+            if corpus:
+                self._reporting.note_pass(arm, corpus)
+            return compute()
+
+        if not instrument.__module__.startswith(f"{__name__.partition('.')[0]}."):
+            return noted()
+        path = f"{instrument.__module__}.{instrument.__qualname__}"
+        job = Request(arm, corpus, role=f"{path}:{given}" if given else path)
+        if job not in self._held:
+            self._held[job] = self._cache.get_or_compute(job, noted)
+        return self._held[job]
 
     def release(self, model: str) -> None:
         """Release all results of a model; those in the cache can be read again."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pytest_unineuron.activations.sinks import Sinks
 from pytest_unineuron.activations.sweep import PartialStatistics, SweepResult
+from pytest_unineuron.roles.interventions import Effects
 from pytest_unineuron.statistics import STATISTICS, statistic_class
 from pytest_unineuron.statistics.correlation import BestMatches, PairComoments
 from pytest_unineuron.universality.choice import Choice
@@ -29,7 +30,17 @@ def storable_classes() -> dict[str, type]:
 def _by_name(*statistics: type) -> dict[str, type]:
     return {
         kind.__name__: kind
-        for kind in (SweepResult, PartialStatistics, Sinks, Matches, Choice, BestMatches, PairComoments, *statistics)
+        for kind in (
+            SweepResult,
+            PartialStatistics,
+            Sinks,
+            Effects,
+            Matches,
+            Choice,
+            BestMatches,
+            PairComoments,
+            *statistics,
+        )
     }
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.weight_view import fold
-from pytest_unineuron.statistics.moments import Moments
+from pytest_unineuron.roles.composition import Composition, composition, random_kurtosis, ranks
+from pytest_unineuron.roles.head_writes import folded, output_weight, require_value, weight_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pytest_unineuron.models.discovery.attention import Head, HeadPart
+    from pytest_unineuron.models.discovery.attention import Head
     from pytest_unineuron.models.weights.weight_view import WeightView
 
 
@@ -25,12 +27,21 @@ class Weights:
 
     Weights with a hat are folded: the norm in front is folded into input weights, and output weights are centred
     (Gurnee et al. 2024, appendix A.1). Raises NotApplicable for a part that the model does not have. For a control
-    arm, ``subject`` are the weights of the model itself.
+    arm, ``subject`` are the weights of the model itself. ``recall`` returns what an instrument found before, or has it
+    computed.
     """
 
-    def __init__(self, view: WeightView, subject: Weights | None = None) -> None:
+    def __init__(
+        self,
+        view: WeightView,
+        subject: Weights | None = None,
+        recall: Callable[[Callable[..., Any], str, Callable[[], Any]], Any] = lambda instrument, given, compute: (
+            compute()
+        ),
+    ) -> None:
         self._view = view
         self.subject = subject
+        self._recall = recall
 
     @cached_property
     def layer(self) -> NDArray[np.int64]:
@@ -68,15 +79,33 @@ class Weights:
         """cos(ŵ_in, ŵ_out)."""
         return _concatenate([_cosine(layer.read, layer.write) for layer in self._view.layers])
 
-    def vocabulary(self, neuron: int) -> Moments:
-        """Return the moments, over the tokens of the vocabulary, of cos(w_out, column of Ŵ_U) for one neuron.
+    def role(self, instrument: Callable[..., Any], *given: Any) -> Any:
+        """Return ``instrument(view, *given)``, where an instrument is a function of the weights, as those of ``roles``.
 
-        ``neuron`` is its number among all neurons. The moments are those of one unit.
+        A tensor is returned as an array. An instrument of this package that is given nothing is run once per arm.
         """
-        write = torch.cat([layer.write for layer in self._view.layers])[neuron]
-        cosines = _cosine(self._view.unembedding, write[None])[:, None]  # [token, 1]
-        tokens = torch.arange(len(cosines))
-        return Moments.of(cosines, tokens, tokens)
+        if given:
+            found = instrument(self._view, *given)
+        else:
+            found = self._recall(instrument, "", lambda: instrument(self._view))
+        return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
+
+    @cached_property
+    def composition(self) -> Composition:
+        """The moments of cos(ŵ_out, Ŵ_U) over the vocabulary."""
+        return Composition.of(self.role(composition), self._view.anatomy.width)
+
+    @cached_property
+    def composition_rank(self) -> NDArray[np.float64]:
+        """The share of random directions of the stream with a smaller kurtosis over the vocabulary, [neuron].
+
+        What a random direction singles out depends on the unembedding alone.
+        """
+        found: NDArray[np.float64] = ranks(
+            torch.from_numpy(self.composition.kurtosis),
+            self._recall(random_kurtosis, "", lambda: random_kurtosis(self._view)),
+        ).numpy()
+        return found
 
     def logit_effects(self, neuron: int) -> NDArray[np.float64]:
         """Return the effect on each logit of one unit of activation of a neuron, Ŵ_U ŵ_out, [token].
@@ -117,7 +146,7 @@ class HeadWeights:
 
     def raw(self) -> tuple[Tensor, Tensor]:
         """Return W_Q and W_K, not folded, each [dimension of the head, width]."""
-        query, key = map(self._weight, self._parts)
+        query, key = (weight_of(self._view, part) for part in self._parts)
         return query, key
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -125,31 +154,18 @@ class HeadWeights:
 
         Raises NotApplicable where the norm cannot be folded.
         """
-        query, key = (self._folded(part) for part in self._parts)
+        query, key = (folded(self._view, part) for part in self._parts)
         return query, key
 
     @property
     def value(self) -> Tensor:
         """W_V, not folded, [dimension of the head, width]. Raises NotApplicable."""
-        if self._head.value is None:
-            raise NotApplicable("the values of this model's heads are not rows of one projection")
-        return self._weight(self._head.value)
+        return weight_of(self._view, require_value(self._head))
 
     @property
     def output(self) -> Tensor:
         """W_O, by which the head writes its values, [width, dimension of the head]. Raises NotApplicable."""
-        head = self._head
-        if head.out is None:
-            raise NotApplicable("no projection reads the values of this model's heads one by one")
-        return self._view.linear(head.out, head.inputs).weight[:, list(head.columns)]
-
-    def _weight(self, part: HeadPart) -> Tensor:
-        return self._view.linear(part.projection, part.width).weight[list(part.rows)]
-
-    def _folded(self, part: HeadPart) -> Tensor:
-        if part.input_norm.obstacle:
-            raise NotApplicable(f"attention cannot be folded: {part.input_norm.obstacle}")
-        return fold(self._weight(part), self._view.norm(part.input_norm.norm, part.width))
+        return output_weight(self._view, self._head)
 
 
 def _require(bias: Tensor | None) -> Tensor:

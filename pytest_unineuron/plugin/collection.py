@@ -15,7 +15,7 @@ from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
 from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
-from pytest_unineuron.lab.arm import Arm, Request
+from pytest_unineuron.lab.arm import RUN, Arm, Request
 from pytest_unineuron.models.registry import reason_not_new, seeds_compared_with
 from pytest_unineuron.plugin.fixture_table import (
     ANY,
@@ -238,8 +238,8 @@ class Collection:
 
     @property
     def passes(self) -> int:
-        """The number of forward passes for all requests, if none of their results is stored."""
-        return len({(request.arm, request.corpus) for request in self.requests})
+        """The number of passes over whole texts for all requests, if none of their results is stored."""
+        return len({(request.arm, request.corpus) for request in self.requests if not request.role})
 
     def _requests(self, item: pytest.Item) -> Iterator[Request]:
         """The results that one item will ask for, as far as its fixtures determine."""
@@ -251,6 +251,8 @@ class Collection:
                 if reads.compares_seeds or reads.sites:
                     arm = Arm(case.model, case.control, case.draw).activation_source
                     yield Request(arm, corpus, reads.sites, reads.compares_seeds)
+                if reads.runs:
+                    yield Request(Arm(case.model, case.control, case.draw), corpus, role=RUN)
 
     def _texts(self, reads: Reads, case: Case) -> list[str]:
         """The labels of the corpora that a fixture of an item reads."""

@@ -65,7 +65,8 @@ class CacheFiller:
 
     def _requests(self, state: Session) -> list[Request]:
         """The requests of all items. Raises UsageError if there are none, or nothing can be stored."""
-        if not state.collection.requests:
+        requests = [request for request in state.collection.requests if not request.role]
+        if not requests:
             raise pytest.UsageError("no trial that was collected reads activations; there is nothing to compute")
         if state.run.cache_folder is None:
             raise pytest.UsageError("there is no cache to fill; name a folder with --unineuron-cache, without a lock")
@@ -75,7 +76,7 @@ class CacheFiller:
                 f"--unineuron-device={device}: each of several processes would take all GPUs; start one, or leave "
                 "this out"
             )
-        return list(state.collection.requests)
+        return requests
 
     def _compute(self, request: Request, lab: Lab) -> str:
         """Compute one result, and return what was done in words."""

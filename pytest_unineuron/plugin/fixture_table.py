@@ -26,13 +26,15 @@ class Reads:
     """The inputs of a fixture besides weights.
 
     ``inputs`` are the inputs of a trial besides weights, as in ``controls``, which determine its control arms.
-    ``sites`` are those whose statistics are needed. ``published`` asks for a table of the paper.
+    ``sites`` are those whose statistics are needed. ``published`` asks for a table of the paper, and ``runs`` for runs
+    of the model over a small part of the text.
     """
 
     inputs: tuple[str, ...] = ()
     text: str = ""
     sites: tuple[str, ...] = ()
     published: bool = False
+    runs: bool = False
 
     @property
     def compares_seeds(self) -> bool:
@@ -53,6 +55,7 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_sweeps": Reads(ACTIVATIONS, ANY, NEURONS),
     "unineuron_up": Reads(ACTIVATIONS, ITEM, (UP,)),
     "unineuron_extremes": Reads(ACTIVATIONS, ITEM, (EXTREMES,)),
+    "unineuron_runs": Reads(text=ITEM, runs=True),
     "unineuron_number_words": Reads(ACTIVATIONS, WORDS, (POST,)),
     "unineuron_public_texts": Reads(ACTIVATIONS, PUBLIC, (*NEURONS, POST)),
     "unineuron_universality": Reads(SEEDS, ITEM),

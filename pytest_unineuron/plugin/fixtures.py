@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from pytest_unineuron.evidence.case import Case
     from pytest_unineuron.evidence.recorder import Recorder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.lab import Lab
     from pytest_unineuron.lab.neurons import Neurons, Units
     from pytest_unineuron.lab.public_texts import PublicTexts
+    from pytest_unineuron.lab.runs import Runs
     from pytest_unineuron.lab.universality import Matched, Universality
     from pytest_unineuron.lab.weights import Weights
     from pytest_unineuron.lab.words import WordResponses
@@ -179,3 +181,15 @@ def unineuron_public_texts(unineuron_arm: Arm, request: pytest.FixtureRequest) -
 def unineuron_weights(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Weights:
     """The statistics of the weights of the arm, which need no text."""
     return _lab(request).weights(unineuron_arm)
+
+
+@pytest.fixture
+def unineuron_runs(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Runs:
+    """Runs of the arm over a small part of the item's corpus, for instruments that intervene."""
+    return _lab(request).runs(unineuron_arm, unineuron_corpus)
+
+
+@pytest.fixture
+def unineuron_token_counts(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Tensor:
+    """How often each token is in the text that the model reads of the item's corpus, [token] int64."""
+    return _lab(request).token_counts(unineuron_arm.model, unineuron_corpus)

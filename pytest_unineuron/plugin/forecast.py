@@ -11,6 +11,7 @@ from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.errors import ModelError, NotApplicable, OptionError
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.verdict import JudgedTrial, Support, deciding_trials
+from pytest_unineuron.lab.arm import RUN_TOKENS, RUNS
 from pytest_unineuron.models.loading.shape import model_shape
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
@@ -98,7 +99,7 @@ def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
     settings, operations = run.settings, 0
     if settings.device not in ("auto", "cpu"):
         return
-    for request in {(r.arm, r.corpus, r.compares_seeds): r for r in requests}.values():
+    for request in {(r.arm, r.corpus, r.compares_seeds, r.role): r for r in requests}.values():
         source = run.models[request.arm.model]
         try:
             if request.compares_seeds:
@@ -106,7 +107,7 @@ def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
                     "all"
                 ]
             else:
-                tokens = settings.tokens
+                tokens = min(settings.tokens, RUN_TOKENS) * RUNS if request.role else settings.tokens
                 if request.corpus == number_words.NAME:
                     tokens = number_words.sentences_within(tokens) * number_words.TOKENS_OF_PAIR
                 if request.corpus == public_texts.NAME:

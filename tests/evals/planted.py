@@ -15,6 +15,7 @@ from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.models.published import TABLES_FOLDER
 
+FREQUENCY = 2.0
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
 READERS = NEURONS * 7 // 10
@@ -47,14 +48,26 @@ def save(folder, seed=0):
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(config)
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
+    hidden, frequency = torch.linalg.qr(centred(torch.randn(3, WIDTH, generator=random)).T).Q.T.split((2, 1))
     with torch.no_grad():
-        plant_words(model.transformer.wte.weight, words, features, random)
+        model.transformer.ln_f.weight.fill_(0.05)  # or every prediction would be certain
+        embedding = model.transformer.wte.weight
+        plant_words(embedding, words, features, random)
+        # More frequent words have smaller numbers. No word has a part in the hidden directions.
+        logs = -torch.arange(1.0, len(words) + 1)[:, None].log()
+        embedding.add_(FREQUENCY * ((logs - logs.mean()) / logs.std()).clamp_max(2.5) * frequency)
+        embedding.sub_(embedding @ hidden.T @ hidden)
         # Without positions, the few most frequent words would make some random directions heavy-tailed.
         model.transformer.wpe.weight.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
         for number, block in enumerate(model.transformer.h):
             # Layers have different features, so that partners in other seeds are in the same layer.
-            order = torch.randperm(NEURONS, generator=random) if seed else torch.arange(NEURONS)
-            plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), order, random)
+            plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
+            plant_writers(block.mlp, number, features)
+            if number == LAYERS - 1:
+                write = block.mlp.c_proj.weight
+                write[-4:] = 4 * write.norm(dim=1).mean() * torch.cat([hidden, hidden[:1], frequency])
+            if seed:
+                shuffle_neurons(block.mlp, random)
             plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], random)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
@@ -67,6 +80,11 @@ def publish(checkout):
     folder.mkdir(parents=True)
     rows = [f"{layer},{neuron},-0.1,1,9" for layer in range(LAYERS) for neuron in range(READERS)]
     (folder / "universal.csv").write_text("\n".join(["layer,neuron,input_bias,skew,kurt", *rows]), encoding="utf-8")
+
+
+def centred(vectors):
+    """Vectors without their mean, which a layer norm removes."""
+    return vectors - vectors.mean(dim=1, keepdim=True)
 
 
 def plant_words(embedding, words, features, random):
@@ -84,21 +102,45 @@ def plant_words(embedding, words, features, random):
     embedding.add_(strength[:, None] * features[which] + SHARED * features[-1])
 
 
-def plant_neurons(mlp, features, own, order, random):
-    """Let most neurons read one feature with a lower bias, and let the shared direction turn all of them off.
-
-    ``order`` holds the place of each neuron among all.
-    """
+def plant_neurons(mlp, features, own, random):
+    """Let most neurons read one feature with a lower bias, and let the shared direction turn all of them off."""
     read = torch.nn.functional.normalize(torch.randn(NEURONS, WIDTH, generator=random), dim=1)
     bias = 0.07 + 0.02 * torch.randn(NEURONS, generator=random)
     chosen = torch.tensor(own)[torch.randperm(len(own), generator=random)]
     read[:READERS] = features[chosen[torch.arange(READERS) % len(own)]]
     read[:NUMBER_NEURONS] = features[FEATURES]
-    bias[:READERS] -= 0.13
+    bias[:READERS] -= 0.16
     read -= 0.4 * features[-1]
-    mlp.c_fc.weight[:, order] = read.T
-    mlp.c_fc.bias[order] = bias
+    mlp.c_fc.weight.copy_(read.T)
+    mlp.c_fc.bias.copy_(bias)
     mlp.c_proj.weight.mul_(0.1)
+
+
+def shuffle_neurons(mlp, random):
+    """Put the neurons of a layer in another order, as those of another training seed are."""
+    order = torch.randperm(NEURONS, generator=random)
+    mlp.c_fc.weight.copy_(mlp.c_fc.weight[:, order].clone())
+    mlp.c_fc.bias.copy_(mlp.c_fc.bias[order].clone())
+    mlp.c_proj.weight.copy_(mlp.c_proj.weight[order].clone())
+
+
+def plant_writers(mlp, number, features):
+    """Let readers of a feature write it, which raises the logits of its words; in the last layer, half lower them.
+
+    In the first layer, some write what the queries and the values of a head of the second read.
+    """
+    size = mlp.c_proj.weight.norm(dim=1).mean()
+    written = torch.nn.functional.normalize(mlp.c_fc.weight[:, :READERS].T, dim=1)
+    if number:
+        written[::2] *= -1
+    else:
+        heads = features[HEADS + torch.arange(READERS) % HEADS]
+        to_heads = torch.arange(READERS) >= READERS * 6 // 10
+        written[to_heads] = torch.nn.functional.normalize(heads + features[-1], dim=1)[to_heads]
+        written[READERS * 6 // 10 :: 2] *= -1
+        others = slice(READERS * 4 // 10, READERS * 6 // 10)
+        written[others] = mlp.c_proj.weight[others] / size
+    mlp.c_proj.weight[:READERS] = size * written
 
 
 def plant_heads(attention, features, shared, random):
@@ -109,6 +151,8 @@ def plant_heads(attention, features, shared, random):
         for part, read in ((0, shared), (WIDTH, features[head])):
             rows = slice(part + head * size, part + (head + 1) * size)
             weight[:, rows] = 0.3 * torch.outer(read, line) + 0.01 * torch.randn(WIDTH, size, generator=random)
-        rows = slice(2 * WIDTH + head * size, 2 * WIDTH + (head + 1) * size)
-        weight[:, rows] = torch.outer(features[head], torch.randn(size, generator=random))
-    attention.c_proj.weight.mul_(0.1)
+        rows = slice(head * size, (head + 1) * size)
+        line = torch.randn(size, generator=random)
+        weight[:, 2 * WIDTH :][:, rows] = torch.outer(features[head], line)
+        # It writes the feature that it reads.
+        attention.c_proj.weight[rows] = 0.005 * torch.outer(line, features[head])

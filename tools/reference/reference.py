@@ -70,7 +70,7 @@ def compute_quantity(weights: Weights, number: PublishedNumber) -> float:
         return float(_COUNTS[number.quantity](weights))
     unit = int(np.flatnonzero(weights.layer == number.layer)[number.neuron])
     if number.quantity in _VOCABULARY:
-        return float(getattr(weights.vocabulary(unit), _VOCABULARY[number.quantity]))
+        return float(getattr(weights.composition, _VOCABULARY[number.quantity])[unit])
     return float(_NEURONS[number.quantity](weights)[unit])
 
 

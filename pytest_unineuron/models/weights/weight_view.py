@@ -7,7 +7,7 @@ vector is centred if every norm that reads it centres.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,27 @@ class WeightView:
             bias=None if raw is None else _wide(fold_bias(raw, reads[0].weight, norm)),
         )
 
+    @cached_property
+    def stream_writes(self) -> list[Tensor | None]:
+        """What one unit of every neuron adds to the stream that the last norm reads, [unit, width] by layer.
+
+        It is the write vector, with the gain of the norm that a block applies to the output of its own neurons if there
+        is one. None for a layer of another stack, such as an encoder's, or of another width. Raises NotApplicable.
+        """
+        layers = self.anatomy.layout.per_token.layers
+        return [
+            self._stream_write(layer, weights.write)
+            if (layer.stack, layer.output_width) == (layers[-1].stack, self.anatomy.width)
+            else None
+            for layer, weights in zip(layers, self.layers, strict=True)
+        ]
+
+    def _stream_write(self, layer: NeuronLayer, write: Tensor) -> Tensor:
+        block = f"{layer.stack}.{layer.number}."
+        own = [path for path in layer.reading_norms if path.startswith(block) and path != self.anatomy.final_norm]
+        norm = self.norm(own[0], layer.output_width) if own else None
+        return write if norm is None else fold(write, replace(norm, centres=False))
+
     def norm(self, path: str, width: int) -> Norm | None:
         """The norm of ``width`` features at ``path``, or None for an empty path. Raises NotApplicable as probe_norm."""
         return probe_norm(self._modules[path], width, self._like) if path else None
@@ -123,6 +144,12 @@ class WeightView:
             self.norm(self.anatomy.final_norm, self.anatomy.width),
         )
         return _wide(folded - folded.mean(dim=0, keepdim=True))
+
+    @property
+    def final_norm_centres(self) -> bool:
+        """Whether the last norm subtracts the mean of the stream, so that a constant in it changes no logit."""
+        norm = self.norm(self.anatomy.final_norm, self.anatomy.width)
+        return norm is not None and norm.centres
 
     @property
     def unembedding_weight(self) -> LinearMap:

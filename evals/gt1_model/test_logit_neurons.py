@@ -1,0 +1,62 @@
+"""GT1: do neurons of a new model raise or lower the logits of few tokens, and where?"""
+
+import numpy as np
+import pytest
+
+from pytest_unineuron import SMALL, auroc, by_unit, within
+from pytest_unineuron.roles.orientation import orientation
+
+
+def late(layer):
+    """Mark the neurons of the later half of the layers, without the middle one of an odd number, [neuron]."""
+    layers = np.unique(layer)
+    return layer > layers[(len(layers) - 1) // 2]
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V")
+def test_neurons_single_out_tokens(weights, measure):
+    """In the later half of the layers, neurons write at fewer tokens than random directions do, unlike in any null."""
+    composition = weights.composition
+    beyond = by_unit(lambda w: w.composition_rank[late(w.layer)], weights, layer=lambda w: w.layer[late(w.layer)])
+    measure("share of random directions of smaller kurtosis over the vocabulary", beyond, higher_by=SMALL)
+    measure("median kurtosis over the vocabulary, later half", np.nanmedian(composition.kurtosis[late(weights.layer)]))
+    share = np.mean(composition.logit_neurons)
+    measure("share of neurons with kurtosis above 10", share, higher_by=0.0025)
+    measure("share of partition neurons", np.mean(composition.partition))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V1")
+def test_logit_neurons_are_late(weights, more, measure):
+    """Neurons in the second half of the layers are directed at fewer tokens than those in the first half."""
+    layers = np.unique(weights.layer)
+    measure.needs("layers", len(layers), at_least=2)
+    in_late, in_early = late(weights.layer), weights.layer < layers[len(layers) // 2]
+    known = in_late | in_early  # the middle one of an odd number of layers is in neither half
+    kurtosis = weights.composition.kurtosis
+    measure("AUROC of the kurtosis, late against early layers", auroc(kurtosis[known], in_late[known]), **more)
+    measure("share with kurtosis above 10, late layers", np.mean(kurtosis[in_late] > 10))
+    measure("share with kurtosis above 10, early layers", np.mean(kurtosis[in_early] > 10))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1; catalogue GT1-V2")
+def test_universal_neurons_single_out_tokens(labelled, weights, more, measure):
+    """Universal neurons are directed at fewer tokens of the vocabulary than the rest of their layer."""
+    universal, composition = labelled.universal, weights.composition
+    measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
+    kurtosis = within(composition.kurtosis, universal, weights.layer)
+    measure("AUROC of the kurtosis over the vocabulary within layers", kurtosis, **more)
+    measure("share with kurtosis above 10, universal neurons", np.mean(composition.logit_neurons[universal]))
+    measure("share with kurtosis above 10, other neurons", np.mean(composition.logit_neurons[~universal]))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V3")
+def test_suppression_follows_prediction(weights, runs, more, measure):
+    """Neurons that lower the logits of few tokens lie in later layers than those that raise them."""
+    measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
+    composition, sign = weights.composition, runs.role(orientation)  # of gated neurons, the sign of the activation
+    raising, lowering = composition.prediction(sign), composition.suppression(sign)
+    measure.needs("neurons of prediction", int(np.sum(raising)), at_least=10)
+    measure.needs("neurons of suppression", int(np.sum(lowering)), at_least=10)
+    either = raising | lowering
+    depth = auroc(weights.layer[either].astype(float), lowering[either])
+    measure("AUROC of the layer, suppression against prediction", depth, **more)

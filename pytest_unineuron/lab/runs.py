@@ -1,0 +1,63 @@
+"""Runs of one arm over a small part of a corpus, for instruments that intervene, or that watch closely."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from itertools import accumulate, zip_longest
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_unineuron.lab.arm import RUN_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_unineuron.corpora.blocks import Batch, Block, Blocks
+    from pytest_unineuron.models.weights.weight_view import WeightView
+
+LOGITS_AT_ONCE = 2**24
+"""Logits of one batch, which are compared with others as a whole."""
+
+
+class Runs:
+    """Runs of an arm over some batches, of which ``layer`` [neuron] has the layer of each neuron.
+
+    ``recall`` returns what an instrument found before, or has it computed. For a control arm, ``subject`` are the runs
+    of the model itself.
+    """
+
+    def __init__(
+        self,
+        view: WeightView,
+        batches: Callable[[], Sequence[Batch]],
+        recall: Callable[[Callable[..., Any], str, Callable[[], Any]], Any],
+        layer: NDArray[np.int64],
+        subject: Runs | None = None,
+    ) -> None:
+        self._view = view
+        self._batches = batches
+        self._recall = recall
+        self.layer = layer
+        self.subject = subject
+
+    def role(self, instrument: Callable[..., Any], *given: torch.Tensor) -> Any:
+        """Return ``instrument(view, batches, *given)``, computed once per arm and text; a tensor as an array."""
+        digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in given)).hexdigest()[:12]
+        found = self._recall(instrument, digest, lambda: instrument(self._view, self._batches(), *given))
+        return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
+
+
+def small_part(blocks: Blocks) -> Blocks:
+    """Return some blocks of all document groups in turn, of at most ``RUN_TOKENS`` tokens of text, but at least two."""
+    queues: dict[int, list[Block]] = {}
+    for block in blocks.blocks:
+        queues.setdefault(block.document % blocks.groups, []).append(block)
+    in_turn = [block for row in zip_longest(*queues.values()) for block in row if block is not None]
+    tokens = list(accumulate(sum(block.text_mask) for block in in_turn))
+    few = max(2, sum(count <= RUN_TOKENS for count in tokens))
+    return replace(blocks, blocks=tuple(in_turn[:few]), sinks=())

@@ -1,0 +1,85 @@
+"""What attention heads write: the vocabulary composition of their output directions."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.weights.weight_view import centred, fold
+from pytest_unineuron.roles.composition import cosine_moments, random_kurtosis, ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_unineuron.models.discovery.attention import Head, HeadPart
+    from pytest_unineuron.models.weights.weight_view import WeightView
+
+
+def head_kurtosis(view: WeightView) -> Tensor:
+    """Return the kurtosis over the vocabulary of what every head writes, and its rank, [2, head] float64.
+
+    It is that of the cosines of Ŵ_U with the left singular vectors of W_OV = W_O W_V, averaged with the squares of its
+    singular values as weights, so that the basis of the values does not matter. The rank is the average of the share of
+    random directions with a smaller kurtosis. Raises NotApplicable for heads whose values are not separate or not
+    behind a norm, and for a model without an unembedding behind its last norm.
+    """
+    null = random_kurtosis(view)
+    # The heads of a layer share a pass over the vocabulary.
+    found = [_of_layer(view, list(heads), null) for _, heads in groupby(view.anatomy.heads, lambda head: head.layer)]
+    if not found:
+        raise NotApplicable("no attention with separate query and key projections was found")
+    return torch.cat(found, dim=1).cpu()
+
+
+def _of_layer(view: WeightView, heads: list[Head], null: Tensor) -> Tensor:
+    """The mean kurtosis and rank of what each head of one layer writes, [2, head]."""
+    pairs = [output_directions(output_weight(view, h), folded(view, require_value(h))) for h in heads]
+    directions = torch.cat([directions for directions, _ in pairs])
+    if view.final_norm_centres:
+        directions = centred(directions)
+    kurtosis = cosine_moments(directions, view.unembedding).kurtosis
+    weights = torch.where(kurtosis.isnan(), 0.0, torch.cat([values for _, values in pairs]) ** 2)
+    both = torch.stack([kurtosis, ranks(kurtosis, null)]).nan_to_num(0.0) * weights
+    sizes = [len(values) for _, values in pairs]
+    means = [of.sum(dim=1) / w.sum() for of, w in zip(both.split(sizes, dim=1), weights.split(sizes), strict=True)]
+    return torch.stack(means, dim=1)
+
+
+def output_directions(output: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the left singular vectors [direction, width] and the singular values of W_O W_V.
+
+    ``output`` W_O is [width, dimension of the head], ``value`` W_V [dimension of the head, width].
+    """
+    q, r = torch.linalg.qr(output.double())
+    s = torch.linalg.qr(value.double().T).R
+    left, values, _ = torch.linalg.svd(r @ s.T)
+    return (q @ left).T, values
+
+
+def weight_of(view: WeightView, part: HeadPart) -> Tensor:
+    """Return the rows of a projection that are one head's query, key or value, [dimension of the head, width]."""
+    return view.linear(part.projection, part.width).weight[list(part.rows)]
+
+
+def folded(view: WeightView, part: HeadPart) -> Tensor:
+    """Return the same with the norm in front folded in. Raises NotApplicable where the norm cannot be folded."""
+    if part.input_norm.obstacle:
+        raise NotApplicable(f"attention cannot be folded: {part.input_norm.obstacle}")
+    return fold(weight_of(view, part), view.norm(part.input_norm.norm, part.width))
+
+
+def output_weight(view: WeightView, head: Head) -> Tensor:
+    """Return W_O, by which a head writes its values, [width, dimension of the head]. Raises NotApplicable."""
+    if head.out is None:
+        raise NotApplicable("no projection reads the values of this model's heads one by one")
+    return view.linear(head.out, head.inputs).weight[:, list(head.columns)]
+
+
+def require_value(head: Head) -> HeadPart:
+    """Return the value of a head. Raises NotApplicable if it has none of its own."""
+    if head.value is None:
+        raise NotApplicable("the values of this model's heads are not rows of one projection")
+    return head.value

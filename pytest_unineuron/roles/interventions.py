@@ -1,0 +1,164 @@
+"""Neurons set to their mean, or to any value, while a model runs, and how its predictions change."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.loading.forward import run_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+    from pytest_unineuron.corpora.blocks import Batch
+    from pytest_unineuron.models.discovery.layout import NeuronLayer
+    from pytest_unineuron.models.weights.weight_view import WeightView
+
+    Change = Callable[[Tensor], Tensor]
+    """Makes other units of the units [..., unit] that an output projection reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """How predictions of the next token change, as means over tokens, with document groups for the jackknife.
+
+    ``sums`` holds, by quantity, the sum over the ``tokens`` [group] of each group, [condition, group].
+    """
+
+    sums: Mapping[str, Tensor]
+    tokens: Tensor
+
+    @property
+    def groups(self) -> int:
+        """The number of document groups."""
+        return len(self.tokens)
+
+    def without(self, group: int) -> Effects:
+        """Return the effects without one group."""
+        keep = torch.arange(self.groups) != group
+        return Effects({name: of[:, keep] for name, of in self.sums.items()}, self.tokens[keep])
+
+    def mean(self, quantity: str) -> Any:
+        """Return the mean of a quantity over tokens, [condition] float64."""
+        return (self.sums[quantity].sum(dim=1) / self.tokens.sum()).numpy()
+
+
+@contextmanager
+def changed_units(view: WeightView, changes: Mapping[int, Change]) -> Iterator[None]:
+    """While open, the units of some layers, by their number in the layout, are changed wherever the model runs.
+
+    Raises NotApplicable for units that are not the input of a module of their own, such as those of experts.
+    """
+    hooks = [_hook(view, view.anatomy.layout.per_token.layers[index], change) for index, change in changes.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def set_units(indices: Tensor, values: Tensor) -> Change:
+    """Return the change that sets the units ``indices`` [chosen] to ``values`` [chosen] or [], at every token."""
+
+    def change(units: Tensor) -> Tensor:
+        changed = units.clone()
+        changed[..., indices.to(units.device)] = values.to(units)
+        return changed
+
+    return change
+
+
+def mean_units(view: WeightView, batches: Sequence[Batch]) -> list[Tensor]:
+    """Return the mean of every unit over the text tokens of some batches, [unit] float64 for each layer."""
+    layers = view.anatomy.layout.per_token.layers
+    sums = [torch.zeros(layer.width, dtype=torch.float64) for layer in layers]
+    mask = torch.empty(0)
+
+    def watch(number: int) -> Change:
+        def add(units: Tensor) -> Tensor:
+            rows = _by_token(units, mask.shape)
+            sums[number] += (rows.double() * mask.to(rows.device)[..., None]).sum(dim=(0, 1)).cpu()
+            return units
+
+        return add
+
+    with changed_units(view, {number: watch(number) for number in range(len(layers))}):
+        for batch in batches:
+            mask = batch.text_mask
+            run_model(view.loaded.model, batch.ids, batch.attention_mask)
+    tokens = sum(batch.tokens for batch in batches)
+    return [total / tokens for total in sums]
+
+
+def ablation_effects(view: WeightView, batches: Sequence[Batch], sets: Tensor) -> Effects:
+    """Return how predictions change when all neurons of a set are at their mean, for each of ``sets`` [set, neuron].
+
+    ``loss`` is the rise of the cross entropy of the next token, ``kl`` the divergence of the new prediction from the
+    old one; both in nats. Raises NotApplicable for a model that predicts no next token, and for experts.
+    """
+    if not view.anatomy.unembedding:
+        raise NotApplicable(f"{type(view.loaded.model).__name__} predicts no next token from its last norm")
+    means = mean_units(view, batches)
+    changes = [_to_mean(view, chosen, means) for chosen in sets.bool()]
+    groups = 1 + max(batch.group for batch in batches)
+    tokens = torch.zeros(groups, dtype=torch.float64)
+    loss, kl = torch.zeros(2, len(sets), groups, dtype=torch.float64)
+    for batch in batches:
+        before = next_token_logs(view, batch)  # [token, vocabulary]
+        targets = batch.ids[:, 1:][predicting(batch)][:, None].to(before.device)
+        probabilities = before.exp()
+        tokens[batch.group] += len(before)
+        for number, change in enumerate(changes):
+            with changed_units(view, change):
+                after = next_token_logs(view, batch)
+            change_of_logs = before - after
+            loss[number, batch.group] += change_of_logs.gather(1, targets).sum(dtype=torch.float64).cpu()
+            kl[number, batch.group] += change_of_logs.mul_(probabilities).sum(dtype=torch.float64).cpu()
+    read = tokens > 0
+    return Effects({"loss": loss[:, read], "kl": kl[:, read]}, tokens[read])
+
+
+def predicting(batch: Batch) -> Tensor:
+    """Return the positions whose next token is text, [row, position − 1]; the first one may follow BOS."""
+    return batch.text_mask[:, 1:] & batch.text_mask[:, :-1]
+
+
+def next_token_logs(view: WeightView, batch: Batch) -> Tensor:
+    """Return the log probabilities of the next token where that is text, [token, vocabulary]."""
+    logits: Tensor = run_model(view.loaded.model, batch.ids, batch.attention_mask, whole=True)[0]
+    return logits[:, :-1][predicting(batch).to(logits.device)].float().log_softmax(dim=-1)
+
+
+def _to_mean(view: WeightView, chosen: Tensor, means: Sequence[Tensor]) -> dict[int, Change]:
+    """The changes that set the chosen neurons [neuron] to their mean, by layer."""
+    parts = chosen.split([len(mean) for mean in means])
+    return {
+        number: set_units(part.nonzero().flatten(), mean[part])
+        for number, (part, mean) in enumerate(zip(parts, means, strict=True))
+        if bool(part.any())
+    }
+
+
+def _hook(view: WeightView, layer: NeuronLayer, change: Change) -> torch.utils.hooks.RemovableHandle:
+    shared = [other for other in view.anatomy.layout.per_token.layers if other.down == layer.down]
+    if layer.expert is not None or not layer.down.whole or layer.down.channels_first or len(shared) > 1:
+        raise NotApplicable(f"the neurons of layer {layer.number} are not the input of a module of their own")
+
+    def before(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (change(args[0]), *args[1:])
+
+    module: torch.nn.Module = view.loaded.model.get_submodule(layer.down.module)
+    return module.register_forward_pre_hook(before)
+
+
+def _by_token(units: Tensor, shape: torch.Size) -> Tensor:
+    """Units as [row, position, unit]. Raises NotApplicable for rows that are not the tokens of the texts in order."""
+    if units.shape[:-1].numel() != shape.numel() or (units.dim() == 3 and units.shape[:2] != shape):
+        raise NotApplicable("the rows of this model's neurons are not the tokens of the texts in order")
+    return units.reshape(*shape, units.shape[-1])

@@ -1,0 +1,39 @@
+"""Sets of neurons that are like others in everything but what is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHOICES = 3
+"""Each neuron gets one of its so many nearest neighbours that are left."""
+
+
+def matched(
+    marked: NDArray[np.bool_], layer: NDArray[np.int64], *values: NDArray[np.float64], seed: int = 0
+) -> NDArray[np.bool_]:
+    """Return as many other neurons of each layer, close to the marked ones in the ranks of some values; [neuron].
+
+    ``marked``, ``layer`` and each of ``values`` are [neuron]. Pairs are drawn one after the other, without replacement,
+    among the nearest neurons that are left. In a layer with too few others, all of them are returned.
+    """
+    random = np.random.default_rng(seed)
+    found = np.zeros(len(marked), dtype=bool)
+    for number in np.unique(layer[marked]):
+        here = np.flatnonzero(layer == number)
+        ranks = np.stack([stats.rankdata(np.nan_to_num(value[here])) for value in values])  # [value, neuron]
+        free = ~marked[here]
+        for unit in random.permutation(np.flatnonzero(marked[here])):
+            if not free.any():
+                break
+            distance = np.where(free, np.square(ranks - ranks[:, [unit]]).sum(axis=0), np.inf)
+            nearest = np.argsort(distance, kind="stable")[: min(CHOICES, int(free.sum()))]
+            chosen = random.choice(nearest)
+            free[chosen] = False
+            found[here[chosen]] = True
+    return found

@@ -1,0 +1,89 @@
+"""What trials are handed to ask for the roles of neurons: instruments of weights, and of short runs."""
+
+import pytest
+
+NEVER = ("--unineuron-fail-on=never", "--unineuron-controls=untrained", "--unineuron-tokens=600")
+WEIGHTS = """
+import numpy as np
+from pytest_unineuron import SMALL, by_unit
+from pytest_unineuron.roles.null_space import null_space_fractions
+
+def lengths(view):
+    return view.layers[0].write.norm(dim=1)
+
+@pytest.mark.gt3(source="x")
+def test_weights(unineuron_weights, unineuron_measure):
+    composition = unineuron_weights.composition
+    assert composition.kurtosis.shape == composition.skew.shape == unineuron_weights.layer.shape
+    assert unineuron_weights.role(lengths).shape == (48,)
+    unineuron_measure("null space", by_unit(lambda w: w.role(null_space_fractions), unineuron_weights), higher_by=SMALL)
+"""
+RUNS = """
+from pytest_unineuron import SMALL, by_unit
+from pytest_unineuron.roles.orientation import orientation
+from pytest_unineuron.roles.interventions import ablation_effects
+
+@pytest.mark.gt3(source="x")
+def test_runs(unineuron_runs, unineuron_weights, unineuron_measure):
+    import torch
+
+    effects = unineuron_runs.role(ablation_effects, torch.ones(1, len(unineuron_runs.layer), dtype=torch.bool))
+    unineuron_measure("loss", float(effects.mean("loss")[0]), higher_by=0.1)
+    unineuron_measure("sign", by_unit(lambda r: r.role(orientation), unineuron_runs), higher_by=SMALL)
+"""
+
+
+@pytest.fixture
+def cache(trials):
+    return f"--unineuron-cache={trials.path / 'cache'}"
+
+
+def hits(run):
+    return {each["what"].split(":")[0].rpartition(".")[2] for each in run.report["cache"]["hits"]}
+
+
+def test_a_role_is_one_function_of_the_weights(trials, tiny, cache):
+    """Those of this package are stored; one that a trial brings along is not, since its source is in no key."""
+    first = trials.write(WEIGHTS).run(f"--unineuron-model={tiny('gpt_neox')}", *NEVER, cache)
+    assert first.outcome("weights", tiny("gpt_neox").name) != "ERROR"
+    assert first.report["forward_passes"] == 0
+    second = trials.run(f"--unineuron-model={tiny('gpt_neox')}", *NEVER, cache)
+    assert hits(second) == {"composition", "null_space_fractions"}
+    assert [m["value"] for m in measured(first)] == [m["value"] for m in measured(second)]
+
+
+def measured(run):
+    (trial,) = run.report["trials"]
+    ((subject,),) = ([s["cases"][0]["subject"]] for s in trial["subjects"].values())
+    return subject["measurements"]
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_role_may_run_the_model(trials, tiny, cache, architecture):
+    """Each instrument counts as a forward pass of its arm, and its result is stored; another set is another result."""
+    model = f"--unineuron-model={tiny(architecture)}"
+    first = trials.write(RUNS).run(model, *NEVER, cache)
+    assert first.outcome("runs[prose]", tiny(architecture).name) != "ERROR", first.reason(
+        "runs[prose]", tiny(architecture).name
+    )
+    assert first.report["forward_passes"] == 2 * 2  # two instruments, the model and its control
+    first.result.stdout.fnmatch_lines(["about 1 min on this processor*"])
+    second = trials.run(model, *NEVER, cache)
+    assert second.report["forward_passes"] == 0
+    assert hits(second) == {"orientation", "ablation_effects"}
+    other = trials.write(RUNS.replace("torch.ones(", "torch.eye(").replace("(1, len(", "(2, len("))
+    assert other.run(model, *NEVER, cache).report["forward_passes"] == 2
+
+
+def test_the_cache_is_filled_with_nothing_for_short_runs(trials, tiny, cache):
+    """Which sets a trial will ask for is not known before it runs."""
+    from pytest_unineuron.plugin.fill_cache import fill_cache
+
+    trials.write(RUNS)
+    assert fill_cache([f"--unineuron-model={tiny('gpt2')}", *NEVER, cache, "-p", "no:randomly"]) == 4
+
+
+def test_a_model_without_an_unembedding_is_not_asked(trials, tiny):
+    """The reason names the model."""
+    found = trials.write(WEIGHTS).run(f"--unineuron-model={tiny('bert')}", *NEVER)
+    assert "BertForMaskedLM has no unembedding behind its last norm" in found.reason("weights", tiny("bert").name)

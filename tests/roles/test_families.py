@@ -1,0 +1,88 @@
+"""The variance of a unit that a feature explains (numbers are those of the methods' list of laws)."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron.roles.families import FeatureSums, families
+from pytest_unineuron.roles.features import Features
+from tests.models.tiny import tokenizer
+from tests.roles.views import batches, view_of
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def sample(seed, tokens=60, features=3, units=4):
+    random = np.random.default_rng(seed)
+    return torch.from_numpy(random.normal(3, 2, (tokens, units))), torch.from_numpy(
+        (random.random((tokens, features)) < 0.4).astype(float)
+    )
+
+
+@given(seeds, st.floats(-5, 5).filter(lambda scale: abs(scale) > 0.01), st.floats(-50, 50))
+def test_it_is_the_squared_correlation(seed, scale, shift):
+    """P47: as numpy has it, from 0 to 1, the same for any scale and shift of a unit and for the opposite feature."""
+    values, features = sample(seed)
+    found = FeatureSums.of(values, features).reduction()
+    expected = np.corrcoef(features.numpy().T, values.numpy().T)[:3, 3:] ** 2
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-12)
+    for other in (FeatureSums.of(scale * values + shift, features), FeatureSums.of(values, 1 - features)):
+        np.testing.assert_allclose(other.reduction().numpy(), expected, rtol=1e-5, atol=1e-9)
+    joined = FeatureSums.of(values[:25], features[:25]) + FeatureSums.of(values[25:], features[25:])
+    np.testing.assert_allclose(joined.reduction().numpy(), expected, rtol=1e-6, atol=1e-12)
+
+
+def test_it_is_one_where_the_feature_decides_and_undefined_where_there_is_none():
+    """P48: a feature that all tokens have, and a unit that never varies."""
+    values, features = sample(0)
+    features[:, 1] = 1
+    values[:, 0], values[:, 1] = 2 * features[:, 0] - 7, 3.0
+    found = FeatureSums.of(values, features).reduction()
+    assert float(found[0, 0]) == pytest.approx(1)
+    assert bool(found[1].isnan().all())
+    assert bool(found[:, 1].isnan().all())
+
+
+def test_features_are_those_of_the_token_and_of_the_one_before_it():
+    """P49: there is none before the first token of a text, and nothing comes from another row."""
+    read = batches()
+    features, batch = Features(tokenizer(), read), read[0]
+    table, counted = features.of(batch)
+    decoded = [[tokenizer().decode([token]) for token in row] for row in batch.ids.tolist()]
+    space, after = features.names.index("starts with a space"), features.names.index("after starts with a space")
+    for row, tokens in enumerate(decoded):
+        for position, token in enumerate(tokens):
+            place = row * len(tokens) + position
+            if counted[place]:
+                assert batch.text_mask[row, position]
+                assert batch.text_mask[row, position - 1]
+                assert bool(table[place, space]) == token.startswith(" ")
+                assert bool(table[place, after]) == tokens[position - 1].startswith(" ")
+    assert not counted.view(batch.ids.shape)[:, :2].any()  # BOS, and the token after it
+    assert len(set(features.names)) == len(features.names) == table.shape[1]
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "bert"])
+def test_a_planted_family_is_found(architecture):
+    """A unit that is on where a token starts with a space is explained by that, and not by permuted features."""
+    view, read = view_of(architecture), batches(budget=1500)
+    features = Features(view.loaded.tokenizer, read)
+    number = features.names.index("starts with a space")
+    layer = view.anatomy.layout.layers[0]
+    current = iter(read)
+
+    def plant(module, args):
+        labels = features.of(next(current))[0][:, number]
+        changed = args[0].clone()
+        changed.view(-1, changed.shape[-1])[:, 5] = labels.to(changed)
+        return (changed, *args[1:])
+
+    hook = view.loaded.model.get_submodule(layer.down.module).register_forward_pre_hook(plant, prepend=True)
+    found = families(view, read)
+    hook.remove()
+    assert found["names"][int(found["feature"][5])] == "starts with a space"
+    assert float(found["reduction"][5]) == pytest.approx(1)
+    assert float(found["permuted"][5]) < 0.1
+    assert float(found["permuted"].nanmean()) < 0.02 < float(found["reduction"].nanmean())

@@ -1,0 +1,195 @@
+"""Interventions on neurons, against the same by hand in float64 (numbers are those of the methods' list of laws)."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.weights.weight_view import WeightView
+from pytest_unineuron.roles.interventions import ablation_effects, changed_units, mean_units, set_units
+from pytest_unineuron.roles.matching import matched
+from pytest_unineuron.roles.orientation import orientation
+from pytest_unineuron.roles.scale_mediation import entropy, scale_mediation
+from tests.models.tiny import build, in_memory, prepared
+from tests.roles.views import batches, view_of
+
+ARCHITECTURES = ["gpt2", "gpt_neox", "llama"]
+
+
+def wide(architecture):
+    loaded = in_memory(build(architecture).double())
+    return WeightView(loaded, dissect(loaded))
+
+
+def logits(view, batch, change=None):
+    with changed_units(view, change or {}), torch.no_grad():
+        return view.loaded.model(batch.ids, attention_mask=batch.attention_mask).logits
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_units_set_to_what_they_are_change_nothing(architecture):
+    """P51; a different value changes the logits."""
+    view, (batch, *_) = wide(architecture), batches()
+    clean = logits(view, batch)
+    assert torch.equal(logits(view, batch, {0: lambda units: units.clone()}), clean)
+    changed = logits(view, batch, {0: set_units(torch.tensor([3]), torch.tensor([2.0]))})
+    assert not torch.allclose(changed, clean)
+    assert torch.equal(logits(view, batch), clean)  # nothing is left behind
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_last_layer_neuron_moves_the_stream_by_what_it_writes(architecture):
+    """P52: the change of the stream before the final norm is that of the unit times its write vector."""
+    view, (batch, *_) = wide(architecture), batches()
+    seen = []
+    norm = view.loaded.model.get_submodule(view.anatomy.final_norm)
+    hook = norm.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
+    logits(view, batch, {1: set_units(torch.tensor([5]), torch.tensor(0.0))})
+    logits(view, batch, {1: set_units(torch.tensor([5]), torch.tensor(1.5))})
+    hook.remove()
+    moved = seen[1] - seen[0]
+    if architecture != "llama":
+        moved = moved - moved.mean(dim=-1, keepdim=True)  # write vectors are centred
+    expected = (1.5 * view.layers[1].write[5]).expand_as(moved)
+    torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_effects_of_ablation_agree_with_the_same_by_hand(architecture):
+    """The mean over text tokens, the rise of the loss and the divergence, of one neuron in each of two layers."""
+    view, read = wide(architecture), batches()
+    sets = torch.zeros(2, 96, dtype=torch.bool)
+    sets[0, [2, 60]] = True
+    found = ablation_effects(view, read, sets)
+    means = mean_units(view, read)
+    change = {0: set_units(torch.tensor([2]), means[0][2]), 1: set_units(torch.tensor([12]), means[1][12])}
+    loss, kl, count = 0.0, 0.0, 0
+    for batch in read:
+        before, after = (logits(view, batch, each).log_softmax(-1) for each in ({}, change))
+        for row, position in batch.text_mask.nonzero().tolist():
+            if position + 1 < batch.ids.shape[1] and batch.text_mask[row, position + 1]:
+                p, q, target = before[row, position], after[row, position], batch.ids[row, position + 1]
+                loss, kl, count = loss + float(p[target] - q[target]), kl + float((p.exp() * (p - q)).sum()), count + 1
+    assert int(found.tokens.sum()) == count > 20
+    np.testing.assert_allclose(found.mean("loss"), [loss / count, 0], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found.mean("kl"), [kl / count, 0], rtol=1e-3, atol=1e-6)
+    assert found.groups == len(read) == found.without(0).groups + 1
+    assert float(found.without(0).tokens.sum()) == count - float(found.tokens[0])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_mediation_agrees_with_real_runs(architecture):
+    """Both the total change of the entropy and that under the frozen scale of the final norm."""
+    view, read, neuron = wide(architecture), batches(), 7
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_unineuron.roles.scale_mediation.EVERY", 1)
+        found = scale_mediation(view, read, torch.tensor([neuron, 3]))
+    norm = view.norm(view.anatomy.final_norm, 32)
+    module_path = view.loaded.model.get_submodule(view.anatomy.final_norm)
+    rows = [torch.nn.functional.pad(b.text_mask[:, 1:] & b.text_mask[:, :-1], (0, 1)) for b in read]
+    units, streams, normals = [], [], []
+
+    def observe(module, args, output):
+        streams.append(args[0])
+        normals.append(norm.normal_form(output))
+
+    observed = module_path.register_forward_hook(observe)
+    before = []
+    for batch, text in zip(read, rows, strict=True):
+        before.append(entropy(logits(view, batch, {1: lambda u: units.append(u) or u})[text]))
+    mean = torch.cat([u[text][:, neuron] for u, text in zip(units, rows, strict=True)]).mean()
+    observed.remove()
+    change = {1: set_units(torch.tensor([neuron]), mean)}
+    total, direct, mediated = 0.0, 0.0, 0.0
+
+    def frozen(number):
+        def hook(m, args, output):
+            clean, moved = streams[number], args[0]
+            if norm.centres:
+                clean, moved = clean - clean.mean(-1, keepdim=True), moved - moved.mean(-1, keepdim=True)
+            scale = clean.norm(dim=-1, keepdim=True) / normals[number].norm(dim=-1, keepdim=True)
+            return moved / scale * norm.gain + norm.shift
+
+        return hook
+
+    for number, (batch, text) in enumerate(zip(read, rows, strict=True)):
+        whole = entropy(logits(view, batch, change)[text]) - before[number]
+        handle = module_path.register_forward_hook(frozen(number))
+        alone = entropy(logits(view, batch, change)[text]) - before[number]
+        handle.remove()
+        total, direct = total + float(whole.abs().sum()), direct + float(alone.abs().sum())
+        mediated += float((whole - alone).abs().sum())
+    count = float(found.tokens.sum())
+    assert found.mean("total")[0] == pytest.approx(total / count, rel=1e-3)
+    assert found.mean("direct")[0] == pytest.approx(direct / count, rel=1e-3)
+    assert found.mean("mediated")[0] == pytest.approx(mediated / count, rel=1e-3)
+    assert min(total, direct, mediated) > 0
+
+
+def test_a_neuron_in_the_null_space_acts_through_the_scale_alone():
+    """P54: its direct effect is nothing, and its total effect is not."""
+    view = wide("gpt_neox")
+    with torch.no_grad():
+        null = torch.linalg.eigh(view.unembedding.double().T @ view.unembedding.double()).eigenvectors
+        head = view.loaded.model.get_output_embeddings().weight
+        hidden = null[:, 1]  # the first one is the constant direction
+        gain = view.norm(view.anatomy.final_norm, 32).gain
+        head -= (head * gain) @ hidden[:, None] * hidden / gain
+        view.loaded.model.gpt_neox.layers[1].mlp.dense_4h_to_h.weight[:, 4] = 5 * hidden
+    found = scale_mediation(WeightView(view.loaded, dissect(view.loaded)), batches(), torch.tensor([4]))
+    assert float(found.mean("direct")[0]) < 1e-4 * float(found.mean("total")[0])
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 10), st.floats(-50, 50))
+def test_entropy(seed, scale, shift):
+    """P53: between 0 and ln V, the same for shifted logits, and larger for logits divided by a larger scale."""
+    z = torch.randn(3, 20, generator=torch.Generator().manual_seed(seed)).double()
+    found = entropy(z)
+    assert bool(((found >= 0) & (found <= np.log(20) + 1e-9)).all())
+    torch.testing.assert_close(entropy(z + shift), found)
+    assert bool((entropy(z / (1 + scale)) >= found - 1e-9).all())
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+def test_matched_neurons_are_others_of_the_same_layer(seed, count):
+    """As many in each layer, nearer to the marked ones than neurons at random, the same for the same seed."""
+    random = np.random.default_rng(seed)
+    layer, value = np.repeat([0, 1, 2], 40), random.normal(size=120)
+    marked = np.zeros(120, dtype=bool)
+    marked[random.choice(80, count, replace=False)] = True  # none in the last layer
+    found = matched(marked, layer, value, seed=seed)
+    assert not (found & marked).any()
+    np.testing.assert_array_equal(np.bincount(layer[found], minlength=3), np.bincount(layer[marked], minlength=3))
+    np.testing.assert_array_equal(matched(marked, layer, value, seed=seed), found)
+    everyone = matched(np.arange(120) < 30, layer, value)
+    assert everyone.sum() == 10  # there are no more others
+
+
+def test_the_sign_of_gated_neurons_undoes_their_symmetry():
+    """Reversing the up projection and the write vector of a neuron reverses its sign, and changes no logit."""
+    loaded = in_memory(build("llama"))
+    view, read = WeightView(loaded, dissect(loaded)), batches()
+    before, clean = orientation(view, read), logits(view, read[0])
+    with torch.no_grad():
+        mlp = loaded.model.model.layers[1].mlp
+        mlp.up_proj.weight[6] *= -1
+        mlp.down_proj.weight[:, 6] *= -1
+    view = WeightView(loaded, dissect(loaded))
+    after = orientation(view, read)
+    torch.testing.assert_close(logits(view, read[0]), clean)
+    assert set(before.tolist()) == {-1.0, 1.0}
+    assert (before != after).nonzero().flatten().tolist() == [48 + 6]
+    assert set(orientation(view_of("gpt2"), read).tolist()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "model_type", "reason"),
+    [("causal", "mixtral", "are not the input of a module"), ("masked", "bert", "predicts no next token")],
+)
+def test_the_reason_is_given_where_nothing_can_be_changed(mapping, model_type, reason):
+    view = WeightView(*prepared(mapping, model_type))
+    with pytest.raises(NotApplicable, match=reason):
+        ablation_effects(view, batches(), torch.ones(1, view.anatomy.layout.per_token.n_neurons, dtype=torch.bool))

@@ -1,0 +1,76 @@
+"""A neuron's part in the queries of one head, against the same done by hand (numbers are those of the list of laws)."""
+
+import pytest
+import torch
+from torch.nn.functional import softmax
+
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.weights.weight_view import WeightView
+from pytest_unineuron.roles.bos_attention import bos_query_directions
+from pytest_unineuron.roles.path_ablation import added_attention, attention_to_first, eager_attention
+from tests.models.tiny import build, in_memory
+from tests.roles.views import batches, view_of
+
+
+def test_it_agrees_with_attention_by_hand():
+    """P55, P56: in float64, with the keys as they were, and rows that sum to 1."""
+    loaded = in_memory(build("gpt2").double())
+    view, batch, neuron, head = WeightView(loaded, dissect(loaded)), batches()[0], 7, 2
+    block = loaded.model.transformer.h[1]
+    seen = {}
+    hooks = [
+        block.ln_1.register_forward_pre_hook(lambda m, a: seen.update(stream=a[0])),
+        loaded.model.transformer.h[0].mlp.c_proj.register_forward_pre_hook(lambda m, a: seen.update(unit=a[0][..., 7])),
+    ]
+    with torch.no_grad():
+        loaded.model(batch.ids, attention_mask=batch.attention_mask)
+    for hook in hooks:
+        hook.remove()
+
+    def by_hand(stream):
+        with torch.no_grad():
+            query = block.attn.c_attn(block.ln_1(stream))[..., head * 8 : head * 8 + 8]
+            key = block.attn.c_attn(block.ln_1(seen["stream"]))[..., 32 + head * 8 : 40 + head * 8]
+            scores = query @ key.mT / 8**0.5
+            mask = torch.ones_like(scores[0], dtype=torch.bool).tril() & batch.attention_mask.bool()[:, None]
+            return softmax(scores.masked_fill(~mask, -torch.inf), dim=-1)[..., 0]
+
+    write = loaded.model.transformer.h[0].mlp.c_proj.weight[neuron].detach()
+    with eager_attention(loaded.model):
+        clean, fired = attention_to_first(view, batch, neuron, 4 + head, ablate=False)
+        without, _ = attention_to_first(view, batch, neuron, 4 + head, ablate=True)
+    text = batch.text_mask
+    torch.testing.assert_close(fired, seen["unit"])
+    torch.testing.assert_close(clean[text], by_hand(seen["stream"])[text])
+    expected = by_hand(seen["stream"] - seen["unit"][..., None] * write)
+    torch.testing.assert_close(without[text], expected[text], rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(clean[text], without[text])
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
+def test_a_neuron_that_writes_nothing_adds_nothing(architecture):
+    """P55: the attention stays; and how attention is computed is as before."""
+    view = view_of(architecture)
+    before = view.loaded.model.config._attn_implementation
+    with torch.no_grad():
+        view.loaded.model.get_submodule(view.anatomy.layout.layers[0].down.module).weight[:] = 0
+    added, _ = added_attention(WeightView(view.loaded, view.anatomy), batches(), torch.tensor([[3, 5]]))
+    assert float(added) == 0
+    assert view.loaded.model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
+def test_a_neuron_along_the_bos_query_raises_the_attention_to_bos_when_it_fires(architecture):
+    """The opposite neuron lowers it, so the weights predict the direction."""
+    loaded = in_memory(build(architecture))
+    view = WeightView(loaded, dissect(loaded))
+    layers, directions = bos_query_directions(view)
+    head = int((layers == 1).nonzero()[0])
+    with torch.no_grad():
+        weight = loaded.model.get_submodule(view.anatomy.layout.layers[0].down.module).weight
+        rows = weight if weight.shape[0] == 48 else weight.T  # Conv1D stores [unit, width]
+        rows[3], rows[4] = 2 * directions[head].float(), -2 * directions[head].float()
+    view = WeightView(loaded, view.anatomy)
+    _, correlation = added_attention(view, batches(), torch.tensor([[3, head], [4, head]]))
+    assert float(correlation[0]) > 0.3
+    assert float(correlation[1]) < -0.3
