@@ -58,7 +58,7 @@ class Page:
         done = subprocess.run(
             [sys.executable, *PROGRAMS[program], *arguments],
             cwd=self.folder,
-            env={**environment, **ours, "PYTHONUTF8": "1"},
+            env={**environment, **ours, "COLUMNS": "80", "PYTHONUTF8": "1"},
             capture_output=True,
             text=True,
             encoding="utf-8",
