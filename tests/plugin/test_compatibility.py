@@ -80,6 +80,15 @@ def test_other_plugins_may_be_switched_off(trials, name):
     assert is_complete(found)
 
 
+def test_xdist_need_not_be_installed(trials, monkeypatch):
+    """An installation without it is imitated by a module of its name that cannot be imported."""
+    (trials.path / "xdist.py").write_text("raise ImportError('not installed')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(trials.path), *sys.path]))
+    assert is_complete(
+        trials.write(HOLDS + MISSES).run(*NEVER, "-p", "no:xdist", "-p", "no:xdist.looponfail", subprocess=True)
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "workers"), [("unineuron", ()), ("pytest_unineuron.plugin.hooks", ("-p", "xdist", "-n2"))]
 )

@@ -1,4 +1,4 @@
-"""TABLE.md agrees with itself, with README, and with the installed transformers."""
+"""TABLE.md agrees with itself, with the page on neurons, and with the installed transformers."""
 
 import re
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from tools.architectures.shrink import entries
 
 TABLE = files("tools.architectures").joinpath("TABLE.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (causal|masked|seq2seq) \| (\S+) \| ([\w ]+?) \|", TABLE, re.MULTILINE)
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "neurons.md"
 
 
 def test_the_counts_above_the_table_are_those_of_its_rows():
@@ -20,11 +20,11 @@ def test_the_counts_above_the_table_are_those_of_its_rows():
     assert f"{outcomes.count('complete')} complete and verified, 0 partial, {outcomes.count('failed')} failed" in TABLE
 
 
-def test_readme_has_the_counts_and_the_version_of_the_table():
+def test_the_page_has_the_counts_and_the_version_of_the_table():
     """At least 265 of the 270 architectures with an MLP are complete."""
     complete = [outcome for *_, outcome in ROWS].count("complete")
     assert complete >= 265
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     assert f"| causal, masked and sequence-to-sequence mappings | 273 of {len(ROWS)} | 270 | {complete} |" in text
     assert re.search(r"transformers (\d+\.\d+)", text)[1] == re.search(r"with transformers (\d+\.\d+)", TABLE)[1]
 
