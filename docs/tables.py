@@ -63,7 +63,11 @@ def criteria() -> str:
 
 def families() -> str:
     """The models whose further seeds are known."""
-    rows = ((f"`{each.names.replace('|', chr(92) + '|')}`", str(len(each.seeds))) for each in FAMILIES if each.seeds)
+    rows = (
+        (f"`{each.names.replace('|', chr(92) + '|')}`", str(len(each.seeds)))
+        for each in FAMILIES.values()
+        if each.seeds
+    )
     return _table(("models (a regular expression)", "seeds of the family"), rows)
 
 

@@ -103,7 +103,13 @@ def _table(kind: str) -> Table[Any]:
 def _row(each: Declaration) -> Any:
     """The row of an extension in its table. Raises OptionError for one that says what cannot be."""
     if each.kind == CONTROL:
-        _check(each, "replaces", each.facts["replaces"], controls.REQUIRED_INPUTS)
+        # The weights of another seed are no function of the model.
+        _check(
+            each,
+            "replaces",
+            each.facts["replaces"],
+            [part for part in controls.REQUIRED_INPUTS if part != controls.SEED],
+        )
         return controls.Control(each.make, **each.facts)
     if each.kind == STATISTIC:
         for site in each.facts["sites"]:

@@ -50,6 +50,7 @@ VERIFIED = "unineuron_verified"
 
 FIXTURES: dict[str, Reads] = {
     CORPUS: Reads(text=ITEM),
+    "unineuron_token_counts": Reads(text=ITEM),
     "unineuron_neurons": Reads(ACTIVATIONS, ITEM, NEURONS),
     "unineuron_reference_neurons": Reads(ACTIVATIONS, REFERENCE, NEURONS),
     "unineuron_sweeps": Reads(ACTIVATIONS, ANY, NEURONS),

@@ -14,6 +14,7 @@ OURS = [
     *(
         Declaration(CONTROL, name, Path(), {"replaces": row.replaces}, row.load())
         for name, row in controls.CONTROLS.items()
+        if row.replaces != controls.SEED  # no function of the model and a seed; see tests/controls
     ),
     *(Declaration(STATISTIC, name, Path(), make=statistics.statistic_class(name)) for name in statistics.STATISTICS),
 ]
