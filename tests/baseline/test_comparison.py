@@ -8,20 +8,8 @@ import pytest
 from pytest_unineuron.baseline.comparison import CaseState, compare
 from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
+from tests.baseline.one_case import BAD, GOOD, KEY, only, state
 from tests.evidence.made import arm, evidence, share
-
-KEY = ("heavy", "news", "m")
-GOOD, BAD = arm(share(0.9)), arm(share(0.1))
-
-
-def state(before, after, **options):
-    """The entry of the only case."""
-    (entry,) = compare(before, after, **options).entries
-    return entry
-
-
-def only(result, **options):
-    return evidence({KEY: result}, **options)
 
 
 def test_a_run_is_the_same_as_itself():

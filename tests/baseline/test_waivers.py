@@ -7,21 +7,8 @@ import pytest
 from pytest_unineuron.baseline.comparison import CaseState, compare
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.errors import OptionError
-from tests.evidence.made import arm, evidence, share
-
-KEY = ("heavy", "news", "m")
-GOOD, BAD = arm(share(0.9)), arm(share(0.1))
-
-
-def state(before, after, **options):
-    """The entry of the only case."""
-    (entry,) = compare(before, after, **options).entries
-    return entry
-
-
-def only(result, **options):
-    return evidence({KEY: result}, **options)
-
+from tests.baseline.one_case import BAD, GOOD, only, state
+from tests.evidence.made import evidence
 
 WAIVER = Waiver.parse("heavy[news] on m until 2026-12-31: the new tokenizer, see issue 12")
 
