@@ -107,11 +107,12 @@ def test_numbers_of_neurons_mean_nothing_in_another_seed(report):
 
 
 def test_rules_of_public_runs_are_vacuous(report):
-    """Their controls meet them too. The others look for what is not planted, and for tails that only the model has."""
+    """Their controls meet them too. The others look for what is not planted, or for what only the model has."""
     outcomes = {name: subject["outcome"] for name, subject in trials(report, public=True).items()}
     others = {name: outcome for name, outcome in outcomes.items() if outcome != "VACUOUS"}
     assert others == {
         "public1_unigram_neuron_again": "FAIL",
+        "public2_prediction_neurons": "PASS",
         "public3_biases_below_a_bound": "FAIL",
         "public3_unigram_neurons": "PASS",
     }
