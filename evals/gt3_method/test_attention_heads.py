@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pytest_unineuron import LARGE, MEDIUM, by_unit
+from pytest_unineuron.roles.head_circuits import circuit_ranks
 from pytest_unineuron.roles.head_writes import head_kurtosis
-from pytest_unineuron.statistics.heads import circuit_rank
 
 
 @pytest.mark.gt3(source="public run eval1_new GT3-1 (reconstructed, code not public)")
@@ -29,11 +29,7 @@ def test_head_circuits_are_concentrated(weights, measure):
     not of language.
     """
     measure.needs("heads", len(weights.heads), at_least=8)
-
-    def ranks(weights):
-        return np.array([circuit_rank(*head.folded()) for head in weights.heads])  # [head]
-
-    concentrated = by_unit(ranks, weights, layer=lambda weights: weights.head_layer)
+    concentrated = by_unit(lambda w: w.role(circuit_ranks), weights, layer=lambda w: w.head_layer)
     measure("stable rank of W_QK over head dimension", concentrated, lower_by=LARGE)
 
 

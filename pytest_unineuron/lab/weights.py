@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.weights.heads import folded, output_weight, require_value, weight_of
 from pytest_unineuron.roles.composition import Composition, composition, random_kurtosis, ranks
-from pytest_unineuron.roles.head_writes import folded, output_weight, require_value, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

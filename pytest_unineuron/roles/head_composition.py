@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import normalize
 
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.weights.heads import folded, output_weight, require_value
 from pytest_unineuron.models.weights.weight_view import centred
 from pytest_unineuron.roles.composition import RANDOM_DIRECTIONS, ranks
-from pytest_unineuron.roles.head_writes import folded, output_weight, require_value
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,8 @@ from scipy import stats
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
-from pytest_unineuron.roles.head_writes import folded, head_kurtosis, output_directions
+from pytest_unineuron.models.weights.heads import folded
+from pytest_unineuron.roles.head_writes import head_kurtosis, output_directions
 from tests.roles.views import normal, view_of
 
 

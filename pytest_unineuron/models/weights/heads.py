@@ -1,0 +1,40 @@
+"""The weights of one attention head, as they are or with the norm in front of them folded in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.weights.weight_view import fold
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_unineuron.models.discovery.attention import Head, HeadPart
+    from pytest_unineuron.models.weights.weight_view import WeightView
+
+
+def weight_of(view: WeightView, part: HeadPart) -> Tensor:
+    """Return the rows of a projection that are one head's query, key or value, [dimension of the head, width]."""
+    return view.linear(part.projection, part.width).weight[list(part.rows)]
+
+
+def folded(view: WeightView, part: HeadPart) -> Tensor:
+    """Return the same with the norm in front folded in. Raises NotApplicable where the norm cannot be folded."""
+    if part.input_norm.obstacle:
+        raise NotApplicable(f"attention cannot be folded: {part.input_norm.obstacle}")
+    return fold(weight_of(view, part), view.norm(part.input_norm.norm, part.width))
+
+
+def output_weight(view: WeightView, head: Head) -> Tensor:
+    """Return W_O, by which a head writes its values, [width, dimension of the head]. Raises NotApplicable."""
+    if head.out is None:
+        raise NotApplicable("no projection reads the values of this model's heads one by one")
+    return view.linear(head.out, head.inputs).weight[:, list(head.columns)]
+
+
+def require_value(head: Head) -> HeadPart:
+    """Return the value of a head. Raises NotApplicable if it has none of its own."""
+    if head.value is None:
+        raise NotApplicable("the values of this model's heads are not rows of one projection")
+    return head.value
