@@ -108,13 +108,20 @@ class Contrast:
         return f"{'<' if self.lower else '>'} {format_number(self.claimed)}"
 
     @property
+    def _by_layer(self) -> list[float]:
+        """The probability of being on the claimed side, in each layer that has one."""
+        return [1 - value if self.lower else value for _, value in self.profile if value is not None]
+
+    @property
+    def bars(self) -> str:
+        """The probability of being on the claimed side, a bar for each layer; empty without a profile."""
+        return "".join(BARS[min(len(BARS) - 1, int(value * len(BARS)))] for value in self._by_layer)
+
+    @property
     def profile_text(self) -> str:
-        """The probability of being on the claimed side in each layer, as bars with the least and the largest one."""
-        values = [1 - value if self.lower else value for _, value in self.profile if value is not None]
-        if not values:
-            return ""
-        bars = "".join(BARS[min(len(BARS) - 1, int(value * len(BARS)))] for value in values)
-        return f"{bars} {format_number(min(values))} to {format_number(max(values))}"
+        """The same bars with the least and the largest probability; empty without a profile."""
+        values = self._by_layer
+        return f"{self.bars} {format_number(min(values))} to {format_number(max(values))}" if values else ""
 
     def as_dict(self) -> dict[str, Any]:
         """The contrast as plain JSON data."""

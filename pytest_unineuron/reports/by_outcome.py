@@ -6,7 +6,6 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_unineuron.evidence.contrast import BARS
 from pytest_unineuron.evidence.measurement import BoundStatus, format_number
 from pytest_unineuron.evidence.outcome import ControlStatus, Outcome
 from pytest_unineuron.reports.lines import OUTCOME_COLOURS, shorten, wrapped
@@ -28,7 +27,7 @@ HEADINGS = {
 }
 
 
-WORST_FIRST = (BoundStatus.MISSES, BoundStatus.UNDEFINED, BoundStatus.UNCLEAR, BoundStatus.HOLDS)
+WEAKEST_FIRST = (BoundStatus.MISSES, BoundStatus.UNDEFINED, BoundStatus.UNCLEAR, BoundStatus.HOLDS)
 
 
 class Claim(NamedTuple):
@@ -63,19 +62,18 @@ def _claims(result: CaseResult) -> Iterator[Claim]:
         if m.claimed and m.bounds_text:
             signed = [sign * (m.value or 0) - sign * at for sign, at in ((1, m.above), (-1, m.below)) if at is not None]
             distance = -math.inf if m.value is None else min(signed)
-            rank, strength = WORST_FIRST.index(m.bound_status), _strength(distance, m.low, m.high)
+            rank, strength = WEAKEST_FIRST.index(m.bound_status), _strength(distance, m.low, m.high)
             yield Claim(rank, strength, f"{m.name} {m.bounds_text}", m.value_text)
     nearest: dict[str, Contrast] = {}
-    for c in sorted(result.contrasts, key=lambda each: (WORST_FIRST.index(each.status), each.margin)):
+    for c in sorted(result.contrasts, key=lambda each: (WEAKEST_FIRST.index(each.status), each.margin)):
         nearest.setdefault(c.measurement, c)
     for c in nearest.values():
         way = "lower" if c.lower else "higher"
         much = f"P {c.claim_text}" if c.by_unit else f"by {format_number(abs(c.claimed))}"
         alone = "" if c.carried_by is None else f", and not without layer {c.carried_by}"
-        bars = "".join(character for character in c.profile_text if character in BARS)
         claimed = f"{c.measurement} {way} than in every control, {much}"
-        rank, strength = WORST_FIRST.index(c.status), _strength(c.margin, c.low, c.high)
-        yield Claim(rank, strength, claimed, c.value_text, c.control + alone, bars)
+        rank, strength = WEAKEST_FIRST.index(c.status), _strength(c.margin, c.low, c.high)
+        yield Claim(rank, strength, claimed, c.value_text, c.control + alone, c.bars)
 
 
 def _strength(distance: float, low: float | None, high: float | None) -> float:

@@ -16,7 +16,7 @@ from pytest_unineuron.evidence.verdict import Support, Verdict
 from pytest_unineuron.reports.charts import dot_plots, line_plots
 from pytest_unineuron.reports.lines import shorten
 from pytest_unineuron.reports.reproduce import reproduce_command
-from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, assessment
+from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, VERDICT_WORDS, assessment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 5_000_000
 """The size above which a page leaves charts out."""
 OUTCOME_MARKS = {"PASS": "✓", "FAIL": "✗", "VACUOUS": "○", "ERROR": "!", "NA": "—", "NOT_RUN": "·"}
-VERDICT_WORDS = {Verdict.PASS: "supported", Verdict.FAIL: "not supported", Verdict.NA: "undecided"}
 SUPPORT_WORDS = {
     Support.DIRECT: "this model was compared with models trained from other seeds",
     Support.SIGNATURE: "only what universal neurons look like was tested, not whether other seeds have them",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import CriterionRecord, Evidence
     from pytest_unineuron.reports.lines import Line
 
+VERDICT_WORDS = {Verdict.PASS: "supported", Verdict.FAIL: "not supported", Verdict.NA: "undecided"}
 VERDICT_MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.NA: "—"}
 MAX_COMMANDS = 10
 """The number of commands that are shown; the report lists all."""
@@ -116,8 +117,7 @@ def _format_fact(value: object) -> str:
 def assessment(evidence: Evidence) -> str:
     """The overall assessment: criteria by verdict, trials by outcome, and the number of forward passes."""
     by_verdict = {v: [line.id for line in evidence.criteria if line.verdict is v] for v in Verdict}
-    words = {Verdict.PASS: "supported", Verdict.FAIL: "not supported", Verdict.NA: "undecided"}
-    criteria = "; ".join(f"{word}: {', '.join(by_verdict[v])}" for v, word in words.items() if by_verdict[v])
+    criteria = "; ".join(f"{word}: {', '.join(by_verdict[v])}" for v, word in VERDICT_WORDS.items() if by_verdict[v])
     counts = [f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o)]
     if absent := evidence.n_not_applicable:
         counts.append(f"{absent} not applicable")
