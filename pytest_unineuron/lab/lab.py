@@ -111,8 +111,19 @@ class Lab:
         """Raise OptionError if models cannot run on the device that was asked for."""
         self._models.device  # noqa: B018 - reading it checks it
 
-    def release(self, model: str) -> None:
-        """Release all models in memory, and everything else that belongs to one."""
+    def release(self, arm: Arm, following: Arm) -> None:
+        """Release what is held for an arm and not for the one that follows.
+
+        All that belongs to a model is held for its arms, which are compared with it, but for one control at a time.
+        """
+        if arm.model != following.model:
+            self._release_model(arm.model)
+        elif arm != following and arm.control:
+            self._models.release_control(arm)
+            self._results.release_control(arm)
+            self._universality = {key: found for key, found in self._universality.items() if key[0] != arm}
+
+    def _release_model(self, model: str) -> None:
         self._models.release()
         self._comparisons.release()
         self._texts.release(model)

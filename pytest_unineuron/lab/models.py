@@ -139,6 +139,10 @@ class Models:
         """Release every model in memory. A model is loaded again when it is asked for."""
         self._models.clear()
 
+    def release_control(self, arm: Arm) -> None:
+        """Release the model of a control arm, if it has one of its own."""
+        self._models.pop(arm, None)
+
     def _bytes(self) -> int:
         return sum(m.parameters * m.model.dtype.itemsize for m in self._models.values())
 

@@ -114,6 +114,10 @@ class Results:
         """Release all results of a model; those in the cache can be read again."""
         self._held = {job: result for job, result in self._held.items() if job.arm.model != model}
 
+    def release_control(self, arm: Arm) -> None:
+        """Release all results of a control arm; those in the cache can be read again."""
+        self._held = {job: result for job, result in self._held.items() if job.arm != arm}
+
     def _get(self, job: Request) -> Any:
         if job not in self._held:
             self.sinks(job.arm.model, job.corpus)

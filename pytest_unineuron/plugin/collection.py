@@ -202,14 +202,24 @@ class Collection:
     def _order_by_model(self, items: list[pytest.Item]) -> None:
         """Put all items of a model before those of the next, so that only one model's results are in memory.
 
-        Those that need no forward pass come first: a large model has its first verdicts within seconds.
+        Those that need no forward pass come first: a large model has its first verdicts soon. Of both kinds, those of
+        the model itself come first and then those of each control arm, of which only one is in memory at a time. A run
+        that stops at a failure keeps the arms of a trial together, so that those before it have outcomes.
         """
-        order = {model: number for number, model in enumerate(self._run.models)}
-        places = [place for place, item in enumerate(items) if model_of(item) in order]
-        ordered = sorted(
-            (items[place] for place in places), key=lambda item: (order[model_of(item)], any(self._requests(item)))
-        )
-        for place, item in zip(places, ordered, strict=True):
+        options = self._run.config.option
+        together = options.maxfail or getattr(options, "stepwise", False)
+        models = {model: number for number, model in enumerate(self._run.models)}
+        places = [place for place, item in enumerate(items) if model_of(item) in models]
+        ours = [items[place] for place in places]
+        arms = list(dict.fromkeys(map(arm_of, ours)))
+
+        def place_of(item: pytest.Item) -> tuple[Any, ...]:
+            arm = arm_of(item)
+            among_arms = () if together else (bool(arm.control), arms.index(arm))
+            return models[arm.model], any(self._requests(item)), among_arms
+
+        ours.sort(key=place_of)
+        for place, item in zip(places, ours, strict=True):
             items[place] = item
 
     def take_subjects(self, items: list[pytest.Item]) -> list[pytest.Item]:
@@ -223,7 +233,10 @@ class Collection:
 
         The controls of each model among the items run along, even if they were deselected.
         """
+        before = len(items)
         self._bring_controls(items)
+        if len(items) > before:
+            self._order_by_model(items)
         chosen = {item.nodeid: item.stash[PLANNED] for item in items if PLANNED in item.stash}
         planned = [item.stash[PLANNED] for item in self._items.values() if PLANNED in item.stash]
         if chosen:
@@ -277,3 +290,10 @@ def model_of(item: pytest.Item | None) -> str:
         return assignment.case.model
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get(VERIFIED, "")) if callspec else ""
+
+
+def arm_of(item: pytest.Item | None) -> Arm:
+    """Return the arm that an item measures, that of no model if it measures none."""
+    assignment = assignment_of(item) if item is not None else None
+    case = assignment.case if assignment else Case(model_of(item))
+    return Arm(case.model, case.control, case.draw)

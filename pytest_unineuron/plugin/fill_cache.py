@@ -53,8 +53,8 @@ class CacheFiller:
         state = session_of(session.config)
         requests = self._requests(state)
         for number, request in enumerate(requests, start=1):
-            if number > 1 and request.arm.model != requests[number - 2].arm.model:
-                state.lab.release(requests[number - 2].arm.model)
+            if number > 1:
+                state.lab.release(requests[number - 2].arm, request.arm)
             done = self._compute(request, state.lab)
             print(f"[{number}/{len(requests)}] {describe(request)}: {done}", flush=True)
         if state.lab.unsaved:

@@ -16,7 +16,7 @@ from pytest_unineuron.evidence.events import PLAN
 from pytest_unineuron.evidence.journal import Journal
 from pytest_unineuron.evidence.versions import installed_versions
 from pytest_unineuron.options import sources
-from pytest_unineuron.plugin.collection import Collection, model_of
+from pytest_unineuron.plugin.collection import Collection, arm_of
 from pytest_unineuron.plugin.extensions import EXTENSIONS, Extensions
 from pytest_unineuron.plugin.finish import Finisher
 from pytest_unineuron.plugin.protocol import Protocol
@@ -105,10 +105,9 @@ class Session:
         return self.run.settings.threads or max(1, process.cores() // int(workers))
 
     def finish_item(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        """Release what the lab holds for the model of an item, unless the following item measures it too."""
-        model = model_of(item)
-        if "lab" in self.__dict__ and model != model_of(following):
-            self.lab.release(model)
+        """Release what the lab holds for the arm of an item and the following item does not need."""
+        if "lab" in self.__dict__:
+            self.lab.release(arm_of(item), arm_of(following))
 
     def _new_lab_events(self) -> list[dict[str, Any]]:
         """The events of the lab since the last call."""

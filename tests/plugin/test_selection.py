@@ -167,20 +167,32 @@ def test_stopping_after_some_failures(trials):
 
 
 READS_TEXT = """
-@pytest.mark.gt1(source="x", controls=["untrained"])
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_text(unineuron_neurons):
     pass
 
-@pytest.mark.gt1(source="x", controls=["untrained"])
+@pytest.mark.gt3(source="x", controls=["untrained"])
+def test_more_text(unineuron_neurons):
+    pass
+
+@pytest.mark.gt3(source="x", controls=["untrained"])
 def test_weights(unineuron_weights):
     pass
 """
 
 
-def test_trials_that_need_no_forward_pass_come_first_for_each_model(trials):
+def test_trials_without_a_pass_come_first_for_each_model_and_those_of_an_arm_together(trials):
     found = trials.write(READS_TEXT).run("--collect-only", "-q")
-    listed = [line.partition("::")[2].partition("~")[0] for line in found.result.outlines if "::" in line]
-    names = list(dict.fromkeys(line.rstrip("]") for line in listed))
-    text = [name for name in names if name.startswith("test_text")]
-    assert [name.partition("[")[0] for name in names] == ["test_weights", "test_text"] * len(text)
-    assert len(text) >= 2
+    listed = [line.partition("::test_")[2] for line in found.result.outlines if "::" in line]
+    assert listed == [
+        each.format(model)
+        for model in ("neox-a", "gpt2-a")
+        for each in (
+            "weights[{}]",
+            "weights[{}~untrained]",
+            "text[{}-prose]",
+            "more_text[{}-prose]",
+            "text[{}-prose~untrained]",
+            "more_text[{}-prose~untrained]",
+        )
+    ]
