@@ -140,6 +140,19 @@ def test_padding_is_not_attended_to():
     ]
 
 
+@pytest.mark.parametrize("compare", [None, 1, 40, 300, 10**6])
+def test_as_many_tokens_are_compared_as_are_asked_for(compare):
+    """They are spread over all groups of documents; without a number, all tokens of text are compared."""
+    blocks = to_blocks(
+        corpus(*(f"A text of number {i}. " * 3 for i in range(50))), tokenizer(), context=32, budget=10**6
+    )
+    found = blocks.batches(256, compare=compare)
+    assert sum(batch.n_compared for batch in found) == min(compare or 10**6, blocks.tokens)
+    assert sum(batch.tokens for batch in found) == blocks.tokens
+    if compare != 1:
+        assert {batch.group for batch in found if batch.n_compared} == set(range(blocks.groups))
+
+
 def test_a_marked_word_is_labelled_at_its_last_token():
     """A word of several tokens has its label at the last of them only."""
     tok = tokenizer()
