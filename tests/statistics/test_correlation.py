@@ -13,7 +13,7 @@ from pytest_unineuron.statistics.correlation import (
     PairComoments,
     ShiftedUnits,
 )
-from tests.statistics.samples import best, brute_force, comoments, sample, shifted
+from tests.statistics.samples import best, brute_force, comoments, sample, shifted, sums_of
 from tests.strategies import cut_batches
 
 
@@ -152,12 +152,12 @@ def test_results_have_the_precision_of_the_units(given_as, expected):
     """Float64 stays float64 throughout, and half precision is widened to float32."""
     x = torch.as_tensor(sample(200, 6))
     units = ShiftedUnits.of(x.to(given_as, copy=True))
-    found = CrossComoments.of(units, units)
+    found = sums_of(CrossComoments, units, units)
     results = (
         units.values,
         found.correlation(),
         found.deviation_x,
-        LayerComoments.of(units).deviation_along(torch.eye(6, dtype=expected)),
+        sums_of(LayerComoments, units).deviation_along(torch.eye(6, dtype=expected)),
         CentredUnits.of(x.to(given_as)).values,
         best(found.correlation()).correlation,
     )
