@@ -5,7 +5,7 @@ from functools import reduce
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.statistics.correlation import CrossComoments, LayerComoments
@@ -38,7 +38,6 @@ def assert_close(found, expected, tolerance, span=0.0):
 
 @every_kind
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@settings(deadline=None)
 @given(cut_batches(max_tokens=40), st.integers(0, 9))
 def test_sums_can_be_moved_to_other_shifts(kind, dtype, case, seed):
     """The result is that of the same tokens about these shifts; moving there and back, or twice, changes nothing."""
@@ -56,7 +55,6 @@ def test_sums_can_be_moved_to_other_shifts(kind, dtype, case, seed):
 
 
 @every_kind
-@settings(deadline=None)
 @given(cut_batches(max_tokens=60))
 def test_float64_sums_add_up_to_the_whole(kind, case):
     """Parts about their own means add up to 1e-9, however the tokens are cut."""

@@ -70,7 +70,7 @@ def assert_same(found, expected, atol):
                 np.testing.assert_allclose(a.correlation, b.correlation, atol=atol)
 
 
-@settings(deadline=None, max_examples=4)
+@settings(max_examples=4)
 @given(st.floats(0.05, 1), st.sampled_from([0.0, 3e6]))
 def test_any_memory_budget_gives_the_same_matches(share, room):
     """This holds for any number of blocks, with activations of the seeds kept or recomputed."""
