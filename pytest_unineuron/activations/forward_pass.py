@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.activations.capture import capture_activations
 from pytest_unineuron.statistics import RESIDUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor, nn
 
@@ -39,11 +38,8 @@ class Consumer:
         """
 
 
-@contextmanager
-def open_pass(
-    model: nn.Module, layout: NeuronLayout, consumers: Sequence[Consumer]
-) -> Iterator[Callable[[Batch], None]]:
-    """While open, the function that this yields reads a batch and feeds all consumers."""
+def run_pass(model: nn.Module, layout: NeuronLayout, batches: Iterable[Batch], consumers: Sequence[Consumer]) -> None:
+    """Run a model on batches, and hand what is captured to all consumers that want it."""
 
     def receive(site: str, index: int, values: Tensor, tokens: Tensor | None) -> None:
         for consumer in consumers:
@@ -53,10 +49,7 @@ def open_pass(
     readers = [reader for consumer in consumers for reader in consumer.argument_readers()]
     stream = any(RESIDUAL in consumer.sites for consumer in consumers)
     with capture_activations(model, layout, receive, stream=stream, reads=readers) as capture:
-
-        def read(batch: Batch) -> None:
+        for batch in batches:
             for consumer in consumers:
                 consumer.start_batch(batch)
             capture.forward(batch.ids, batch.attention_mask)
-
-        yield read

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.activations.forward_pass import Consumer, open_pass
+from pytest_unineuron.activations.forward_pass import Consumer, run_pass
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.statistics import RESIDUAL
 
@@ -105,10 +105,8 @@ def find_sinks(
     own_batches = processes.shard(batches)
 
     def norms() -> Tensor:
-        consumer = StreamNorms()
-        with open_pass(model, replace(layout, layers=()), [consumer]) as read:
-            for batch in progress(own_batches) if progress else own_batches:
-                read(batch)
+        consumer, shown = StreamNorms(), progress(own_batches) if progress else own_batches
+        run_pass(model, replace(layout, layers=()), shown, [consumer])
         return consumer.result()
 
     parts = processes.all_gather(compute_part(f"sinks in {len(batches)} batches", norms))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.activations.forward_pass import Consumer, open_pass
+from pytest_unineuron.activations.forward_pass import Consumer, run_pass
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.statistics import DEFAULT_SITES, RESIDUAL, statistic_class, statistics_for
@@ -260,9 +260,7 @@ def sweep(
     own_batches = processes.shard(batches)
 
     def accumulated() -> list[PartialStatistics]:
-        with open_pass(model, layout, consumers) as read:
-            for batch in progress(own_batches) if progress else own_batches:
-                read(batch)
+        run_pass(model, layout, progress(own_batches) if progress else own_batches, consumers)
         return [consumer.partial() for consumer in consumers]
 
     # A part of batches of another size is another part.

@@ -29,13 +29,11 @@ class SelectionUnits:
         self._shifts: dict[str, Tensor] = {}
         self._kept: dict[int, dict[str, ShiftedUnits]] = {}
 
-    def units(
-        self, number: int, kinds: Sequence[str] | None = None, also: Sequence[Consumer] = ()
-    ) -> dict[str, ShiftedUnits]:
-        """The units of a batch by kind; of ``kinds`` alone, if given. The pass feeds the consumers in ``also`` too."""
+    def units(self, number: int, kinds: Sequence[str], also: Sequence[Consumer] = ()) -> dict[str, ShiftedUnits]:
+        """The units of a batch, at least those of ``kinds``. The pass feeds the consumers in ``also`` too."""
         if number in self._kept and not also:
             return self._kept[number]
-        wanted = self._kinds if kinds is None or self._keep else [kind for kind in self._kinds if kind in kinds]
+        wanted = self._kinds if self._keep else kinds
         found = {}
         for kind, units in self._model.observe(self._batches[number], wanted, also).items():
             if self._batches[number].n_compared:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.activations.forward_pass import Consumer, open_pass
+from pytest_unineuron.activations.forward_pass import Consumer, run_pass
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.discovery.matrix import module_matrix
 from pytest_unineuron.statistics import POST, RESIDUAL
@@ -77,8 +77,7 @@ class ComparedModel:
         The same pass feeds the consumers in ``also``. Raises ModelError if a value is not finite.
         """
         units = BatchUnits(self, kinds)
-        with open_pass(self.model, self.anatomy.layout, [units, *also]) as read:
-            read(batch)
+        run_pass(self.model, self.anatomy.layout, [batch], [units, *also])
         if bad := [kind for kind, found in units.units.items() if not bool(found.sum().isfinite())]:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
         return units.units

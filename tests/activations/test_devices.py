@@ -36,11 +36,10 @@ def place(model, devices):
 
 
 def text():
-    return to_blocks(find_corpus("news"), tokenizer(), context=64, budget=1000)
+    return to_blocks(find_corpus("news"), tokenizer(), context=64, budget=500)
 
 
-@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
-@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+@pytest.mark.parametrize(("architecture", "devices"), [("gpt2", ONE), ("llama", TWO)], ids=["one", "two"])
 def test_a_sweep_on_gpus_has_the_results_of_the_cpu(architecture, devices, monkeypatch):
     """This holds for every statistic at every site, and for the largest values with their tokens."""
     subject = compared_model(architecture, 0)
@@ -69,8 +68,7 @@ def assert_same(found, expected):
         np.testing.assert_allclose(Matched([one]).excess, Matched([two]).excess, atol=1e-5)
 
 
-@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
-@pytest.mark.parametrize("in_one_block", [True, False])
+@pytest.mark.parametrize(("in_one_block", "devices"), [(True, ONE), (False, TWO)], ids=["one", "two"])
 def test_a_comparison_on_gpus_has_the_results_of_the_cpu(in_one_block, devices, monkeypatch):
     """This holds for all kinds of units, with products in one block or in several."""
     # The products of tiny models are small in comparison with the memory for batches.
@@ -94,8 +92,7 @@ def test_a_comparison_on_gpus_has_the_results_of_the_cpu(in_one_block, devices, 
         assert_same(found, expected)
 
 
-@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
-def test_units_are_rotated_on_their_gpu(devices, monkeypatch):
+def test_units_are_rotated_on_their_gpu(monkeypatch):
     """The control that rotates activations does so on the device of each layer."""
     subject = compared_model("gpt2", 0)
     layout = subject.anatomy.layout
@@ -108,19 +105,18 @@ def test_units_are_rotated_on_their_gpu(devices, monkeypatch):
         return sweep_blocks(subject.model, layout, text(), batch=256, transform=change).total(POST, "moments").kurtosis
 
     expected = rotated()
-    place(subject.model, devices)
+    place(subject.model, TWO)
     with simulated_gpus(monkeypatch):
         found = rotated()
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4, equal_nan=True)
 
 
-@pytest.mark.parametrize("devices", [ONE, TWO], ids=["one", "two"])
-def test_models_are_verified_on_gpus(devices, monkeypatch):
+def test_models_are_verified_on_gpus(monkeypatch):
     """The identities that are checked when a model is loaded hold on GPUs."""
     subject = compared_model("llama", 0)
     ids = probe_ids(LoadedModel(subject.model, tokenizer(), "", None), rows=2)
     expected = verification.verify(subject.model, subject.anatomy.layout, ids).facts()
-    place(subject.model, devices)
+    place(subject.model, TWO)
     with simulated_gpus(monkeypatch):
         found = verification.verify(subject.model, subject.anatomy.layout, ids).facts()
     assert found.keys() == expected.keys()

@@ -67,34 +67,6 @@ def test_statistics_agree_with_float64(architecture):
     assert np.abs(found.density - (expected[PRE] > 0).mean(axis=0)).max() <= 1 / found.tokens
 
 
-def test_statistics_of_captured_activations_are_exact_to_a_millionth():
-    """The oracle is scipy in float64 on the activations that the sweep itself captured."""
-    model, anatomy, blocks = model_and_blocks("gpt2")
-    captured = {}
-
-    def spy(site, index, units):
-        captured.setdefault((site, index), []).append(units.double().clone())
-        return units
-
-    found = neurons(sweep_blocks(model.model, anatomy.layout, blocks, batch=700, transform=spy))
-    values = torch.cat([torch.cat(captured[PRE, i]) for i in (0, 1)], dim=1).numpy()
-    np.testing.assert_allclose(found.pre.mean, values.mean(axis=0), atol=1e-6 * values.std())
-    np.testing.assert_allclose(found.pre.variance, values.var(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(found.kurtosis, stats.kurtosis(values, axis=0, fisher=False), rtol=1e-6)
-    np.testing.assert_allclose(found.skew, stats.skew(values, axis=0), atol=1e-6)
-    np.testing.assert_array_equal(found.density, (values > 0).mean(axis=0))
-
-
-def test_statistics_do_not_depend_on_the_batch_size():
-    """P60, P5: the sums do not depend on which rows are in a batch."""
-    model, anatomy, blocks = model_and_blocks("gpt2")
-    small, large = (sweep_blocks(model.model, anatomy.layout, blocks, batch=size) for size in (64, 20_000))
-    for site in (PRE, POST):
-        a, b = small.total(site, "moments"), large.total(site, "moments")
-        np.testing.assert_allclose(a.kurtosis, b.kurtosis, rtol=1e-4)
-        np.testing.assert_allclose(a.mean, b.mean, rtol=1e-4, atol=1e-5)
-
-
 def test_a_gated_neuron_has_the_gate_before_and_the_product_after():
     """The activation function reads the pre-activation, and the output projection reads the post-activation."""
     model, anatomy, blocks = model_and_blocks("llama")

@@ -14,6 +14,7 @@ from pytest_unineuron.controls.planted_sink import POSITIONS, planted_sink
 from pytest_unineuron.controls.random_tokens import random_tokens
 from pytest_unineuron.controls.reinitialised import reinitialised
 from pytest_unineuron.controls.rotation import Rotation
+from pytest_unineuron.controls.shifted_documents import shifted_documents
 from pytest_unineuron.controls.shuffled import shuffled
 from pytest_unineuron.controls.untrained import untrained
 from pytest_unineuron.corpora.blocks import to_blocks
@@ -117,6 +118,21 @@ def test_random_tokens_keep_lengths_and_special_tokens():
         assert 0 not in new.ids[1:]
     assert random_tokens(blocks, tokenizer(), 1).blocks == drawn.blocks
     assert random_tokens(blocks, tokenizer(), 2).blocks != drawn.blocks
+
+
+def test_shifted_documents_change_every_block():
+    """Positions, lengths, document numbers and special tokens stay the same."""
+    blocks = to_blocks(find_corpus("news"), tokenizer(), context=64, budget=3000)
+    other = shifted_documents(blocks, tokenizer(), 3)
+    texts = {}
+    for block in blocks.blocks:
+        texts.setdefault(block.document, []).extend(block.ids)
+    for old, new in zip(blocks.blocks, other.blocks, strict=True):
+        assert (new.document, new.text_mask, len(new.ids)) == (old.document, old.text_mask, len(old.ids))
+        assert new.ids[0] == old.ids[0]
+        assert new.ids != old.ids
+        assert set(new.ids) <= set().union(*(texts[d] for d in texts if d != old.document))
+    assert shifted_documents(blocks, tokenizer(), 4).blocks != other.blocks
 
 
 def test_a_planted_sink_is_at_the_first_positions_of_every_text():

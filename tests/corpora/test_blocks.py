@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import GROUPS, to_blocks
-from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
-from pytest_unineuron.corpora.encode import UNLABELLED, special_tokens
+from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.errors import CorpusError
 from tests.models.tiny import tokenizer
 
@@ -34,7 +33,6 @@ def test_the_place_of_a_token_is_that_of_its_number_in_the_batches(documents, co
     assert all(block.text_mask[position] for block, position in places)
 
 
-@settings(max_examples=60, deadline=None)
 @given(texts, st.integers(8, 40), st.integers(16, 200))
 def test_text_masks_mark_every_token_of_text_once(documents, context, batch):
     """The marked tokens are the documents in order; BOS and padding are not marked, and blocks fit the context."""
@@ -140,17 +138,17 @@ def test_padding_is_not_attended_to():
     ]
 
 
-def test_a_marked_word_is_labelled_at_its_last_token():
-    """A word of several tokens has its label at the last of them only."""
-    tok = tokenizer()
-    text = "We met seventeen sailors."
-    start = text.index("seventeen")
-    marked = Document(text, marks=(Mark(start, start + len("seventeen"), 7),))
-    blocks = to_blocks(Corpus("test", (marked, Document("other text"))), tok, context=60, budget=100)
-    (block, _) = blocks.blocks
-    (at,) = [i for i, label in enumerate(block.labels) if label != UNLABELLED]
-    assert block.labels[at] == 7
-    assert tok.decode(block.ids[1 : at + 1]) == "We met seventeen"
+@pytest.mark.parametrize("compare", [None, 1, 40, 300, 10**6])
+def test_as_many_tokens_are_compared_as_are_asked_for(compare):
+    """They are spread over all groups of documents; without a number, all tokens of text are compared."""
+    blocks = to_blocks(
+        corpus(*(f"A text of number {i}. " * 3 for i in range(50))), tokenizer(), context=32, budget=10**6
+    )
+    found = blocks.batches(256, compare=compare)
+    assert sum(batch.n_compared for batch in found) == min(compare or 10**6, blocks.tokens)
+    assert sum(batch.tokens for batch in found) == blocks.tokens
+    if compare != 1:
+        assert {batch.group for batch in found if batch.n_compared} == set(range(blocks.groups))
 
 
 @pytest.mark.parametrize(("budget", "sentences"), [(44_000, 6), (12_000, 2), (10, 1)])
@@ -160,12 +158,3 @@ def test_every_probe_word_is_read_in_as_many_sentences_of_each_set_as_the_budget
     labels = torch.tensor([label for block in blocks.blocks for label in block.labels])
     counts = torch.bincount(labels[labels >= 0])
     assert counts.tolist() == [sentences] * (2 * len(number_words.WORDS))
-
-
-def test_special_tokens_are_those_of_the_tokenizer(minilm):
-    """They are BOS for the tokenizer of the zoo, and [CLS] and [SEP] for that of an encoder."""
-    from transformers import AutoTokenizer
-
-    assert special_tokens(tokenizer()) == ((0,), ())
-    encoder = AutoTokenizer.from_pretrained(minilm)
-    assert special_tokens(encoder) == ((encoder.cls_token_id,), (encoder.sep_token_id,))

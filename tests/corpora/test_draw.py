@@ -1,6 +1,6 @@
 """The documents that are read within a budget of tokens."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_unineuron.corpora import draw
@@ -35,6 +35,7 @@ def test_the_budget_is_used_and_kept(lengths, budget, shares):
     assert all(any(document.text.startswith(each.document.text) for document in documents) for each in found)
 
 
+@settings(max_examples=10)
 @given(st.lists(st.integers(30, 60), min_size=30, max_size=60))
 def test_no_document_takes_more_than_its_share(lengths):
     """One that is longer than the budget takes a share like others, wherever it is."""

@@ -1,5 +1,7 @@
 """Activations for the laws of correlations, and the same correlations by brute force."""
 
+from functools import reduce
+
 import numpy as np
 import torch
 
@@ -24,11 +26,28 @@ def shifted(units, shift=None):
     return ShiftedUnits.of(torch.tensor(units), shift)
 
 
+def sums_of(kind, *units):
+    """The co-moments of one batch, of units that are shifted."""
+    sums = kind.zeros(*(each.shift for each in units))
+    sums.update(*units)
+    return sums
+
+
+def shifts(sums):
+    """The shifts of co-moments, by name."""
+    return {name: value for name, value in vars(sums).items() if name.startswith("shift")}
+
+
+def added(one, other):
+    """The co-moments of both, as several processes add them: field by field, about the shifts of the first."""
+    near = vars(other.about(*shifts(one).values()))
+    return type(one)(**{name: value + near[name] for name, value in vars(one).items()} | shifts(one))
+
+
 def comoments(x, y, cuts=()):
     """The co-moments of two models, of batches cut at these tokens."""
     batches = zip(np.split(x, cuts), np.split(y, cuts), strict=True)
-    parts = [CrossComoments.of(shifted(a), shifted(b)) for a, b in batches]
-    return sum(parts[1:], parts[0])
+    return reduce(added, (sums_of(CrossComoments, shifted(a), shifted(b)) for a, b in batches))
 
 
 def best(*blocks, absolute=False):

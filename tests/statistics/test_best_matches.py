@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.statistics.correlation import BestMatchSearch
@@ -32,7 +32,6 @@ def test_matches_in_blocks_of_columns_are_those_of_the_whole_matrix(absolute):
     assert whole.partner[2] == -1
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.booleans())
 def test_matches_in_blocks_of_rows_and_columns_are_those_of_the_whole_matrix(rows, columns, absolute):
     """This holds with constant units and ties; of equal correlations the first one is taken."""

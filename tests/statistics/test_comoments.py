@@ -1,18 +1,20 @@
 """Laws of co-moments as sums: they can be moved to other shifts, added, taken apart and put together."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.statistics.correlation import CrossComoments, LayerComoments
-from tests.statistics.samples import sample, shifted
+from tests.statistics.samples import added, sample, shifted, shifts, sums_of
 from tests.strategies import cut_batches
 
 SUMS = {
-    "cross": lambda x, shifts: CrossComoments.of(shifted(x, shifts[0]), shifted(x[:, ::-1].copy(), shifts[1])),
-    "layer": lambda x, shifts: LayerComoments.of(shifted(x, shifts[0])),
+    "cross": lambda x, about: sums_of(CrossComoments, shifted(x, about[0]), shifted(x[:, ::-1].copy(), about[1])),
+    "layer": lambda x, about: sums_of(LayerComoments, shifted(x, about[0])),
 }
 """Co-moments of both kinds, of activations [token, unit] about two shifts, of which a layer takes the first."""
 
@@ -27,7 +29,7 @@ def numbers(sums):
 
 def assert_close(found, expected, tolerance, span=0.0):
     """Compare relative to the largest number, and allow for the rounding of values as large as ``span``."""
-    rounding = 4 * torch.finfo(expected.shifts[0].dtype).eps * expected.count
+    rounding = 4 * torch.finfo(expected.cross.dtype).eps * expected.count
     for name, value in numbers(expected).items():
         summed = {"sums": span, "squares": span**2, "cross": span**2}.get(name.split("_")[0], 0.0)
         atol = tolerance * (np.abs(value).max() + 1) + rounding * summed
@@ -36,7 +38,6 @@ def assert_close(found, expected, tolerance, span=0.0):
 
 @every_kind
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@settings(deadline=None)
 @given(cut_batches(max_tokens=40), st.integers(0, 9))
 def test_sums_can_be_moved_to_other_shifts(kind, dtype, case, seed):
     """The result is that of the same tokens about these shifts; moving there and back, or twice, changes nothing."""
@@ -45,21 +46,21 @@ def test_sums_can_be_moved_to_other_shifts(kind, dtype, case, seed):
     one, two = ([torch.as_tensor((size * random.normal(size=x.shape[1])).astype(dtype)) for _ in "xy"] for _ in "ab")
     tolerance = 1e-9 if dtype == np.float64 else 1e-4
     first, second = SUMS[kind](x, one), SUMS[kind](x, two)
+    there, back = shifts(second).values(), shifts(first).values()
     span = 2 * size + max(float(shift.abs().max()) for shift in (*one, *two))  # sums may cancel to less than that
-    moved = first.about(*second.shifts)
+    moved = first.about(*there)
     assert_close(moved, second, tolerance, span)
-    assert_close(moved.about(*first.shifts), first, tolerance, span)
-    assert_close(moved.about(*second.shifts), moved, 0)
+    assert_close(moved.about(*back), first, tolerance, span)
+    assert_close(moved.about(*there), moved, 0)
 
 
 @every_kind
-@settings(deadline=None)
 @given(cut_batches(max_tokens=60))
 def test_float64_sums_add_up_to_the_whole(kind, case):
     """Parts about their own means add up to 1e-9, however the tokens are cut."""
     x, cuts = case[0].astype(np.float64), case[1]
     parts = [SUMS[kind](part, (None, None)) for part in np.split(x, cuts)]
-    joined, whole = sum(parts[1:], parts[0]), SUMS[kind](x, (None, None))
+    joined, whole = reduce(added, parts), SUMS[kind](x, (None, None))
     scale = np.abs(x).max() ** 2 + 1
     assert joined.count == whole.count
     assert joined.covariance().dtype == torch.float64
@@ -69,8 +70,8 @@ def test_float64_sums_add_up_to_the_whole(kind, case):
 @pytest.mark.parametrize(
     "sums",
     [
-        CrossComoments.of(shifted(sample(100, 6)), shifted(sample(100, 4, seed=1))),
-        LayerComoments.of(shifted(sample(100, 6))),
+        sums_of(CrossComoments, shifted(sample(100, 6)), shifted(sample(100, 4, seed=1))),
+        sums_of(LayerComoments, shifted(sample(100, 6))),
     ],
     ids=list(SUMS),
 )
@@ -78,7 +79,7 @@ def test_sums_can_be_taken_apart_and_put_together(sums):
     """Nothing is lost in tensors by name, in which sums are stored and sent."""
     again = type(sums).from_tensors(sums.as_tensors())
     assert again.count == sums.count
-    for copy, original in ((again, sums), (again + again, sums + sums)):
+    for copy, original in ((again, sums), (added(again, again), added(sums, sums))):
         for name, value in original.as_tensors().items():
             assert torch.equal(copy.as_tensors()[name], value)
 

@@ -28,7 +28,7 @@ def test_extremes_are_the_largest_values_with_their_tokens(case):
     assert bool((found.tokens[filled:] == -1).all())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 4000), st.integers(1, 3000), st.integers(0, 100))
 def test_extremes_of_many_tokens_are_those_of_topk(first, second, seed):
     """This holds for any number of tokens, whether or not it fills the last chunk of every level."""

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -59,7 +59,6 @@ SIZES = st.integers(1, 40)
 
 
 @given(rows=SIZES, columns=SIZES, features=SIZES, first=st.booleans(), second=st.booleans(), seed=st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
 def test_a_product_is_that_of_float64(rows, columns, features, first, second, seed):
     x = laid_out(rows, features, by_column=first, seed=seed)
     y = laid_out(columns, features, by_column=second, seed=seed + 1)
@@ -80,7 +79,6 @@ def test_a_product_is_that_of_float64(rows, columns, features, first, second, se
     start=st.integers(0, 20),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=100, deadline=None)
 def test_a_sum_of_products_is_that_of_float64_and_changes_nothing_else(tokens, one, two, first, second, start, seed):
     """The sum of products of some units goes into some cells of a larger matrix, whatever the memory layout."""
     x = laid_out(tokens, one + start, by_column=first, seed=seed)[:, start:]

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.statistics.correlation import LayerComoments, inverse_deviation
-from tests.statistics.samples import best, brute_force, comoments, sample, shifted
+from tests.statistics.samples import best, brute_force, comoments, sample, shifted, sums_of
 
 
 def direction_correlation(x, y, rotation, columns=slice(None), *, standardised=False):
     """ρ of the units of x with the directions of a rotated layer of y, from co-moments alone."""
-    layer = LayerComoments.of(shifted(y[:, columns]))
+    layer = sums_of(LayerComoments, shifted(y[:, columns]))
     if standardised:
         rotation = rotation * inverse_deviation(layer.deviation())
     return comoments(x, y).direction_correlation(columns, rotation / layer.deviation_along(rotation)[:, None])
@@ -71,7 +71,7 @@ def test_directions_of_units_of_any_scale_are_right_or_undefined(exponents, seed
     x = (common + random.normal(size=(300, 3))).astype(np.float32)
     y = ((common + random.normal(size=(300, len(scales))) + distance) * scales).astype(np.float32)
     rotation = haar_rotation(len(scales), seed)
-    units, known = y.astype(np.float64), ~LayerComoments.of(shifted(y)).deviation().isnan().numpy()
+    units, known = y.astype(np.float64), ~sums_of(LayerComoments, shifted(y)).deviation().isnan().numpy()
     standard = np.where(known, (units - units.mean(0)) / units.std(0), 0)
     for standardised, read in ((True, standard), (False, units)):
         found = direction_correlation(x, y, rotation, standardised=standardised).numpy()

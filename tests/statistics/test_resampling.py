@@ -131,7 +131,7 @@ def test_the_error_is_at_least_the_resolution():
     assert replace(jackknife(lambda s: s.mean, groups(), resolution=1e-9), resolution=0.0) == moving
 
 
-@given(st.lists(st.text(max_size=3), min_size=2, max_size=20))
+@given(st.lists(st.text("abc", max_size=3), min_size=2, max_size=20))
 def test_leave_one_out_sums_are_the_sums_of_all_others_in_order(parts):
     """Strings show the order of the parts, because their addition is not commutative."""
     assert leave_one_out_sums(parts) == ["".join(parts[:i] + parts[i + 1 :]) for i in range(len(parts))]

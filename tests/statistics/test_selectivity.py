@@ -19,7 +19,7 @@ def responses(units=500, planted=20, seed=0):
     return means
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.lists(st.integers(0, 30), min_size=160, max_size=160), st.integers(0, 5))
 def test_no_token_is_in_both_halves(tokens, seed):
     """Words that are read at the same token stay together, and every word is in exactly one half."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -21,7 +21,6 @@ def rounded(values):
     return ((bits + up) & ~((1 << drop) - 1)).view(torch.float32)
 
 
-@settings(deadline=None)
 @given(units)
 def test_the_bound_holds(case):
     """The product of any two units changes by at most 2⁻¹⁰ + 2⁻²² of their norms."""
@@ -37,18 +36,6 @@ def test_the_bound_is_nearly_reached():
     x = torch.full((10,), 1 + 2.0**-11 - 2.0**-23)
     error = 1 - (rounded(x) @ rounded(x)) / (x @ x)
     assert 0.99 * MAX_CHANGE < error < MAX_CHANGE
-
-
-@settings(deadline=None)
-@given(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False))
-def test_rounding_is_to_the_nearest_of_ten_bits(value):
-    """The rounded value is a multiple of the last bit, and at most half of it away."""
-    exact = torch.tensor([value], dtype=torch.float32)
-    near = rounded(exact)
-    mantissa, _ = np.frexp(near.item())
-    assert float(mantissa * 2 ** (MANTISSA_BITS + 1)).is_integer()
-    assert abs(near.item() - exact.item()) <= 2.0 ** -(MANTISSA_BITS + 1) * abs(exact.item())
-    assert torch.equal(rounded(near), near)
 
 
 def test_tf32_is_allowed_up_to_a_million_tokens_on_a_gpu():

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.errors import OptionError
@@ -56,7 +56,6 @@ def cell_bytes(cost, cell):
     return cost.bytes_per_number * ((cell.rows[1] - cell.rows[0]) * sum(sizes) + within)
 
 
-@settings(deadline=None)
 @given(costs, st.floats(0, 2))
 def test_blocks_cover_everything_once_within_the_budget(cost, share):
     """Every pair of units and every layer of an unknown seed is in one block, and each block fits into memory."""
@@ -76,7 +75,6 @@ def test_blocks_cover_everything_once_within_the_budget(cost, share):
             assert (within == (index not in cost.known_seeds)).all()
 
 
-@settings(deadline=None)
 @given(costs)
 def test_one_block_is_enough_if_all_products_fit(cost):
     """With less memory there are at least as many blocks as the size of the products requires."""
@@ -86,7 +84,6 @@ def test_one_block_is_enough_if_all_products_fit(cost):
     assert len(blocks_within(cost, half)) >= cost.product_bytes / (half - cost.working_bytes)
 
 
-@settings(deadline=None)
 @given(costs)
 def test_columns_are_searched_from_left_to_right(cost):
     """Of two equally good partners the first is chosen, so the result does not depend on the blocks."""

@@ -27,6 +27,7 @@ from tools.architectures.truth import expected_projections
 
 if TYPE_CHECKING:
     from pytest_unineuron.models.discovery.anatomy import Anatomy
+    from pytest_unineuron.models.discovery.layout import NeuronLayer
 
 
 class SizedTokenizer:
@@ -86,12 +87,22 @@ def _describe(anatomy: Anatomy, result: Examination) -> None:
     result.layers, result.neurons = len(layers), anatomy.layout.n_neurons
     result.experts = any(layer.expert is not None for layer in layers)
     result.gated = any(layer.gated for layer in layers)
-    result.gate_layouts = sorted({layer.gate_layout for layer in layers})
+    result.gate_layouts = sorted({_gate_layout(layer) for layer in layers})
     result.activations = sorted({layer.activation or "?" for layer in layers})
     result.projections = sorted({".".join(path_pattern(layer.down.path).split(".")[-3:]) for layer in layers})
     result.obstacle = next((layer.obstacle for layer in layers if layer.obstacle), "")
     result.heads = sum(head.out is not None for head in anatomy.heads)
     result.unembedding = bool(anatomy.unembedding)
+
+
+def _gate_layout(layer: NeuronLayer) -> str:
+    """How the input weights are stored: as one projection or two, or as the two halves or alternate rows of one."""
+    if not layer.gated:
+        return "plain"
+    first, second = layer.up
+    if first.projection != second.projection:
+        return "gate and up"
+    return "fused gate, up" if first.stride == 1 else "interleaved gate, up"
 
 
 def _same_recorded(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> bool:

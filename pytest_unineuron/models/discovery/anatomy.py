@@ -127,7 +127,7 @@ def _unembedding(loaded: LoadedModel, trace: Trace) -> tuple[str, str]:
     if head is None:
         return "", ""
     path = next((name for name, module in loaded.model.named_modules() if module is head), "")
-    ran = [op for op in trace.matmuls if op.module == path and op.whole]
+    ran = [op for op in trace.matmuls if op.module == path and op.projection.whole]
     name = input_norm(trace, ran[-1]).norm if ran else ""
     norm = next((op for op in reversed(trace.ops) if op.kind == NORM and op.module == name), None) if name else None
     return (path, name) if norm is not None and _reads_residual(trace, norm) else ("", "")

@@ -137,7 +137,7 @@ def find_attentions(trace: Trace) -> tuple[Attention, ...]:
         op, columns = output
         in_order = [column for of_head in columns for column in of_head] == list(range(op.inputs.shape[1]))
         one_row = op.input.dim() != 3 or op.input.shape[0] == 1
-        if op.whole and not op.channels_first and in_order and one_row:
+        if op.projection.whole and not op.projection.channels_first and in_order and one_row:
             found.append(Attention(call.layer(number), op.module, call.heads, call.value.shape[-1]))
     runs = Counter(attention.out for attention in found)
     return tuple(attention for attention in found if runs[attention.out] == 1)

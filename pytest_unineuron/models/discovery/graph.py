@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_unineuron.models.discovery.layout import Projection
-
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_unineuron.models.discovery.parameters import ParameterPart
+    from pytest_unineuron.models.discovery.layout import Projection
 
 LINEAR, MIX, NORM, EMBED = "linear", "mix", "norm", "embedding"
 """The kinds of operations: a matmul of data with a parameter; anything that mixes tokens, such as attention or a
@@ -29,25 +27,23 @@ convolution; a norm; a look-up in an embedding."""
 class TracedOp:
     """One operation of a traced pass: its input, a function of earlier operations, and its output, a leaf.
 
-    ``module`` is the innermost module that was running and ``block`` the outermost one with a number. ``operand`` is
-    the parameter of a matmul, ``parts`` are the tensors that a token mixing combines. ``bias`` is the name of a
-    parameter that is added to the product, by a separate function if ``bias_after``; the leaf includes it. ``whole``
-    says that ``module`` does nothing else. ``call`` is how often the module used the operand before.
+    ``projection`` is the product that a matmul is, whose bias the leaf includes; that of any other operation has no
+    parameter. ``block`` is the outermost running module with a number, ``parts`` are the tensors that a token mixing
+    combines. ``call`` is how often the module used the same parameter before.
     """
 
     kind: str
-    module: str
     input: Tensor
     leaf: Tensor
-    operand: ParameterPart | None = None
+    projection: Projection
     parts: tuple[Tensor, ...] = ()
     block: str = ""
     call: int = 0
-    bias: str = ""
-    bias_after: bool = False
-    whole: bool = False
-    channels_first: bool = False
-    transposed: bool = False
+
+    @property
+    def module(self) -> str:
+        """The innermost module that was running."""
+        return self.projection.module
 
     @cached_property
     def inputs(self) -> Tensor:
@@ -63,20 +59,6 @@ class TracedOp:
     def width(self) -> int:
         """The number of output features."""
         return int(self.leaf.shape[-1])
-
-    @property
-    def projection(self) -> Projection:
-        """The projection that a matmul is."""
-        assert self.operand is not None
-        return Projection(
-            self.module,
-            *self.operand,
-            bias=self.bias,
-            bias_after=self.bias_after,
-            whole=self.whole,
-            transposed=self.transposed,
-            channels_first=self.channels_first,
-        )
 
 
 @dataclass

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-PLAIN, SEPARATE, FUSED, INTERLEAVED = "plain", "gate and up", "fused gate, up", "interleaved gate, up"
-"""How the input weights of a layer are stored: without a gate, as two projections, or as the two halves or the
-alternate rows of one projection."""
-
 TOKENS, PADDED, SEQUENCE_FIRST, POOLED = "tokens", "tokens and padding", "tokens, sequence first", "not tokens"
 """The kinds of rows that activations have: all tokens, text after text; the same with padding behind each text; the
 first tokens of all texts, then the second ones; or positions that are not tokens, such as pooled or latent ones."""
@@ -101,16 +97,6 @@ class NeuronLayer:
     def gated(self) -> bool:
         """Whether a unit is a product of two factors."""
         return len(self.up) == 2
-
-    @property
-    def gate_layout(self) -> str:
-        """How the input weights are stored: PLAIN, SEPARATE, FUSED or INTERLEAVED."""
-        if not self.gated:
-            return PLAIN
-        first, second = self.up
-        if first.projection != second.projection:
-            return SEPARATE
-        return FUSED if first.stride == 1 else INTERLEAVED
 
     def __str__(self) -> str:
         kind = f"gated by {self.activation or '?'}" if self.gated else self.activation or "?"

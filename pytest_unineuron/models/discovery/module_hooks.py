@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,9 @@ def _mark_whole(path: str, data: Tensor, output: Tensor, inside: list[TracedOp])
     """Mark the only operation inside of a module as the whole module if its input and output are the module's."""
     if len(inside) == 1 and inside[0].module == path:
         (op,) = inside
-        data, output = (data.mT, output.mT) if op.channels_first else (data, output)
-        op.whole = _same_values(data, op.input) and _same_values(output, op.leaf)
+        data, output = (data.mT, output.mT) if op.projection.channels_first else (data, output)
+        whole = _same_values(data, op.input) and _same_values(output, op.leaf)
+        op.projection = replace(op.projection, whole=whole)
 
 
 def _module_kind(module: nn.Module, model: nn.Module) -> str:

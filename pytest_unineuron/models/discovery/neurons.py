@@ -66,7 +66,7 @@ def _find_candidates(trace: Trace, matmuls: list[TracedOp]) -> tuple[list[Candid
     found: list[Candidate] = []
     taken: set[tuple[str, int]] = set()
     for op in sorted(matmuls, key=lambda op: -len(op.inputs)):
-        shared = (op.operand.parameter, op.call) if op.operand and op.operand.parts > 1 else None
+        shared = (op.projection.parameter, op.call) if op.projection.parts > 1 else None
         if shared in taken:
             continue
         try:

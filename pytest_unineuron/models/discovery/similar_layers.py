@@ -93,7 +93,7 @@ class _SimilarLayers:
                 continue
             if _last_name(op.module) == _last_name(template.down.module):
                 self._add(template, op.projection, op.call, op.block)
-                if op.operand is None or op.operand.parameter != template.down.parameter:
+                if op.projection.parameter != template.down.parameter:
                     self._check_activation(down, op)
 
     def _check_activation(self, down: DownCall, op: TracedOp) -> None:

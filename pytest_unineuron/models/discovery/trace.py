@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_unineuron.models.discovery.graph import EMBED, LINEAR, MIX, NORM, Trace, TracedOp
+from pytest_unineuron.models.discovery.layout import Projection
 from pytest_unineuron.models.discovery.module_hooks import ModuleHooks
 from pytest_unineuron.models.discovery.parameters import (
     CHANNELS,
@@ -68,7 +70,7 @@ class Tracer(TorchFunctionMode):
         self._parameters = parameters
         self._copies = WeakIdKeyDictionary()
         self._products = WeakIdKeyDictionary()
-        self._calls: dict[tuple[str, ParameterPart], int] = {}
+        self._calls: dict[tuple[str, ParameterPart | None], int] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -114,18 +116,27 @@ class Tracer(TorchFunctionMode):
         found = _BLOCK.match(self.module)
         return found[1] if found else ""
 
-    def record(self, kind: str, data: Tensor, result: Tensor, **attributes: Any) -> Tensor:
-        """Record an operation from ``data`` to ``result``, of any shape; returns a copy of its new leaf."""
+    def record(
+        self,
+        kind: str,
+        data: Tensor,
+        result: Tensor,
+        *,
+        parts: tuple[Tensor, ...] = (),
+        operand: ParameterPart | None = None,
+        **attributes: Any,
+    ) -> Tensor:
+        """Record an operation from ``data`` to ``result``, of any shape; returns a copy of its new leaf.
+
+        ``operand`` is the parameter of a matmul, and ``attributes`` are those of its projection.
+        """
         leaf = result.detach().requires_grad_(True)
-        operand = attributes.get("operand")
-        if operand is not None:
-            key = (self.module, operand)
-            attributes["call"] = self._calls[key] = self._calls.get(key, -1) + 1
-        op = TracedOp(kind, self.module, data, leaf, block=self.block, **attributes)
-        self.trace.ops.append(op)
+        projection = Projection(self.module, *(operand or ParameterPart("")), whole=False, **attributes)
+        call = self._calls[self.module, operand] = self._calls.get((self.module, operand), -1) + 1
+        self.trace.ops.append(TracedOp(kind, data, leaf, projection, parts, self.block, call))
         output = _copy(leaf)
         if kind == LINEAR:
-            self._products[output] = op
+            self._products[output] = self.trace.ops[-1]
         return output
 
     def _parameter(self, tensor: Any) -> ParameterPart | None:
@@ -156,8 +167,8 @@ class Tracer(TorchFunctionMode):
         for product, other in (args[:2], args[1::-1]):
             op = self._products.get(product) if isinstance(product, torch.Tensor) else None
             operand = self._parameter(other)
-            if op is not None and operand is not None and other.numel() == op.width and not op.bias:
-                op.bias, op.bias_after = operand.parameter, True
+            if op is not None and operand is not None and other.numel() == op.width and not op.projection.bias:
+                op.projection = replace(op.projection, bias=operand.parameter, bias_after=True)
                 op.leaf = result.detach().requires_grad_(True)
                 return _copy(op.leaf)
         return None

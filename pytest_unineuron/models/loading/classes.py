@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import transformers
 
 from pytest_unineuron.errors import ModelError
+from pytest_unineuron.models.loading.configuration import own_code_error
 from pytest_unineuron.models.loading.forward import TEXT_INPUTS, accepted_arguments
-from pytest_unineuron.models.loading.messages import own_code_error
 
 if TYPE_CHECKING:
     from pathlib import Path

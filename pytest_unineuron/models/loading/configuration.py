@@ -8,7 +8,6 @@ import transformers
 
 from pytest_unineuron.errors import ModelError, first_line
 from pytest_unineuron.models.loading.gguf import gguf_configuration
-from pytest_unineuron.models.loading.messages import own_code_error
 from pytest_unineuron.models.loading.source import read_configuration
 
 if TYPE_CHECKING:
@@ -33,6 +32,14 @@ def load_configuration(source: Source, folder: Path) -> PretrainedConfig:
         reason = first_line(error)
         raise ModelError(f"model {source.spec}: its configuration cannot be used: {reason}") from error
     return config
+
+
+def own_code_error(source: Source, what: str) -> ModelError:
+    """The error for a model whose part ``what`` would need code from its own repository (auto_map)."""
+    return ModelError(
+        f"model {source.spec}: {what} is not part of transformers {transformers.__version__} and its repository's own "
+        "code (auto_map) is never run; name a revision or a conversion that transformers can load by itself"
+    )
 
 
 def text_config(config: PretrainedConfig) -> Any:

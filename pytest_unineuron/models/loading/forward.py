@@ -41,14 +41,10 @@ def text_arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tenso
     if "input_ids" in names and "inputs" in names:
         names.remove("inputs")
     given = dict.fromkeys(names or ["input_ids"], ids)
-    masks = ("attention_mask", "decoder_attention_mask")
-    given.update(
-        {
-            name: attended
-            for name in masks
-            if name in known and name.replace("attention_mask", "input_ids") in (*given, "input_ids")
-        }
-    )
+    if "attention_mask" in known:
+        given["attention_mask"] = attended
+    if "decoder_attention_mask" in known and "decoder_input_ids" in given:
+        given["decoder_attention_mask"] = attended
     return given
 
 

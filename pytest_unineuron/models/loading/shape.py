@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,15 +119,10 @@ def shape_from_config(written: Mapping[str, Any]) -> ModelShape:
 def _config(source: Source, *, fetch: bool) -> Path:
     if source.folder is not None:
         return source.folder / "config.json"
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import hf_hub_download
 
-    found = try_to_load_from_cache(source.hub, "config.json", revision=source.revision)
-    if isinstance(found, str | os.PathLike):
-        return Path(found)
     try:
-        if not fetch:
-            raise FileNotFoundError
-        return Path(hf_hub_download(source.hub, "config.json", revision=source.revision))
+        return Path(hf_hub_download(source.hub, "config.json", revision=source.revision, local_files_only=not fetch))
     except Exception as error:  # networks and servers fail in their own ways
         raise ModelError(
             f"model {source.spec}: its config.json is not here and cannot be fetched ({type(error).__name__}); give a "

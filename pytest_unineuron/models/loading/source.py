@@ -61,8 +61,9 @@ def parse_source(spec: str) -> Source:
         name = spec.removeprefix(zoo.PREFIX)
         folders = zoo.folders()
         if name not in folders:
-            near = did_you_mean(spec, [zoo.PREFIX + each for each in folders])
-            raise ModelError(f"model {spec}: there is no such nano model; there are {_nano_names(folders)}{near}")
+            names = [zoo.PREFIX + each for each in folders]
+            near, known = did_you_mean(spec, names), ", ".join(names) or "none"
+            raise ModelError(f"model {spec}: there is no such nano model; there are {known}{near}")
         return Source(spec, name, folder=folders[name])
     try:
         path = Path(spec).expanduser()
@@ -113,10 +114,6 @@ def cached_hub_id(path: Path) -> str:
 def _typed(path: Path) -> Path:
     """The absolute path as it was typed, not what links lead to."""
     return Path(os.path.abspath(path))  # noqa: PTH100
-
-
-def _nano_names(folders: dict[str, Path]) -> str:
-    return ", ".join(zoo.PREFIX + name for name in folders) or "none"
 
 
 def check_folder(spec: str, path: Path) -> None:

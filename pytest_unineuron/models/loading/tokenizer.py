@@ -9,9 +9,8 @@ import torch
 import transformers
 
 from pytest_unineuron.errors import ModelError, first_line
-from pytest_unineuron.models.loading.configuration import text_config
+from pytest_unineuron.models.loading.configuration import own_code_error, text_config
 from pytest_unineuron.models.loading.gguf import gguf_arguments
-from pytest_unineuron.models.loading.messages import own_code_error
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,8 +21,8 @@ SQUARE_ROWS = 256
 class Comoments(ABC):
     """Sums over tokens of units and of products of units, about fixed shifts, to which batches are added in place.
 
-    Two can be added, whatever their shifts and however the tokens were cut into batches. Fields are tensors apart from
-    ``count``, the number of tokens. Those whose names begin with "shift" are [unit]; all others are sums.
+    Those of different tokens can be added field by field if they are about the same shifts. Fields are tensors apart
+    from ``count``, the number of tokens. Those whose names begin with "shift" are [unit]; all others are sums.
     """
 
     count: int
@@ -32,21 +32,9 @@ class Comoments(ABC):
     def zeros(cls, *shifts: Tensor) -> Self:
         """Return sums over no token about these shifts, [unit] each."""
 
-    @property
-    def shifts(self) -> tuple[Tensor, ...]:
-        """The shifts, in the order in which ``zeros`` takes them."""
-        return tuple(value for name, value in vars(self).items() if name.startswith("shift"))
-
     @abstractmethod
     def about(self, *shifts: Tensor) -> Self:
         """Return the sums of the same tokens about other shifts, [unit] each."""
-
-    def __add__(self, other: Self) -> Self:
-        """Return the sums over the tokens of both, about the shifts of the first."""
-        near = vars(other.about(*self.shifts))
-        return type(self)(
-            **{name: value if name.startswith("shift") else value + near[name] for name, value in vars(self).items()}
-        )
 
     def as_tensors(self) -> dict[str, Tensor]:
         """Return all fields by name, to be stored or sent. The tensors are not copied."""

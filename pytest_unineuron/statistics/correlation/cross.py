@@ -43,13 +43,6 @@ class CrossComoments(Comoments):
         of_x, of_y = (partial(torch.zeros_like, shift, dtype=torch.float64) for shift in (x, y))
         return cls(0, x, y, of_x(), of_y(), of_x(), of_y(), x.new_zeros(len(x), len(y)))
 
-    @classmethod
-    def of(cls, x: ShiftedUnits, y: ShiftedUnits) -> Self:
-        """Return the sums of one batch, of the same tokens in both models."""
-        sums = cls.zeros(x.shift, y.shift)
-        sums.update(x, y)
-        return sums
-
     def update(self, x: ShiftedUnits, y: ShiftedUnits) -> None:
         """Add a batch about the same shifts."""
         self.count += len(x.values)
@@ -74,11 +67,6 @@ class CrossComoments(Comoments):
             squares_y=self.squares_y + e * (2 * self.sums_y + n * e),
             cross=shifted_cross(self.cross, (self.sums_x, self.sums_y), moves, n),
         )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The numbers of units of x and of y."""
-        return len(self.shift_x), len(self.shift_y)
 
     @property
     def deviation_x(self) -> Tensor:

@@ -40,13 +40,6 @@ class LayerComoments(Comoments):
         (shift,) = map(widened, shifts)
         return cls(0, shift, torch.zeros_like(shift, dtype=torch.float64), shift.new_zeros(len(shift), len(shift)))
 
-    @classmethod
-    def of(cls, x: ShiftedUnits) -> Self:
-        """Return the sums of one batch."""
-        sums = cls.zeros(x.shift)
-        sums.update(x)
-        return sums
-
     def update(self, x: ShiftedUnits) -> None:
         """Add a batch about the same shift."""
         self.count += len(x.values)

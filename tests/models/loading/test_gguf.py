@@ -1,6 +1,7 @@
-"""Models in a GGUF file. Those that are read need the packages of the extra, and SmolLM2 from its package."""
+"""Models in a GGUF file, which need the packages of the extra. SmolLM2 itself is read by the tests of real models."""
 
-from importlib import util
+import json
+from importlib import import_module, util
 from importlib.util import find_spec
 
 import pytest
@@ -11,6 +12,9 @@ from pytest_unineuron.models.loading import gguf
 from pytest_unineuron.models.loading.files_digest import files_digest
 from pytest_unineuron.models.loading.load import load_model
 from pytest_unineuron.models.loading.source import parse_source
+from tests.models.tiny import build, tokenizer
+
+QUANTISED = "model.layers.0.mlp.gate_proj.weight"
 
 
 @pytest.fixture
@@ -64,12 +68,50 @@ def test_a_damaged_file_is_an_error_of_one_line(junk, extra):
         load_model(parse_source(str(junk)))
 
 
-def test_smollm2_is_loaded_in_float32(smollm2):
-    """All weights are plain numbers, and the model knows a capital."""
-    loaded = load_model(parse_source(str(smollm2)))
-    assert loaded.parameters == 134_515_008
-    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
-    ids = loaded.tokenizer("The capital of France is", return_tensors="pt").input_ids
-    with torch.no_grad():
-        best = loaded.model(ids).logits[0, -1].argmax()
-    assert loaded.tokenizer.decode([int(best)]) == " Paris"
+def write_gguf(path, model, words):
+    """Write a llama and its tokenizer as llama.cpp does: query and key rows in another order, one matrix quantised."""
+    package, config = import_module("gguf"), model.config
+    writer = package.GGUFWriter(path, "llama")
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(sorted(words.get_vocab(), key=words.get_vocab().get))
+    writer.add_token_merges(
+        [" ".join(pair) for pair in json.loads(words.backend_tokenizer.to_str())["model"]["merges"]]
+    )
+    writer.add_bos_token_id(words.bos_token_id)
+    names = package.get_tensor_name_map(package.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for name, weight in model.state_dict().items():
+        values, kind = weight.numpy(), None
+        if count := next((count for part, count in heads.items() if part in name), 0):
+            values = values.reshape(count, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+        if name == QUANTISED:
+            kind = package.GGMLQuantizationType.Q8_0
+            values = package.quantize(values, kind)
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), values, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_model_is_loaded_in_float32_with_its_tokenizer(extra, tmp_path):
+    """Weights are those that were written, up to the rounding of one that was quantised to eight bits."""
+    model, path = build("llama"), tmp_path / "tiny.gguf"
+    write_gguf(path, model, tokenizer())
+    found = load_model(parse_source(str(path)))
+    assert {p.dtype for p in found.model.parameters()} == {torch.float32}
+    weights = found.model.state_dict()
+    for name, weight in model.state_dict().items():
+        rounding = float(weight.abs().max()) / 127 if name == QUANTISED else 0
+        torch.testing.assert_close(weights[name], weight, rtol=0, atol=rounding)
+    text = "We met seventeen sailors."
+    assert found.tokenizer(text)["input_ids"] == tokenizer()(text)["input_ids"]
+    assert found.context == 64

@@ -138,7 +138,7 @@ def test_neurons_are_found_behind_linear_layers_that_unpack_their_weights(archit
     model, plain = quantised(RowLinear8, architecture), in_memory(build(architecture))
     found, expected = dissect(model), dissect(plain)
     described = [
-        [(layer.down.module, layer.width, layer.gate_layout, layer.norm) for layer in anatomy.layout.layers]
+        [(layer.down.module, layer.width, layer.gated, layer.norm) for layer in anatomy.layout.layers]
         for anatomy in (found, expected)
     ]
     assert described[0] == described[1]
