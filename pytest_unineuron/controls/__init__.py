@@ -97,10 +97,16 @@ BUILT_IN = {
         "keeps the architecture, untrained; four constants are added to the first embeddings of every text",
         default=False,
     ),
+    "exchanged-entries": Control(
+        "pytest_unineuron.controls.exchanged_entries:exchanged_entries",
+        MODEL,
+        "keeps all but the places of the entries of query and key weights, permuted within each head",
+        default=False,
+    ),
 }
 CONTROLS = Table("control", BUILT_IN)
-"""N0, N1, N2, N5, N4, a control for claims about text, and N6 of the trials' catalogue, in this order; then N7, and
-N8, a null for claims about pooled activations."""
+"""N0, N1, N2, N5, N4, a control for claims about text, and N6 of the trials' catalogue, in this order; then N7,
+N8, a null for claims about pooled activations, and N9, one for claims about the size of heads' weights."""
 
 
 def applicable(inputs: Set[str]) -> tuple[str, ...]:

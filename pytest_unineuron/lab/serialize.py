@@ -14,7 +14,9 @@ from torch import Tensor
 
 from pytest_unineuron.activations.sinks import Sinks
 from pytest_unineuron.activations.sweep import PartialStatistics, SweepResult
+from pytest_unineuron.roles.attention import AttentionSums
 from pytest_unineuron.roles.interventions import Effects
+from pytest_unineuron.roles.pattern_agreement import PatternProducts
 from pytest_unineuron.statistics import STATISTICS, statistic_class
 from pytest_unineuron.statistics.correlation import BestMatches, PairComoments
 from pytest_unineuron.universality.choice import Choice
@@ -35,6 +37,8 @@ def _by_name(*statistics: type) -> dict[str, type]:
             PartialStatistics,
             Sinks,
             Effects,
+            AttentionSums,
+            PatternProducts,
             Matches,
             Choice,
             BestMatches,

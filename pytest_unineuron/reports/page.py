@@ -45,6 +45,7 @@ CONTROL_WORDS = {
     "other-seed": "keeps the architecture, the text and the numbers of the labelled neurons; the weights are of "
     "another seed",
     "planted-sink": "keeps the architecture, untrained; four constants are added to the first embeddings of every text",
+    "exchanged-entries": "keeps all but the places of the entries of query and key weights, permuted within each head",
 }
 """The descriptions of ``controls``, which a saved report does not hold; a test compares them."""
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.loading.forward import text_arguments
+from pytest_unineuron.roles.attention import eager_attention
 from pytest_unineuron.roles.interventions import changed_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -84,20 +85,6 @@ def attention_to_first(
         raise NotApplicable(f"{type(model).__name__} does not return its attention")
     found: Tensor = attentions[numbers.index(at.layer)][:, at.index, :, 0]
     return found, seen["fired"]
-
-
-@contextmanager
-def eager_attention(model: Any) -> Iterator[None]:
-    """While open, the model computes attention in a way that can return it."""
-    before = getattr(model.config, "_attn_implementation", None)
-    try:
-        model.set_attn_implementation("eager")
-    except (AttributeError, ValueError) as error:
-        raise NotApplicable(f"{type(model).__name__} does not return its attention") from error
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 def _place(view: WeightView, neuron: int) -> tuple[int, int]:

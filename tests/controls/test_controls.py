@@ -1,5 +1,7 @@
 """Properties of a subject that each control keeps or destroys, and the seeds of controls."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_unineuron import controls
+from pytest_unineuron.controls.exchanged_entries import exchanged_entries
 from pytest_unineuron.controls.other_seed import other_seed
 from pytest_unineuron.controls.permuted_labels import permuted_labels
 from pytest_unineuron.controls.planted_sink import POSITIONS, planted_sink
@@ -20,8 +23,10 @@ from pytest_unineuron.controls.untrained import untrained
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from tests.activations.sweeping import sweep_blocks
 from tests.models.tiny import build, tokenizer
@@ -52,7 +57,7 @@ def test_a_control_model_is_a_seeded_copy(name, architecture):
     for key, value in weights(model).items():
         assert torch.equal(value, before[key])
         assert torch.equal(first[key], again[key])
-    key = next(k for k in before if "c_fc.weight" in k or "dense_h_to_4h.weight" in k)
+    key = next(k for k in before if "c_attn.weight" in k or "query_key_value.weight" in k)
     assert not torch.equal(first[key], other[key])
     assert not torch.equal(first[key], before[key])
     assert twins[0].config.tie_word_embeddings == model.config.tie_word_embeddings
@@ -133,6 +138,31 @@ def test_shifted_documents_change_every_block():
         assert new.ids != old.ids
         assert set(new.ids) <= set().union(*(texts[d] for d in texts if d != old.document))
     assert shifted_documents(blocks, tokenizer(), 4).blocks != other.blocks
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
+def test_exchanged_entries_stay_within_the_queries_and_the_keys_of_a_head(architecture):
+    """Each head keeps the values of its W_Q and of its W_K in other places, and the rest of the model is as it was."""
+    loaded = LoadedModel(build(architecture), tokenizer(), "", None)
+    twin = replace(loaded, model=exchanged_entries(loaded.model, 5))
+    anatomy = dissect(loaded)
+    own, changed = (Weights(WeightView(each, anatomy)) for each in (loaded, twin))
+    for head, other in zip(own.heads, changed.heads, strict=True):
+        for before, after in zip(head.raw(), other.raw(), strict=True):
+            assert not torch.equal(before, after)
+            assert torch.equal(before.flatten().sort().values, after.flatten().sort().values)
+        assert torch.equal(head.value, other.value)
+    attention = {
+        name for name, value in weights(loaded.model).items() if not torch.equal(value, weights(twin.model)[name])
+    }
+    assert all("attn" in name or "attention" in name for name in attention)
+    assert all(name.endswith("weight") for name in attention)
+
+
+def test_a_model_without_heads_has_no_entries_to_exchange():
+    """The reason says so."""
+    with pytest.raises(NotApplicable, match="separate query and key projections"):
+        exchanged_entries(build("mamba"), 0)
 
 
 def test_a_planted_sink_is_at_the_first_positions_of_every_text():

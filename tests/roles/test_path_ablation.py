@@ -6,8 +6,9 @@ from torch.nn.functional import softmax
 
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
+from pytest_unineuron.roles.attention import eager_attention
 from pytest_unineuron.roles.bos_attention import bos_query_directions
-from pytest_unineuron.roles.path_ablation import added_attention, attention_to_first, eager_attention
+from pytest_unineuron.roles.path_ablation import added_attention, attention_to_first
 from tests.models.tiny import build, in_memory
 from tests.roles.views import batches, view_of
 

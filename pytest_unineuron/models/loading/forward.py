@@ -48,15 +48,19 @@ def text_arguments(model: Any, ids: Tensor, attended: Tensor) -> dict[str, Tenso
     return given
 
 
-def run_model(model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False, states: bool = False) -> Any:
+def run_model(
+    model: Any, ids: Tensor, attended: Tensor, *, whole: bool = False, states: bool = False, attentions: bool = False
+) -> Any:
     """The output of one forward pass over ``ids``, without the head unless ``whole``.
 
     ``ids`` and the attention mask ``attended`` are [row, position]. With ``states`` the output has the residual stream
-    after every block.
+    after every block, with ``attentions`` the attention probabilities of every layer where the model returns them.
     """
     running = model if whole else without_head(model)
     known = accepted_arguments(type(running).forward)
     chosen = {"output_hidden_states": True} if states else {}
+    if attentions:
+        chosen["output_attentions"] = True
     if "use_cache" in known:
         chosen["use_cache"] = False
     plain = all(type(p) is torch.nn.Parameter for p in running.parameters())
