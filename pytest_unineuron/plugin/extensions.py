@@ -12,8 +12,10 @@ from pytest_unineuron import controls
 from pytest_unineuron.cache.source_code import code_digest, extension_digest, project_files
 from pytest_unineuron.corpora import GENERATED
 from pytest_unineuron.errors import OptionError
-from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, REPORT, STATISTIC, Declaration, declarations_in
-from pytest_unineuron.statistics import POST, PRE, RESIDUAL, STATISTICS, UP
+from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, REPORT, STATISTIC, UNITS, Declaration, declarations_in
+from pytest_unineuron.statistics import ATTENTION, EXTREMES, POST, PRE, RESIDUAL, SINKS, STATISTICS, UP
+from pytest_unineuron.statistics import UNITS as UNIT_SITES
+from pytest_unineuron.universality.kinds import KINDS, UnitKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,8 +27,9 @@ GROUP = "pytest_unineuron"
 """The group of entry points, each the path of a module, or MODULE:NAME, that declares extensions."""
 EXTENSIONS = "unineuron-extensions"
 """The name of this plugin of pytest."""
-SITES = (PRE, POST, RESIDUAL, UP)
-MEASURED = (CONTROL, STATISTIC)
+SITES = (PRE, POST, RESIDUAL, UP, UNIT_SITES)
+ENCODED_SITES = (PRE, POST, RESIDUAL, ATTENTION)
+MEASURED = (CONTROL, STATISTIC, UNITS)
 """The kinds whose source measurements depend on; texts and models are told by their own digests."""
 
 
@@ -77,6 +80,11 @@ class Extensions:
         """Return digests of the source of these extensions, as the report holds them."""
         return {name: extension_digest(file)[:16] for name, file in self.files.items()}
 
+    @property
+    def control_words(self) -> dict[str, str]:
+        """What each of these controls keeps, in the words of its author."""
+        return {name: each.facts["description"] for (kind, name), each in self._added.items() if kind == CONTROL}
+
     def _add_all(self, found: object) -> None:
         for each in declarations_in(found):
             # The same file may be imported twice, as a module and as a plugin.
@@ -96,7 +104,7 @@ def _table(kind: str) -> Table[Any]:
         from pytest_unineuron.reports.write import REPORT_FILES
 
         return REPORT_FILES
-    tables: dict[str, Table[Any]] = {CONTROL: controls.CONTROLS, STATISTIC: STATISTICS, CORPUS: GENERATED}
+    tables: dict[str, Table[Any]] = {CONTROL: controls.CONTROLS, STATISTIC: STATISTICS, UNITS: KINDS, CORPUS: GENERATED}
     return tables[kind]
 
 
@@ -115,6 +123,11 @@ def _row(each: Declaration) -> Any:
         for site in each.facts["sites"]:
             _check(each, "sites", site, SITES)
         return each.make, each.facts["sites"]
+    if each.kind == UNITS:
+        _check(each, "site", each.facts["site"], ENCODED_SITES)
+        if each.name in (*SITES, ATTENTION, EXTREMES, SINKS):
+            raise OptionError(f"{each.file}: units {each.name!r}: that is the name of a site; choose another name")
+        return UnitKind(encoders=each.make, **each.facts)
     if each.kind == FAMILY:
         from pytest_unineuron.models.registry import Family
 

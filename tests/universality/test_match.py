@@ -15,6 +15,7 @@ from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.universality import Matched, Universality
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import PRE
 from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.universality import match as matching
@@ -26,7 +27,8 @@ from tests.models.tiny import build, tokenizer
 
 
 def compared_model(model):
-    return ComparedModel(model, dissect(LoadedModel(model, tokenizer(), "", None)))
+    loaded = LoadedModel(model, tokenizer(), "", None)
+    return ComparedModel(WeightView(loaded, dissect(loaded)))
 
 
 def match(subject, seeds, batches, *, own=None, bases=3, room=1e9, memory=8e9, also=()):
