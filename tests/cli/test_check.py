@@ -94,7 +94,7 @@ BROKEN = {
     "needs a result": (
         REPORT_FILE,
         "evidence.trials[0].name",
-        "str(evidence.cases[0].case.result.subject.measurements[0])",
+        "str(list(evidence.cases)[0].case.result.subject.measurements[0])",
         "it raised IndexError",
     ),
     "other seeds": (FAMILY_FILE, "", "", "the pattern matches its own seeds"),
