@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from pytest_unineuron.corpora.blocks import Block, Blocks
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.universality.units import ComparedModel
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def random_model(workload: Workload, seed: int, dtype: torch.dtype = torch.float
 
 def compared_model(model: Any, workload: Workload) -> ComparedModel:
     """A model with the places of its neurons."""
-    return ComparedModel(model, dissect(LoadedModel(model, FakeTokenizer(workload.vocabulary), "", None)))  # type: ignore[arg-type]
+    loaded = LoadedModel(model, FakeTokenizer(workload.vocabulary), "", None)  # type: ignore[arg-type]
+    return ComparedModel(WeightView(loaded, dissect(loaded)))
 
 
 def random_models(workload: Workload, count: int) -> list[ComparedModel]:

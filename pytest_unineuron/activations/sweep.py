@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pytest_unineuron.activations.forward_pass import Encoding
     from pytest_unineuron.corpora.blocks import Batch, Blocks
     from pytest_unineuron.distributed.single_process import ComputePart
+    from pytest_unineuron.models.discovery.attention import Attention
     from pytest_unineuron.models.discovery.layout import NeuronLayout
 
     Transform = Callable[[str, int, Tensor], Tensor]
@@ -248,19 +250,23 @@ def sweep(
     batches: Sequence[Batch],
     consumers: Sequence[StatisticsConsumer],
     *,
+    attentions: Sequence[Attention] = (),
+    encodings: Mapping[str, Encoding] | None = None,
     progress: Callable[[Sequence[Batch]], Iterable[Batch]] | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
     compute_part: ComputePart = compute_uncached,
 ) -> list[SweepResult]:
     """The results of all consumers after one pass of ``model`` over ``batches``.
 
-    ``progress`` may wrap the batches in a bar. ``processes`` share the batches, and ``compute_part`` stores the part
-    of each. Raises ModelError if an activation is not finite.
+    ``attentions`` and ``encodings`` are those of ``run_pass``. ``progress`` may wrap the batches in a bar.
+    ``processes`` share the batches, and ``compute_part`` stores the part of each. Raises ModelError if an activation is
+    not finite.
     """
     own_batches = processes.shard(batches)
 
     def accumulated() -> list[PartialStatistics]:
-        run_pass(model, layout, progress(own_batches) if progress else own_batches, consumers)
+        shown = progress(own_batches) if progress else own_batches
+        run_pass(model, layout, shown, consumers, attentions=attentions, encodings=encodings)
         return [consumer.partial() for consumer in consumers]
 
     # A part of batches of another size is another part.

@@ -26,7 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def check_extensions(typed: argparse.Namespace) -> int:
     """Print every law and whether it holds; the status is 1 if one does not. Raises OptionError for a bad name."""
-    obey = [_check(each) for text in typed.extensions for each in _declared(text)]
+    obey = [_check(each) for text in typed.extensions for each in declared(text)]
     return int(not all(obey))
 
 
@@ -41,13 +41,11 @@ def _check(each: Declaration) -> bool:
     except Exception as error:  # the code of others may raise anything
         held.append(False)
         print(f"  BROKEN  it raised {type(error).__name__}: {error}")
-    if not held:
-        print("  has no laws: look at what a run makes of it")
     return all(held)
 
 
-def _declared(text: str) -> list[Declaration]:
-    """The declarations that a file, a module or the name in a module holds. Raises OptionError."""
+def declared(text: str) -> list[Declaration]:
+    """Return the declarations that a file, a module or the name in a module holds. Raises OptionError."""
     try:
         found = list(declarations_in(_load(text)))
     except (ImportError, AttributeError, OSError, SyntaxError) as error:
@@ -62,6 +60,7 @@ def _load(text: str) -> object:
     if "" not in sys.path:
         sys.path.insert(0, "")
     if text.endswith(".py"):
+        sys.path.insert(0, str(Path(text).absolute().parent))  # for the files beside it that it imports
         spec = spec_from_file_location(Path(text).stem, text)
         assert spec is not None
         assert spec.loader is not None

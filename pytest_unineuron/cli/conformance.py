@@ -8,11 +8,12 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
-from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, STATISTIC
+from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, REPORT, STATISTIC, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.extend import Declaration
     from pytest_unineuron.models.loading.load import LoadedModel
 
@@ -23,10 +24,10 @@ SUBJECT, TEXT, TOKENS = "nano:neox-a", "news", 3000
 
 
 def laws(each: Declaration) -> Laws:
-    """Yield every law of an extension's kind and whether it holds; nothing for a report file. Passes on its errors."""
+    """Yield every law of an extension's kind and whether it holds. Passes on its errors."""
     if each.kind == CONTROL:
         yield from _CONTROLS[each.facts["replaces"]](each.make)
-    elif each.kind in _OTHERS:
+    else:
         yield from _OTHERS[each.kind](each)
 
 
@@ -105,7 +106,7 @@ _CONTROLS = {
 }
 
 
-# -- statistics, corpora and families ------------------------------------------------------------------------
+# -- statistics, units, corpora, families and reports ------------------------------------------------------
 
 
 def _statistic(each: Declaration) -> Laws:
@@ -134,6 +135,44 @@ def _statistic(each: Declaration) -> Laws:
     yield "half precision is widened before it is summed", _near(of(values=half), of(values=half.float()))
 
 
+def _units(each: Declaration) -> Laws:
+    import torch
+
+    from pytest_unineuron.models.discovery.anatomy import dissect
+    from pytest_unineuron.models.weights.weight_view import WeightView
+    from pytest_unineuron.universality.kinds import UnitKind
+    from pytest_unineuron.universality.units import ComparedModel
+
+    loaded = _subject()
+    before, view = _weights(loaded.model), WeightView(loaded, dissect(loaded))
+    kind = UnitKind(encoders=each.make, **each.facts)
+    first, again = (ComparedModel(view).make_encoding(each.name, kind) for _ in range(2))
+    yield "the subject is left as it was", _same(_weights(loaded.model), before)
+    yield "the same encoders each time", first.digest == again.digest
+    yield "some layer has such units", bool(first.indices)
+    values = _drawn(60, ComparedModel(view).site_sizes(kind.site)[index := first.indices[0]])
+    kept = values.clone()
+    with torch.no_grad():
+        units = first.encode(index, values)
+        backwards = first.encode(index, values.flip(0)).flip(0)
+    yield "it returns as many tokens, [token, unit]", units.dim() == 2 and len(units) == len(values)
+    yield "its units are finite", bool(units.isfinite().all())
+    yield "activations are left as they were", torch.equal(values, kept)
+    yield "the units of a token depend on no other token", torch.allclose(units, backwards, rtol=1e-4, atol=1e-5)
+
+
+def _report(each: Declaration) -> Laws:
+    from pytest_unineuron.evidence.summary import report_data
+
+    evidence, nothing = _evidence()
+    before = copy.deepcopy(report_data(evidence))
+    first, again = (each.make(evidence) for _ in range(2))
+    yield "it returns text", isinstance(first, str)
+    yield "the same evidence gives the same text", first == again
+    yield "the evidence is left as it was", report_data(evidence) == before
+    yield "a run without results has a report too", isinstance(each.make(nothing), str)
+
+
 def _corpus(each: Declaration) -> Laws:
     from pytest_unineuron.corpora.copies import reason_repetitive
 
@@ -154,7 +193,13 @@ def _family(each: Declaration) -> Laws:
     yield "no seed is named twice", len(set(seeds)) == len(seeds)
 
 
-_OTHERS: dict[str, Callable[[Declaration], Laws]] = {STATISTIC: _statistic, CORPUS: _corpus, FAMILY: _family}
+_OTHERS: dict[str, Callable[[Declaration], Laws]] = {
+    STATISTIC: _statistic,
+    UNITS: _units,
+    CORPUS: _corpus,
+    FAMILY: _family,
+    REPORT: _report,
+}
 
 
 # -- what they are tried on ----------------------------------------------------------------------------------
@@ -173,12 +218,45 @@ def _drawn(tokens: int, units: int) -> Any:
     import torch
 
     random = np.random.default_rng(0)
-    drawn = random.standard_normal((tokens, units)) ** 3 * 10.0 ** np.arange(-2, units - 2)
+    drawn = random.standard_normal((tokens, units)) ** 3 * 10.0 ** (np.arange(units) % 8 - 2)
     return torch.from_numpy(drawn.astype(np.float32))
 
 
+def _evidence() -> tuple[Evidence, Evidence]:
+    """A run with outcomes of several kinds and awkward names, and one of which no item ran."""
+    from pytest_unineuron.evidence.build import build_evidence
+    from pytest_unineuron.evidence.case import Case
+    from pytest_unineuron.evidence.make_measurement import make_measurement
+    from pytest_unineuron.evidence.outcome import ArmResult, Outcome, judge
+    from pytest_unineuron.evidence.planned import PlannedItem
+    from pytest_unineuron.evidence.trial import Trial
+    from pytest_unineuron.options.settings import Settings
+
+    planned, results = [], {}
+    for number, (model, value) in enumerate([("m", 0.9), ("<m> & | 'µ'", 0.1), ("broken", None)]):
+        for control in ("", "untrained"):
+            case = Case(model, "news", control)
+            trial = Trial("claim", f"GT{number + 1}", "a claim", "a source", primary=True)
+            planned.append(PlannedItem(f"test_it.py::test_{number}[{case.id}]", trial, case))
+            if value is None:
+                results[planned[-1].nodeid] = ArmResult(Outcome.ERROR, "it broke", (), 0.1, (), {})
+            else:
+                share = make_measurement("share", 0.0 if control else value, above=0.5)
+                results[planned[-1].nodeid] = ArmResult(*judge([share]), (share,), 0.1, (), {})
+    settings = Settings().as_dict()
+    header = {
+        "policy": settings["policy"],
+        "settings": settings,
+        "versions": {"python": "3"},
+        "created": "2026-01-31T12:00:00+00:00",
+        "asked": {"paths": ["."], "models": ["m"], "corpora": ["news"]},
+    }
+    return build_evidence(planned, results, **header), build_evidence(planned, {}, **header)
+
+
 def _weights(model: Any) -> dict[str, Any]:
-    return {name: value.detach().clone() for name, value in model.named_parameters()}
+    """The parameters and buffers of a model."""
+    return {name: value.detach().clone() for name, value in (*model.named_parameters(), *model.named_buffers())}
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

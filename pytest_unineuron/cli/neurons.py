@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_unineuron.cli.check import declared
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.system import process
 from pytest_unineuron.system.paths import write_atomically
@@ -28,7 +29,8 @@ SHOWN_TOKENS = 5
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `pytest-unineuron neurons`."""
     command.add_argument("model", metavar="MODEL", help="hub id[@revision], a folder, nano:NAME or untrained:MODEL")
-    command.add_argument("--by", choices=(EXCESS, *STATISTICS), default="kurtosis", help="what to sort by")
+    text = f"what to sort by: {', '.join((EXCESS, *STATISTICS))}, or a column of an extension (default: kurtosis)"
+    command.add_argument("--by", default="kurtosis", metavar="COLUMN", help=text)
     command.add_argument("--lowest", action="store_true", help="the lowest first, instead of the highest")
     command.add_argument("--layer", type=int, metavar="N", help="neurons of this layer alone")
     command.add_argument("--top", type=int, default=20, metavar="N", help="how many neurons (default: 20)")
@@ -36,6 +38,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", action="append", default=[], metavar="MODEL", help="a further seed; repeatable")
     command.add_argument("--tokens", metavar="N", help="token budget")
     command.add_argument("--device", metavar="DEVICE", help="where the model runs")
+    text = "a file or module that declares statistics, corpora or families of seeds; repeatable"
+    command.add_argument("--extension", action="append", default=[], metavar="FILE", help=text)
     text = "folder of finished results (default: pytest's cache in this folder, if there is one)"
     command.add_argument("--cache", type=Path, metavar="FOLDER", help=text)
     for form, what in FORMS.items():
@@ -50,7 +54,8 @@ def print_neurons(typed: argparse.Namespace) -> int:
     from pytest_unineuron.study.study import open as open_study
 
     options = {name: value for name in ("tokens", "device") if (value := getattr(typed, name)) is not None}
-    study = open_study(typed.model, seeds=typed.seed, cache=typed.cache, **options)
+    extensions = [each for text in typed.extension for each in declared(text)]
+    study = open_study(typed.model, seeds=typed.seed, cache=typed.cache, extensions=extensions, **options)
     table = _selected(study, typed)
     cards = [study.neuron(int(row["layer"]), int(row["index"]), typed.corpus) for _, row in table.iterrows()]
     wanted = [(form, path) for form in FORMS if (path := getattr(typed, form)) is not None]
@@ -66,6 +71,9 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     table = study.neurons(typed.corpus)
     if typed.by == EXCESS:
         table[EXCESS] = study.universality(typed.corpus)[EXCESS]
+    columns = [name for name in (EXCESS, *table) if name not in ("layer", "index")]
+    if typed.by not in columns:
+        raise OptionError(f"--by={typed.by}: no such column; choose from {', '.join(dict.fromkeys(columns))}")
     layers = sorted(set(table["layer"]))
     if typed.layer is not None:
         table = table[table["layer"] == typed.layer]

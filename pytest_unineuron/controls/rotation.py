@@ -28,7 +28,7 @@ class Rotation:
         self._seed = seed
         self._mean: dict[str, tuple[Tensor, ...]] = {}
         self._scale: dict[str, tuple[Tensor, ...]] = {}
-        self._rotations: dict[tuple[bool, int], Tensor] = {}
+        self._rotations: dict[tuple[bool, int, int], Tensor] = {}
         for site, of_site in moments.items():
             deviation = of_site.variance.clamp_min(0).sqrt()
             scale = torch.where(deviation > 0, 1 / deviation, 0.0)
@@ -42,8 +42,8 @@ class Rotation:
         return product((units - mean) * scale, self._rotation(site, layer, units).to(units.dtype))
 
     def _rotation(self, site: str, layer: int, units: Tensor) -> Tensor:
-        """The rotation of a layer, [unit, unit]: the same at all of its sites, and another for the residual stream."""
-        key = (site == RESIDUAL, layer)
+        """The rotation of a layer, [unit, unit]: the same at its sites, others for the stream and for other sizes."""
+        key = (site == RESIDUAL, layer, units.shape[1])
         if key not in self._rotations:
             seed = (self._seed * 1009 + layer) * 2 + key[0]
             self._rotations[key] = haar_rotation(units.shape[1], seed).to(units.device)

@@ -135,6 +135,8 @@ class Collector:
                 facts["tokens"][event["model"]] = event["tokens"]
             case "sinks":
                 self._models.setdefault(event["model"], {}).setdefault("sinks", {})[event["corpus"]] = event["facts"]
+            case "units":
+                self._models.setdefault(event["model"], {}).setdefault("units", {})[event["units"]] = event["facts"]
             case _:  # the share of tokens that were routed to an expert
                 self._models.setdefault(event["model"], {}).setdefault("routed", {})[event["corpus"]] = event["share"]
 
@@ -179,6 +181,7 @@ class Collector:
             cache_hits=tuple(map(dict, sorted(self._cache_hits))),
             cache_notes=tuple(dict.fromkeys(self._cache_notes)),
             versions=run["versions"],
+            controls=run.get("controls", {}),
             incomplete=self.incomplete,
             findings=self.findings,
             asked=run["asked"],

@@ -138,7 +138,8 @@ class Evidence:
 
     ``asked`` holds the paths, models and corpora that the run was given, from which a later reader tells what was left
     out on purpose. ``created`` is the time at the end of the run, in UTC. ``violations`` names what changed since the
-    run was locked; with any of them, no criterion passes. ``cache_hits`` are the results that were read from the cache
+    run was locked; with any of them, no criterion passes. ``controls`` says in words what each control keeps that an
+    extension declared. ``cache_hits`` are the results that were read from the cache
     instead of being measured; ``cache_notes`` are further remarks on the cache. ``incomplete`` names lost results.
     """
 
@@ -150,6 +151,7 @@ class Evidence:
     corpora: Mapping[str, Any] = field(default_factory=dict)
     forward_passes: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    controls: Mapping[str, str] = field(default_factory=dict)
     incomplete: tuple[str, ...] = ()
     findings: Mapping[str, Any] | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)

@@ -76,6 +76,7 @@ def evidence_from_report(data: dict[str, Any], where: str) -> Evidence:
         cache_hits=tuple(content["cache"]["hits"]),
         cache_notes=tuple(content["cache"]["notes"]),
         versions=content["versions"],
+        controls=content.get("controls", {}),
         incomplete=tuple(content["incomplete"]),
         violations=tuple(content["lock_violations"]),
         findings=content["original_findings"],

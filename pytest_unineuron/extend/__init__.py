@@ -1,4 +1,4 @@
-"""Declare controls, statistics, corpora, families of seeds and report files, in a conftest, a plugin or a package.
+"""Declare controls, statistics, units, corpora, families of seeds and report files, in a conftest or a package.
 
 A declaration changes nothing by itself. The plugin registers those that it finds in conftest files and other plugins of
 pytest, in the modules that packages name as entry points of the group ``pytest_unineuron``, and those that the hook
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONTROL, STATISTIC, CORPUS, FAMILY, REPORT = "control", "statistic", "corpus", "family", "report"
+CONTROL, STATISTIC, UNITS, CORPUS, FAMILY, REPORT = "control", "statistic", "units", "corpus", "family", "report"
 """The kinds of extensions."""
 ATTRIBUTE = "__unineuron__"
 """The attribute of a function or class that holds its declaration."""
@@ -53,10 +53,25 @@ def control(name: str, *, replaces: str, keeps: str, default: bool = False) -> C
 def statistic(name: str, *, sites: Collection[str]) -> Callable[[T], T]:
     """Return a decorator that declares a class, a Statistic with its Accumulator, to be computed at some sites.
 
-    Sites are ``pre``, ``post``, ``residual`` and ``up``. A trial reads it as ``neurons.pre.total(name)``, and each
-    property of the class that is [unit] as ``neurons.pre.PROPERTY``.
+    Sites are ``pre``, ``post``, ``residual``, ``up``, and ``units`` for all that ``extend.units`` adds. A trial reads
+    it as ``neurons.pre.total(name)``, and each property of the class that is [unit] as ``neurons.pre.PROPERTY``.
     """
     return _decorator(STATISTIC, name, {"sites": tuple(sites)})
+
+
+def units(name: str, *, site: str, signed: bool = True) -> Callable[[T], T]:
+    """Return a decorator that declares a function to return the encoders of a kind of units, such as SAE features.
+
+    The function is called with a view of the weights, as an instrument of ``weights.role`` is: ``view.loaded`` has the
+    model, its tokenizer and the folder that it came from. It returns one torch module for each layer of the ``site``,
+    from [token, unit of the site] to [token, unit], or None for a layer without such units. Sites are ``pre`` and
+    ``post``, with a layer for each layer of neurons, ``attention``, the input of the heads' output projection, and
+    ``residual``, of one layer. ``signed=False`` if the sign of a unit is arbitrary, as that of a direction is.
+
+    A trial reads how the units are matched in seeds as ``universality.of(name)``, and their statistics as
+    ``neurons.of(name)``. The values of the modules are part of the keys of results.
+    """
+    return _decorator(UNITS, name, {"site": site, "signed": signed})
 
 
 def corpus(name: str) -> Callable[[T], T]:

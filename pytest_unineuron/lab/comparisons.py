@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pytest_unineuron import controls
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_model, share_same
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.cost import batch_positions, seed_room
 from pytest_unineuron.universality.match import Resources, match
@@ -19,13 +21,14 @@ from pytest_unineuron.universality.units import ComparedModel
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_unineuron.activations.forward_pass import Consumer
+    from pytest_unineuron.activations.forward_pass import Consumer, Encoding
     from pytest_unineuron.activations.sweep import Transform
     from pytest_unineuron.corpora.blocks import Batch, Blocks
     from pytest_unineuron.distributed.single_process import ComputePart, ProcessGroup
     from pytest_unineuron.lab.models import Models
     from pytest_unineuron.lab.reporting import Reporting
     from pytest_unineuron.lab.texts import Texts
+    from pytest_unineuron.models.loading.load import LoadedModel
     from pytest_unineuron.options.settings import Settings
 
 MAX_TEXTS = 2
@@ -50,6 +53,7 @@ class Comparisons:
         self._processes = processes
         self._memory = settings.memory * float(GIB)
         self._seeds: OrderedDict[tuple[Arm, str], list[SeedActivations]] = OrderedDict()
+        self._encodings: WeakKeyDictionary[LoadedModel, dict[str, Encoding]] = WeakKeyDictionary()
 
     def seeds(self, model: str) -> tuple[str, ...]:
         """Return the labels of the further seeds of a model.
@@ -67,7 +71,7 @@ class Comparisons:
         """
         if self._settings.batch:
             return self._settings.batch
-        models = [self._compared_model(Arm(name)) for name in self.seeds(model)]
+        models = [self.compared_model(Arm(name)) for name in self.seeds(model)]
         most = max(each.n_units for each in models)
         return batch_positions(self._models.positions, most, models[0].dtype.itemsize, self._memory)
 
@@ -86,7 +90,7 @@ class Comparisons:
         """
         names = self.seeds(arm.model)
         seeds = self._seed_activations(arm, corpus, names)
-        subject = self._compared_model(arm, transform)
+        subject = self.compared_model(arm, transform)
         blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT, controls.PAIRING)
         batches = self._batches(arm.model, blocks)
         self._reporting.note_pass(arm, corpus)
@@ -103,6 +107,12 @@ class Comparisons:
         found = match(subject, batches, seeds, also=also, resources=resources)
         return {"matches": found, "tokens": sum(batch.n_compared for batch in batches), "documents": blocks.documents}
 
+    def compared_model(self, arm: Arm, transform: Callable[..., Any] | None = None) -> ComparedModel:
+        """Return the model of an arm with its units of every kind. Encoders are made once per loaded model."""
+        loaded = self._models.loaded(arm)
+        view, encodings = WeightView(loaded, self._models.anatomy(arm.model)), self._encodings.setdefault(loaded, {})
+        return ComparedModel(view, transform, self._settings.correlation_site, encodings)
+
     def release(self) -> None:
         """Release the activations of all seeds."""
         self._seeds.clear()
@@ -114,7 +124,7 @@ class Comparisons:
         if key not in self._seeds:
             blocks = self._texts.blocks_of_arm(text, corpus, controls.TEXT)
             self.check_comparable(arm.model, names, max(len(block.ids) for block in blocks.blocks))
-            models = [self._compared_model(Arm(name)) for name in names]
+            models = [self.compared_model(Arm(name)) for name in names]
             batches = self._batches(arm.model, blocks)
             for name in names:
                 self._reporting.note_pass(replace(text, model=name), corpus)
@@ -128,10 +138,6 @@ class Comparisons:
     def _batches(self, model: str, blocks: Blocks) -> list[Batch]:
         """The batches in which a model and its seeds read a text."""
         return blocks.batches(self.positions(model), compare=self._settings.correlation_tokens)
-
-    def _compared_model(self, arm: Arm, transform: Callable[..., Any] | None = None) -> ComparedModel:
-        site = self._settings.correlation_site
-        return ComparedModel(self._models.loaded(arm).model, self._models.anatomy(arm.model), transform, site)
 
     def check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
         """Raise ModelError for a seed that cannot read the same tokens, or has the weights of the model or a seed."""

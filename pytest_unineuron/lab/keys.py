@@ -14,6 +14,7 @@ from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options.settings import Affects
 from pytest_unineuron.statistics import STATISTICS, statistics_for
 from pytest_unineuron.statistics.gemm import product_library
+from pytest_unineuron.universality.kinds import KINDS
 
 if TYPE_CHECKING:
     from pytest_unineuron.lab.arm import Request
@@ -59,6 +60,7 @@ class Keys:
         if not job.corpus:
             return common | {"arithmetic": self._arithmetic(0)}
         common["text"] = self._texts.blocks(arm.model, job.corpus).digest
+        common |= self._units(job)
         if job.compares_seeds:
             return common | self._comparison(arm.model)
         return common | {
@@ -66,12 +68,22 @@ class Keys:
             "arithmetic": self._arithmetic(self._models.positions),
         }
 
+    def _units(self, job: Request) -> dict[str, Any]:
+        """Digests of the encoders of the kinds of units that extensions add to a result; empty where they add none."""
+        arms = [job.arm, *map(Arm, self._comparisons.seeds(job.arm.model) if job.compares_seeds else ())]
+        kinds = {
+            kind: [self._comparisons.compared_model(arm).encoding(kind).digest for arm in arms]
+            for kind in added_kinds(job)
+        }
+        return {"units": kinds} if kinds else {}
+
     def _extensions(self, job: Request) -> dict[str, str]:
-        """Digests of the source of the control and the statistics that extensions add to a result."""
+        """Digests of the source of the control, the statistics and the units that extensions add to a result."""
         names = {name for of_site in statistics_for(job.sites).values() for name in of_site}
         found = {name: file for name, file in STATISTICS.files.items() if name in names}
         if job.arm.control in controls.CONTROLS.files:
             found[job.arm.control] = controls.CONTROLS.files[job.arm.control]
+        found |= {kind: KINDS.files[kind] for kind in added_kinds(job)}
         return {name: self._source(file) for name, file in sorted(found.items())}
 
     def _comparison(self, model: str) -> dict[str, Any]:
@@ -93,6 +105,11 @@ class Keys:
             "products": product_library(),
             "precision": torch.get_float32_matmul_precision(),
         }
+
+
+def added_kinds(job: Request) -> list[str]:
+    """Return the kinds of units that extensions add to a result: in a comparison all, else those that are its sites."""
+    return [kind for kind in KINDS.files if job.compares_seeds or kind in job.sites]
 
 
 def _model(loaded: LoadedModel) -> list[str]:

@@ -30,6 +30,7 @@ from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from pytest_unineuron.system.machine import GIB
+from pytest_unineuron.universality.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -93,6 +94,7 @@ class Lab:
         self.corpus, self.blocks = self._texts.corpus, self._texts.blocks
         self.seeds = self._comparisons.seeds
         self._routed: set[tuple[str, str]] = set()
+        self._noted_units: set[tuple[str, str]] = set()
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -167,7 +169,17 @@ class Lab:
         result = self._results.sweep(arm, corpus, site)
         if not arm.activation_source.control and site in (PRE, RESIDUAL):
             self._note_routing(arm.model, corpus, result)
+        if site in KINDS.files:
+            self._note_units(arm.model, site)
         return result
+
+    def _note_units(self, model: str, kind: str) -> None:
+        """Report the number of units of a kind that an extension adds to a model, and a digest of its encoders."""
+        if (model, kind) not in self._noted_units:
+            self._noted_units.add((model, kind))
+            compared = self._comparisons.compared_model(Arm(model))
+            facts = {"units": sum(compared.sizes(kind)), "sha256": compared.encoding(kind).digest}
+            self._reporting.note({"kind": "units", "model": model, "units": kind, "facts": facts})
 
     def _note_routing(self, model: str, corpus: str, result: SweepResult) -> None:
         """Report the share of tokens routed to the experts of a model: the least, the median and the largest."""
@@ -193,6 +205,9 @@ class Lab:
             found = self._results.comparison(*key)
             for name in seeds:
                 self.anatomy(name)  # for the report, which describes seeds that were not run too
+            for kind in KINDS.files:
+                for name in (arm.model, *seeds):
+                    self._note_units(name, kind)
             self._universality[key] = Universality(
                 found["matches"],
                 seeds,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_unineuron.activations.sinks import Sinks
+from pytest_unineuron.errors import TrialError
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, UP, statistic_with
+from pytest_unineuron.universality.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +163,13 @@ class Neurons:
         """
         count = np.broadcast_to(self.pre.total("moments").count.numpy(), self.layer.shape)
         return np.asarray(count / self.tokens)
+
+    def of(self, kind: str) -> Units:
+        """Return the statistics of a kind of units that an extension adds, which take a pass of their own."""
+        if kind not in KINDS.files:
+            known = f"there are {', '.join(KINDS.files)}" if KINDS.files else "no extension adds one"
+            raise TrialError(f"neurons.of({kind!r}): no such kind of units; {known}, see pytest_unineuron.extend.units")
+        return Units(self._result_at, kind)
 
     def extremes(self) -> Extremes:
         """Return the largest post-activations of each neuron and their token numbers, [rank, neuron].

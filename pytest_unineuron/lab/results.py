@@ -9,8 +9,10 @@ from pytest_unineuron.activations.sinks import Sinks, find_sinks
 from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
 from pytest_unineuron.errors import RankLost, UnineuronError
 from pytest_unineuron.lab.arm import Arm, Request
+from pytest_unineuron.lab.keys import added_kinds
 from pytest_unineuron.lab.texts import PROBES
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
+from pytest_unineuron.universality.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
 def stored_together(site: str) -> tuple[str, ...]:
     """Return the sites whose statistics are one result with those of a site.
 
-    The sites that trials on neurons read are one result. Post-activations, the up projection and the extremes are
-    results of their own: few trials ask for them, and post-activations alone would double the size of a result.
+    The sites that trials on neurons read are one result. Post-activations, the up projection, the extremes and kinds
+    of units that extensions add are results of their own: few trials ask for them, and post-activations alone would
+    double the size of a result.
     """
-    return (site,) if site in (POST, UP, EXTREMES) else (PRE, RESIDUAL)
+    return (PRE, RESIDUAL) if site in (PRE, RESIDUAL) else (site,)
 
 
 class Results:
@@ -197,12 +200,15 @@ class Results:
         transform = self._transform(arm, corpus, jobs)
         consumers = [self._consumer(job, transform) for job in jobs]
         blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT)
+        compared = self._comparisons.compared_model(arm)
         self._reporting.note_pass(arm, corpus)
         found = sweep(
-            self._models.loaded(arm).model,
-            self._models.anatomy(arm.model).layout,
+            compared.model,
+            compared.anatomy.layout,
             blocks.batches(self._models.positions),
             consumers,
+            attentions=compared.anatomy.attentions,
+            encodings=compared.encodings_at({site for job in jobs for site in job.sites}),
             progress=self._reporting.bar(arm, corpus),
             processes=self._processes,
             compute_part=compute_part,
@@ -226,7 +232,7 @@ class Results:
     def _rotated_sites(self, job: Request) -> tuple[str, ...]:
         """The sites whose units are rotated for a result."""
         if job.compares_seeds:
-            return (self._models.settings.correlation_site, RESIDUAL)
+            return (self._models.settings.correlation_site, RESIDUAL, *added_kinds(job))
         return (POST,) if job.sites == (EXTREMES,) else job.sites
 
     def _jobs(self, request: Request) -> list[Request]:
@@ -245,4 +251,6 @@ class Results:
         anatomy = self._models.anatomy(model)
         widths = [layer.width for layer in anatomy.layout.layers]
         gated = [layer.width for layer in anatomy.layout.layers if layer.gated]
-        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle_width], UP: gated}
+        compared = self._comparisons.compared_model(Arm(model))
+        added = {kind: compared.sizes(kind) for kind in KINDS.files}
+        return {PRE: widths, POST: widths, RESIDUAL: [anatomy.middle_width], UP: gated, **added}

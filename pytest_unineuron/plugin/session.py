@@ -50,6 +50,7 @@ class Session:
         return {
             "settings": self.run.settings.as_dict(),
             "versions": installed_versions() | self.extensions.versions(),
+            "controls": self.extensions.control_words,
             "asked": self.run.asked,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }

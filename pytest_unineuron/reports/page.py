@@ -47,7 +47,7 @@ CONTROL_WORDS = {
     "planted-sink": "keeps the architecture, untrained; four constants are added to the first embeddings of every text",
     "exchanged-entries": "keeps all but the places of the entries of query and key weights, permuted within each head",
 }
-"""The descriptions of ``controls``, which a saved report does not hold; a test compares them."""
+"""The descriptions of our ``controls``; a report holds those of extensions. A test compares them."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -177,7 +177,7 @@ class Page:
     def controls(self) -> dict[str, str]:
         """The controls of the report that are known, with what each keeps and what it does not."""
         arms = {name.partition(".")[0] for each in self.evidence.cases for name in each.case.result.arms}
-        return {name: text for name, text in CONTROL_WORDS.items() if name in arms}
+        return {name: text for name, text in {**CONTROL_WORDS, **self.evidence.controls}.items() if name in arms}
 
     def problems(self) -> Iterator[tuple[Outcome, list[ShownCase]]]:
         """The cases that failed, broke or proved nothing, by outcome."""

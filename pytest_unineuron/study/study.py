@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from pytest_unineuron.errors import NotApplicable, OptionError, did_you_mean
 from pytest_unineuron.lab.arm import Arm
@@ -16,14 +17,17 @@ from pytest_unineuron.lab.lab import Lab
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options import sources
 from pytest_unineuron.options.settings import OPTIONS, Affects, Settings
+from pytest_unineuron.statistics import POST, PRE, STATISTICS
+from pytest_unineuron.study.extensions import Registry
 from pytest_unineuron.study.neuron import Neuron
 from pytest_unineuron.system import process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_unineuron.lab.neurons import Units
     from pytest_unineuron.lab.weights import Weights
 
 ACTIVATION_COLUMNS = ("mean", "variance", "skew", "kurtosis", "density")
@@ -36,14 +40,28 @@ N_TOKENS = 10
 """The number of tokens that are shown of a neuron."""
 
 
-def open(model: str, *, seeds: Sequence[str] = (), cache: str | Path | None = None, **settings: Any) -> Study:
+def open(
+    model: str,
+    *,
+    seeds: Sequence[str] = (),
+    cache: str | Path | None = None,
+    extensions: Sequence[object] = (),
+    **settings: Any,
+) -> Study:
     """Return the study of a model: hub id[@revision], folder, ``nano:NAME`` or ``untrained:MODEL``.
 
     ``seeds`` are further training seeds of it (default: those that the registry knows). ``cache`` is the folder of
     finished results, by default that of pytest runs in the present folder, if there is one. ``settings`` are options
     such as ``tokens=100_000`` or ``device="cuda"``, named as in ``pytest --help``. Nothing is loaded yet. Raises
     ModelError for a model that does not exist, and OptionError for an option that does not.
+
+    What installed packages declare with ``pytest_unineuron.extend`` can be used for the rest of the process, as can
+    that of ``extensions``: modules, functions or classes. Their statistics are columns of ``Study.neurons``.
     """
+    registry = Registry()
+    registry.add_installed()
+    for each in extensions:
+        registry.add(each)
     known = [option.setting for option in OPTIONS if option.affects not in (Affects.NOTHING, Affects.VERDICT)]
     for name in settings:
         if name not in known:
@@ -88,8 +106,9 @@ class Study:
 
         ``layer``, and ``index`` within the layer; over the tokens of the corpus, of the pre-activation: ``mean``,
         ``variance``, ``skew``, ``kurtosis`` (Pearson's, a Normal has 3) and ``density`` (share above zero); of the
-        folded weights: ``bias``, ``read_norm``, ``write_norm`` and ``cosine`` of both, nan where the model has none.
-        Raises CorpusError for a corpus that does not exist.
+        folded weights: ``bias``, ``read_norm``, ``write_norm`` and ``cosine`` of both, nan where the model has none;
+        and what statistics of extensions have of every neuron, after ``post_`` if it is of the post-activation. Raises
+        CorpusError for a corpus that does not exist.
         """
         if corpus not in self._neurons:
             measured = self.lab.neurons(self._arm, corpus)
@@ -98,6 +117,9 @@ class Study:
                 table[name] = getattr(measured.pre, name)
             for name in WEIGHT_COLUMNS:
                 table[name] = self._weight(name)
+            for site, prefix in ((PRE, ""), (POST, f"{POST}_")):
+                for name, values in _added_columns(getattr(measured, site), site, len(table)):
+                    table[prefix + name] = values
             self._neurons[corpus] = table
         return self._neurons[corpus].copy()
 
@@ -202,6 +224,17 @@ class Study:
     @property
     def _tokenizer(self) -> Any:
         return self.lab.loaded(self._arm).tokenizer
+
+
+def _added_columns(units: Units, site: str, neurons: int) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """The properties that statistics of extensions have of every neuron at a site, by name."""
+    for statistic in STATISTICS.files:
+        if site in STATISTICS[statistic][1]:
+            total = units.total(statistic)
+            for name in (name for name, value in vars(type(total)).items() if isinstance(value, property)):
+                values = getattr(total, name)
+                if isinstance(values, torch.Tensor) and values.shape == (neurons,):
+                    yield name, values.numpy()
 
 
 def _bar(title: str) -> Callable[[Sequence[Any]], Iterable[Any]]:

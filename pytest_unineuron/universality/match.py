@@ -31,7 +31,7 @@ from pytest_unineuron.universality.seeds import comparison_cost
 from pytest_unineuron.universality.selection import SelectionUnits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -100,7 +100,7 @@ def match(
     batches: Sequence[Batch],
     seeds: Sequence[SeedActivations],
     *,
-    kinds: Sequence[str] = KINDS,
+    kinds: Collection[str] = KINDS,
     also: Sequence[Consumer] = (),
     resources: Resources | None = None,
 ) -> dict[str, list[Matches]]:
@@ -123,7 +123,7 @@ class _Comparison:
         subject: ComparedModel,
         batches: Sequence[Batch],
         seeds: Sequence[SeedActivations],
-        kinds: Sequence[str],
+        kinds: Collection[str],
         also: Sequence[Consumer],
         resources: Resources,
     ) -> None:

@@ -15,7 +15,7 @@ from pytest_unineuron.universality.kinds import KINDS, NEURONS
 from pytest_unineuron.universality.selection import SelectionUnits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from torch import Tensor
 
@@ -37,13 +37,13 @@ class SeedActivations:
         model: ComparedModel,
         batches: Sequence[Batch],
         *,
-        kinds: Sequence[str] = KINDS,
+        kinds: Collection[str] = KINDS,
         n_bases: int = N_BASES,
         room: float = 1e9,
     ) -> None:
         self.model = model
         self.batches = batches
-        self.kinds = kinds
+        self.kinds = tuple(kinds)
         self.n_bases = n_bases
         self._within: dict[tuple[str, int], LayerComoments] = {}
         self._deviation: dict[tuple[str, int], Tensor] = {}
@@ -54,7 +54,7 @@ class SeedActivations:
         selection, held_out = cost.kept_bytes(cost.subject, room)
         self.kept_bytes = selection + held_out
         self._keeps_held_out = held_out > 0
-        self._selection = SelectionUnits(model, batches, kinds, keep=selection > 0)
+        self._selection = SelectionUnits(model, batches, self.kinds, keep=selection > 0)
 
     def columns(self, kind: str) -> list[slice]:
         """The place of each layer among the units of a kind."""
@@ -149,7 +149,7 @@ def _basis(size: int, draw: int, device: torch.device, dtype: torch.dtype) -> Te
 
 
 def comparison_cost(
-    subject: ComparedModel, batches: Sequence[Batch], seeds: Sequence[SeedActivations], kinds: Sequence[str] = KINDS
+    subject: ComparedModel, batches: Sequence[Batch], seeds: Sequence[SeedActivations], kinds: Collection[str] = KINDS
 ) -> ComparisonCost:
     """The cost of comparing a model with these seeds on these batches."""
     kinds = [kind for kind in kinds if all(kind in seed.kinds for seed in seeds)]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from pytest_unineuron.activations.forward_pass import Consumer, run_pass
+from pytest_unineuron.activations.forward_pass import Consumer, Encoding, run_pass
 from pytest_unineuron.errors import ModelError
-from pytest_unineuron.models.discovery.matrix import module_matrix
-from pytest_unineuron.statistics import POST, RESIDUAL
-from pytest_unineuron.universality.kinds import DIMENSIONS, HEADS, KINDS, NEURONS, VALUES
+from pytest_unineuron.extend.table import load
+from pytest_unineuron.statistics import ATTENTION, POST, RESIDUAL
+from pytest_unineuron.universality.kinds import HEADS, KINDS, NEURONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from torch import Tensor
 
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.models.discovery.anatomy import Anatomy
-    from pytest_unineuron.models.discovery.attention import Attention
+    from pytest_unineuron.models.weights.weight_view import WeightView
+    from pytest_unineuron.universality.kinds import UnitKind
 
 
 @dataclass(eq=False)
@@ -30,14 +31,24 @@ class ComparedModel:
     """One of the models that are compared.
 
     ``transform`` makes other units of a layer's units, as a rotation does: (site, layer, [token, unit]) to
-    [token, unit]. ``site`` is where neurons are compared, before or after the activation function.
+    [token, unit]. ``site`` is where neurons are compared, before or after the activation function. ``encodings`` holds
+    those that were made, by kind.
     """
 
-    model: Any
-    anatomy: Anatomy
+    view: WeightView
     transform: Callable[[str, int, Tensor], Tensor] | None = None
     site: str = POST
-    _write_factors: dict[str, Tensor] = field(default_factory=dict)
+    encodings: dict[str, Encoding] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Any:
+        """The model in memory."""
+        return self.view.loaded.model
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """Where its neurons, norms and heads are."""
+        return self.view.anatomy
 
     @property
     def dtype(self) -> torch.dtype:
@@ -46,11 +57,17 @@ class ComparedModel:
 
     def sizes(self, kind: str) -> list[int]:
         """The number of units of a kind, layer by layer."""
-        if kind == NEURONS:
-            return [layer.width for layer in self.anatomy.layout.layers]
-        if kind == DIMENSIONS:
+        if kind == HEADS:  # known without their encoders
+            return [attention.heads for attention in self.anatomy.attentions]
+        return list(self.encoding(kind).sizes) if KINDS[kind].encoders else self.site_sizes(KINDS[kind].site)
+
+    def site_sizes(self, site: str) -> list[int]:
+        """The number of units of a site itself, layer by layer."""
+        if site == RESIDUAL:
             return [self.anatomy.middle_width] if self.anatomy.middle_width else []
-        return [a.heads * (a.dimension if kind == VALUES else 1) for a in self.anatomy.attentions]
+        if site == ATTENTION:
+            return [attention.heads * attention.dimension for attention in self.anatomy.attentions]
+        return [layer.width for layer in self.anatomy.layout.layers]
 
     @property
     def n_units(self) -> int:
@@ -59,61 +76,82 @@ class ComparedModel:
 
     def layers(self, kind: str) -> list[int]:
         """The layer number of every unit of a kind."""
+        site = KINDS[kind].site
         numbers = {
-            NEURONS: self.anatomy.layout.layer_numbers,
-            DIMENSIONS: [0] if self.anatomy.middle_width else [],
-        }.get(kind, [a.layer for a in self.anatomy.attentions])
+            RESIDUAL: [0] if self.anatomy.middle_width else [],
+            ATTENTION: [attention.layer for attention in self.anatomy.attentions],
+        }.get(site, self.anatomy.layout.layer_numbers)
+        if KINDS[kind].encoders and kind != HEADS:
+            numbers = [numbers[index] for index in self.encoding(kind).indices]
         return [number for number, size in zip(numbers, self.sizes(kind), strict=True) for _ in range(size)]
 
     def arbitrary_sign(self, kind: str) -> bool:
         """Whether the sign of a unit is arbitrary: of a gated or rotated neuron, or a direction; not of a norm."""
-        if kind == NEURONS:
-            return self.transform is not None or any(layer.gated for layer in self.anatomy.layout.layers)
-        return kind != HEADS
+        gated = kind == NEURONS and any(layer.gated for layer in self.anatomy.layout.layers)
+        rotated = KINDS[kind].rotated and self.transform is not None
+        return not KINDS[kind].signed or gated or rotated
 
-    def observe(self, batch: Batch, kinds: Sequence[str] = KINDS, also: Sequence[Consumer] = ()) -> dict[str, Tensor]:
+    def encoding(self, kind: str) -> Encoding:
+        """The encoding of a kind of units, made once. Raises ModelError for one that does not fit the model."""
+        if kind not in self.encodings:
+            self.encodings[kind] = self.make_encoding(kind, KINDS[kind])
+        return self.encodings[kind]
+
+    def make_encoding(self, name: str, kind: UnitKind) -> Encoding:
+        """A new encoding of a kind of units. Raises ModelError for one that does not fit the model."""
+        modules, layers = list(load(kind.encoders)(self.view)), self.site_sizes(kind.site)
+        bad = [type(module).__name__ for module in modules if not isinstance(module, nn.Module | None)]
+        if bad or len(modules) != len(layers):
+            raise ModelError(
+                f"units {name!r}: {len(modules)} encoders{f', of them a {bad[0]}' if bad else ''}, for the "
+                f"{len(layers)} layers of the {kind.site} site; return a torch module for each layer, or None"
+            )
+        return Encoding(kind.site, modules, self._encoded_sizes(modules, layers))
+
+    def _encoded_sizes(self, modules: Sequence[nn.Module | None], layers: Sequence[int]) -> list[int]:
+        """The numbers of units that modules make of one token of zeros each."""
+        made = [(module, width) for module, width in zip(modules, layers, strict=True) if module is not None]
+        for module, _ in made:
+            module.eval().requires_grad_(False).to(self.model.device)
+        return [
+            module(torch.zeros(1, width, dtype=self.dtype, device=self.model.device)).shape[1] for module, width in made
+        ]
+
+    def encodings_at(self, sites: Collection[str]) -> dict[str, Encoding]:
+        """The encodings of those of the sites that are computed from others."""
+        return {site: self.encoding(site) for site in sites if site in KINDS and KINDS[site].encoders}
+
+    def site_of(self, kind: str) -> str:
+        """The site at which the units of a kind are received."""
+        if KINDS[kind].encoders:
+            return kind
+        return self.site if kind == NEURONS else KINDS[kind].site
+
+    def observe(self, batch: Batch, kinds: Collection[str] = KINDS, also: Sequence[Consumer] = ()) -> dict[str, Tensor]:
         """The units of these kinds at the tokens that are compared, [token, unit], layers side by side.
 
         The same pass feeds the consumers in ``also``. Raises ModelError if a value is not finite.
         """
         units = BatchUnits(self, kinds)
-        run_pass(self.model, self.anatomy.layout, [batch], [units, *also])
+        consumers = [units, *also]
+        encodings = self.encodings_at({site for consumer in consumers for site in consumer.sites})
+        layout, attentions = self.anatomy.layout, self.anatomy.attentions
+        run_pass(self.model, layout, [batch], consumers, attentions=attentions, encodings=encodings)
         if bad := [kind for kind, found in units.units.items() if not bool(found.sum().isfinite())]:
             raise ModelError(f"activations of {', '.join(bad)} are not finite; try --unineuron-dtype float32")
         return units.units
-
-    def write_factors(self, attention: Attention) -> Tensor:
-        """R of W_O = QR of every head, [head, dimension, value]: the norm of what a head writes, ‖W_O z‖, is ‖R z‖."""
-        if attention.out not in self._write_factors:
-            module = self.model.get_submodule(attention.out)
-            weight = module_matrix(module, attention.heads * attention.dimension).weight.to(self.dtype)
-            by_head = weight.reshape(weight.shape[0], attention.heads, attention.dimension)
-            self._write_factors[attention.out] = torch.linalg.qr(by_head.transpose(0, 1)).R
-        return self._write_factors[attention.out]
 
 
 class BatchUnits(Consumer):
     """Copies the units of a model at the tokens that are compared: ``units`` by kind, [token, unit]."""
 
-    def __init__(self, model: ComparedModel, kinds: Sequence[str]) -> None:
+    def __init__(self, model: ComparedModel, kinds: Collection[str]) -> None:
         self._model = model
         self._sizes = {kind: model.sizes(kind) for kind in kinds}
         self._ends = {kind: list(accumulate(sizes)) for kind, sizes in self._sizes.items()}
-        self._kind_at = {
-            site: kind for site, kind in ((model.site, NEURONS), (RESIDUAL, DIMENSIONS)) if kind in self._sizes
-        }
+        self._kind_at = {model.site_of(kind): kind for kind in kinds}
         self.sites = frozenset(self._kind_at)
         self.units: dict[str, Tensor] = {}
-
-    def argument_readers(self) -> Sequence[tuple[str, Callable[[Tensor], None]]]:
-        """The inputs of the heads' output projections."""
-        if not {VALUES, HEADS} & set(self._sizes):
-            return ()
-        # Factors of weights are computed now: they run modules, which are recorded during the pass.
-        return [
-            (attention.out, partial(self._read_heads, index, attention, self._model.write_factors(attention)))
-            for index, attention in enumerate(self._model.anatomy.attentions)
-        ]
 
     def start_batch(self, batch: Batch) -> None:
         """Allocate the units of a batch in one piece: joining layers afterwards would cost as much as copying them."""
@@ -130,11 +168,23 @@ class BatchUnits(Consumer):
         self.units = {kind: columns.T for kind, columns in self._columns.items()}
 
     def receive(self, site: str, index: int, values: Tensor, tokens: Tensor | None) -> None:
-        """Copy the neurons of one layer, or the residual stream."""
-        units, transform = self._compared(values), self._model.transform
-        if transform is not None:
+        """Copy the units of one layer."""
+        kind, transform = self._kind_at[site], self._model.transform
+        units = self._compared(self._centred(values) if KINDS[kind].centred else values)
+        if transform is not None and KINDS[kind].rotated:
             units = transform(site, index, units.to(self._model.dtype))
-        self._copy(self._kind_at[site], index, units)
+        self._copy(kind, index, units)
+
+    def _centred(self, values: Tensor) -> Tensor:
+        """The units of all tokens without their mean over the rows of the batch at every position, [token, unit].
+
+        A head that attends to everything writes less the more there is, so norms follow the position in any model.
+        The mean takes as much from covariances as from variances. A batch of one row says nothing about such units.
+        """
+        by_row = values.view(*self._attention_mask.shape, -1)  # [row, position, unit]
+        mask = self._attention_mask.to(values.device, values.dtype)[..., None]  # [row, position, 1]
+        mean = (by_row * mask).sum(dim=0) / mask.sum(dim=0).clamp_min(1)
+        return by_row - mean
 
     def _compared(self, values: Tensor) -> Tensor:
         """The tokens that are compared, [token, unit], of [row, position, unit] or [row · position, unit]."""
@@ -145,21 +195,3 @@ class BatchUnits(Consumer):
         if kind in self._columns:
             stop = self._ends[kind][index]
             self._columns[kind][stop - units.shape[1] : stop] = units.T
-
-    def _read_heads(self, index: int, attention: Attention, write_factors: Tensor, values: Tensor) -> None:
-        """Copy a layer's head values, and the norm of what each head writes.
-
-        A head that attends to everything writes less the more there is, so norms follow the position in any model.
-        The mean over the rows of the batch is taken off at every position, which takes as much from covariances as
-        from variances. A batch of one row says nothing about heads.
-        """
-        z = values.reshape(-1, attention.heads * attention.dimension).to(self._model.dtype)  # [row·position, value]
-        by_head = z.reshape(-1, attention.heads, attention.dimension)
-        written = torch.einsum("hij,thj->thi", write_factors, by_head)
-        # In float64, because squares of float32 values may not be float32.
-        norms = torch.linalg.vector_norm(written, dim=2, dtype=torch.float64).to(z.dtype)
-        norms = norms.view(*self._attention_mask.shape, attention.heads)  # [row, position, head]
-        mask = self._attention_mask.to(z.device, self._model.dtype)[..., None]  # [row, position, 1]
-        mean = (norms * mask).sum(dim=0) / mask.sum(dim=0).clamp_min(1)
-        self._copy(VALUES, index, self._compared(z))
-        self._copy(HEADS, index, self._compared(norms - mean))

@@ -11,6 +11,7 @@ from pytest_unineuron.lab.universality import Matched
 from pytest_unineuron.models.discovery import verification
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
 from pytest_unineuron.models.loading.load import LoadedModel
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import DEFAULT_SITES, EXTREMES, POST, PRE, RESIDUAL, UP, statistics_for
 from pytest_unineuron.universality.cost import ComparisonCost
 from pytest_unineuron.universality.match import Resources, match
@@ -25,7 +26,8 @@ ONE, TWO = ("cuda:0",), ("cuda:0", "cuda:1")
 
 def compared_model(architecture, seed):
     model = build(architecture, seed=seed).requires_grad_(False)
-    return ComparedModel(model, dissect(LoadedModel(model, tokenizer(), "", None)))
+    loaded = LoadedModel(model, tokenizer(), "", None)
+    return ComparedModel(WeightView(loaded, dissect(loaded)))
 
 
 EVERYTHING = statistics_for([*DEFAULT_SITES, UP, EXTREMES])
@@ -86,7 +88,7 @@ def test_a_comparison_on_gpus_has_the_results_of_the_cpu(in_one_block, devices, 
     expected = compare()
     for one in (subject, seed):
         place(one.model, devices)
-        one._write_factors.clear()
+        one.encodings.clear()
     with simulated_gpus(monkeypatch):
         found = compare()
         assert_same(found, expected)

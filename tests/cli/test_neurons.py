@@ -6,7 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import pytest_unineuron as unineuron
 from pytest_unineuron.cli.main import main
+from pytest_unineuron.controls import CONTROLS
+from pytest_unineuron.corpora import GENERATED
+from pytest_unineuron.models.registry import FAMILIES
+from pytest_unineuron.reports.write import REPORT_FILES
+from pytest_unineuron.statistics import STATISTICS
+from pytest_unineuron.universality.kinds import KINDS
+from tests.plugin import test_extensions
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +58,33 @@ def test_excess_is_measured_with_a_seed(neurons, capsys):
     assert "excess" in capsys.readouterr().out
 
 
+@pytest.fixture
+def no_extensions():
+    """Remove what a test adds to the tables."""
+    yield
+    for table in (CONTROLS, STATISTICS, KINDS, GENERATED, FAMILIES, REPORT_FILES):
+        for name in list(table.files):
+            table.remove(name)
+
+
+def test_extensions_add_columns_and_corpora(neurons, capsys, no_extensions):
+    """A statistic is a column to sort by, and a text of one's own can be read."""
+    Path("mine.py").write_text(test_extensions.STATISTIC + test_extensions.OTHERS)
+    assert neurons("--top=2", "--extension=mine.py", "--by=peak", "--corpus=laws", "--csv=n.csv") == 0
+    table = pd.read_csv("n.csv")
+    assert table["peak"].is_monotonic_decreasing
+    assert (table["peak"] > table["mean"]).all()
+    assert unineuron.open("nano:neox-a", seeds=()).lab.seeds("neox-a") == ("nano:neox-c",)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--layer=3"], "--layer=3: nano:neox-a has neurons in layers 0 to 2"),
         (["--top=0"], "--top=0: give a whole number of at least 1"),
         (["--corpus=prosa"], "did you mean prose?"),
+        (["--by=peak"], "--by=peak: no such column; choose from excess, mean, variance,"),
+        (["--extension=missing.py"], "missing.py: cannot be imported"),
         (["--csv=."], "--csv .: cannot be written"),
     ],
 )

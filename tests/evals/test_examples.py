@@ -11,15 +11,18 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 CONTROLS = {
     "own_null": {"untrained", "exchanged-inputs"},
     "attention_heads": {"untrained", "reinitialised", "shuffled"},
+    "sae_features": {"rotation", "shifted-documents"},
 }
-OPTIONS = ("--unineuron-model=nano:neox-a", "--unineuron-tokens=9000")
+TOKENS = {"sae_features": 4000}
+OPTIONS = ("--unineuron-model=nano:neox-a", "--unineuron-threads=1")
+EXTENSIONS = ("own_null/exchanged_inputs.py", "own_null/crest.py", "sae_features/sae_features.py")
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/test_*.py")))
 def test_an_example_passes(name, trials):
     """Its claim holds for a model that ships beyond every control, with the control of its own among them."""
     shutil.copytree(EXAMPLES / name, trials.path, dirs_exist_ok=True)
-    found = trials.run(*OPTIONS, subprocess=True)
+    found = trials.run(*OPTIONS, f"--unineuron-tokens={TOKENS.get(name, 9000)}", subprocess=True)
     assert found.ret == 0
     (trial,) = found.report["trials"]
     (case,) = trial["subjects"]["neox-a"]["cases"]
@@ -28,5 +31,5 @@ def test_an_example_passes(name, trials):
 
 def test_the_extensions_obey_their_laws(capsys):
     """The command is the one that their page names."""
-    assert main(["check", *(str(EXAMPLES / "own_null" / name) for name in ("exchanged_inputs.py", "crest.py"))]) == 0
+    assert main(["check", *(str(EXAMPLES / name) for name in EXTENSIONS)]) == 0
     assert "BROKEN" not in capsys.readouterr().out

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from pytest_unineuron import controls, statistics
+from pytest_unineuron.reports.write import PAGE
 from tests.plugin.inner import ONE
 
 CONTROL = """
@@ -36,7 +37,7 @@ class LargestAccumulator(Accumulator):
     def result(self):
         return Largest(self._largest.clone())
 
-@extend.statistic("largest", sites=["pre"])
+@extend.statistic("largest", sites=["pre", "units"])
 @dataclass(frozen=True, eq=False)
 class Largest(Statistic):
     accumulator = LargestAccumulator
@@ -49,10 +50,24 @@ class Largest(Statistic):
     def peak(self):
         return self.largest
 """
+UNITS = """
+from torch import nn
+from pytest_unineuron import extend
+
+class Doubled(nn.Linear):
+    def __init__(self):
+        super().__init__(128, 3, bias=False)
+        nn.init.constant_(self.weight, 2.0)
+
+@extend.units("doubled", site="residual")
+def doubled(view):
+    return [Doubled()]
+"""
 TRIAL = """
 @pytest.mark.gt2(source="x", controls=["noised"])
 def test_peak(unineuron_neurons, unineuron_measure):
-    unineuron_measure("peak", float(unineuron_neurons.pre.peak.max()), above=-1e9)
+    peaks = [unineuron_neurons.pre.peak, unineuron_neurons.of("doubled").peak]
+    unineuron_measure("peak", float(min(peak.max() for peak in peaks)), above=-1e9)
 """
 NOISED = """
 @pytest.mark.gt2(source="x", controls=["noised"])
@@ -67,16 +82,19 @@ SHORT = (
 )
 
 
-def test_a_control_and_a_statistic_of_a_conftest(trials):
+def test_a_control_a_statistic_and_units_of_a_conftest(trials):
     """They are used by name, under xdist too; a change of their source is another result, and breaks a lock."""
-    trials.write(TRIAL).path.joinpath("conftest.py").write_text(CONTROL + STATISTIC)
+    trials.write(TRIAL).path.joinpath("conftest.py").write_text(CONTROL + STATISTIC + UNITS)
     assert trials.run(*SHORT, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
     first = trials.run(*SHORT, "-n", "2", subprocess=True)
     assert (first.outcome("peak[news]"), list(first.arms("peak[news]"))) == ("VACUOUS", ["noised"])
-    assert {"control noised", "statistic largest"} <= set(first.report["versions"])
+    assert {"control noised", "statistic largest", "units doubled"} <= set(first.report["versions"])
+    assert first.report["controls"] == {"noised": "keeps every weight up to noise"}
+    assert "keeps every weight up to noise" in (trials.path / "evaluation" / PAGE).read_text(encoding="utf-8")
+    assert first.report["models"]["neox-a"]["units"]["doubled"]["units"] == 3
     assert trials.run(*SHORT, "--unineuron-fail-on=never", subprocess=True).report["forward_passes"] == 0
 
-    trials.path.joinpath("conftest.py").write_text(CONTROL.replace("0.5 *", "0.25 *") + STATISTIC)
+    trials.path.joinpath("conftest.py").write_text(CONTROL.replace("0.5 *", "0.25 *") + STATISTIC + UNITS)
     again = trials.run(*SHORT, "--unineuron-fail-on=never", subprocess=True)
     assert again.report["forward_passes"] > 0
     versions = [run.report["versions"]["control noised"] for run in (first, again)]

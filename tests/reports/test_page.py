@@ -81,6 +81,7 @@ def test_it_says_what_each_of_its_controls_keeps():
     shown = words(render_page(evidence(PASSING)))
     assert page.CONTROL_WORDS["untrained"] in shown
     assert page.CONTROL_WORDS["shuffled"] not in shown
+    assert "keeps hope" in words(render_page(evidence(PASSING, controls={"untrained": "keeps hope"})))
 
 
 @pytest.mark.parametrize("version", [3, 4])

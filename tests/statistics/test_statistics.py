@@ -10,6 +10,7 @@ from pytest_unineuron.statistics import (
     DEFAULT_SITES,
     EXTREMES,
     STATISTICS,
+    UNITS,
     UP,
     layer_batch,
     statistic_class,
@@ -37,7 +38,7 @@ def of(kind, where=slice(None), values=VALUES):
 
 def test_every_statistic_is_accumulated_at_its_sites():
     """A pass of which everything is requested accumulates each statistic at the sites of its row, and nothing else."""
-    found = statistics_for([*DEFAULT_SITES, UP, EXTREMES])
+    found = statistics_for([*DEFAULT_SITES, UP, EXTREMES, UNITS])
     accumulated = {(name, site) for site, names in found.items() for name in names}
     assert accumulated == {(name, site) for name, (_, sites) in STATISTICS.items() for site in sites}
 

@@ -5,13 +5,15 @@ from functools import cache
 import torch
 
 from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.universality.units import ComparedModel
 from tests.models.tiny import build, in_memory
 
 
 def compared_model(model):
     """A model that is not shared between tests, so that they may change it."""
-    return ComparedModel(model, dissect(in_memory(model)))
+    loaded = in_memory(model)
+    return ComparedModel(WeightView(loaded, dissect(loaded)))
 
 
 @cache

@@ -13,11 +13,13 @@ from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.lab.serialize import serialize
 from pytest_unineuron.universality.blocks import blocks_within
 from pytest_unineuron.universality.cost import ComparisonCost
-from pytest_unineuron.universality.kinds import KINDS
+from pytest_unineuron.universality.kinds import DIMENSIONS, KINDS, NEURONS, VALUES
 from pytest_unineuron.universality.match import Resources, match
 from pytest_unineuron.universality.seeds import SeedActivations, comparison_cost
 from tests.models.tiny import tokenizer
 from tests.universality.comparing import shared_model
+
+CONTINUOUS = (NEURONS, DIMENSIONS, VALUES)
 
 
 @cache
@@ -134,9 +136,9 @@ def test_the_name_of_a_part_holds_all_that_it_depends_on():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_correlations_do_not_depend_on_batches(dtype):
     """They agree to 1e-9 in float64. Heads are left out, because the mean over a batch is subtracted from them."""
-    few, many = (match_within(8e9, read=batches(tokens), dtype=dtype, kinds=KINDS[:3]) for tokens in (128, 1024))
+    few, many = (match_within(8e9, read=batches(tokens), dtype=dtype, kinds=CONTINUOUS) for tokens in (128, 1024))
     atol = 1e-9 if dtype == torch.float64 else 1e-5
-    for kind in KINDS[:3]:
+    for kind in CONTINUOUS:
         for one, two in zip(few[kind], many[kind], strict=True):
             for a, b in zip(one.choice.all, two.choice.all, strict=True):
                 assert a.correlation.dtype == dtype

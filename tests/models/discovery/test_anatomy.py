@@ -193,7 +193,7 @@ def test_stacks_may_have_different_widths():
     assert widths == [(32, 96, 32)] * 2 + [(24, 80, 24)] * 2
     view = WeightView(found, anatomy)
     assert [layer.write.shape for layer in view.layers] == [(96, 32)] * 2 + [(80, 24)] * 2
-    assert ComparedModel(found.model, anatomy).sizes(DIMENSIONS) == [24]
+    assert ComparedModel(view).sizes(DIMENSIONS) == [24]
     if anatomy.unembedding:
         assert view.unembedding.shape == (203, 24)
 

@@ -1,0 +1,112 @@
+"""Registration of extensions in the tables of this package, by a session of pytest or by a study. No torch."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from pytest_unineuron import controls
+from pytest_unineuron.corpora import GENERATED
+from pytest_unineuron.errors import OptionError
+from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, REPORT, STATISTIC, UNITS, Declaration, declarations_in
+from pytest_unineuron.statistics import ATTENTION, EXTREMES, POST, PRE, RESIDUAL, SINKS, STATISTICS, UP
+from pytest_unineuron.statistics import UNITS as UNIT_SITES
+from pytest_unineuron.universality.kinds import KINDS, UnitKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_unineuron.extend.table import Table
+
+GROUP = "pytest_unineuron"
+"""The group of entry points, each the path of a module, or MODULE:NAME, that declares extensions."""
+SITES = (PRE, POST, RESIDUAL, UP, UNIT_SITES)
+ENCODED_SITES = (PRE, POST, RESIDUAL, ATTENTION)
+MEASURED = (CONTROL, STATISTIC, UNITS)
+"""The kinds whose source measurements depend on; texts and models are told by their own digests."""
+
+
+class Registry:
+    """The extensions that one session or study added to the tables: ``added`` by kind and name."""
+
+    def __init__(self) -> None:
+        self.added: dict[tuple[str, str], Declaration] = {}
+
+    def add(self, found: object) -> None:
+        """Add what a module declares, or a function, a class or a family. Raises OptionError.
+
+        The same file may be imported twice, such as as a module and as a plugin: its last declaration counts.
+        """
+        for each in declarations_in(found):
+            if each.kind in MEASURED and not each.file.is_file():
+                raise OptionError(f"{each.kind} {each.name!r}: {each.file} is no file; results are known by its source")
+            table = _table(each.kind)
+            if table.files.get(each.name) == each.file:
+                table.remove(each.name)
+            table.add(each.name, _row(each), each.file)
+            self.added[each.kind, each.name] = each
+
+    def add_installed(self) -> None:
+        """Add what installed packages declare. Raises OptionError."""
+        for point in entry_points(group=GROUP):
+            try:
+                self.add(point.load())
+            except (ImportError, AttributeError, SyntaxError) as error:
+                raise OptionError(
+                    f"entry point {GROUP}: {point.name} = {point.value}: {error}; repair or uninstall it"
+                ) from error
+
+    def remove_all(self) -> None:
+        """Remove everything that was added."""
+        for kind, name in self.added:
+            _table(kind).remove(name)
+        self.added.clear()
+
+
+def _table(kind: str) -> Table[Any]:
+    """The table of a kind of extensions. Those that most sessions need not import are imported here."""
+    if kind == FAMILY:
+        from pytest_unineuron.models.registry import FAMILIES
+
+        return FAMILIES
+    if kind == REPORT:
+        from pytest_unineuron.reports.write import REPORT_FILES
+
+        return REPORT_FILES
+    tables: dict[str, Table[Any]] = {CONTROL: controls.CONTROLS, STATISTIC: STATISTICS, UNITS: KINDS, CORPUS: GENERATED}
+    return tables[kind]
+
+
+def _row(each: Declaration) -> Any:
+    """The row of an extension in its table. Raises OptionError for one that says what cannot be."""
+    if each.kind == CONTROL:
+        # The weights of another seed are no function of the model.
+        _check(
+            each,
+            "replaces",
+            each.facts["replaces"],
+            [part for part in controls.REQUIRED_INPUTS if part != controls.SEED],
+        )
+        return controls.Control(each.make, **each.facts)
+    if each.kind == STATISTIC:
+        for site in each.facts["sites"]:
+            _check(each, "sites", site, SITES)
+        return each.make, each.facts["sites"]
+    if each.kind == UNITS:
+        _check(each, "site", each.facts["site"], ENCODED_SITES)
+        if each.name in (*SITES, ATTENTION, EXTREMES, SINKS):
+            raise OptionError(f"{each.file}: units {each.name!r}: that is the name of a site; choose another name")
+        return UnitKind(encoders=each.make, **each.facts)
+    if each.kind == FAMILY:
+        from pytest_unineuron.models.registry import Family
+
+        return Family(each.name, **each.facts)
+    if each.kind == REPORT and PurePath(each.name).name != each.name:
+        raise OptionError(f"{each.file}: report {each.name!r} is no name of a file; it is written into --unineuron-out")
+    return each.make
+
+
+def _check(each: Declaration, what: str, found: str, known: Iterable[str]) -> None:
+    if found not in known:
+        raise OptionError(f"{each.file}: {each.kind} {each.name!r}: {what}={found!r}; choose from {', '.join(known)}")
