@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pytest_unineuron.activations.sinks import Sinks
 from pytest_unineuron.activations.sweep import PartialStatistics, SweepResult
+from pytest_unineuron.roles.families import Families
 from pytest_unineuron.roles.interventions import Effects
 from pytest_unineuron.statistics import STATISTICS, statistic_class
 from pytest_unineuron.statistics.correlation import BestMatches, PairComoments
@@ -35,6 +36,7 @@ def _by_name(*statistics: type) -> dict[str, type]:
             PartialStatistics,
             Sinks,
             Effects,
+            Families,
             Matches,
             Choice,
             BestMatches,

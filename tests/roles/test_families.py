@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.roles.families import FeatureSums, families
+from pytest_unineuron.roles.families import LEAST, MIXTURES, FeatureSums, families
 from pytest_unineuron.roles.features import Features
 from tests.models.tiny import tokenizer
 from tests.roles.views import batches, view_of
@@ -71,7 +71,7 @@ def test_a_planted_family_is_found(architecture):
     features = Features(view.loaded.tokenizer, read)
     number = features.names.index("starts with a space")
     layer = view.anatomy.layout.layers[0]
-    current = iter(read)
+    current = iter(sorted(read, key=lambda batch: batch.group % 2))  # chosen in the first, read in the others
 
     def plant(module, args):
         labels = features.of(next(current))[0][:, number]
@@ -82,7 +82,34 @@ def test_a_planted_family_is_found(architecture):
     hook = view.loaded.model.get_submodule(layer.down.module).register_forward_pre_hook(plant, prepend=True)
     found = families(view, read)
     hook.remove()
-    assert found["names"][int(found["feature"][5])] == "starts with a space"
-    assert float(found["reduction"][5]) == pytest.approx(1)
-    assert float(found["permuted"][5]) < 0.1
-    assert float(found["permuted"].nanmean()) < 0.02 < float(found["reduction"].nanmean())
+    assert found.names[int(found.feature[5])] == "starts with a space"
+    assert float(found.reduction[5]) == pytest.approx(1)
+    assert float(found.permuted_reduction[5]) < 0.1
+    assert float(found.permuted_reduction.nanmean()) < 0.02 < float(found.reduction.nanmean())
+
+
+def test_what_a_feature_explains_is_read_in_other_documents():
+    """It is the squared correlation with the feature in groups of odd numbers, any of which can be left out."""
+    view, read = view_of("gpt2"), batches(budget=700)
+    found, features = families(view, read), Features(view.loaded.tokenizer, read)
+    units, labels, groups = [], [], []
+    module = view.loaded.model.get_submodule(view.anatomy.layout.layers[0].down.module)
+    hook = module.register_forward_pre_hook(lambda m, args: units.append(args[0].flatten(0, 1)))
+    for batch in read:
+        if batch.group % 2:
+            table, counted = features.of(batch)
+            with torch.no_grad():
+                view.loaded.model(batch.ids, attention_mask=batch.attention_mask)
+            units[-1] = units[-1][counted]
+            labels.append(table[counted])
+            groups.append(torch.full((int(counted.sum()),), batch.group))
+    hook.remove()
+    units, labels, groups = torch.cat(units).double().numpy(), torch.cat(labels).numpy(), torch.cat(groups).numpy()
+    assert found.groups == len(set(groups)) > 2
+    for sample, kept in ((found, groups > 0), (found.without(1), groups != np.unique(groups)[1])):
+        for unit in range(0, 48, 7):
+            feature = labels[kept, int(found.feature[unit])]
+            if min(feature.sum(), (1 - feature).sum()) >= LEAST:
+                expected = np.corrcoef(units[kept, unit], feature)[0, 1] ** 2
+                assert float(sample.reduction[unit]) == pytest.approx(expected, rel=1e-4)
+    assert found.mixed_reduction.shape == (2 * MIXTURES,)
