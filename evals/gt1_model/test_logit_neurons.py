@@ -19,6 +19,12 @@ def share_of(marked, layer):
     return over_unit_groups(np.mean, layer, marked, resolution=1 / len(layer), limits=(0, 1))
 
 
+def median(values):
+    """The median of the known values; nan if there is none."""
+    known = values[~np.isnan(values)]
+    return np.median(known) if len(known) else np.nan
+
+
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V")
 def test_neurons_single_out_tokens(weights, measure):
     """In the later half of the layers, neurons write at fewer tokens than random directions do, unlike in any null."""
@@ -28,7 +34,18 @@ def test_neurons_single_out_tokens(weights, measure):
     measure("median kurtosis over the vocabulary, later half", np.nanmedian(composition.kurtosis[late(weights.layer)]))
     share = share_of(composition.logit_neurons, weights.layer)
     measure("share of neurons with kurtosis above 10", share, higher_by=0.0025)
-    measure("share of partition neurons", np.mean(composition.partition))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1; catalogue GT1-V4")
+def test_some_neurons_partition_the_vocabulary(weights, measure):
+    """More neurons than random directions, and than in any null, raise one part of all tokens and lower the rest."""
+    partition, layer = weights.composition.partition, weights.layer
+    random = np.mean(weights.random_composition.partition)
+    share = over_unit_groups(lambda marked: np.mean(marked) - random, layer, partition, resolution=1 / len(layer))
+    measure("share of partition neurons, beyond random directions", share, higher_by=0.0002)
+    measure("share of partition neurons", np.mean(partition))
+    measure("median kurtosis of partition neurons", median(weights.composition.kurtosis[partition]))
+    measure("median depth of partition neurons, from 0 to 1", median(layer[partition] / max(1, layer.max())))
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V1")

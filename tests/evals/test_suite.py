@@ -64,9 +64,9 @@ def test_forward_passes_are_shared_by_trials(untrained):
     report, _ = untrained
     # Reference text and new data: the subject, its controls including shifted documents, and two seeds.
     # Probes of number words and of public texts: the subject and its controls; a planted sink is one of the latter's.
-    # Four instruments of roles run the subject and its controls.
+    # Five instruments of roles run the subject and its controls.
     alone, pairs = len(controls.defaults({controls.ACTIVATIONS})), len(COMPARED)
-    roles = 4 * (1 + len(controls.defaults(set())))
+    roles = 5 * (1 + len(controls.defaults(set())))
     assert report["forward_passes"] == 2 * (1 + pairs + 2) + 2 * (1 + alone) + 1 + roles
 
 
