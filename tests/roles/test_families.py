@@ -6,6 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.roles.families import LEAST, MIXTURES, FeatureSums, families
 from pytest_unineuron.roles.features import Features
 from tests.models.tiny import tokenizer
@@ -62,6 +64,24 @@ def test_features_are_those_of_the_token_and_of_the_one_before_it():
                 assert bool(table[place, after]) == tokens[position - 1].startswith(" ")
     assert not counted.view(batch.ids.shape)[:, :2].any()  # BOS, and the token after it
     assert len(set(features.names)) == len(features.names) == table.shape[1]
+
+
+def test_languages_are_features_where_a_corpus_has_several():
+    """Those that it gives its documents, at every token of their text; a corpus of one language has no such feature."""
+    blocks = to_blocks(find_corpus("multilingual"), tokenizer(), context=24, budget=700)
+    read = blocks.batches(200)
+    features = Features(tokenizer(), read)
+    known = {block.ids: block.language for block in blocks.blocks}
+    names = ["language de", "language es", "language fr"]
+    columns = [features.names.index(name) for name in names]
+    for batch in read:
+        table = features.of(batch)[0].view(*batch.ids.shape, -1)[..., columns]
+        for row, ids in enumerate(batch.ids.tolist()):
+            language = known[tuple(ids[: int(batch.attention_mask[row].sum())])]
+            expected = torch.tensor([name == f"language {language}" for name in names], dtype=torch.float64)
+            assert torch.equal(table[row], expected.expand(len(ids), 3))
+    assert {language for batch in read for language in batch.languages} == {"de", "es", "fr"}
+    assert not any(name.startswith("language") for name in Features(tokenizer(), batches()).names)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "bert"])
