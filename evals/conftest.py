@@ -72,6 +72,21 @@ def less():
 
 
 @pytest.fixture
+def heaviest():
+    """A function that marks the tenth of the neurons of each layer that have the largest kurtosis, [neuron]."""
+    import numpy as np
+
+    def mark(kurtosis, layer):
+        marked = np.zeros(len(layer), dtype=bool)
+        for number in np.unique(layer):
+            here = layer == number
+            marked[here] = kurtosis[here] > np.nanquantile(kurtosis[here], 0.9)
+        return marked
+
+    return mark
+
+
+@pytest.fixture
 def first_word_neurons(public_texts):
     """The five neurons of the first layer that respond most to the first word of three sentences, as in eval1."""
     import numpy as np

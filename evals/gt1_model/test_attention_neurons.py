@@ -11,6 +11,7 @@ from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.roles.bos_attention import bos_alignment
 from pytest_unineuron.roles.head_composition import head_composition
 from pytest_unineuron.roles.path_ablation import added_attention
+from pytest_unineuron.statistics.resampling import over_unit_groups
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.3; catalogue GT1-H")
@@ -19,7 +20,10 @@ def test_neurons_write_along_bos_queries(weights, runs, measure):
     measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
     cosine, beyond, head = weights.role(bos_alignment)
     known = ~np.isnan(beyond)
-    measure("share of neurons beyond 99 % of random directions", np.mean(beyond[known] > 0.99), higher_by=0.02)
+    share = over_unit_groups(
+        np.mean, weights.layer[known], beyond[known] > 0.99, resolution=1 / np.sum(known), limits=(0, 1)
+    )
+    measure("share of neurons beyond 99 % of random directions", share, higher_by=0.02)
     measure("largest cosine towards BOS, which turns a head off", np.nanmax(cosine))
     measure("largest cosine away from BOS", -np.nanmin(cosine))
     pairs = [[neuron, int(head[neuron])] for neuron in (np.nanargmax(cosine), np.nanargmin(cosine))]

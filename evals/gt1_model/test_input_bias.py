@@ -16,21 +16,12 @@ def test_notebook_negative_input_bias(weights, measure):
     measure("share of negative biases", np.mean(weights.raw_bias < 0), above=0.5)
 
 
-def heaviest(kurtosis, layer):
-    """Mark the tenth of the neurons of each layer that have the largest kurtosis, [neuron]."""
-    marked = np.zeros(len(layer), dtype=bool)
-    for number in np.unique(layer):
-        here = layer == number
-        marked[here] = kurtosis[here] > np.nanquantile(kurtosis[here], 0.9)
-    return marked
-
-
 @pytest.mark.gt1(
     source="Gurnee et al. 2024, figure 3; catalogue GT1-B1",
     # In a rotated basis the units have no bias of their own.
     controls=["untrained", "reinitialised", "shuffled"],
 )
-def test_heavy_neurons_have_lower_bias(neurons, weights, less, measure):
+def test_heavy_neurons_have_lower_bias(neurons, weights, heaviest, less, measure):
     """The heaviest-tailed tenth of a layer has a more negative folded input bias than its other neurons."""
     measure.needs("documents", neurons.documents, at_least=64)
     auroc = jackknife(lambda n: within(weights.bias, heaviest(n.kurtosis, n.layer), n.layer), neurons, limits=(0, 1))

@@ -5,12 +5,24 @@ import pytest
 
 from pytest_unineuron import SMALL, auroc, by_unit, within
 from pytest_unineuron.roles.orientation import orientation
+from pytest_unineuron.statistics.resampling import over_unit_groups
 
 
 def late(layer):
     """Mark the neurons of the later half of the layers, without the middle one of an odd number, [neuron]."""
     layers = np.unique(layer)
     return layer > layers[(len(layers) - 1) // 2]
+
+
+def share_of(marked, layer):
+    """The share of marked neurons, with an interval over groups of neurons."""
+    return over_unit_groups(np.mean, layer, marked, resolution=1 / len(layer), limits=(0, 1))
+
+
+def median(values):
+    """The median of the known values; nan if there is none."""
+    known = values[~np.isnan(values)]
+    return np.median(known) if len(known) else np.nan
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V")
@@ -20,9 +32,20 @@ def test_neurons_single_out_tokens(weights, measure):
     beyond = by_unit(lambda w: w.composition_rank[late(w.layer)], weights, layer=lambda w: w.layer[late(w.layer)])
     measure("share of random directions of smaller kurtosis over the vocabulary", beyond, higher_by=SMALL)
     measure("median kurtosis over the vocabulary, later half", np.nanmedian(composition.kurtosis[late(weights.layer)]))
-    share = np.mean(composition.logit_neurons)
+    share = share_of(composition.logit_neurons, weights.layer)
     measure("share of neurons with kurtosis above 10", share, higher_by=0.0025)
-    measure("share of partition neurons", np.mean(composition.partition))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1; catalogue GT1-V4")
+def test_some_neurons_partition_the_vocabulary(weights, measure):
+    """More neurons than random directions, and than in any null, raise one part of all tokens and lower the rest."""
+    partition, layer = weights.composition.partition, weights.layer
+    random = np.mean(weights.random_composition.partition)
+    share = over_unit_groups(lambda marked: np.mean(marked) - random, layer, partition, resolution=1 / len(layer))
+    measure("share of partition neurons, beyond random directions", share, higher_by=0.0002)
+    measure("share of partition neurons", np.mean(partition))
+    measure("median kurtosis of partition neurons", median(weights.composition.kurtosis[partition]))
+    measure("median depth of partition neurons, from 0 to 1", median(layer[partition] / max(1, layer.max())))
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V1")
@@ -33,7 +56,8 @@ def test_logit_neurons_are_late(weights, more, measure):
     in_late, in_early = late(weights.layer), weights.layer < layers[len(layers) // 2]
     known = in_late | in_early  # the middle one of an odd number of layers is in neither half
     kurtosis = weights.composition.kurtosis
-    measure("AUROC of the kurtosis, late against early layers", auroc(kurtosis[known], in_late[known]), **more)
+    found = over_unit_groups(auroc, weights.layer[known], kurtosis[known], in_late[known], limits=(0, 1))
+    measure("AUROC of the kurtosis, late against early layers", found, **more)
     measure("share with kurtosis above 10, late layers", np.mean(kurtosis[in_late] > 10))
     measure("share with kurtosis above 10, early layers", np.mean(kurtosis[in_early] > 10))
 
@@ -43,7 +67,8 @@ def test_universal_neurons_single_out_tokens(labelled, weights, more, measure):
     """Universal neurons are directed at fewer tokens of the vocabulary than the rest of their layer."""
     universal, composition = labelled.universal, weights.composition
     measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
-    kurtosis = within(composition.kurtosis, universal, weights.layer)
+    layer = weights.layer
+    kurtosis = over_unit_groups(within, layer, composition.kurtosis, universal, layer, limits=(0, 1))
     measure("AUROC of the kurtosis over the vocabulary within layers", kurtosis, **more)
     measure("share with kurtosis above 10, universal neurons", np.mean(composition.logit_neurons[universal]))
     measure("share with kurtosis above 10, other neurons", np.mean(composition.logit_neurons[~universal]))
@@ -58,5 +83,6 @@ def test_suppression_follows_prediction(weights, runs, more, measure):
     measure.needs("neurons of prediction", int(np.sum(raising)), at_least=10)
     measure.needs("neurons of suppression", int(np.sum(lowering)), at_least=10)
     either = raising | lowering
-    depth = auroc(weights.layer[either].astype(float), lowering[either])
+    layer = weights.layer[either]
+    depth = over_unit_groups(auroc, layer, layer.astype(float), lowering[either], limits=(0, 1))
     measure("AUROC of the layer, suppression against prediction", depth, **more)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_unineuron import contrast, jackknife, within
-from pytest_unineuron.statistics.resampling import over_units
+from pytest_unineuron.statistics.resampling import over_unit_groups, over_units
 
 
 @pytest.mark.gt1(primary=True, source="Gurnee et al. 2024, section 4.1, equation 3; catalogue GT1-A")
@@ -37,7 +37,8 @@ def test_universal_neurons_have_a_signature(labelled, neurons, weights, more, le
     measure("AUROC of the skew within layers", contrast(lambda n: n.skew, universal, neurons), **more)
     measure("AUROC of the kurtosis within layers", contrast(lambda n: n.kurtosis, universal, neurons), **more)
     measure("AUROC of the density within layers", contrast(lambda n: n.density, universal, neurons), **less)
-    measure("AUROC of the bias within layers", within(weights.bias, universal, neurons.layer), **less)
+    bias = over_unit_groups(within, neurons.layer, weights.bias, universal, neurons.layer, limits=(0, 1))
+    measure("AUROC of the bias within layers", bias, **less)
     measure("AUROC of the squared norms within layers", within(weights.size, universal, neurons.layer))
 
 
@@ -49,5 +50,10 @@ def test_matches_lie_at_the_same_depth(universality, measure):
     measure.needs("universal neurons", int(np.sum(universal)), at_least=30)
     measure.needs("layers", len(np.unique(neurons.layer)), at_least=2)
     same = np.mean(neurons.partner_layer == neurons.layer, axis=0)  # [neuron], over seeds
-    measure("share of matches in the same layer, universal neurons", np.mean(same[universal]), above=0.5, higher_by=0.1)
+
+    def near(n):
+        return np.mean(same[n.universal]) if n.universal.any() else np.nan
+
+    share = jackknife(near, neurons, resolution=1 / np.sum(universal), limits=(0, 1))
+    measure("share of matches in the same layer, universal neurons", share, above=0.5, higher_by=0.1)
     measure("share of matches in the same layer, all neurons", np.mean(same))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import LARGE, auroc
+from pytest_unineuron import LARGE, auroc, jackknife
 from pytest_unineuron.roles.families import families
 
 MEMBER = 0.5
@@ -17,11 +17,18 @@ def test_neurons_form_families(runs, measure):
     For each neuron the best feature is chosen on one half of the document groups and read on the other.
     """
     found = runs.role(families)
-    explained, permuted = found["reduction"].numpy(), found["permuted"].numpy()
+    explained = found.reduction.numpy()
     measure.needs("neurons with a feature", int(np.sum(~np.isnan(explained))), at_least=100)
-    beyond = np.mean(explained > MEMBER) - np.mean(found["mixed"].numpy() > MEMBER)
-    measure("share of which one feature explains half, beyond random mixtures of neurons", beyond, higher_by=0.0025)
+
+    def beyond(f):
+        return np.mean(f.reduction.numpy() > MEMBER) - np.mean(f.mixed_reduction.numpy() > MEMBER)
+
+    def above_permuted(f):
+        either = np.concatenate([f.reduction.numpy(), f.permuted_reduction.numpy()])
+        return auroc(either, np.arange(len(either)) < len(f.feature))
+
+    share = jackknife(beyond, found, resolution=1 / len(explained))
+    measure("share of which one feature explains half, beyond random mixtures of neurons", share, higher_by=0.0025)
     measure("share of neurons of which one feature explains half", np.mean(explained > MEMBER))
-    either = np.concatenate([explained, permuted])
-    measure("AUROC against permuted features", auroc(either, np.arange(len(either)) < len(explained)), above=LARGE)
+    measure("AUROC against permuted features", jackknife(above_permuted, found, limits=(0, 1)), above=LARGE)
     measure("share of neurons of which no feature explains 5 %", np.mean(explained < 0.05))

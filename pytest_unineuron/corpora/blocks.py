@@ -35,13 +35,14 @@ class Block:
     """One input row: a part of one document between special tokens, which ``text_mask`` marks False.
 
     ``ids``, ``text_mask`` and ``labels`` are [position]; ``document`` is the number of the document, which copies of it
-    have too.
+    have too, and ``language`` what its corpus says of it, empty if unknown.
     """
 
     ids: tuple[int, ...]
     text_mask: tuple[bool, ...]
     labels: tuple[int, ...]
     document: int
+    language: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Batch:
 
     ``attention_mask`` is 0 at padding. ``text_mask`` marks tokens of text, and ``comparison_mask`` those among them at
     which models are compared. ``sink_mask`` marks text tokens that statistics leave out. ``offset`` is the number of
-    text tokens in the batches before.
+    text tokens in the batches before. ``languages`` [row] are those of the documents.
     """
 
     group: int
@@ -61,6 +62,7 @@ class Batch:
     offset: int
     comparison_mask: Tensor
     sink_mask: Tensor
+    languages: tuple[str, ...]
 
     @property
     def tokens(self) -> int:
@@ -103,12 +105,14 @@ class Blocks:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that a model reads (ids, masks, labels, the group of each block), and of the sinks."""
+        """SHA-256 of what is read: ids, masks, labels, groups, the languages if there are several, and the sinks."""
         total = hashlib.sha256()
         for block in self.blocks:
             for numbers in (block.ids, block.labels, (block.document % self.groups, self.padding)):
                 total.update(array("q", numbers).tobytes())
             total.update(bytes(block.text_mask))
+        if len({block.language for block in self.blocks}) > 1:
+            total.update("\0".join(block.language for block in self.blocks).encode("utf-8"))
         total.update(array("q", self.sinks).tobytes())
         return total.hexdigest()
 
@@ -166,6 +170,7 @@ class Blocks:
             offset=offset,
             comparison_mask=comparison_mask,
             sink_mask=sink_mask,
+            languages=tuple(block.language for block in blocks),
         )
 
 
@@ -202,7 +207,7 @@ def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: in
     for each, number in zip(read, _deal(corpus.copy_of, groups), strict=True):
         parts = [slice(start, start + room) for start in range(0, len(each.ids), room)]
         blocks += [
-            _block(each.ids[part], each.is_text[part], each.labels[part], around, number)
+            _block(each.ids[part], each.is_text[part], each.labels[part], around, number, each.document.language)
             for part in parts
             if any(each.is_text[part])
         ]
@@ -228,7 +233,12 @@ def _deal(copy_of: Sequence[int], groups: int) -> list[int]:
 
 
 def _block(
-    ids: list[int], text: list[bool], labels: list[int], around: tuple[tuple[int, ...], ...], document: int
+    ids: list[int],
+    text: list[bool],
+    labels: list[int],
+    around: tuple[tuple[int, ...], ...],
+    document: int,
+    language: str,
 ) -> Block:
     """A block with special tokens around its text."""
     before, after = around
@@ -237,4 +247,5 @@ def _block(
         text_mask=(False,) * len(before) + tuple(text) + (False,) * len(after),
         labels=(UNLABELLED,) * len(before) + tuple(labels) + (UNLABELLED,) * len(after),
         document=document,
+        language=language,
     )

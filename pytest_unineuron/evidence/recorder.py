@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.errors import TrialError
 from pytest_unineuron.evidence.make_measurement import make_measurement
 from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number
+from pytest_unineuron.evidence.text import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Inconclusive(Exception):  # noqa: N818 - not an error: the trial has no answer
@@ -20,10 +21,11 @@ class Inconclusive(Exception):  # noqa: N818 - not an error: the trial has no an
 
 
 class Recorder:
-    """The measurements of one item, in the order in which they were made."""
+    """The measurements of one item, in the order in which they were made, and the sets of units that it listed."""
 
     def __init__(self) -> None:
         self.measurements: list[Measurement] = []
+        self.notes: list[str] = []
 
     def measure(
         self,
@@ -72,6 +74,11 @@ class Recorder:
         if minimum.bound_status is not BoundStatus.HOLDS:
             found, needed = format_number(minimum.value), format_number(minimum.above)
             raise Inconclusive(f"underpowered: {found} {name}, needs {needed}")
+
+    def lists(self, name: str, units: Mapping[int, Sequence[int]]) -> None:
+        """List units that the trial chose or drew, by layer, among the notes of this item in the report."""
+        layers = [f"layer {layer}: {ranges(numbers)}" for layer, numbers in units.items()]
+        self.notes.append(f"{name}: {'; '.join(layers) or 'none'}")
 
     __call__ = measure
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from pytest_unineuron import controls
 from pytest_unineuron.corpora import public_texts
-from pytest_unineuron.corpora.blocks import Block
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.lab.runs import small_part
 from pytest_unineuron.models.weights.weight_view import WeightView
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_unineuron.corpora.blocks import Batch, Blocks
+    from pytest_unineuron.corpora.blocks import Batch, Block, Blocks
     from pytest_unineuron.lab.comparisons import Comparisons
     from pytest_unineuron.lab.models import Models
     from pytest_unineuron.lab.reporting import Reporting
@@ -226,9 +225,9 @@ def _opening(block: Block) -> Block:
     after = next((number for number, text in enumerate(reversed(block.text_mask)) if text), 0)
     length = len(block.ids)
     kept = range(length) if length <= OPENING else [*range(OPENING - after), *range(length - after, length)]
-    return Block(
-        tuple(block.ids[n] for n in kept),
-        tuple(block.text_mask[n] for n in kept),
-        tuple(block.labels[n] for n in kept),
-        block.document,
+    return replace(
+        block,
+        ids=tuple(block.ids[n] for n in kept),
+        text_mask=tuple(block.text_mask[n] for n in kept),
+        labels=tuple(block.labels[n] for n in kept),
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from pytest_unineuron.activations.sinks import Sinks
 from pytest_unineuron.activations.sweep import PartialStatistics, SweepResult
 from pytest_unineuron.roles.attention import AttentionSums
+from pytest_unineuron.roles.families import Families
 from pytest_unineuron.roles.interventions import Effects
 from pytest_unineuron.roles.pattern_agreement import PatternProducts
 from pytest_unineuron.statistics import STATISTICS, statistic_class
@@ -39,6 +40,7 @@ def _by_name(*statistics: type) -> dict[str, type]:
             Effects,
             AttentionSums,
             PatternProducts,
+            Families,
             Matches,
             Choice,
             BestMatches,

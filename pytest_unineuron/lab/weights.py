@@ -10,7 +10,7 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.weights.heads import folded, output_weight, require_value, weight_of
-from pytest_unineuron.roles.composition import Composition, composition, random_kurtosis, ranks
+from pytest_unineuron.roles.composition import Composition, composition, random_composition, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +96,11 @@ class Weights:
         return Composition.of(self.role(composition), self._view.anatomy.width)
 
     @cached_property
+    def random_composition(self) -> Composition:
+        """The same moments for random directions of the stream, [direction]."""
+        return Composition.of(self.role(random_composition), self._view.anatomy.width)
+
+    @cached_property
     def composition_rank(self) -> NDArray[np.float64]:
         """The share of random directions of the stream with a smaller kurtosis over the vocabulary, [neuron].
 
@@ -103,7 +108,7 @@ class Weights:
         """
         found: NDArray[np.float64] = ranks(
             torch.from_numpy(self.composition.kurtosis),
-            self._recall(random_kurtosis, "", lambda: random_kurtosis(self._view)),
+            torch.from_numpy(self.random_composition.kurtosis).sort().values,
         ).numpy()
         return found
 

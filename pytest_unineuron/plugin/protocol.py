@@ -187,18 +187,18 @@ def _result(attempt: Attempt, report: pytest.TestReport, call: pytest.CallInfo[N
     an error of this package. A skip is NA with its reason.
     """
     measurements = tuple(attempt.recorder.measurements)
-    notes: tuple[str, ...] = ()
+    notes = tuple(attempt.recorder.notes)
     if hasattr(report, "wasxfail"):
-        notes = (EXPECTED_TO_FAIL if report.skipped else "expected to fail, and did not",)
+        notes = (*notes, EXPECTED_TO_FAIL if report.skipped else "expected to fail, and did not")
     elif attempt.not_applicable:
-        notes = (NOT_APPLICABLE,)
+        notes = (*notes, NOT_APPLICABLE)
     if report.when != "call":
         if report.passed:
             return None
         if report.skipped:  # also by xfail(run=False)
             return ArmResult(Outcome.NA, _words(report), notes=notes)
         return ArmResult(Outcome.ERROR, f"{report.when}: {_raised(report, call)}", measurements, notes=notes)
-    outcome, reason = attempt.judgement or _outcome_without_judgement(report, call, xfail=bool(notes))
+    outcome, reason = attempt.judgement or _outcome_without_judgement(report, call, xfail=hasattr(report, "wasxfail"))
     return ArmResult(outcome, reason, measurements, report.duration, notes)
 
 

@@ -30,8 +30,10 @@ RANDOM_DIRECTIONS = 4000
 def bos_alignment(view: WeightView) -> Tensor:
     """Return, for every neuron, its largest cosine with the BOS query direction of a later head, [3, neuron] float64.
 
-    The first row is the cosine of largest size: a neuron with a positive one raises the attention to BOS when it fires,
-    which turns the head off (Gurnee et al. 2024, section 5.3). The second is the share of random directions whose
+    The first row is the cosine of largest size: a neuron with a positive one raises the attention logit of BOS when it
+    fires, and so the attention to it where the key of BOS is unlike those of other tokens, as that of a sink is. This
+    turns the head off (Gurnee et al. 2024, section 5.3). Where other tokens have larger keys in the same direction,
+    their logits rise more, and the attention to BOS falls. The second is the share of random directions whose
     largest cosine is smaller, the third the number of the head. All are nan for neurons without a later head. Raises
     NotApplicable for a model without BOS, with an encoder and a decoder, or whose queries are not made of one
     projection behind a norm.

@@ -62,13 +62,18 @@ def cosine_moments(write: Tensor, unembedding: Tensor) -> Moments:
     return Moments(found.count, found.mean, *(m.masked_fill(constant, 0.0) for m in (found.m2, found.m3, found.m4)))
 
 
-def random_kurtosis(view: WeightView) -> Tensor:
-    """Return the kurtosis over the vocabulary of random directions of the stream, [direction] in ascending order."""
+def random_composition(view: WeightView) -> Moments:
+    """Return the moments of ``composition`` for random directions of the stream, one value per direction."""
     width = view.unembedding.shape[1]
     random = torch.randn(RANDOM_DIRECTIONS, width, generator=torch.Generator().manual_seed(3)).to(view.unembedding)
     if view.final_norm_centres:
         random = random - random.mean(dim=1, keepdim=True)
-    return cosine_moments(random, view.unembedding).kurtosis.sort().values
+    return cosine_moments(random, view.unembedding)
+
+
+def random_kurtosis(view: WeightView) -> Tensor:
+    """Return the kurtosis over the vocabulary of random directions of the stream, [direction] in ascending order."""
+    return random_composition(view).kurtosis.sort().values
 
 
 def ranks(values: Tensor, null: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pytest_unineuron.roles.features import Features
 from pytest_unineuron.statistics import POST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -24,7 +24,7 @@ LEAST = 8
 """A feature that fewer tokens have, or lack, explains nothing."""
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class FeatureSums:
     """Sums over tokens, float64.
 
@@ -49,91 +49,165 @@ class FeatureSums:
         return FeatureSums(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def reduction(self) -> Tensor:
-        """Return the share of a unit's variance that a feature explains, [feature, unit], from 0 to 1.
-
-        It is the square of their correlation (Gurnee et al. 2024, section 4.3). It is nan for a unit that never varied,
-        and for a feature that fewer than ``LEAST`` tokens have or lack.
-        """
-        lacks = self.count - self.has
-        variance = self.squares - self.total**2 / self.count
-        between = self.products - self.has[:, None] * self.total / self.count
-        found = between**2 / (self.has * lacks / self.count)[:, None] / variance
-        known = ((self.has >= LEAST) & (lacks >= LEAST))[:, None] & (variance > 1e-12 * self.squares)
-        return torch.where(known, found, torch.nan)
+        """Return the share of a unit's variance that a feature explains, [feature, unit]; see ``explained``."""
+        return explained(self.count, self.has[:, None], self.total, self.squares, self.products)
 
 
-def families(view: WeightView, batches: Sequence[Batch]) -> dict[str, Any]:
-    """Return the feature that explains most of each neuron's post-activation, and how much of it, [neuron] each.
+def explained(count: Tensor, has: Tensor, total: Tensor, squares: Tensor, products: Tensor) -> Tensor:
+    """Return the share of a unit's variance that a feature explains, from 0 to 1, from sums as in ``FeatureSums``.
 
-    ``feature`` is its number among ``names``, chosen in the document groups of even numbers, and ``reduction`` is the
-    variance that it explains in the others: the best of many features always explains something where it was chosen.
-    ``permuted`` is the same with the features of other tokens, and ``mixed`` [layer · MIXTURES] that of random mixtures
-    of the standardised neurons of each layer. All are nan, and the feature −1, where nothing is known.
+    It is the square of their correlation (Gurnee et al. 2024, section 4.3). It is nan for a unit that never varied,
+    and for a feature that fewer than ``LEAST`` tokens have or lack.
     """
-    features = Features(view.loaded.tokenizer, batches)
-    sums = feature_sums(view, batches, features)
-    layers = [(index, layer.width) for index, layer in enumerate(view.anatomy.layout.per_token.layers)]
-    own, null = ([_chosen(sums, permuted, *layer) for layer in layers] for permuted in (False, True))
-    widths = [width for _, width in layers]
-    return {
-        "feature": torch.cat([feature[:width] for (feature, _), width in zip(own, widths, strict=True)]),
-        "reduction": torch.cat([found[:width] for (_, found), width in zip(own, widths, strict=True)]),
-        "mixed": torch.cat([found[width:] for (_, found), width in zip(own, widths, strict=True)]),
-        "permuted": torch.cat([found[:width] for (_, found), width in zip(null, widths, strict=True)]),
-        "names": list(features.names),
+    lacks = count - has
+    variance = squares - total**2 / count
+    between = products - has * total / count
+    known = (has >= LEAST) & (lacks >= LEAST) & (variance > 1e-12 * squares)
+    return torch.where(known, between**2 / (has * lacks / count) / variance, torch.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Families:
+    """The feature that explains most of each neuron's post-activation, chosen in the document groups of even numbers.
+
+    ``feature`` [neuron] is its number among ``names``, −1 where none is known. How much it explains is read in the
+    other groups, from the sums of ``explained`` in each of them, [sum, group, unit]: of the neurons, of the neurons
+    with the features of other tokens, and of ``MIXTURES`` random mixtures of the standardised neurons of each layer.
+    """
+
+    feature: Tensor
+    names: list[str]
+    own: Tensor
+    permuted: Tensor
+    mixed: Tensor
+
+    @property
+    def groups(self) -> int:
+        """The number of document groups in which it is read how much features explain."""
+        return self.own.shape[1]
+
+    def without(self, group: int) -> Families:
+        """Return the families without one of these groups."""
+        keep = torch.arange(self.groups) != group
+        return Families(self.feature, self.names, *(sums[:, keep] for sums in (self.own, self.permuted, self.mixed)))
+
+    @property
+    def reduction(self) -> Tensor:
+        """The share of the variance of each neuron that its feature explains, [neuron]; nan where none is known."""
+        return explained(*self.own.sum(dim=1))
+
+    @property
+    def permuted_reduction(self) -> Tensor:
+        """The same with the features of other tokens, chosen and read as those of the token itself, [neuron]."""
+        return explained(*self.permuted.sum(dim=1))
+
+    @property
+    def mixed_reduction(self) -> Tensor:
+        """The same of the mixtures, [layer · MIXTURES]."""
+        return explained(*self.mixed.sum(dim=1))
+
+
+def families(view: WeightView, batches: Sequence[Batch]) -> Families:
+    """Return the families of a model's neurons.
+
+    The best of many features always explains something where it was chosen, so it is read in other documents. Only
+    features that enough tokens there have, and lack, are chosen from.
+    """
+    reader = _Reader(view, batches)
+    choosing = {key: sums.reduction() for key, sums in reader.choosing_sums().items()}
+    widths = [layer.width for layer in view.anatomy.layout.per_token.layers]
+    features = {
+        (permuted, index): _largest(choosing.get((permuted, index)), width + MIXTURES, reader.known)
+        for permuted in (False, True)
+        for index, width in enumerate(widths)
     }
+    sums = reader.reading_sums(features)
+
+    def parts(permuted: bool, chosen: slice | None = None) -> Tensor:
+        cuts = [chosen or slice(width) for width in widths]
+        return torch.cat([sums[permuted, index][:, :, cut] for index, cut in enumerate(cuts)], dim=2)
+
+    feature = torch.cat([features[False, index][:width] for index, width in enumerate(widths)])
+    own, permuted, mixed = parts(False), parts(True), parts(False, slice(-MIXTURES, None))
+    return Families(feature, list(reader.features.names), own, permuted, mixed)
 
 
-def feature_sums(
-    view: WeightView, batches: Sequence[Batch], features: Features
-) -> dict[tuple[bool, int, int], FeatureSums]:
-    """Return the sums of every layer, of its neurons and ``MIXTURES`` mixtures of them, with the features of tokens.
+class _Reader:
+    """Runs a model over the batches of even groups, and then over the others."""
 
-    The key says whether the features are those of other tokens of the batch, the half (0 or 1), and the layer.
-    """
-    sums: dict[tuple[bool, int, int], FeatureSums] = {}
-    generator = torch.Generator().manual_seed(0)
-    current: list[Any] = []
-    mixing: dict[int, Tensor] = {}
+    def __init__(self, view: WeightView, batches: Sequence[Batch]) -> None:
+        self._view = view
+        self._halves = [[batch for batch in batches if batch.group % 2 == half] for half in (0, 1)]
+        self._generator = torch.Generator().manual_seed(0)
+        self._mixing: dict[int, Tensor] = {}
+        self.features = Features(view.loaded.tokenizer, batches)
+        has, lacks = torch.zeros(2, len(self.features.names), dtype=torch.float64)
+        for batch in self._halves[1]:
+            labels, counted = self.features.of(batch)
+            has, lacks = has + labels[counted].sum(0), lacks + (1 - labels[counted]).sum(0)
+        self.known = (has >= LEAST) & (lacks >= LEAST)
 
-    def receive(site: str, index: int, values: Tensor, tokens: Tensor | None) -> None:
-        if site != POST:
-            return
-        half, counted, *labels = current
-        rows = torch.arange(len(counted)) if tokens is None else tokens.cpu()
-        chosen = counted[rows]
-        units = values.cpu()[chosen].double()
-        if index not in mixing:
-            mixing[index] = torch.randn(units.shape[1], MIXTURES, generator=generator, dtype=torch.float64)
-            mixing[index] /= (units.std(dim=0, correction=0) + 1e-12)[:, None]
-        units = torch.cat([units, units @ mixing[index]], dim=1)
-        for permuted, of_token in enumerate(labels):
-            key, found = (bool(permuted), half, index), FeatureSums.of(units, of_token[rows[chosen]])
+    def choosing_sums(self) -> dict[tuple[bool, int], FeatureSums]:
+        """Return the sums of all features and units of each layer, with whether features are permuted as a key."""
+        sums: dict[tuple[bool, int], FeatureSums] = {}
+
+        def add(batch: Batch, key: tuple[bool, int], units: Tensor, labels: Tensor) -> None:
+            found = FeatureSums.of(units, labels)
             sums[key] = sums[key] + found if key in sums else found
 
-    with capture_activations(view.loaded.model, view.anatomy.layout.per_token, receive, stream=False) as capture:
-        for batch in batches:
-            labels, counted = features.of(batch)
-            places = counted.nonzero().flatten()
-            permuted = labels.clone()
-            permuted[places] = labels[places[torch.randperm(len(places), generator=generator)]]
-            current[:] = [batch.group % 2, counted, labels, permuted]
-            capture.forward(batch.ids, batch.attention_mask)
-    return sums
+        self._run(self._halves[0], add)
+        return sums
+
+    def reading_sums(self, features: Mapping[tuple[bool, int], Tensor]) -> dict[tuple[bool, int], Tensor]:
+        """Return the sums of ``explained`` for the chosen feature of each unit, [sum, group, unit]."""
+        groups = sorted({batch.group for batch in self._halves[1]})
+        sums = {key: torch.zeros(5, len(groups), len(of), dtype=torch.float64) for key, of in features.items()}
+
+        def add(batch: Batch, key: tuple[bool, int], units: Tensor, labels: Tensor) -> None:
+            has = labels[:, features[key].clamp_min(0)].masked_fill_(features[key] < 0, 0.0)  # [token, unit]
+            parts = torch.ones_like(units), has, units, units.square(), has * units
+            sums[key][:, groups.index(batch.group)] += torch.stack([part.sum(dim=0) for part in parts])
+
+        self._run(self._halves[1], add)
+        return sums
+
+    def _run(self, batches: Sequence[Batch], add: Callable[[Batch, tuple[bool, int], Tensor, Tensor], None]) -> None:
+        """Give ``add`` the units of each layer and their mixtures [token, unit], with the features of their tokens.
+
+        It gets them twice, with the features of the tokens, and with those of other tokens of the batch.
+        """
+        current: list[Any] = []
+
+        def receive(site: str, index: int, values: Tensor, tokens: Tensor | None) -> None:
+            if site != POST:
+                return
+            batch, counted, *labels = current
+            rows = torch.arange(len(counted)) if tokens is None else tokens.cpu()
+            chosen = counted[rows]
+            units = self._with_mixtures(index, values.cpu()[chosen].double())
+            for permuted, of_token in enumerate(labels):
+                add(batch, (bool(permuted), index), units, of_token[rows[chosen]])
+
+        layout = self._view.anatomy.layout.per_token
+        with capture_activations(self._view.loaded.model, layout, receive, stream=False) as capture:
+            for batch in batches:
+                labels, counted = self.features.of(batch)
+                places = counted.nonzero().flatten()
+                permuted = labels.clone()
+                permuted[places] = labels[places[torch.randperm(len(places), generator=self._generator)]]
+                current[:] = [batch, counted, labels, permuted]
+                capture.forward(batch.ids, batch.attention_mask)
+
+    def _with_mixtures(self, index: int, units: Tensor) -> Tensor:
+        if index not in self._mixing:
+            mixing = torch.randn(units.shape[1], MIXTURES, generator=self._generator, dtype=torch.float64)
+            self._mixing[index] = mixing / (units.std(dim=0, correction=0) + 1e-12)[:, None]
+        return torch.cat([units, units @ self._mixing[index]], dim=1)
 
 
-def _chosen(
-    sums: dict[tuple[bool, int, int], FeatureSums], permuted: bool, index: int, width: int
-) -> tuple[Tensor, Tensor]:
-    """The feature that explains most of the choosing half, and how much of the other it explains, both [unit].
-
-    Only features that are known in both halves count.
-    """
-    halves = [sums.get((permuted, half, index)) for half in (0, 1)]
-    if halves[0] is None or halves[1] is None:  # an expert that no token reached
-        return torch.full((width + MIXTURES,), -1), torch.full((width + MIXTURES,), torch.nan, dtype=torch.float64)
-    choosing, reading = (half.reduction() for half in halves if half is not None)
-    largest, feature = choosing.where(~reading.isnan(), torch.nan).nan_to_num(-1.0).max(dim=0)
-    known = largest >= 0
-    found = torch.where(known, reading.gather(0, feature[None])[0], torch.nan)
-    return torch.where(known, feature, -1), found
+def _largest(reduction: Tensor | None, units: int, known: Tensor) -> Tensor:
+    """The feature that explains most of each unit, [unit], of those that are known; −1 where there is none."""
+    if reduction is None:  # an expert that no token reached
+        return torch.full((units,), -1)
+    largest, feature = reduction.masked_fill(~known[:, None], torch.nan).nan_to_num(-1.0).max(dim=0)
+    return torch.where(largest >= 0, feature, -1)

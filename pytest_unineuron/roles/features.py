@@ -1,4 +1,4 @@
-"""Features of tokens that may explain neurons: words, the words before them, spelling, word classes and position."""
+"""Features of tokens that may explain neurons: words, spelling, word classes, position, and the text's language."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ POSITIONS = {"among the first 8 tokens": 8, "among the first 32 tokens": 32}
 class Features:
     """The features of the tokens of some batches. ``names`` has one name for each.
 
-    Frequent words are those of the batches of even groups, in which features are chosen.
+    Frequent words are those of the batches of even groups, in which features are chosen. Languages are features if the
+    corpus says in which of several its documents are.
     """
 
     def __init__(self, tokenizer: Any, batches: Sequence[Batch]) -> None:
@@ -71,7 +72,11 @@ class Features:
         self._rows[torch.tensor(ids)] = torch.arange(len(ids))
         self._table = torch.tensor(table, dtype=torch.float64)  # [known token, feature]
         spelled = [*own, *listed, *SPELLING]
-        self.names = (*spelled, *(f"after {name}" for name in spelled), *POSITIONS)
+        self._languages = sorted({language for batch in batches for language in batch.languages if language})
+        if len(self._languages) < 2:
+            self._languages = []
+        languages = (f"language {language}" for language in self._languages)
+        self.names = (*spelled, *(f"after {name}" for name in spelled), *POSITIONS, *languages)
 
     def _word(self, token: int) -> str:
         return self._tokens[token].strip().lower()
@@ -89,4 +94,6 @@ class Features:
         counted = batch.text_mask.clone()
         counted[:, 1:] &= batch.text_mask[:, :-1]
         counted[:, 0] = False
-        return torch.cat([own, before, early], dim=-1).flatten(0, 1), counted.flatten()
+        spoken = [[language == of_row for language in self._languages] for of_row in batch.languages]
+        language = torch.tensor(spoken, dtype=torch.float64)[:, None].expand(-1, own.shape[1], -1)
+        return torch.cat([own, before, early, language], dim=-1).flatten(0, 1), counted.flatten()

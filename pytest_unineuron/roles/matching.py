@@ -37,3 +37,8 @@ def matched(
             free[chosen] = False
             found[here[chosen]] = True
     return found
+
+
+def by_layer(marked: NDArray[np.bool_], layer: NDArray[np.int64]) -> dict[int, list[int]]:
+    """Return the numbers within their layer of the marked neurons, for each layer that has some."""
+    return {int(number): np.flatnonzero(marked[layer == number]).tolist() for number in np.unique(layer[marked])}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pytest_unineuron.roles.composition import by_neuron
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from pytest_unineuron.models.weights.weight_view import WeightView
@@ -28,6 +30,22 @@ def null_space_fractions(view: WeightView) -> Tensor:
     """
     null = null_space(gram(view.unembedding), view.final_norm_centres)
     return by_neuron(view, lambda write: fractions(write, null))
+
+
+def random_shares(view: WeightView, directions: int, draws: int) -> NDArray[np.float64]:
+    """Return the squares of these fractions for random directions of the stream, [draw, direction].
+
+    They have a beta distribution, whatever the null space is. Raises NotApplicable as ``null_space_fractions``.
+    """
+    width = view.unembedding.shape[1]
+    null = null_size(width)
+    rest = width - null - view.final_norm_centres
+    return np.random.default_rng(5).beta(null / 2, rest / 2, size=(draws, directions))
+
+
+def null_size(width: int) -> int:
+    """Return how many directions of a stream are null space."""
+    return max(1, round(NULL_SHARE * width))
 
 
 def fractions(write: Tensor, null: Tensor) -> Tensor:
@@ -55,4 +73,4 @@ def null_space(of_gram: Tensor, centred: bool) -> Tensor:
     if centred:  # as its largest eigenvalue, the constant direction comes last
         of_gram = of_gram + 2 * of_gram.trace().clamp_min(1e-30) / width
     vectors: Tensor = torch.linalg.eigh(of_gram).eigenvectors
-    return vectors[:, : max(1, round(NULL_SHARE * width))]
+    return vectors[:, : null_size(width)]

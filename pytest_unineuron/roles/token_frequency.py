@@ -25,12 +25,16 @@ def frequency_correlations(view: WeightView, counts: Tensor) -> Tensor:
     return by_neuron(view, lambda write: correlations(write, direction, of_gram))
 
 
-def random_correlations(view: WeightView, counts: Tensor, directions: int, seed: int = 1) -> Tensor:
-    """Return the same of random directions of the stream, [direction], which a frequent direction of Ŵ_U shows too."""
+def random_correlations(view: WeightView, counts: Tensor, directions: int, draws: int) -> Tensor:
+    """Return the same of random directions of the stream, [draw, direction].
+
+    A frequent direction of Ŵ_U gives them a correlation too.
+    """
     unembedding = view.unembedding
-    generator = torch.Generator().manual_seed(seed)
-    random = torch.randn(directions, unembedding.shape[1], generator=generator).to(unembedding)
-    return correlations(random, frequency_direction(unembedding, counts), gram(unembedding)).cpu()
+    direction, of_gram = frequency_direction(unembedding, counts), gram(unembedding)
+    generator = torch.Generator().manual_seed(1)
+    sets = (torch.randn(directions, unembedding.shape[1], generator=generator).to(unembedding) for _ in range(draws))
+    return torch.stack([correlations(random, direction, of_gram) for random in sets]).cpu()
 
 
 def frequency_direction(unembedding: Tensor, counts: Tensor) -> Tensor:

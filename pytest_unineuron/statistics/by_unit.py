@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_unineuron.statistics.ranks import auroc
-from pytest_unineuron.statistics.resampling import Estimate, jackknife
+from pytest_unineuron.statistics.resampling import DOCUMENT_GROUPS, Estimate, UnitGroups, jackknife
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 SMALL, MEDIUM, LARGE = 0.56, 0.64, 0.71
 """Probabilities of superiority that are called a small, a medium and a large effect (Vargha and Delaney 2000)."""
-UNIT_GROUPS = 16
-"""The most groups that units are dealt into where there are no documents to leave out."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +37,6 @@ class UnitEstimate(LayerEstimate):
     contrast: LayerEstimate | None = None
 
 
-class _Values:
-    """One number of each unit, for weights, which have no documents: units are dealt into groups instead."""
-
-    def __init__(self, values: NDArray[np.float64], layer: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
-        self.values, self.layer, self._groups = values, layer, groups
-        self.subject: _Values | None = None
-
-    @property
-    def groups(self) -> int:
-        return len(np.unique(self._groups))
-
-    def without(self, group: int) -> _Values:
-        keep = self._groups != np.unique(self._groups)[group]
-        return _Values(self.values[keep], self.layer[keep], self._groups[keep])
-
-
 @dataclass(frozen=True)
 class _Pair:
     """A sample of the model and one of a control, from which the same group is left out together."""
@@ -65,6 +47,10 @@ class _Pair:
     @property
     def groups(self) -> int:
         return int(min(self.model.groups, self.control.groups))
+
+    @property
+    def kind(self) -> str:
+        return str(getattr(self.model, "kind", DOCUMENT_GROUPS))
 
     def without(self, group: int) -> _Pair:
         return _Pair(self.model.without(group), self.control.without(group))
@@ -83,7 +69,7 @@ def by_unit(
     groups left out of both arms; samples without documents leave out groups of units.
     """
     if not all(hasattr(sample, "groups") for sample in samples):
-        samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values, lambda v: v.layer
+        samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values[0], lambda v: v.layer
 
     def typical(*given: Any) -> dict[int, float]:
         return _medians(values(*given), layer(given[0]))
@@ -119,12 +105,15 @@ def superiority(
     return found
 
 
+class _Values(UnitGroups):
+    """One number of each unit, for weights; on a control arm, ``subject`` has those of the model itself."""
+
+    subject: _Values | None = None
+
+
 def _as_values(values: Callable[..., Any], samples: tuple[Any, ...], layer: Callable[[Any], Any]) -> _Values:
     """The values of samples without documents, with those of the model itself on a control arm."""
-    layers = layer(samples[0])
-    groups = np.empty(len(layers), dtype=np.int64)
-    groups[np.argsort(layers, kind="stable")] = np.arange(len(layers)) % UNIT_GROUPS
-    found = _Values(np.asarray(values(*samples), dtype=float), layers, groups)
+    found = _Values(layer(samples[0]), np.asarray(values(*samples), dtype=float))
     subjects = tuple(sample.subject for sample in samples)
     if all(subject is not None for subject in subjects):
         found.subject = _as_values(values, subjects, layer)

@@ -13,6 +13,15 @@ from scipy import stats
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
+UNIT_GROUPS = 16
+"""The most groups that units are dealt into where there are no documents to leave out."""
+
+
+DOCUMENT_GROUPS = "document groups"
+"""The groups of a sample, unless its ``kind`` says what else they are."""
+
 
 class Sample(Protocol):
     """Measurements in groups of which any one can be left out."""
@@ -121,9 +130,54 @@ def jackknife(
         parts.append(tuple(partial.tolist()))
         variance += (size - 1) / size * float(((partial - partial.mean()) ** 2).sum())
     error = max(float(np.sqrt(variance)), resolution) if np.isfinite(variance) else float("nan")
-    method = f"delete-a-group jackknife over {groups} document groups"
+    kinds = dict.fromkeys(getattr(sample, "kind", DOCUMENT_GROUPS) for sample in distinct)
+    method = f"delete-a-group jackknife over {groups} {' and '.join(kinds)}"
     found = Estimate.student(value, error, groups - 1, method, level, resolution=resolution, parts=tuple(parts))
     return replace(found, low=max(found.low, limits[0]), high=min(found.high, limits[1]))
+
+
+class UnitGroups:
+    """Numbers of units, which are dealt into groups within layers: a Sample of weights, which come from no document.
+
+    ``layer`` and each of ``values`` are [unit]. Units in the same place fall into the same group in every arm.
+    """
+
+    kind = "groups of units"
+
+    def __init__(
+        self, layer: NDArray[np.int64], *values: NDArray[Any], number: NDArray[np.int64] | None = None
+    ) -> None:
+        self.layer, self.values = layer, values
+        if number is None:
+            number = np.empty(len(layer), dtype=np.int64)
+            number[np.argsort(layer, kind="stable")] = np.arange(len(layer)) % UNIT_GROUPS
+        self._number = number
+
+    @property
+    def groups(self) -> int:
+        """The number of groups of units."""
+        return len(np.unique(self._number))
+
+    def without(self, group: int) -> UnitGroups:
+        """Return the units without one group."""
+        keep = self._number != np.unique(self._number)[group]
+        return UnitGroups(self.layer[keep], *(each[keep] for each in self.values), number=self._number[keep])
+
+
+def over_unit_groups(
+    statistic: Callable[..., float],
+    layer: NDArray[np.int64],
+    *values: NDArray[Any],
+    resolution: float = 0.0,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+) -> Estimate:
+    """Return ``statistic(*values)``, each [unit], with a jackknife that leaves out groups of units of every layer.
+
+    For statistics of weights; ``resolution`` and ``limits`` are those of ``jackknife``. The interval shows how much the
+    value depends on which units a layer happens to have. It is none for a maximum, which few units decide.
+    """
+    units = UnitGroups(layer, *values)
+    return jackknife(lambda sample: statistic(*sample.values), units, resolution=resolution, limits=limits)
 
 
 def over_units(

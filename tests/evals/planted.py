@@ -2,10 +2,11 @@
 
 Words are whole tokens. Every word has one of many features, and each feature is a direction. A neuron that reads one
 feature is heavy-tailed, and a random direction is not, because it is a mixture of all features. All words share one
-more direction, which turns neurons off. Every head attends to one feature, a quarter of them to the first token
-where that feature is missing, and one to the token before. Another seed draws other directions and has its neurons in
-another order, but words keep their features, so its neurons fire on the same words. Shuffling or
-rotating destroys all effects.
+more direction, which turns neurons off. One half of all words has a direction of its own, and the other half its
+opposite; some neurons write it. Every head attends to one feature, a quarter of them to the first token where that
+feature is missing, those of the last layer to BOS, which has all of theirs, and one to the token before. Another seed
+draws other directions and has its neurons in another order, but words keep their features, so its neurons fire on the
+same words. Shuffling or rotating destroys all effects.
 """
 
 import torch
@@ -20,7 +21,8 @@ FREQUENCY = 2.0
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
 READERS = NEURONS * 7 // 10
-STRENGTH, SHARED = 11.0, 4.0
+STRENGTH, SHARED, PARTED = 11.0, 4.0, 4.0
+PARTITION_NEURONS = 12
 PERIODS = (3, 5, 7, 11)
 """Positions are the angles of as many clocks, so that a rotation leads to the position before."""
 
@@ -51,10 +53,10 @@ def save(folder, seed=0):
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(config)
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
-    own, of_heads = torch.randn(3, WIDTH, generator=random), torch.Generator().manual_seed(seed + 100)
-    drawn = torch.cat([own, torch.randn(1 + 2 * len(PERIODS), WIDTH, generator=of_heads)])
+    own, others = torch.randn(3, WIDTH, generator=random), torch.Generator().manual_seed(seed + 100)
+    drawn = torch.cat([own, torch.randn(2 + 2 * len(PERIODS), WIDTH, generator=others)])
     basis = torch.linalg.qr(centred(drawn).T).Q.T
-    hidden, frequency, start, clocks = basis.split((2, 1, 1, 2 * len(PERIODS)))
+    hidden, frequency, start, clocks, parting = basis.split((2, 1, 1, 2 * len(PERIODS), 1))
     with torch.no_grad():
         model.transformer.ln_f.weight.fill_(0.05)  # or every prediction would be certain
         embedding = model.transformer.wte.weight
@@ -64,7 +66,11 @@ def save(folder, seed=0):
         embedding.add_(FREQUENCY * ((logs - logs.mean()) / logs.std()).clamp_max(2.5) * frequency)
         for empty, share in ((hidden, 1), (start, 1), (clocks, 0.85)):  # the unembedding reads hidden ones least
             embedding.sub_(share * embedding @ empty.T @ empty)
-        embedding[0] += STRENGTH * start[0]
+        halves = 1 - 2 * (torch.arange(len(words)) // FEATURES % 2)[:, None]
+        embedding.add_(PARTED * halves * parting)
+        # All heads of the last layer have a key for BOS that is larger than that of most words, as sinks have.
+        of_heads = features[(LAYERS - 1) * HEADS : LAYERS * HEADS]
+        embedding[0] = STRENGTH * (start[0] + torch.nn.functional.normalize(of_heads.pinverse().sum(dim=1), dim=0))
         # Without positions, the few most frequent words would make some random directions heavy-tailed.
         places = model.transformer.wpe.weight
         places.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
@@ -73,8 +79,10 @@ def save(folder, seed=0):
             # Layers have different features, so that partners in other seeds are in the same layer.
             plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
             plant_writers(block.mlp, number, features)
+            write = block.mlp.c_proj.weight
+            sides = torch.tensor([1.0, -1.0]).repeat(PARTITION_NEURONS // 2)[:, None]
+            write[READERS : READERS + PARTITION_NEURONS] = write.norm(dim=1).mean() * sides * parting
             if number == LAYERS - 1:
-                write = block.mlp.c_proj.weight
                 write[-4:] = 4 * write.norm(dim=1).mean() * torch.cat([hidden, hidden[:1], frequency])
             if seed:
                 shuffle_neurons(block.mlp, random)

@@ -1,6 +1,7 @@
 """The suite on a model with planted effects: trials that can fail pass, and their controls miss."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -121,6 +122,30 @@ def test_rules_of_public_runs_are_vacuous(report):
         "public3_biases_below_a_bound": "FAIL",
         "public3_unigram_neurons": "PASS",
     }
+
+
+def test_planted_neurons_change_the_attention_to_bos_in_the_predicted_direction(report):
+    """A head attends to BOS more if the neuron along its query direction fires, and less for its opposite."""
+    case = trials(report, public=False)["neurons_write_along_bos_queries[prose]"]["cases"][0]
+    found = {m["name"]: m["value"] for m in case["subject"]["measurements"]}
+    assert found["correlation of that with its activation, the first of these"] > 0.3
+    assert found["correlation of that with its activation, the second of these"] < -0.3
+
+
+def test_sets_that_were_set_to_their_mean_are_listed(report):
+    """The neurons of each set by layer, as many matched ones as chosen ones, for the model and every control."""
+    case = trials(report, public=False)["heavy_neurons_matter[prose]"]["cases"][0]
+    for arm in (case["subject"], *case["controls"].values()):
+        names = [note.partition(": ")[2].partition(": ")[0] for note in arm["notes"]]
+        assert names[:3] == ["heavy neurons", "matched, seed 0", "matched, seed 1"]
+        counts = [
+            sum(
+                int(last or first) - int(first) + 1
+                for first, last in re.findall(r"(?<= )(\d+)(?:-(\d+))?(?=[ ;]|$)", note)
+            )
+            for note in arm["notes"][:3]
+        ]
+        assert counts[0] == counts[1] == counts[2] > 10
 
 
 def test_negative_controls_of_the_suite_are_vacuous(report):

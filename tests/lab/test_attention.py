@@ -24,8 +24,8 @@ def test_it_is_the_openings_of_documents_of_all_groups():
 def test_the_special_tokens_after_a_text_stay_behind_it():
     """Only text is left out."""
     length = OPENING + 9
-    block = Block(tuple(range(length)), (False, *[True] * (length - 3), False, False), (UNLABELLED,) * length, 0)
-    short = Block((0, 1, 2), (False, True, False), (UNLABELLED,) * 3, 1)
+    block = Block(tuple(range(length)), (False, *[True] * (length - 3), False, False), (UNLABELLED,) * length, 0, "")
+    short = Block((0, 1, 2), (False, True, False), (UNLABELLED,) * 3, 1, "")
     found = openings(Blocks(Corpus("made", ()), (block, short), groups=2, padding=0)).blocks
     assert found[0].ids == (*range(OPENING - 2), length - 2, length - 1)
     assert found[0].text_mask == (False, *[True] * (OPENING - 3), False, False)

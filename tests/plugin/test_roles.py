@@ -28,6 +28,7 @@ def test_runs(unineuron_runs, unineuron_weights, unineuron_measure):
     import torch
 
     effects = unineuron_runs.role(ablation_effects, torch.ones(1, len(unineuron_runs.layer), dtype=torch.bool))
+    unineuron_measure.lists("chosen", {0: [1, 2, 3, 7], 1: [5]})
     unineuron_measure("loss", float(effects.mean("loss")[0]), higher_by=0.1)
     unineuron_measure("sign", by_unit(lambda r: r.role(orientation), unineuron_runs), higher_by=SMALL)
 """
@@ -52,10 +53,14 @@ def test_a_role_is_one_function_of_the_weights(trials, tiny, cache):
     assert [m["value"] for m in measured(first)] == [m["value"] for m in measured(second)]
 
 
-def measured(run):
+def subject(run):
     (trial,) = run.report["trials"]
-    ((subject,),) = ([s["cases"][0]["subject"]] for s in trial["subjects"].values())
-    return subject["measurements"]
+    ((found,),) = ([s["cases"][0]["subject"]] for s in trial["subjects"].values())
+    return found
+
+
+def measured(run):
+    return subject(run)["measurements"]
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
@@ -66,6 +71,7 @@ def test_a_role_may_run_the_model(trials, tiny, cache, architecture):
     assert first.outcome("runs[prose]", tiny(architecture).name) != "ERROR", first.reason(
         "runs[prose]", tiny(architecture).name
     )
+    assert subject(first)["notes"] == ["chosen: layer 0: 1-3 7; layer 1: 5"]
     assert first.report["forward_passes"] == 2 * 2  # two instruments, the model and its control
     first.result.stdout.fnmatch_lines(["about 1 min on this processor*"])
     second = trials.run(model, *NEVER, cache)

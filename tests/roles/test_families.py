@@ -6,7 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.roles.families import FeatureSums, families
+from pytest_unineuron.corpora.blocks import to_blocks
+from pytest_unineuron.corpora.find import find_corpus
+from pytest_unineuron.roles.families import LEAST, MIXTURES, FeatureSums, families
 from pytest_unineuron.roles.features import Features
 from tests.models.tiny import tokenizer
 from tests.roles.views import batches, view_of
@@ -64,6 +66,24 @@ def test_features_are_those_of_the_token_and_of_the_one_before_it():
     assert len(set(features.names)) == len(features.names) == table.shape[1]
 
 
+def test_languages_are_features_where_a_corpus_has_several():
+    """Those that it gives its documents, at every token of their text; a corpus of one language has no such feature."""
+    blocks = to_blocks(find_corpus("multilingual"), tokenizer(), context=24, budget=700)
+    read = blocks.batches(200)
+    features = Features(tokenizer(), read)
+    known = {block.ids: block.language for block in blocks.blocks}
+    names = ["language de", "language es", "language fr"]
+    columns = [features.names.index(name) for name in names]
+    for batch in read:
+        table = features.of(batch)[0].view(*batch.ids.shape, -1)[..., columns]
+        for row, ids in enumerate(batch.ids.tolist()):
+            language = known[tuple(ids[: int(batch.attention_mask[row].sum())])]
+            expected = torch.tensor([name == f"language {language}" for name in names], dtype=torch.float64)
+            assert torch.equal(table[row], expected.expand(len(ids), 3))
+    assert {language for batch in read for language in batch.languages} == {"de", "es", "fr"}
+    assert not any(name.startswith("language") for name in Features(tokenizer(), batches()).names)
+
+
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama", "bert"])
 def test_a_planted_family_is_found(architecture):
     """A unit that is on where a token starts with a space is explained by that, and not by permuted features."""
@@ -71,7 +91,7 @@ def test_a_planted_family_is_found(architecture):
     features = Features(view.loaded.tokenizer, read)
     number = features.names.index("starts with a space")
     layer = view.anatomy.layout.layers[0]
-    current = iter(read)
+    current = iter(sorted(read, key=lambda batch: batch.group % 2))  # chosen in the first, read in the others
 
     def plant(module, args):
         labels = features.of(next(current))[0][:, number]
@@ -82,7 +102,34 @@ def test_a_planted_family_is_found(architecture):
     hook = view.loaded.model.get_submodule(layer.down.module).register_forward_pre_hook(plant, prepend=True)
     found = families(view, read)
     hook.remove()
-    assert found["names"][int(found["feature"][5])] == "starts with a space"
-    assert float(found["reduction"][5]) == pytest.approx(1)
-    assert float(found["permuted"][5]) < 0.1
-    assert float(found["permuted"].nanmean()) < 0.02 < float(found["reduction"].nanmean())
+    assert found.names[int(found.feature[5])] == "starts with a space"
+    assert float(found.reduction[5]) == pytest.approx(1)
+    assert float(found.permuted_reduction[5]) < 0.1
+    assert float(found.permuted_reduction.nanmean()) < 0.02 < float(found.reduction.nanmean())
+
+
+def test_what_a_feature_explains_is_read_in_other_documents():
+    """It is the squared correlation with the feature in groups of odd numbers, any of which can be left out."""
+    view, read = view_of("gpt2"), batches(budget=700)
+    found, features = families(view, read), Features(view.loaded.tokenizer, read)
+    units, labels, groups = [], [], []
+    module = view.loaded.model.get_submodule(view.anatomy.layout.layers[0].down.module)
+    hook = module.register_forward_pre_hook(lambda m, args: units.append(args[0].flatten(0, 1)))
+    for batch in read:
+        if batch.group % 2:
+            table, counted = features.of(batch)
+            with torch.no_grad():
+                view.loaded.model(batch.ids, attention_mask=batch.attention_mask)
+            units[-1] = units[-1][counted]
+            labels.append(table[counted])
+            groups.append(torch.full((int(counted.sum()),), batch.group))
+    hook.remove()
+    units, labels, groups = torch.cat(units).double().numpy(), torch.cat(labels).numpy(), torch.cat(groups).numpy()
+    assert found.groups == len(set(groups)) > 2
+    for sample, kept in ((found, groups > 0), (found.without(1), groups != np.unique(groups)[1])):
+        for unit in range(0, 48, 7):
+            feature = labels[kept, int(found.feature[unit])]
+            if min(feature.sum(), (1 - feature).sum()) >= LEAST:
+                expected = np.corrcoef(units[kept, unit], feature)[0, 1] ** 2
+                assert float(sample.reduction[unit]) == pytest.approx(expected, rel=1e-4)
+    assert found.mixed_reduction.shape == (2 * MIXTURES,)

@@ -10,7 +10,7 @@ from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.interventions import ablation_effects, changed_units, mean_units, set_units
-from pytest_unineuron.roles.matching import matched
+from pytest_unineuron.roles.matching import by_layer, matched
 from pytest_unineuron.roles.orientation import orientation
 from pytest_unineuron.roles.scale_mediation import entropy, scale_mediation
 from tests.models.tiny import build, in_memory, prepared
@@ -166,6 +166,11 @@ def test_matched_neurons_are_others_of_the_same_layer(seed, count):
     np.testing.assert_array_equal(matched(marked, layer, value, seed=seed), found)
     everyone = matched(np.arange(120) < 30, layer, value)
     assert everyone.sum() == 10  # there are no more others
+    listed = by_layer(found, layer)
+    assert (
+        sorted(40 * number + unit for number, units in listed.items() for unit in units)
+        == np.flatnonzero(found).tolist()
+    )
 
 
 def test_the_sign_of_gated_neurons_undoes_their_symmetry():

@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from pytest_unineuron.roles.null_space import fractions, gram, null_space, null_space_fractions
+from pytest_unineuron.roles.null_space import fractions, gram, null_space, null_space_fractions, random_shares
 from tests.roles.views import normal, view_of, writes
 
 
@@ -52,3 +53,16 @@ def test_planted_directions_are_found():
 
 def test_a_neuron_that_writes_nothing_has_none():
     assert bool(fractions(torch.zeros(1, 4), torch.eye(4, dtype=torch.float64)[:, :1]).isnan().all())
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_shares_of_random_directions_are_those_of_random_vectors(architecture):
+    """As random write vectors in the same null space have them, whether the last norm centres or not."""
+    view = view_of(architecture)
+    drawn = random_shares(view, 2000, 2)
+    vectors = normal(4000, 32, seed=3)
+    if view.final_norm_centres:
+        vectors -= vectors.mean(dim=1, keepdim=True)
+    real = fractions(vectors, null_space(gram(view.unembedding), view.final_norm_centres)).square().numpy()
+    assert drawn.shape == (2, 2000)
+    assert stats.ks_2samp(drawn.ravel(), real).pvalue > 0.01

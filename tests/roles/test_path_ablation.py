@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from torch.nn.functional import softmax
+from torch.nn.functional import normalize, softmax
 
+from pytest_unineuron.corpora.encode import special_tokens
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.attention import eager_attention
@@ -75,3 +76,23 @@ def test_a_neuron_along_the_bos_query_raises_the_attention_to_bos_when_it_fires(
     _, correlation = added_attention(view, batches(), torch.tensor([[3, head], [4, head]]))
     assert float(correlation[0]) > 0.3
     assert float(correlation[1]) < -0.3
+
+
+@pytest.mark.parametrize(("size", "sign"), [(-1.0, 1), (3.0, -1)])
+def test_attention_follows_the_logit_of_bos_where_its_key_is_unlike_others(size, sign):
+    """Keys in the same direction that are larger than that of BOS turn the predicted change of attention around."""
+    loaded = in_memory(build("gpt2"))
+    view = WeightView(loaded, dissect(loaded))
+    model, layers = loaded.model.transformer, bos_query_directions(view)[0]
+    head, (bos, *_) = int((layers == 1).nonzero()[0]), special_tokens(loaded.tokenizer)[0]
+    with torch.no_grad():
+        shared = normalize(torch.randn(32, generator=torch.Generator().manual_seed(5)), dim=0)
+        shared -= shared.mean()
+        model.wte.weight += size * shared
+        model.wte.weight[bos] += (1 - size) * shared
+        model.h[1].attn.c_attn.weight[:, 32:40] = torch.outer(shared, torch.ones(8))
+    direction = bos_query_directions(WeightView(loaded, view.anatomy))[1][head]
+    with torch.no_grad():
+        model.h[0].mlp.c_proj.weight[3] = 2 * direction.float()
+    added = added_attention(WeightView(loaded, view.anatomy), batches(), torch.tensor([[3, head]]))
+    assert sign * float(added[1, 0]) > 0.3

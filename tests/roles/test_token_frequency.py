@@ -30,7 +30,10 @@ def test_correlations_agree_with_numpy(architecture):
     logs = np.log(counts.numpy() + 1.0)
     expected = [np.corrcoef(of_neuron, logs)[0, 1] for of_neuron in logits.T]
     np.testing.assert_allclose(frequency_correlations(view, counts).numpy(), expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(random_correlations(view, counts, 200).numpy()).max() < 1
+    random = random_correlations(view, counts, 200, 2)
+    assert random.shape == (2, 200)
+    assert 0 < np.abs(random.numpy()).max() < 1
+    assert not torch.equal(*random)
 
 
 @given(st.integers(0, 2**32 - 1))

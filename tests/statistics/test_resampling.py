@@ -15,6 +15,7 @@ from pytest_unineuron.statistics.resampling import (
     jackknife,
     leave_one_out_sums,
     over_splits,
+    over_unit_groups,
     over_units,
 )
 
@@ -85,6 +86,17 @@ def test_over_units_gives_the_standard_error_of_a_mean():
     """The delete-one jackknife of a mean is the textbook formula."""
     values = np.random.default_rng(0).normal(size=40)
     assert over_units(np.mean, values).error == pytest.approx(values.std(ddof=1) / np.sqrt(40))
+
+
+def test_over_unit_groups_leaves_units_of_all_layers_out_together():
+    """The interval is that of groups dealt within layers, also of two numbers of each unit, and its method says so."""
+    random, layer = np.random.default_rng(0), np.repeat([0, 1], [32, 64])
+    values, marked = random.normal(size=96), random.random(96) < 0.5
+    found = over_unit_groups(lambda v, m: v[m].mean(), layer, values, marked)
+    partial = np.array([values[(np.arange(96) % 16 != group) & marked].mean() for group in range(16)])
+    assert found.value == values[marked].mean()
+    assert found.error == pytest.approx(np.sqrt(15 / 16 * np.sum((partial - partial.mean()) ** 2)))
+    assert found.method == "delete-a-group jackknife over 16 groups of units"
 
 
 def test_over_splits_estimates_the_error_of_the_whole():
