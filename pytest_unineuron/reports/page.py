@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
 from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Support, Verdict
 from pytest_unineuron.reports.charts import dot_plots, line_plots
@@ -19,7 +20,7 @@ from pytest_unineuron.reports.reproduce import reproduce_command
 from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, VERDICT_WORDS, assessment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_unineuron.baseline.comparison import CaseState, ComparedCase, Comparison
     from pytest_unineuron.evidence.records import CriterionRecord, Evidence, RecordedCase, TrialRecord
@@ -150,7 +151,7 @@ class Decision(NamedTuple):
 class Page:
     """Everything that the template of a report reads."""
 
-    marks, verdict_marks, words = OUTCOME_MARKS, VERDICT_MARKS, VERDICT_WORDS
+    marks, verdict_marks, words, max_tries = OUTCOME_MARKS, VERDICT_MARKS, VERDICT_WORDS, MAX_TRIES
 
     def __init__(
         self, evidence: Evidence, comparison: Comparison | None, before: Evidence | None, charts: str = "all"
@@ -167,10 +168,15 @@ class Page:
         for model, verdict in line.verdicts.items():
             support = self.evidence.support_on(line.id, model)
             found = [(record.name, subject.outcome) for record, subject in self.evidence.deciding(line.id, model)]
-            trials = [(name, outcome, anchor(name)) for name, outcome in found]
+            trials = _linked(found)
             was = self.before.verdict_on(line.id, model) if self.before and model in self.before.subjects else None
             meaning = SUPPORT_WORDS[support] if support else ""
             yield Decision(model, verdict, was, line.basis[model], meaning, trials)
+
+    def tries(self, criterion: str) -> list[tuple[str, Verdict, list[tuple[str, Outcome, str]]]]:
+        """The verdict by the protocol that was asked for, for every model, with the tries that count; else nothing."""
+        found = by_protocol(self.evidence).get(criterion)
+        return [(model, v, _linked(found.tries[model].items())) for model, v in found.verdicts.items()] if found else []
 
     @property
     def controls(self) -> dict[str, str]:
@@ -216,3 +222,8 @@ class Page:
         return ShownCase(
             each, command, dot_plots(result, model, self._before.get(each.name)), line_plots(result, model)
         )
+
+
+def _linked(found: Iterable[tuple[str, Outcome]]) -> list[tuple[str, Outcome, str]]:
+    """The names of trials and their outcomes, with the id of each on the page."""
+    return [(name, outcome, anchor(name)) for name, outcome in found]

@@ -66,6 +66,18 @@ def test_it_opens_with_the_verdict_on_each_criterion():
     assert start < shown.index("Trials A filled dot")
 
 
+def test_the_verdict_by_the_protocol_stands_beside_ours():
+    """It has its own verdict, and links to the tries that count, only where it was asked for."""
+    assert "By the protocol" not in words(render_page(evidence(PASSING)))
+    asked = render_page(evidence({**PASSING, ("left_out", "", "m"): None}, settings={"protocol": "mechevalagent"}))
+    shown = words(asked)
+    assert "m: ✗ not supported, signature" in shown
+    title = "By the protocol mechevalagent (at most 3 tries, one success):"
+    assert f"{title} m: ✓ supported. Tried: heavy[news] ✓ PASS, dense ✗ FAIL. GT3" in shown
+    assert f"{title} m: — undecided. No trial that applies ran. GT2" in shown
+    assert Parsed(asked).links.count(f"#{anchor('dense')}") > Parsed(asked).links.count(f"#{anchor('left_out')}")
+
+
 def test_what_failed_is_listed_with_its_reason_before_the_trials():
     """The failed trial and the vacuous one are linked; the one that passed is not in the list."""
     cases = {**PASSING, ("empty", "", "m"): arm(share(0.9))}
