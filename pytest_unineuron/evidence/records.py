@@ -20,10 +20,11 @@ from pytest_unineuron.evidence.verdict import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pytest_unineuron.evidence.distribution import Distribution
     from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.trial import Trial
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 SEEDS = "further seeds"
 """The name of the minimum by which a trial says how many seeds it compared the model with."""
 
@@ -140,6 +141,7 @@ class Evidence:
     out on purpose. ``created`` is the time at the end of the run, in UTC. ``violations`` names what changed since the
     run was locked; with any of them, no criterion passes. ``cache_hits`` are the results that were read from the cache
     instead of being measured; ``cache_notes`` are further remarks on the cache. ``incomplete`` names lost results.
+    ``distributions`` are quantiles of the statistics that trials read.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -157,6 +159,7 @@ class Evidence:
     violations: tuple[str, ...] = ()
     cache_hits: tuple[Mapping[str, Any], ...] = ()
     cache_notes: tuple[str, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
 
     @property
     def part(self) -> str:

@@ -6,8 +6,9 @@ import hashlib
 import re
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.outcome import Outcome
@@ -15,6 +16,7 @@ from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
 from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Support, Verdict
 from pytest_unineuron.reports.charts import dot_plots, line_plots
+from pytest_unineuron.reports.distribution_charts import distribution_plots
 from pytest_unineuron.reports.lines import shorten
 from pytest_unineuron.reports.reproduce import reproduce_command
 from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, VERDICT_WORDS, assessment
@@ -53,10 +55,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 CHARTS = {
     "all": "",
-    "primary": "Charts of trials that are not primary were left out, since the page would be too large.",
+    "trials": "Distributions over neurons were left out, since the page would be too large.",
+    "primary": "Distributions over neurons and charts of trials that are not primary were left out, since the page "
+    "would be too large.",
     "none": "Charts were left out, since the page would be too large.",
 }
-"""The trials that are shown with charts, most first, and the sentence that says which are not."""
+"""The charts that are shown, most first, and the sentence that says which are not."""
 
 
 def render_page(evidence: Evidence, comparison: Comparison | None = None, before: Evidence | None = None) -> str:
@@ -75,6 +79,13 @@ def render_page(evidence: Evidence, comparison: Comparison | None = None, before
 
 def render_template(name: str, page: object) -> str:
     """The text of a template that reads ``page``; everything in it is escaped."""
+    text: str = _environment().get_template(name).render(page=page)
+    return text
+
+
+@cache
+def _environment() -> Any:
+    """The environment of all templates, which holds them compiled."""
     import jinja2  # here, since a run that writes no page needs none
 
     loader = jinja2.FileSystemLoader(_TEMPLATES)
@@ -82,7 +93,8 @@ def render_template(name: str, page: object) -> str:
     environment.undefined = jinja2.StrictUndefined
     script = (_TEMPLATES / "filter.js").read_text(encoding="utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(name).render(page=page, script=script, script_digest=digest)
+    environment.globals |= {"script": script, "script_digest": digest}
+    return environment
 
 
 def render_frame(page: str) -> str:
@@ -161,6 +173,7 @@ class Page:
         self.assessment = assessment(evidence)
         self.left_out = CHARTS[charts]
         self._charts = charts
+        self.distributions = distribution_plots(evidence.distributions if charts == "all" else ())
         self._before = {each.name: each.case.result for each in before.cases} if before else {}
 
     def decisions(self, line: CriterionRecord) -> Iterator[Decision]:
