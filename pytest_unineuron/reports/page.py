@@ -72,9 +72,14 @@ def render_page(evidence: Evidence, comparison: Comparison | None = None, before
     page = ""
     for charts in CHARTS:
         page = render_template("report.html", Page(evidence, comparison, before, charts))
-        if len(page.encode("utf-8", "backslashreplace")) <= MAX_BYTES:
+        if fits(page):
             break
     return page
+
+
+def fits(page: str) -> bool:
+    """Whether a page is of at most ``MAX_BYTES``."""
+    return len(page.encode("utf-8", "backslashreplace")) <= MAX_BYTES
 
 
 def render_template(name: str, page: object) -> str:
