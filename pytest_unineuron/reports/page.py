@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 5_000_000
 """The size above which a page leaves charts out."""
+FRAME_ROWS = 24
+"""The height of a page within another one, in lines of text."""
 OUTCOME_MARKS = {"PASS": "✓", "FAIL": "✗", "VACUOUS": "○", "ERROR": "!", "NA": "—", "NOT_RUN": "·"}
 SUPPORT_WORDS = {
     Support.DIRECT: "this model was compared with models trained from other seeds",
@@ -102,10 +104,10 @@ def _environment() -> Any:
     return environment
 
 
-def render_frame(page: str) -> str:
-    """A page as a frame within another one, such as a notebook, whose styles it does not touch."""
+def render_frame(page: str, rows: int = FRAME_ROWS) -> str:
+    """A page as a frame of some rows of text within another one, such as a notebook, whose styles it does not touch."""
     text = page.replace("&", "&amp;").replace('"', "&quot;")
-    return f'<iframe srcdoc="{text}" style="width: 100%; height: 36rem; border: 0"></iframe>'
+    return f'<iframe srcdoc="{text}" style="width: 100%; height: {rows * 1.5:g}rem; border: 0"></iframe>'
 
 
 def anchor(name: str) -> str:
@@ -152,6 +154,14 @@ class ShownCase:
         """How every control ended that measured nothing, and so is in no chart."""
         arms = self.recorded.case.result.arms.items()
         return [f"{name}: {arm.outcome}, {shorten(arm.reason)}" for name, arm in arms if not arm.measurements]
+
+
+def render_figures(recorded: RecordedCase) -> str:
+    """The charts of one case with its outcome, as a frame within another page."""
+    result, model = recorded.case.result, recorded.subject.model
+    shown = ShownCase(recorded, "", dot_plots(result, model), line_plots(result, model))
+    rows = 5 + sum(4 + 2 * len(plot.dots) for plot in shown.dots) + 12 * len(shown.lines)
+    return render_frame(render_template("figures.html", shown), min(rows, FRAME_ROWS))
 
 
 class Decision(NamedTuple):
