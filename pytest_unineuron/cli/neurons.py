@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STATISTICS = "kurtosis skew density mean variance bias read_norm write_norm cosine".split()
 EXCESS = "excess"
 """The excess correlation ϱ, for which further seeds are read."""
+VOCABULARY = "vocabulary"
+"""The kurtosis of the vocabulary composition: high for a neuron that raises or lowers a few tokens."""
 SHOWN_TOKENS = 5
 """The number of tokens of each kind in a row of the table."""
 
@@ -28,7 +30,7 @@ SHOWN_TOKENS = 5
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `pytest-unineuron neurons`."""
     command.add_argument("model", metavar="MODEL", help="hub id[@revision], a folder, nano:NAME or untrained:MODEL")
-    command.add_argument("--by", choices=(EXCESS, *STATISTICS), default="kurtosis", help="what to sort by")
+    command.add_argument("--by", choices=(EXCESS, VOCABULARY, *STATISTICS), default="kurtosis", help="what to sort by")
     command.add_argument("--lowest", action="store_true", help="the lowest first, instead of the highest")
     command.add_argument("--layer", type=int, metavar="N", help="neurons of this layer alone")
     command.add_argument("--top", type=int, default=20, metavar="N", help="how many neurons (default: 20)")
@@ -66,6 +68,8 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     table = study.neurons(typed.corpus)
     if typed.by == EXCESS:
         table[EXCESS] = study.universality(typed.corpus)[EXCESS]
+    elif typed.by == VOCABULARY:
+        table[[VOCABULARY, "role"]] = study.roles(typed.corpus)[[VOCABULARY, "role"]]
     layers = sorted(set(table["layer"]))
     if typed.layer is not None:
         table = table[table["layer"] == typed.layer]
@@ -85,9 +89,8 @@ def _with_tokens(table: pd.DataFrame, cards: list[Neuron]) -> pd.DataFrame:
 
 def _printed(table: pd.DataFrame, cards: list[Neuron], by: str) -> str:
     """The table for a terminal: place, statistics, and the first tokens of each kind, in quotes."""
-    shown = table[["layer", "index", by, *(name for name in ("kurtosis", "density") if name != by)]].reset_index(
-        drop=True
-    )
+    others = [name for name in ("role", "kurtosis", "density") if name in table and name != by]
+    shown = table[["layer", "index", by, *others]].reset_index(drop=True)
     for kind, tokens in _with_tokens(table, cards)[["strongest", "promotes", "suppresses"]].items():
         shown[kind] = [" ".join(map(repr, dict.fromkeys(words[:SHOWN_TOKENS]))) for words in tokens]
     return str(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}"))

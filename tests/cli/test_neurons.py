@@ -44,6 +44,17 @@ def test_files_hold_the_same_rows(neurons, capsys):
     assert Path("n.html").read_text(encoding="utf-8").count('class="card"') == 2
 
 
+def test_vocabulary_shows_the_role_of_each_neuron(neurons, capsys):
+    """The highest kurtosis over the vocabulary comes first, with the tokens that are promoted and suppressed."""
+    assert neurons("--top=2", "--by=vocabulary", "--json=n.json") == 0
+    one, other = json.loads(Path("n.json").read_text(encoding="utf-8"))
+    assert one["vocabulary"] >= other["vocabulary"]
+    assert {"promotes", "suppresses", "role"} <= set(one)
+    assert neurons("--top=2", "--by=vocabulary") == 0
+    header = capsys.readouterr().out.splitlines()[1].split()
+    assert header[:5] == ["layer", "index", "vocabulary", "role", "kurtosis"]
+
+
 def test_excess_is_measured_with_a_seed(neurons, capsys):
     """The seed that was named is compared."""
     assert neurons("--top=1", "--by=excess", "--seed=nano:neox-b") == 0
