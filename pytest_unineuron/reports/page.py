@@ -18,7 +18,7 @@ from pytest_unineuron.evidence.verdict import Support, Verdict
 from pytest_unineuron.reports.charts import dot_plots, line_plots
 from pytest_unineuron.reports.distribution_charts import distribution_plots
 from pytest_unineuron.reports.lines import shorten
-from pytest_unineuron.reports.reproduce import reproduce_command
+from pytest_unineuron.reports.reproduce import neurons_command, reproduce_command
 from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, VERDICT_WORDS, assessment
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ class ShownCase:
 
     recorded: RecordedCase
     command: str
+    neurons: str
+    """The command that lists the neurons behind the case; empty if it is not about neurons."""
     dots: list[DotPlot]
     lines: list[LinePlot]
 
@@ -159,7 +161,7 @@ class ShownCase:
 def render_figures(recorded: RecordedCase) -> str:
     """The charts of one case with its outcome, as a frame within another page."""
     result, model = recorded.case.result, recorded.subject.model
-    shown = ShownCase(recorded, "", dot_plots(result, model), line_plots(result, model))
+    shown = ShownCase(recorded, "", "", dot_plots(result, model), line_plots(result, model))
     rows = 5 + sum(4 + 2 * len(plot.dots) for plot in shown.dots) + 12 * len(shown.lines)
     return render_frame(render_template("figures.html", shown), min(rows, FRAME_ROWS))
 
@@ -215,7 +217,7 @@ class Page:
     def problems(self) -> Iterator[tuple[Outcome, list[ShownCase]]]:
         """The cases that failed, broke or proved nothing, by outcome."""
         for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS):
-            found = [ShownCase(each, "", [], []) for each in self.evidence.cases if each.case.outcome is outcome]
+            found = [ShownCase(each, "", "", [], []) for each in self.evidence.cases if each.case.outcome is outcome]
             if found:
                 yield outcome, found
 
@@ -243,12 +245,12 @@ class Page:
         return [(*key, [(name, anchor(f"{name} on {key[0]}")) for name in names]) for key, names in found.items()]
 
     def _shown(self, each: RecordedCase) -> ShownCase:
-        command = reproduce_command(self.evidence, each)
+        commands = reproduce_command(self.evidence, each), neurons_command(self.evidence, each)
         if self._charts == "none" or (self._charts == "primary" and not each.record.trial.primary):
-            return ShownCase(each, command, [], [])
+            return ShownCase(each, *commands, [], [])
         result, model = each.case.result, each.subject.model
         return ShownCase(
-            each, command, dot_plots(result, model, self._before.get(each.name)), line_plots(result, model)
+            each, *commands, dot_plots(result, model, self._before.get(each.name)), line_plots(result, model)
         )
 
 

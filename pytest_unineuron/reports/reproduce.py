@@ -14,7 +14,7 @@ from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, Outcome
 from pytest_unineuron.options import settings as declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_unineuron.baseline.comparison import Comparison
     from pytest_unineuron.evidence.outcome import ArmResult
@@ -97,6 +97,42 @@ def reproduce_command(evidence: Evidence, recorded: RecordedCase) -> str:
     typed = [_in_package(package, nodeid) if package else _from_start_folder(root, nodeid) for nodeid in nodeids]
     arguments = [*(["--pyargs"] if package else []), *typed, *_options(settings)]
     return " ".join(["pytest", *map(shlex.quote, arguments)])
+
+
+NEURONS_BY = {
+    "universal": "excess",
+    "excess": "excess",
+    "vocabulary": "vocabulary",
+    "kurtosis": "kurtosis",
+    "skew": "skew",
+    "density": "density",
+    "neuron is on": "density",
+    "bias": "bias",
+}
+"""Words in the name of a measurement, and the statistic that ``pytest-unineuron neurons`` sorts by for it."""
+OTHER_UNITS = ("head", "dimension", "residual")
+"""Words in the names of measurements that are not of neurons."""
+
+
+def neurons_command(evidence: Evidence, recorded: RecordedCase) -> str:
+    """The command that lists the neurons behind a case: the highest, or lowest, in the statistic that it claims.
+
+    It is empty if the name of no claimed measurement has a statistic of neurons in it.
+    """
+    claimed = [m for m in recorded.case.result.subject.measurements if m.claimed and not _mentions(m.name, OTHER_UNITS)]
+    found = [(m, by) for m in claimed for word, by in NEURONS_BY.items() if _mentions(m.name, [word])]
+    if not found:
+        return ""
+    (m, by), settings, chosen = found[0], evidence.settings, _chosen(evidence, recorded)
+    corpus = chosen.get("corpus", [str(settings.get("reference"))])[0]
+    arguments = [*chosen["model"], f"--by={by}", *(["--lowest"] if m.lower_by is not None else [])]
+    arguments += [f"--corpus={corpus}", *(f"--seed={seed}" for seed in settings.get("seed", ()))]
+    arguments += [f"--tokens={settings['tokens']}"] if settings.get("tokens") != declared.Settings().tokens else []
+    return " ".join(["pytest-unineuron", "neurons", *map(shlex.quote, arguments)])
+
+
+def _mentions(name: str, words: Iterable[str]) -> bool:
+    return any(word in name for word in words)
 
 
 def _chosen(evidence: Evidence, recorded: RecordedCase) -> dict[str, list[str]]:

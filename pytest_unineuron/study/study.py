@@ -134,8 +134,9 @@ class Study:
         ``null_space``, the length of what it writes where tokens hardly read, over its whole length (Stolfo et al.
         2024); ``frequency``, the correlation of the logits it adds with the log frequency of tokens in the corpus; and
         ``role``: "prediction" or "suppression" for a neuron that raises or lowers a few tokens (kurtosis above 10),
-        else "partition" for a large variance, else empty. The sign of a gated neuron is that of its activation on a small part of the corpus. A number is nan for a
-        neuron that writes elsewhere. Raises NotApplicable for a model without an unembedding behind its last norm.
+        else "partition" for a large variance, else empty. The sign of a gated neuron is that of its activation on a
+        small part of the corpus. A number is nan for a neuron that writes elsewhere. Raises NotApplicable for a model
+        without an unembedding behind its last norm.
         """
         weights, found = self._weights, self._weights.composition
         sign = self.lab.runs(self._arm, corpus).role(orientation)

@@ -79,6 +79,13 @@ def test_the_verdict_by_the_protocol_stands_beside_ours():
     assert Parsed(asked).links.count(f"#{anchor('dense')}") > Parsed(asked).links.count(f"#{anchor('left_out')}")
 
 
+def test_a_trial_on_neurons_names_the_command_that_lists_them():
+    """Another trial has none."""
+    run = evidence({("heavy", "news", "m"): arm(share(0.9, name="share with kurtosis above 9"))})
+    assert "pytest-unineuron neurons m --by=kurtosis --corpus=news" in words(render_page(run))
+    assert "The neurons behind it" not in words(render_page(evidence(PASSING)))
+
+
 def test_what_failed_is_listed_with_its_reason_before_the_trials():
     """The failed trial and the vacuous one are linked; the one that passed is not in the list."""
     cases = {**PASSING, ("empty", "", "m"): arm(share(0.9))}
