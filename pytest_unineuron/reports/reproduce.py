@@ -14,7 +14,7 @@ from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, Outcome
 from pytest_unineuron.options import settings as declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_unineuron.baseline.comparison import Comparison
     from pytest_unineuron.evidence.outcome import ArmResult
@@ -102,37 +102,40 @@ def reproduce_command(evidence: Evidence, recorded: RecordedCase) -> str:
 NEURONS_BY = {
     "universal": "excess",
     "excess": "excess",
+    "matches": "excess",
     "vocabulary": "vocabulary",
+    "logit": "vocabulary",
+    "single_out": "vocabulary",
+    "prediction": "vocabulary",
     "kurtosis": "kurtosis",
     "skew": "skew",
     "density": "density",
     "neuron is on": "density",
     "bias": "bias",
 }
-"""Words in the name of a measurement, and the statistic that ``pytest-unineuron neurons`` sorts by for it."""
+"""Words in the id of a trial, or the name of what it claims, and the statistic by which its neurons are listed."""
 OTHER_UNITS = ("head", "dimension", "residual")
-"""Words in the names of measurements that are not of neurons."""
+"""Words of trials that are not about neurons."""
 
 
 def neurons_command(evidence: Evidence, recorded: RecordedCase) -> str:
-    """The command that lists the neurons behind a case: the highest, or lowest, in the statistic that it claims.
+    """The command that lists the neurons behind a case: the highest, or lowest, in the statistic that it is about.
 
-    It is empty if the name of no claimed measurement has a statistic of neurons in it.
+    It is empty for a trial whose words, or those of what it claims, name no statistic of neurons.
     """
-    claimed = [m for m in recorded.case.result.subject.measurements if m.claimed and not _mentions(m.name, OTHER_UNITS)]
-    found = [(m, by) for m in claimed for word, by in NEURONS_BY.items() if _mentions(m.name, [word])]
+    trial, measured = recorded.record.trial.id, recorded.case.result.subject.measurements
+    texts = [(f"{trial} {m.name}", m.lower_by is not None and m.name) for m in measured if m.claimed]
+    words = [(word, text, lower) for word in NEURONS_BY for text, lower in texts or [(trial, "")] if word in text]
+    found = [(word, lower) for word, text, lower in words if not any(other in text for other in OTHER_UNITS)]
     if not found:
         return ""
-    (m, by), settings, chosen = found[0], evidence.settings, _chosen(evidence, recorded)
-    corpus = chosen.get("corpus", [str(settings.get("reference"))])[0]
-    arguments = [*chosen["model"], f"--by={by}", *(["--lowest"] if m.lower_by is not None else [])]
-    arguments += [f"--corpus={corpus}", *(f"--seed={seed}" for seed in settings.get("seed", ()))]
+    (word, lower), settings, chosen = found[0], evidence.settings, _chosen(evidence, recorded)
+    arguments = [*chosen["model"], f"--by={NEURONS_BY[word]}"]
+    arguments += ["--lowest"] if lower and word in lower else []
+    arguments += [f"--corpus={chosen.get('corpus', [settings.get('reference')])[0]}"]
+    arguments += [f"--seed={seed}" for seed in settings.get("seed", ())]
     arguments += [f"--tokens={settings['tokens']}"] if settings.get("tokens") != declared.Settings().tokens else []
     return " ".join(["pytest-unineuron", "neurons", *map(shlex.quote, arguments)])
-
-
-def _mentions(name: str, words: Iterable[str]) -> bool:
-    return any(word in name for word in words)
 
 
 def _chosen(evidence: Evidence, recorded: RecordedCase) -> dict[str, list[str]]:

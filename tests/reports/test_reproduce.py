@@ -75,19 +75,26 @@ def test_a_command_has_every_setting_that_results_depend_on_and_no_other():
 
 
 @pytest.mark.parametrize(
-    ("claim", "arguments"),
+    ("trial", "claim", "arguments"),
     [
-        (share(0.9, name="share of universal neurons"), ["--by=excess"]),
-        (share(0.9, name="share with kurtosis above 4.5"), ["--by=kurtosis"]),
-        (share(0.9, name="AUROC of the kurtosis over the vocabulary within layers"), ["--by=vocabulary"]),
-        (Measurement("density", 0.3, lower_by=0.56, by_unit=True), ["--by=density", "--lowest"]),
-        (share(0.9, name="mean excess of residual dimensions"), []),
-        (share(0.9, name="attention to BOS"), []),
+        ("t", share(0.9, name="share of universal neurons"), ["--by=excess"]),
+        ("universal_neurons_have_a_signature", Measurement("bias", 0.3, lower_by=0.56, by_unit=True), ["--by=excess"]),
+        ("logit_neurons_are_late", share(0.9, name="share with kurtosis above 10"), ["--by=vocabulary"]),
+        ("t", share(0.9, name="share with kurtosis above 4.5"), ["--by=kurtosis"]),
+        ("t", Measurement("density", 0.3, lower_by=0.56, by_unit=True), ["--by=density", "--lowest"]),
+        ("t", share(0.9, name="mean excess of residual dimensions"), []),
+        ("heads_single_out_tokens", share(0.9, name="median kurtosis over the vocabulary"), []),
+        ("t", share(0.9, name="attention to BOS"), []),
+        ("universal_neurons_matter", None, ["--by=excess"]),
     ],
 )
-def test_the_neurons_behind_a_case_are_listed_by_a_command(claim, arguments):
-    """It sorts by the statistic that the trial claims, on its model and text; other units have no command."""
-    run = evidence({("t", "mine", "n"): arm(claim)}, asked=ASKED, settings={**SPECS, "seed": ["s 1"], "tokens": 900})
+def test_the_neurons_behind_a_case_are_listed_by_a_command(trial, claim, arguments):
+    """It sorts by the statistic that the trial is about, on its model and text; other units have no command."""
+    run = evidence(
+        {(trial, "mine", "n"): arm(*filter(None, [claim]))},
+        asked=ASKED,
+        settings={**SPECS, "seed": ["s 1"], "tokens": 900},
+    )
     (case,) = run.cases
     start = ["pytest-unineuron", "neurons", "owner/n@main"]
     rest = ["--corpus=my texts/mine.txt", "--seed=s 1", "--tokens=900"]
