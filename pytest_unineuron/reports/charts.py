@@ -162,7 +162,7 @@ def dot_plots(case: CaseResult, model: str, before: CaseResult | None = None) ->
 
 
 def line_plots(case: CaseResult, model: str) -> list[LinePlot]:
-    """The profiles over layers: of each measurement on the model and every control, then of each contrast."""
+    """The profiles over several layers: of each measurement on the model and every control, then of each contrast."""
     controls = {name: measurements_by_key(arm.measurements) for name, arm in case.arms.items()}
     plots = []
     for key, m in measurements_by_key(case.subject.measurements).items():
@@ -174,7 +174,7 @@ def line_plots(case: CaseResult, model: str) -> list[LinePlot]:
         if profiles:
             title = f"{name}: probability of lying beyond a control, by layer"
             plots.append(_line_plot(title, profiles, _contrast_marks(found[0]), Axis(0.0, 1.0)))
-    return plots
+    return [plot for plot in plots if len(plot.layers) > 1]  # the number of a single layer is that of all
 
 
 def _contrasts(case: CaseResult) -> dict[str, list[Contrast]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports.by_outcome import weakest_claim
 from pytest_unineuron.reports.page import MAX_BYTES, OUTCOME_MARKS, anchor, fits, render_template
 from pytest_unineuron.reports.terminal import VERDICT_MARKS, VERDICT_WORDS
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_unineuron.evidence.criteria import Criterion
-    from pytest_unineuron.evidence.outcome import Outcome
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
     from pytest_unineuron.evidence.verdict import Verdict
 
@@ -28,7 +28,7 @@ class NamedReport(NamedTuple):
 class Cell(NamedTuple):
     """What a case came to in one report: its outcome, the number that decides it, and whether the outcome is another.
 
-    ``changed`` says that it differs from the one in the last report before that has the case.
+    ``changed`` says that it differs from the one in the last report before in which the case ran.
     """
 
     outcome: Outcome
@@ -98,5 +98,6 @@ def _cells(found: Sequence[RecordedCase | None]) -> Iterator[Cell | None]:
             yield None
             continue
         claim, outcome = weakest_claim(each), each.case.outcome
-        yield Cell(outcome, claim.value if claim else "", changed=before not in (None, outcome))
-        before = outcome
+        ran = outcome is not Outcome.NOT_RUN
+        yield Cell(outcome, claim.value if claim else "", changed=ran and before not in (None, outcome))
+        before = outcome if ran else before

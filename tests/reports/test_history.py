@@ -29,6 +29,14 @@ def test_a_line_has_what_a_trial_came_to_in_each_report():
     assert [row.last.outcome for row in shown.rows] == ["FAIL", "PASS", "NOT_RUN", "PASS"]
 
 
+def test_a_trial_that_did_not_run_has_not_changed():
+    """The next outcome is compared with the one before."""
+    left_out = {("heavy", "", "m"): None}
+    runs = [report(FIRST, 1), report(left_out, 2), report(SECOND, 3), report(left_out, 4), report(SECOND, 5)]
+    (row,) = [row for row in History(runs, 0).rows if row.name == "heavy on m"]
+    assert [cell.changed for cell in row.cells] == [False, False, True, False, False]
+
+
 def test_verdicts_on_every_model_come_first():
     """A model that was no subject of a report has no verdict in it."""
     shown = History([report(FIRST, 1), report(SECOND, 2)], 0)

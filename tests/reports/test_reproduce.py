@@ -90,11 +90,8 @@ def test_a_command_has_every_setting_that_results_depend_on_and_no_other():
 )
 def test_the_neurons_behind_a_case_are_listed_by_a_command(trial, claim, arguments):
     """It sorts by the statistic that the trial is about, on its model and text; other units have no command."""
-    run = evidence(
-        {(trial, "mine", "n"): arm(*filter(None, [claim]))},
-        asked=ASKED,
-        settings={**SPECS, "seed": ["s 1"], "tokens": 900},
-    )
+    settings = {**SPECS, "seed": ["s 1"], "tokens": 900}
+    run = evidence({(trial, "mine", "n"): arm(*filter(None, [claim]))}, asked=ASKED, settings=settings)
     (case,) = run.cases
     start = ["pytest-unineuron", "neurons", "owner/n@main"]
     rest = ["--corpus=my texts/mine.txt", "--seed=s 1", "--tokens=900"]
