@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def print_neurons(typed: argparse.Namespace) -> int:
     options = {name: value for name in ("tokens", "device") if (value := getattr(typed, name)) is not None}
     study = open_study(typed.model, seeds=typed.seed, cache=typed.cache, **options)
     table = _selected(study, typed)
-    cards = [study.neuron(int(row["layer"]), int(row["index"]), typed.corpus) for _, row in table.iterrows()]
+    cards = [_card(study, row, typed.corpus) for _, row in table.iterrows()]
     wanted = [(form, path) for form in FORMS if (path := getattr(typed, form)) is not None]
     if not wanted:
         print(_printed(table, cards, typed.by))
@@ -78,6 +79,12 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     if table[typed.by].isna().all():
         raise OptionError(f"--by={typed.by}: {typed.model} has none; sort by another one: {', '.join(STATISTICS)}")
     return table.sort_values(typed.by, ascending=typed.lowest, kind="stable").head(typed.top)
+
+
+def _card(study: Study, row: pd.Series[Any], corpus: str) -> Neuron:
+    """The neuron of a row, with everything that the table has of it."""
+    card = study.neuron(int(row["layer"]), int(row["index"]), corpus)
+    return replace(card, statistics=row.drop(["layer", "index"]).to_dict())
 
 
 def _with_tokens(table: pd.DataFrame, cards: list[Neuron]) -> pd.DataFrame:

@@ -68,6 +68,10 @@ def test_the_schema_is_valid_and_names_every_key():
         (lambda d: d | {"trials": d["trials"] * 2}, "lists an item twice"),
         (lambda d: d | {"forward_passes": -1}, "forward_passes must be bigger than or equal to 0"),
         (lambda d: d | {"note": "mine"}, "must not contain {'note'} properties"),
+        (
+            lambda d: d | {"distributions": [{**d["distributions"][0], "rows": [[None, 4, 0.5]]}]},
+            "distributions[0].rows[0] must be valid exactly by one definition",
+        ),
     ],
 )
 def test_a_file_that_is_not_a_report_is_refused_in_one_sentence(write_report, change, message):

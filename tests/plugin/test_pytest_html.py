@@ -18,13 +18,12 @@ def extras_of(path):
     return {name.rpartition("::")[2]: [extra["content"] for extra in runs[0]["extras"]] for name, runs in rows.items()}
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_the_figure_of_a_trial_is_an_extra_of_its_item(trials, workers):
+def test_the_figure_of_a_trial_is_an_extra_of_its_item(trials):
     """It has the control, which ran later; the item of the control has none, and extras of others stay."""
     pytest.importorskip("pytest_html")
     body = HOLDS.replace("(unineuron_case):", "(unineuron_case, extras):\n    extras.append(dict(THEIRS))")
     theirs = "from pytest_html.extras import text\nTHEIRS = text('theirs')\n"
-    assert trials.write(theirs + body).run(*ONE, *PLUGIN, workers).ret == 0
+    assert trials.write(theirs + body).run(*ONE, *PLUGIN).ret == 0
     found = extras_of(trials.path / "tests.html")
     _, figure = found["test_good[neox-a]"]
     shown = html.unescape(figure)
@@ -35,6 +34,6 @@ def test_the_figure_of_a_trial_is_an_extra_of_its_item(trials, workers):
 
 def test_the_plugin_works_without_it(trials):
     """Where pytest-html is not loaded, a run is the same and has no other file."""
-    found = trials.write(HOLDS).run(*ONE, "-n0")
+    found = trials.write(HOLDS).run(*ONE)
     assert found.outcome("good") == "PASS"
     assert "html" not in " ".join(path.name for path in trials.path.glob("*"))
