@@ -139,9 +139,9 @@ class Evidence:
 
     ``asked`` holds the paths, models and corpora that the run was given, from which a later reader tells what was left
     out on purpose. ``created`` is the time at the end of the run, in UTC. ``violations`` names what changed since the
-    run was locked; with any of them, no criterion passes. ``cache_hits`` are the results that were read from the cache
-    instead of being measured; ``cache_notes`` are further remarks on the cache. ``incomplete`` names lost results.
-    ``distributions`` are quantiles of the statistics that trials read.
+    run was locked; with any of them, no criterion passes. ``cache_hits`` are results that were read from the cache;
+    ``cache_notes`` are remarks on it. ``incomplete`` names lost results. ``distributions`` are quantiles of what trials
+    read.
     """
 
     trials: tuple[TrialRecord, ...]
