@@ -138,10 +138,9 @@ class Evidence:
     """The evidence of a run. Terminal, JSON, Markdown and exit status are functions of it and of nothing else.
 
     ``asked`` holds the paths, models and corpora that the run was given, from which a later reader tells what was left
-    out on purpose. ``created`` is the time at the end of the run, in UTC. ``violations`` names what changed since the
-    run was locked; with any of them, no criterion passes. ``cache_hits`` are results that were read from the cache;
-    ``cache_notes`` are remarks on it. ``incomplete`` names lost results. ``distributions`` are quantiles of what trials
-    read.
+    out on purpose. ``created`` is the end of the run, in UTC. ``violations`` names what changed since it was locked;
+    with any, no criterion passes. ``cache_hits`` are results that were read from the cache, ``cache_notes`` remarks on
+    it. ``incomplete`` names lost results. ``distributions`` are quantiles of what trials read.
     """
 
     trials: tuple[TrialRecord, ...]
