@@ -17,7 +17,7 @@ from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.replay import read_evidence
 from pytest_unineuron.evidence.summary import summary_data
 from pytest_unineuron.options import sources
-from pytest_unineuron.reports import github, markdown, page, terminal, write
+from pytest_unineuron.reports import github, history, markdown, page, terminal, write
 from pytest_unineuron.reports.step import GitHubStep
 from pytest_unineuron.system.paths import resolve_path
 
@@ -98,8 +98,10 @@ def write_lock(typed: argparse.Namespace) -> int:
 
 
 def show_report(typed: argparse.Namespace) -> int:
-    """Print a report or a journal in one form, or write all report files."""
-    evidence = read_evidence(typed.file)
+    """Print a report or a journal in one form, or write all report files. Several files are one page."""
+    if len(typed.files) > 1:
+        return _show_history(typed)
+    evidence = read_evidence(typed.files[0])
     if typed.out is not None:
         problems = write.write_reports(evidence, typed.out)
         for problem in problems:
@@ -112,6 +114,17 @@ def show_report(typed: argparse.Namespace) -> int:
         _print(terminal.report_lines(evidence, shutil.get_terminal_size().columns))
     else:
         sys.stdout.write(FORMS[typed.form](evidence))
+    return 0
+
+
+def _show_history(typed: argparse.Namespace) -> int:
+    """Write the page of several reports. Raises OptionError without the name of a file for it."""
+    if typed.html is None or typed.out is not None:
+        count = len(typed.files)
+        raise OptionError(f"{count} reports were named, which are shown as one page: add --html FILE, without --out")
+    names = [str(path.parent if path.name == write.REPORT else path) for path in typed.files]
+    reports = [history.NamedReport(name, read_evidence(path)) for name, path in zip(names, typed.files, strict=True)]
+    _write_page(typed.html, history.render_history(reports))
     return 0
 
 

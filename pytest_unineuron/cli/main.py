@@ -88,14 +88,15 @@ def _lock_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _report_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", type=Path, metavar="REPORT|JOURNAL")
+    text = "several reports are one page, with a column for each: give --html"
+    command.add_argument("files", type=Path, nargs="+", metavar="REPORT|JOURNAL", help=text)
     command.add_argument(
         "--form",
         choices=("terminal", *commands.FORMS),
         default="terminal",
         help="github is Markdown that fits into the summary of a job",
     )
-    _add_html(command, "write the page with charts instead")
+    _add_html(command, "write the page with charts instead, or that of several reports")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="write all files of a run into this folder instead")
 
 
@@ -167,7 +168,7 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser
         "report",
         commands.show_report,
         _report_arguments,
-        "Show a saved report, or rebuild one from the journal of a run that was killed.",
+        "Show a saved report, or the history of several, or rebuild one from the journal of a run that was killed.",
     ),
     ("schema", commands.print_schema, _no_arguments, "Print the JSON Schema of the report."),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 STATISTICS = "kurtosis skew density mean variance bias read_norm write_norm cosine".split()
 EXCESS = "excess"
 """The excess correlation ϱ, for which further seeds are read."""
+VOCABULARY = "vocabulary"
+"""The kurtosis of the vocabulary composition: high for a neuron that raises or lowers a few tokens."""
 SHOWN_TOKENS = 5
 """The number of tokens of each kind in a row of the table."""
 
@@ -29,8 +32,8 @@ SHOWN_TOKENS = 5
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `pytest-unineuron neurons`."""
     command.add_argument("model", metavar="MODEL", help="hub id[@revision], a folder, nano:NAME or untrained:MODEL")
-    text = f"what to sort by: {', '.join((EXCESS, *STATISTICS))}, or a column of an extension (default: kurtosis)"
-    command.add_argument("--by", default="kurtosis", metavar="COLUMN", help=text)
+    text = f"what to sort by: {', '.join((EXCESS, VOCABULARY, *STATISTICS))}, or a column of an extension"
+    command.add_argument("--by", default="kurtosis", metavar="COLUMN", help=f"{text} (default: kurtosis)")
     command.add_argument("--lowest", action="store_true", help="the lowest first, instead of the highest")
     command.add_argument("--layer", type=int, metavar="N", help="neurons of this layer alone")
     command.add_argument("--top", type=int, default=20, metavar="N", help="how many neurons (default: 20)")
@@ -57,7 +60,7 @@ def print_neurons(typed: argparse.Namespace) -> int:
     extensions = [each for text in typed.extension for each in declared(text)]
     study = open_study(typed.model, seeds=typed.seed, cache=typed.cache, extensions=extensions, **options)
     table = _selected(study, typed)
-    cards = [study.neuron(int(row["layer"]), int(row["index"]), typed.corpus) for _, row in table.iterrows()]
+    cards = [_card(study, row, typed.corpus) for _, row in table.iterrows()]
     wanted = [(form, path) for form in FORMS if (path := getattr(typed, form)) is not None]
     if not wanted:
         print(_printed(table, cards, typed.by))
@@ -71,7 +74,9 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     table = study.neurons(typed.corpus)
     if typed.by == EXCESS:
         table[EXCESS] = study.universality(typed.corpus)[EXCESS]
-    columns = [name for name in (EXCESS, *table) if name not in ("layer", "index")]
+    elif typed.by == VOCABULARY:
+        table[[VOCABULARY, "role"]] = study.roles(typed.corpus)[[VOCABULARY, "role"]]
+    columns = [name for name in (EXCESS, VOCABULARY, *table) if name not in ("layer", "index", "role")]
     if typed.by not in columns:
         raise OptionError(f"--by={typed.by}: no such column; choose from {', '.join(dict.fromkeys(columns))}")
     layers = sorted(set(table["layer"]))
@@ -84,6 +89,12 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     return table.sort_values(typed.by, ascending=typed.lowest, kind="stable").head(typed.top)
 
 
+def _card(study: Study, row: pd.Series[Any], corpus: str) -> Neuron:
+    """The neuron of a row, with everything that the table has of it."""
+    card = study.neuron(int(row["layer"]), int(row["index"]), corpus)
+    return replace(card, statistics=row.drop(["layer", "index"]).to_dict())
+
+
 def _with_tokens(table: pd.DataFrame, cards: list[Neuron]) -> pd.DataFrame:
     """The table with the tokens of each neuron as lists."""
     strongest = [[token for _, _, token, _ in card.strongest] for card in cards]
@@ -93,9 +104,8 @@ def _with_tokens(table: pd.DataFrame, cards: list[Neuron]) -> pd.DataFrame:
 
 def _printed(table: pd.DataFrame, cards: list[Neuron], by: str) -> str:
     """The table for a terminal: place, statistics, and the first tokens of each kind, in quotes."""
-    shown = table[["layer", "index", by, *(name for name in ("kurtosis", "density") if name != by)]].reset_index(
-        drop=True
-    )
+    others = [name for name in ("role", "kurtosis", "density") if name in table and name != by]
+    shown = table[["layer", "index", by, *others]].reset_index(drop=True)
     for kind, tokens in _with_tokens(table, cards)[["strongest", "promotes", "suppresses"]].items():
         shown[kind] = [" ".join(map(repr, dict.fromkeys(words[:SHOWN_TOKENS]))) for words in tokens]
     return str(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}"))

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.build import build_evidence
+from pytest_unineuron.evidence.distribution import Distribution
 from pytest_unineuron.evidence.events import CRASHED, PHASE_REPORT, PLAN, WORKER_ENDED
 from pytest_unineuron.evidence.outcome import WORST_FIRST, ArmResult, Outcome
 from pytest_unineuron.evidence.planned import PlannedItem
@@ -44,6 +45,7 @@ class Collector:
         self._forward_passes = 0
         self._cache_hits: set[tuple[tuple[str, Any], ...]] = set()
         self._cache_notes: list[str] = []
+        self._distributions: dict[tuple[str, ...], Distribution] = {}
         self._sent: dict[str, int] = {}
         self._received: Counter[str] = Counter()
         self._lost: list[str] = []
@@ -133,6 +135,9 @@ class Collector:
             case "corpus":
                 facts = self._corpora.setdefault(event["label"], {**event["facts"], "tokens": {}})
                 facts["tokens"][event["model"]] = event["tokens"]
+            case "distribution":
+                found = Distribution.of_dict({name: value for name, value in event.items() if name != "kind"})
+                self._distributions[found.model, found.statistic, found.corpus, found.control, str(found.draw)] = found
             case "sinks":
                 self._models.setdefault(event["model"], {}).setdefault("sinks", {})[event["corpus"]] = event["facts"]
             case "units":
@@ -180,6 +185,7 @@ class Collector:
             forward_passes=self._forward_passes,
             cache_hits=tuple(map(dict, sorted(self._cache_hits))),
             cache_notes=tuple(dict.fromkeys(self._cache_notes)),
+            distributions=tuple(found for _, found in sorted(self._distributions.items())),
             versions=run["versions"],
             controls=run.get("controls", {}),
             incomplete=self.incomplete,

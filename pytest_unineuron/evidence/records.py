@@ -20,10 +20,11 @@ from pytest_unineuron.evidence.verdict import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pytest_unineuron.evidence.distribution import Distribution
     from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.trial import Trial
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 SEEDS = "further seeds"
 """The name of the minimum by which a trial says how many seeds it compared the model with."""
 
@@ -137,10 +138,10 @@ class Evidence:
     """The evidence of a run. Terminal, JSON, Markdown and exit status are functions of it and of nothing else.
 
     ``asked`` holds the paths, models and corpora that the run was given, from which a later reader tells what was left
-    out on purpose. ``created`` is the time at the end of the run, in UTC. ``violations`` names what changed since the
-    run was locked; with any of them, no criterion passes. ``controls`` says in words what each control keeps that an
-    extension declared. ``cache_hits`` are the results that were read from the cache
-    instead of being measured; ``cache_notes`` are further remarks on the cache. ``incomplete`` names lost results.
+    out on purpose. ``created`` is the end of the run, in UTC. ``violations`` names what changed since it was locked;
+    with any, no criterion passes. ``controls`` says in words what each control keeps that an extension declared.
+    ``cache_hits`` are results that were read from the cache, ``cache_notes`` remarks on it. ``incomplete`` names lost
+    results. ``distributions`` are quantiles of what trials read.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -159,6 +160,7 @@ class Evidence:
     violations: tuple[str, ...] = ()
     cache_hits: tuple[Mapping[str, Any], ...] = ()
     cache_notes: tuple[str, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
 
     @property
     def part(self) -> str:

@@ -17,6 +17,7 @@ from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import SUBJECT, Case
+from pytest_unineuron.evidence.distribution import Distribution
 from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
 from pytest_unineuron.evidence.planned import PlannedItem
@@ -75,6 +76,7 @@ def evidence_from_report(data: dict[str, Any], where: str) -> Evidence:
         forward_passes=content["forward_passes"],
         cache_hits=tuple(content["cache"]["hits"]),
         cache_notes=tuple(content["cache"]["notes"]),
+        distributions=tuple(map(Distribution.of_dict, content["distributions"])),
         versions=content["versions"],
         controls=content.get("controls", {}),
         incomplete=tuple(content["incomplete"]),

@@ -59,6 +59,7 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
             for line in evidence.criteria
         },
         "trials": [_trial_data(record) for record in evidence.trials],
+        "distributions": [each.as_dict() for each in evidence.distributions],
         "models": dict(evidence.models),
         "corpora": dict(evidence.corpora),
         "forward_passes": evidence.forward_passes,

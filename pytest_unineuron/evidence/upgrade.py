@@ -66,5 +66,10 @@ def _with_contrasts(data: Any) -> Any:
     return {**{key: _with_contrasts(value) for key, value in data.items()}, **added}
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {3: _from_3, 4: _from_4}
+def _from_5(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 5 had no distributions."""
+    return {**content, "schema_version": 6, "distributions": []}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {3: _from_3, 4: _from_4, 5: _from_5}
 """For every earlier schema that can be read, the function to the next one."""

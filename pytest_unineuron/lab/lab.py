@@ -15,6 +15,7 @@ from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessG
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.lab.attention import AttentionResults
 from pytest_unineuron.lab.comparisons import Comparisons
+from pytest_unineuron.lab.distributions import Distributions
 from pytest_unineuron.lab.keys import Keys
 from pytest_unineuron.lab.models import Models
 from pytest_unineuron.lab.neurons import Neurons
@@ -23,14 +24,15 @@ from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
 from pytest_unineuron.lab.runs import LOGITS_AT_ONCE, Runs, small_part
-from pytest_unineuron.lab.texts import Texts
+from pytest_unineuron.lab.texts import PROBES, Texts
 from pytest_unineuron.lab.universality import Universality, universality_threshold
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
+from pytest_unineuron.roles.composition import composition
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from pytest_unineuron.system.machine import GIB
-from pytest_unineuron.universality.kinds import KINDS
+from pytest_unineuron.universality.kinds import KINDS, NEURONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -95,6 +97,7 @@ class Lab:
         self.seeds = self._comparisons.seeds
         self._routed: set[tuple[str, str]] = set()
         self._noted_units: set[tuple[str, str]] = set()
+        self._distributions = Distributions(reporting)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -171,6 +174,10 @@ class Lab:
             self._note_routing(arm.model, corpus, result)
         if site in KINDS.files:
             self._note_units(arm.model, site)
+        if site == PRE and corpus not in PROBES:
+            neurons, layer = Neurons(lambda _: result, self.layer(arm.model)), partial(self.layer, arm.model)
+            self._distributions.note(arm, corpus, "kurtosis", lambda: neurons.kurtosis, layer)
+            self._distributions.note(arm, corpus, "density", lambda: neurons.density, layer)
         return result
 
     def _note_units(self, model: str, kind: str) -> None:
@@ -216,13 +223,28 @@ class Lab:
                 threshold=universality_threshold(self.loaded(Arm(arm.model)).parameters),
                 subject=self.universality(subject, corpus) if subject else None,
             )
+            self._note_excess(*key, self._universality[key])
         return self._universality[key]
+
+    def _note_excess(self, arm: Arm, corpus: str, found: Universality) -> None:
+        """Report the distribution of the excess correlation of neurons, if the model and all seeds have some."""
+        if found.has(NEURONS):
+            matched = found.neurons
+            self._distributions.note(arm, corpus, "excess", lambda: matched.excess, lambda: matched.layer)
 
     def weights(self, arm: Arm) -> Weights:
         """Return the statistics of the weights of an arm. Raises ModelError."""
         subject = self._subject_of(arm)
         view = WeightView(self.loaded(arm), self.anatomy(arm.model))
-        return Weights(view, self.weights(subject) if subject else None, partial(self._results.role, arm, ""))
+
+        def recall(instrument: Callable[..., Any], given: str, compute: Callable[[], Any]) -> Any:
+            found = self._results.role(arm, "", instrument, given, compute)
+            if instrument is composition:
+                self._distributions.note(arm, "", "composition", lambda: found.kurtosis.numpy(), lambda: weights.layer)
+            return found
+
+        weights = Weights(view, self.weights(subject) if subject else None, recall)
+        return weights
 
     def runs(self, arm: Arm, corpus: str) -> Runs:
         """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""

@@ -16,6 +16,7 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.records import Evidence
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.options import settings as declared
+from pytest_unineuron.plugin.figures import Figures
 from pytest_unineuron.reports import github, terminal, write
 from pytest_unineuron.reports.step import GitHubStep
 
@@ -41,6 +42,7 @@ class Finisher:
         self._running_workers: set[str] = set()
         self._collected: dict[str, None] = {}
         self._step = GitHubStep.of()
+        self._figures = Figures() if session.run.config.getoption("htmlpath", None) else None  # that of pytest-html
         self._summary_problem = ""
 
     # -- events ----------------------------------------------------------------------------------------------
@@ -53,6 +55,8 @@ class Finisher:
         envelope = getattr(report, "unineuron", None)
         if envelope is not None:
             self._collector.on_event({"kind": PHASE_REPORT, "nodeid": report.nodeid, "envelope": envelope})
+            if self._figures and report.when == "call" and not self._collector.planned[report.nodeid].case.control:
+                self._figures.attach(report)
         elif report.when not in ("setup", "call", "teardown"):
             # The report that xdist makes for an item whose worker died has no envelope.
             self._collector.on_event({"kind": CRASHED, "nodeid": report.nodeid, "reason": "its worker process died"})
@@ -105,6 +109,8 @@ class Finisher:
         if self._collector.journal is not None:
             self._collector.journal.close(finished=self._collector.finished and not unwritten)
         self._gate = replace(self._gate, unwritten=tuple(unwritten))
+        if self._figures:
+            self._figures.fill(self._evidence)
         session.exitstatus = self._gate.status(int(exitstatus), self._evidence)[0]
         if self._step is not None and not self._run.settings.write_lock:
             self._summary_problem = self._step.append_summary(partial(github.job_summary, self._evidence, self._gate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +10,7 @@ from pytest_unineuron.evidence.contrast import NO_EFFECT
 from pytest_unineuron.evidence.measurement import format_interval, format_number, measurements_by_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_unineuron.evidence.contrast import Contrast
     from pytest_unineuron.evidence.measurement import Measurement
@@ -24,10 +25,11 @@ MARGIN = 4.0
 
 @dataclass(frozen=True)
 class Axis:
-    """The range of the numbers that a chart shows."""
+    """The range of the numbers that a chart shows; with ``log``, of positive ones, by their logarithm."""
 
     low: float
     high: float
+    log: bool = False
 
     @classmethod
     def over(cls, values: Iterable[float | None]) -> Axis:
@@ -37,8 +39,9 @@ class Axis:
 
     def at(self, value: float) -> float:
         """The place of a value in per cent of the axis, within its margins; the middle if the axis is a point."""
-        span = self.high / 2 - self.low / 2  # halves, since the difference of two floats can be infinite
-        share = (value / 2 - self.low / 2) / span if span else 0.5
+        # Halves, since the difference of two floats can be infinite.
+        low, high, place = (math.log(x) if self.log else x / 2 for x in (self.low, self.high, value))
+        share = (place - low) / (high - low) if high != low else 0.5
         return round(MARGIN + share * (100 - 2 * MARGIN), 2)
 
     @property
@@ -87,16 +90,19 @@ class DotPlot:
 
 
 class Line(NamedTuple):
-    """One number for each layer, None where there is none."""
+    """One number for each layer, None where there is none, and what lies on either side of it, if that is known."""
 
     label: str
     kind: str
     values: tuple[float | None, ...]
+    lows: tuple[float | None, ...] = ()
+    highs: tuple[float | None, ...] = ()
 
     @property
     def texts(self) -> list[str]:
         """The numbers in words."""
-        return list(map(format_number, self.values))
+        pairs = zip(self.lows, self.highs, strict=True) if self.lows else [(None, None)] * len(self.values)
+        return [format_number(x) + format_interval(*ends) for x, ends in zip(self.values, pairs, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -118,17 +124,22 @@ class LinePlot:
     def path(self, line: Line) -> str:
         """The SVG path of a line in a square of 100 by 100, interrupted where a layer has no number."""
         joined = [before is not None for before in (None, *line.values)]
-        places = zip(self._places(line), joined, strict=False)
+        places = zip(self._places(line.values), joined, strict=False)
         return "".join(f"{'L' if drawn else 'M'}{place}" for place, drawn in places if place)
 
     def points(self, line: Line) -> str:
         """The SVG path of a point for each number of a line: strokes without a length, whose round ends are seen."""
-        return "".join(f"M{place}h0" for place in self._places(line) if place)
+        return "".join(f"M{place}h0" for place in self._places(line.values) if place)
 
-    def _places(self, line: Line) -> Iterator[str]:
-        """The coordinates of each number of a line; empty where there is none."""
+    def band(self, line: Line) -> str:
+        """The SVG path of the area between the lows and the highs of a line; empty if they are not known."""
+        there, back = (list(filter(None, self._places(ends))) for ends in (line.lows, line.highs))
+        return f"M{'L'.join([*there, *reversed(back)])}Z" if there else ""
+
+    def _places(self, values: Sequence[float | None]) -> Iterator[str]:
+        """The coordinates of the number of each layer; empty where there is none."""
         across, up = Axis(0, len(self.layers) - 1), self.axis
-        for number, value in enumerate(line.values):
+        for number, value in enumerate(values):
             yield "" if value is None else f"{across.at(number):g} {100 - up.at(value):g}"
 
 
@@ -151,7 +162,7 @@ def dot_plots(case: CaseResult, model: str, before: CaseResult | None = None) ->
 
 
 def line_plots(case: CaseResult, model: str) -> list[LinePlot]:
-    """The profiles over layers: of each measurement on the model and every control, then of each contrast."""
+    """The profiles over several layers: of each measurement on the model and every control, then of each contrast."""
     controls = {name: measurements_by_key(arm.measurements) for name, arm in case.arms.items()}
     plots = []
     for key, m in measurements_by_key(case.subject.measurements).items():
@@ -163,7 +174,7 @@ def line_plots(case: CaseResult, model: str) -> list[LinePlot]:
         if profiles:
             title = f"{name}: probability of lying beyond a control, by layer"
             plots.append(_line_plot(title, profiles, _contrast_marks(found[0]), Axis(0.0, 1.0)))
-    return plots
+    return [plot for plot in plots if len(plot.layers) > 1]  # the number of a single layer is that of all
 
 
 def _contrasts(case: CaseResult) -> dict[str, list[Contrast]]:

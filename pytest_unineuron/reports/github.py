@@ -14,6 +14,7 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports import markdown
 from pytest_unineuron.reports.lines import shorten
 from pytest_unineuron.reports.reproduce import failed_cases
+from pytest_unineuron.reports.text_charts import chart_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -129,7 +130,7 @@ def _shorten(text: str) -> str:
 
 def job_summary(evidence: Evidence, gate: Gate, max_bytes: int = MAX_SUMMARY_BYTES) -> str:
     """The report in Markdown, the most important first, in at most ``max_bytes`` of UTF-8."""
-    out = [*markdown.checklist_section(evidence), *_gate_section(evidence, gate)]
+    out = [*markdown.checklist_section(evidence), *_gate_section(evidence, gate), *chart_section(evidence)]
     out += markdown.reproduce_section(evidence, failed_cases(evidence, gate.comparison))
     out += [*markdown.trials_sections(evidence), *markdown.provenance_sections(evidence)]
     whole = posixpath.join(str(evidence.settings.get("out", "")), "generalization_eval_report.md")

@@ -6,20 +6,23 @@ import hashlib
 import re
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
 from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Support, Verdict
 from pytest_unineuron.reports.charts import dot_plots, line_plots
+from pytest_unineuron.reports.distribution_charts import distribution_plots
 from pytest_unineuron.reports.lines import shorten
-from pytest_unineuron.reports.reproduce import reproduce_command
+from pytest_unineuron.reports.reproduce import neurons_command, reproduce_command
 from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, VERDICT_WORDS, assessment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_unineuron.baseline.comparison import CaseState, ComparedCase, Comparison
     from pytest_unineuron.evidence.records import CriterionRecord, Evidence, RecordedCase, TrialRecord
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 5_000_000
 """The size above which a page leaves charts out."""
+FRAME_ROWS = 24
+"""The height of a page within another one, in lines of text."""
 OUTCOME_MARKS = {"PASS": "✓", "FAIL": "✗", "VACUOUS": "○", "ERROR": "!", "NA": "—", "NOT_RUN": "·"}
 SUPPORT_WORDS = {
     Support.DIRECT: "this model was compared with models trained from other seeds",
@@ -53,10 +58,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 CHARTS = {
     "all": "",
-    "primary": "Charts of trials that are not primary were left out, since the page would be too large.",
+    "trials": "Distributions over neurons were left out, since the page would be too large.",
+    "primary": "Distributions over neurons and charts of trials that are not primary were left out, since the page "
+    "would be too large.",
     "none": "Charts were left out, since the page would be too large.",
 }
-"""The trials that are shown with charts, most first, and the sentence that says which are not."""
+"""The charts that are shown, most first, and the sentence that says which are not."""
 
 
 def render_page(evidence: Evidence, comparison: Comparison | None = None, before: Evidence | None = None) -> str:
@@ -68,13 +75,25 @@ def render_page(evidence: Evidence, comparison: Comparison | None = None, before
     page = ""
     for charts in CHARTS:
         page = render_template("report.html", Page(evidence, comparison, before, charts))
-        if len(page.encode("utf-8", "backslashreplace")) <= MAX_BYTES:
+        if fits(page):
             break
     return page
 
 
+def fits(page: str) -> bool:
+    """Whether a page is of at most ``MAX_BYTES``."""
+    return len(page.encode("utf-8", "backslashreplace")) <= MAX_BYTES
+
+
 def render_template(name: str, page: object) -> str:
     """The text of a template that reads ``page``; everything in it is escaped."""
+    text: str = _environment().get_template(name).render(page=page)
+    return text
+
+
+@cache
+def _environment() -> Any:
+    """The environment of all templates, which holds them compiled."""
     import jinja2  # here, since a run that writes no page needs none
 
     loader = jinja2.FileSystemLoader(_TEMPLATES)
@@ -82,13 +101,14 @@ def render_template(name: str, page: object) -> str:
     environment.undefined = jinja2.StrictUndefined
     script = (_TEMPLATES / "filter.js").read_text(encoding="utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(name).render(page=page, script=script, script_digest=digest)
+    environment.globals |= {"script": script, "script_digest": digest}
+    return environment
 
 
-def render_frame(page: str) -> str:
-    """A page as a frame within another one, such as a notebook, whose styles it does not touch."""
+def render_frame(page: str, rows: int = FRAME_ROWS) -> str:
+    """A page as a frame of some rows of text within another one, such as a notebook, whose styles it does not touch."""
     text = page.replace("&", "&amp;").replace('"', "&quot;")
-    return f'<iframe srcdoc="{text}" style="width: 100%; height: 36rem; border: 0"></iframe>'
+    return f'<iframe srcdoc="{text}" style="width: 100%; height: {rows * 1.5:g}rem; border: 0"></iframe>'
 
 
 def anchor(name: str) -> str:
@@ -107,6 +127,8 @@ class ShownCase:
 
     recorded: RecordedCase
     command: str
+    neurons: str
+    """The command that lists the neurons behind the case; empty if it is not about neurons."""
     dots: list[DotPlot]
     lines: list[LinePlot]
 
@@ -137,6 +159,14 @@ class ShownCase:
         return [f"{name}: {arm.outcome}, {shorten(arm.reason)}" for name, arm in arms if not arm.measurements]
 
 
+def render_figures(recorded: RecordedCase) -> str:
+    """The charts of one case with its outcome, as a frame within another page."""
+    result, model = recorded.case.result, recorded.subject.model
+    shown = ShownCase(recorded, "", "", dot_plots(result, model), line_plots(result, model))
+    rows = 5 + sum(4 + 2 * len(plot.dots) for plot in shown.dots) + 12 * len(shown.lines)
+    return render_frame(render_template("figures.html", shown), min(rows, FRAME_ROWS))
+
+
 class Decision(NamedTuple):
     """The verdict on one criterion for one model, what it rests on, and the trials that decide it."""
 
@@ -151,7 +181,7 @@ class Decision(NamedTuple):
 class Page:
     """Everything that the template of a report reads."""
 
-    marks, verdict_marks, words = OUTCOME_MARKS, VERDICT_MARKS, VERDICT_WORDS
+    marks, verdict_marks, words, max_tries = OUTCOME_MARKS, VERDICT_MARKS, VERDICT_WORDS, MAX_TRIES
 
     def __init__(
         self, evidence: Evidence, comparison: Comparison | None, before: Evidence | None, charts: str = "all"
@@ -161,6 +191,7 @@ class Page:
         self.assessment = assessment(evidence)
         self.left_out = CHARTS[charts]
         self._charts = charts
+        self.distributions = distribution_plots(evidence.distributions if charts == "all" else ())
         self._before = {each.name: each.case.result for each in before.cases} if before else {}
 
     def decisions(self, line: CriterionRecord) -> Iterator[Decision]:
@@ -168,10 +199,15 @@ class Page:
         for model, verdict in line.verdicts.items():
             support = self.evidence.support_on(line.id, model)
             found = [(record.name, subject.outcome) for record, subject in self.evidence.deciding(line.id, model)]
-            trials = [(name, outcome, anchor(name)) for name, outcome in found]
+            trials = _linked(found)
             was = self.before.verdict_on(line.id, model) if self.before and model in self.before.subjects else None
             meaning = SUPPORT_WORDS[support] if support else ""
             yield Decision(model, verdict, was, line.basis[model], meaning, trials)
+
+    def tries(self, criterion: str) -> list[tuple[str, Verdict, list[tuple[str, Outcome, str]]]]:
+        """The verdict by the protocol that was asked for, for every model, with the tries that count; else nothing."""
+        found = by_protocol(self.evidence).get(criterion)
+        return [(model, v, _linked(found.tries[model].items())) for model, v in found.verdicts.items()] if found else []
 
     @property
     def controls(self) -> dict[str, str]:
@@ -182,7 +218,7 @@ class Page:
     def problems(self) -> Iterator[tuple[Outcome, list[ShownCase]]]:
         """The cases that failed, broke or proved nothing, by outcome."""
         for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS):
-            found = [ShownCase(each, "", [], []) for each in self.evidence.cases if each.case.outcome is outcome]
+            found = [ShownCase(each, "", "", [], []) for each in self.evidence.cases if each.case.outcome is outcome]
             if found:
                 yield outcome, found
 
@@ -210,10 +246,15 @@ class Page:
         return [(*key, [(name, anchor(f"{name} on {key[0]}")) for name in names]) for key, names in found.items()]
 
     def _shown(self, each: RecordedCase) -> ShownCase:
-        command = reproduce_command(self.evidence, each)
+        commands = reproduce_command(self.evidence, each), neurons_command(self.evidence, each)
         if self._charts == "none" or (self._charts == "primary" and not each.record.trial.primary):
-            return ShownCase(each, command, [], [])
+            return ShownCase(each, *commands, [], [])
         result, model = each.case.result, each.subject.model
         return ShownCase(
-            each, command, dot_plots(result, model, self._before.get(each.name)), line_plots(result, model)
+            each, *commands, dot_plots(result, model, self._before.get(each.name)), line_plots(result, model)
         )
+
+
+def _linked(found: Iterable[tuple[str, Outcome]]) -> list[tuple[str, Outcome, str]]:
+    """The names of trials and their outcomes, with the id of each on the page."""
+    return [(name, outcome, anchor(name)) for name, outcome in found]

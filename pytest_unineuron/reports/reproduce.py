@@ -99,6 +99,45 @@ def reproduce_command(evidence: Evidence, recorded: RecordedCase) -> str:
     return " ".join(["pytest", *map(shlex.quote, arguments)])
 
 
+NEURONS_BY = {
+    "universal": "excess",
+    "excess": "excess",
+    "matches": "excess",
+    "vocabulary": "vocabulary",
+    "logit": "vocabulary",
+    "single_out": "vocabulary",
+    "prediction": "vocabulary",
+    "kurtosis": "kurtosis",
+    "skew": "skew",
+    "density": "density",
+    "neuron is on": "density",
+    "bias": "bias",
+}
+"""Words in the id of a trial, or the name of what it claims, and the statistic by which its neurons are listed."""
+OTHER_UNITS = ("head", "dimension", "residual")
+"""Words of trials that are not about neurons."""
+
+
+def neurons_command(evidence: Evidence, recorded: RecordedCase) -> str:
+    """The command that lists the neurons behind a case: the highest, or lowest, in the statistic that it is about.
+
+    It is empty for a trial whose words, or those of what it claims, name no statistic of neurons.
+    """
+    trial, measured = recorded.record.trial.id, recorded.case.result.subject.measurements
+    texts = [(f"{trial} {m.name}", m.lower_by is not None and m.name) for m in measured if m.claimed]
+    words = [(word, text, lower) for word in NEURONS_BY for text, lower in texts or [(trial, "")] if word in text]
+    found = [(word, lower) for word, text, lower in words if not any(other in text for other in OTHER_UNITS)]
+    if not found:
+        return ""
+    (word, lower), settings, chosen = found[0], evidence.settings, _chosen(evidence, recorded)
+    arguments = [*chosen["model"], f"--by={NEURONS_BY[word]}"]
+    arguments += ["--lowest"] if lower and word in lower else []
+    arguments += [f"--corpus={chosen.get('corpus', [settings.get('reference')])[0]}"]
+    arguments += [f"--seed={seed}" for seed in settings.get("seed", ())]
+    arguments += [f"--tokens={settings['tokens']}"] if settings.get("tokens") != declared.Settings().tokens else []
+    return " ".join(["pytest-unineuron", "neurons", *map(shlex.quote, arguments)])
+
+
 def _chosen(evidence: Evidence, recorded: RecordedCase) -> dict[str, list[str]]:
     """The settings that choose the model of the case and, if it is on new data, its corpus."""
     asked, settings, corpus = evidence.asked, evidence.settings, recorded.record.corpus

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 class Neuron:
     """One neuron of a model on a corpus.
 
-    ``statistics`` has the columns of ``Study.neurons`` by name, ``tokens`` what ``Study.top_tokens`` returns, and
-    ``effects`` what ``Study.token_effects`` returns; None for a model without an unembedding.
+    ``statistics`` has the columns of ``Study.neurons`` by name, and any other that it was listed by. ``tokens`` is what
+    ``Study.top_tokens`` returns, and ``effects`` what ``Study.token_effects`` returns; None for a model without an
+    unembedding.
     """
 
     model: str
     corpus: str
     layer: int
     index: int
-    statistics: Mapping[str, float]
+    statistics: Mapping[str, float | str]
     tokens: pd.DataFrame
     effects: pd.DataFrame | None = None
 
@@ -37,9 +38,9 @@ class Neuron:
 
     @property
     def facts(self) -> Iterator[tuple[str, str]]:
-        """The statistics in words; those that are nan are left out."""
-        known = ((name, value) for name, value in self.statistics.items() if value == value)
-        return ((name.replace("_", " "), format_number(float(value))) for name, value in known)
+        """The statistics in words; those that are nan or empty are left out."""
+        known = ((name, value) for name, value in self.statistics.items() if value == value and value != "")
+        return ((name.replace("_", " "), _in_words(value)) for name, value in known)
 
     @property
     def strongest(self) -> list[tuple[str, str, str, str]]:
@@ -53,6 +54,10 @@ class Neuron:
 
     def _repr_html_(self) -> str:
         return render_frame(render_cards(f"{self.name} of {self.model}", [self]))
+
+
+def _in_words(value: float | str) -> str:
+    return value if isinstance(value, str) else format_number(float(value))
 
 
 @dataclass(frozen=True)

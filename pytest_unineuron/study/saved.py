@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 CASE_COLUMNS = ("trial", "corpus", "model", "variant")
 """The columns that name a case, with which every table of cases begins."""
+DISTRIBUTION_COLUMNS = ("model", "corpus", "statistic", "arm")
+QUANTILES = ("q5", "q25", "q50", "q75", "q95")
 MEASURED = ("name", "value", "unit", "low", "high", "method", "p", "note")
 
 
@@ -113,6 +116,25 @@ class Report:
     def profiles(self) -> pd.DataFrame:
         """One row per layer of a measurement (``kind`` "value") or of a comparison with a control ("contrast")."""
         return _table(list(self._profile_rows()), [*CASE_COLUMNS, "arm", "kind", "name", "layer", "value"])
+
+    @cached_property
+    def distributions(self) -> pd.DataFrame:
+        """One row per statistic, arm and layer: how it is distributed over neurons, as quantiles ``q5`` to ``q95``.
+
+        ``layer`` is missing in the row over all layers; ``units`` counts the neurons that have the statistic.
+        """
+        rows = [
+            {
+                **{name: getattr(each, name) for name in DISTRIBUTION_COLUMNS},
+                "layer": row.layer,
+                "units": row.units,
+                **dict(zip_longest(QUANTILES, row.quantiles)),
+            }
+            for each in self.evidence.distributions
+            for row in each.rows
+        ]
+        table = _table(rows, [*DISTRIBUTION_COLUMNS, "layer", "units", *QUANTILES])
+        return table.astype({"layer": "Int64"})
 
     @cached_property
     def models(self) -> pd.DataFrame:

@@ -17,6 +17,9 @@ from pytest_unineuron.lab.lab import Lab
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options import sources
 from pytest_unineuron.options.settings import OPTIONS, Affects, Settings
+from pytest_unineuron.roles.null_space import null_space_fractions
+from pytest_unineuron.roles.orientation import orientation
+from pytest_unineuron.roles.token_frequency import frequency_correlations
 from pytest_unineuron.statistics import POST, PRE, STATISTICS
 from pytest_unineuron.study.extensions import Registry
 from pytest_unineuron.study.neuron import Neuron
@@ -142,6 +145,33 @@ class Study:
             for name in ("layer", "index"):
                 table[f"{seed} {name}"] = np.where(partner >= 0, places[name].to_numpy()[partner], -1)
             table[f"{seed} correlation"] = matched.correlation[number]
+        return table
+
+    def roles(self, corpus: str = "prose") -> pd.DataFrame:
+        """Return one row per neuron: what it does to the logits, from the weights.
+
+        ``layer`` and ``index``; of its vocabulary composition, the cosines of what it writes with the tokens' rows of
+        the unembedding (Gurnee et al. 2024, section 5.1), the kurtosis ``vocabulary``, ``vocabulary_skew`` and
+        ``vocabulary_variance``; ``vocabulary_rank``, the share of random directions of smaller kurtosis;
+        ``null_space``, the length of what it writes where tokens hardly read, over its whole length (Stolfo et al.
+        2024); ``frequency``, the correlation of the logits it adds with the log frequency of tokens in the corpus; and
+        ``role``: "prediction" or "suppression" for a neuron that raises or lowers a few tokens (kurtosis above 10),
+        else "partition" for a large variance, else empty. The sign of a gated neuron is that of its activation on a
+        small part of the corpus. A number is nan for a neuron that writes elsewhere. Raises NotApplicable for a model
+        without an unembedding behind its last norm.
+        """
+        weights, found = self._weights, self._weights.composition
+        sign = self.lab.runs(self._arm, corpus).role(orientation)
+        table = self._places(self._arm.model)
+        table["vocabulary"] = found.kurtosis
+        table["vocabulary_skew"] = sign * found.skew
+        table["vocabulary_variance"] = found.variance
+        table["vocabulary_rank"] = weights.composition_rank
+        table["null_space"] = weights.role(null_space_fractions)
+        counts = self.lab.token_counts(self._arm.model, corpus)
+        table["frequency"] = sign * weights.role(frequency_correlations, counts)
+        named = {"prediction": found.prediction(sign), "suppression": found.suppression(sign)}
+        table["role"] = np.select([*named.values(), found.partition], [*named, "partition"], default="")
         return table
 
     def top_tokens(self, layer: int, neuron: int, corpus: str = "prose", *, context: int = 12) -> pd.DataFrame:

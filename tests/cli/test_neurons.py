@@ -10,6 +10,7 @@ import pytest_unineuron as unineuron
 from pytest_unineuron.cli.main import main
 from pytest_unineuron.controls import CONTROLS
 from pytest_unineuron.corpora import GENERATED
+from pytest_unineuron.evidence.measurement import format_number
 from pytest_unineuron.models.registry import FAMILIES
 from pytest_unineuron.reports.write import REPORT_FILES
 from pytest_unineuron.statistics import STATISTICS
@@ -52,10 +53,22 @@ def test_files_hold_the_same_rows(neurons, capsys):
     assert Path("n.html").read_text(encoding="utf-8").count('class="card"') == 2
 
 
+def test_vocabulary_shows_the_role_of_each_neuron(neurons, capsys):
+    """The highest kurtosis over the vocabulary comes first, with the tokens that are promoted and suppressed."""
+    assert neurons("--top=3", "--by=vocabulary") == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["layer", "index", "vocabulary"]
+    assert {"role", "promotes", "suppresses"} <= set(header.split())
+    values = [float(row.split()[2]) for row in rows]
+    assert values == sorted(values, reverse=True)
+
+
 def test_excess_is_measured_with_a_seed(neurons, capsys):
     """The seed that was named is compared."""
-    assert neurons("--top=1", "--by=excess", "--seed=nano:neox-b") == 0
-    assert "excess" in capsys.readouterr().out
+    assert neurons("--top=1", "--by=excess", "--seed=nano:neox-b", "--csv=n.csv", "--html=n.html") == 0
+    assert capsys.readouterr().out.splitlines() == ["Written: n.csv", "Written: n.html"]
+    excess = pd.read_csv("n.csv")["excess"][0]
+    assert f"excess {format_number(excess)}" in Path("n.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture

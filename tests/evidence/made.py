@@ -2,6 +2,7 @@
 
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import Case
+from pytest_unineuron.evidence.distribution import Distribution, LayerQuantiles
 from pytest_unineuron.evidence.make_measurement import make_measurement
 from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
@@ -28,6 +29,15 @@ def arm(*measurements, outcome=None, reason=None, models=None, corpora=None):
     judged, why = judge(measurements) if measurements else (Outcome.ERROR, "nothing was judged")
     made_from = {"models": models or {"m": "1" * 64}, "corpora": corpora or {"news": "2" * 64}}
     return ArmResult(outcome or judged, reason or why, tuple(measurements), 0.1, (), made_from)
+
+
+def distribution(statistic="kurtosis", corpus="news", control="", *, at=3.0, layers=3, draw=1, model="m"):
+    """A distribution around ``at`` plus the number of the layer, of four units in each."""
+    places = [(None, at), *((layer, at + layer) for layer in range(layers))]
+    rows = (
+        LayerQuantiles(layer, 4, tuple(middle * share for share in (0.5, 0.75, 1, 1.5, 2))) for layer, middle in places
+    )
+    return Distribution(model, corpus, control, draw, statistic, tuple(rows))
 
 
 def evidence(

@@ -7,15 +7,21 @@ import pytest
 
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import saved, strict_json
+from pytest_unineuron.evidence.distribution import Distribution, LayerQuantiles
 from pytest_unineuron.evidence.summary import report_data, summary_data
-from tests.evidence.made import arm, evidence, share
+from tests.evidence.made import arm, distribution, evidence, share
 
 RUN = evidence(
     {
         ("heavy", "news", "m"): arm(share(0.9, error=0.02, parts=[[0.1] * 16, [0.2] * 16])),
         ("dense", "", "m"): arm(share(float("nan"))),
         ("rare", "news", "m"): None,
-    }
+    },
+    distributions=(
+        distribution(),
+        distribution("excess", control="untrained", draw=2),
+        Distribution("m", "", "", 1, "composition", (LayerQuantiles(None, 0, ()),)),
+    ),
 )
 
 
@@ -52,16 +58,20 @@ def test_the_schema_is_valid_and_names_every_key():
     ("change", "message"),
     [
         (
-            lambda d: d | {"schema_version": 6},
-            "(schema 6, this one reads 5); pip install --upgrade",
+            lambda d: d | {"schema_version": 7},
+            "(schema 7, this one reads 6); pip install --upgrade",
         ),
-        (lambda d: d | {"schema_version": 1}, "of schema 1, this version reads 3 to 5; make one: pytest evals/"),
+        (lambda d: d | {"schema_version": 1}, "of schema 1, this version reads 3 to 6; make one: pytest evals/"),
         (lambda d: {k: v for k, v in d.items() if k != "schema_version"}, "no schema_version, so it is not a report"),
         (lambda d: d | {"trials": 3}, "trials must be array"),
         (lambda d: d | {"created": "2026-02-31T00"}, "created on a day that does not exist"),
         (lambda d: d | {"trials": d["trials"] * 2}, "lists an item twice"),
         (lambda d: d | {"forward_passes": -1}, "forward_passes must be bigger than or equal to 0"),
         (lambda d: d | {"note": "mine"}, "must not contain {'note'} properties"),
+        (
+            lambda d: d | {"distributions": [{**d["distributions"][0], "rows": [[None, 4, 0.5]]}]},
+            "distributions[0].rows[0] must be valid exactly by one definition",
+        ),
     ],
 )
 def test_a_file_that_is_not_a_report_is_refused_in_one_sentence(write_report, change, message):
@@ -129,7 +139,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 LATER_KEYS = {"higher_by", "lower_by", "by_unit", "contrast", "profile", "contrasts", "direct", "basis"}
-"""The keys of a report that schema 4 did not have."""
+LATER_KEYS |= {"distributions"}
+"""The keys of a report that schema 4 did not have; schema 5 lacked the last."""
 
 
 def without_later_keys(data):
@@ -139,8 +150,11 @@ def without_later_keys(data):
 
 
 def of_schema(version, run):
-    """A report as schema 3 or 4 had it."""
-    old = {**without_later_keys(report_data(run)), "schema_version": version}
+    """A report as schema 3, 4 or 5 had it."""
+    new = report_data(run)
+    if version == 5:
+        return {**{key: value for key, value in new.items() if key != "distributions"}, "schema_version": version}
+    old = {**without_later_keys(new), "schema_version": version}
     if version == 3:
         old["cache"] = {"taken_over": old["cache"]["hits"], "told": old["cache"]["notes"]}
         old["settings"] = {**old["settings"], "resume": False}
@@ -160,3 +174,9 @@ def test_a_report_of_an_earlier_schema_is_read_as_one_of_this_schema(version, pr
     assert without_later_keys(new["criteria"]) == old["criteria"]
     assert without_later_keys(new["trials"]) == without_later_keys(report_data(run)["trials"])
     assert {trial["direct"] for trial in new["trials"]} == {primary}
+
+
+def test_a_report_of_schema_5_is_read_without_distributions(write_report):
+    """All else in it stays as it was."""
+    new = report_data(saved.read_report(write_report(of_schema(5, RUN))))
+    assert new == {**report_data(RUN), "distributions": []}

@@ -24,7 +24,7 @@ def test_bad():
 """
 ONE = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 """One model and one control: a trial is two items."""
-BLOCKED = ("cacheprovider", "randomly", "hypothesispytest", "rerunfailures", "timeout")
+BLOCKED = ("cacheprovider", "randomly", "html", "hypothesispytest", "metadata", "rerunfailures", "timeout")
 """Plugins that are off in inner runs unless ``-p NAME`` asks for one, so that no test depends on which are installed.
 Hypothesis takes longer to import than most inner runs take."""
 

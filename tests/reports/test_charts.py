@@ -88,6 +88,12 @@ def test_profiles_have_a_line_for_the_model_and_every_control():
     assert against.lines[0].texts == ["0.7", "undefined", "0.9"]
 
 
+def test_a_single_layer_has_no_profile():
+    """Its number is that of all layers, which a dot shows."""
+    control = arm(compared(0.9, ((2, 0.8),), UnitContrast(0.2, 0.1, 0.25, "made", 0.01, ((2, 0.2),))))
+    assert line_plots(CaseResult({"untrained": control}, arm(compared(0.5, ((2, 0.4),)))), "m") == []
+
+
 def test_a_line_is_interrupted_where_a_layer_has_no_number():
     """Neighbours are joined; every number has a point."""
     line = Line("m", MODEL, (0.0, 1.0, None, 0.5))

@@ -169,7 +169,16 @@ def test_a_summary_is_in_order_of_importance():
     """The verdicts come first, then the gate, the failed cases with their commands, and the tables."""
     now, gate = run(before=baseline(), incomplete=("worker gw1 vanished",))
     text = job_summary(now, gate)
-    wanted = ["## Checklist", "## Gate", "worker gw1 vanished", "regressed: worse", "## Reproduce", "## GT2", "Policy"]
+    wanted = [
+        "## Checklist",
+        "## Gate",
+        "worker gw1 vanished",
+        "regressed: worse",
+        "●",
+        "## Reproduce",
+        "## GT2",
+        "Policy",
+    ]
     places = [text.index(each) for each in wanted]
     assert places == sorted(places)
     assert "results were lost (status 22); 1 regressed (status 21); 1 missing (status 21)" in text
@@ -179,7 +188,7 @@ def test_names_cannot_break_a_summary():
     """Names of trials and models are escaped, and commands stay within their block of code."""
     now, gate = run({("`` ```\n# x <script>", "news", "| m |"): arm(share(0.2))}, before=baseline())
     text = job_summary(now, gate)
-    assert "<script>" not in re.sub("(?s)````+sh.*?````+", "", text)
+    assert "<script>" not in re.sub("(?s)````+(sh)?\n.*?````+", "", text)
     assert "\n# x" not in text
 
 

@@ -12,7 +12,7 @@ from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, Outcome
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.reports import page, write
 from pytest_unineuron.reports.page import anchor, render_page
-from tests.evidence.made import arm, evidence, share
+from tests.evidence.made import arm, distribution, evidence, share
 from tests.evidence.test_saved import of_schema
 from tests.reports.test_charts import compared
 
@@ -50,7 +50,8 @@ PASSING = {("heavy", "news", "m"): arm(share(0.9, error=0.01)), ("dense", "", "m
 def hostile_run():
     cases = {(text, text, text): arm(share(0.9, name=text), reason=text) for text in HOSTILE}
     facts = {text: {text: text} for text in HOSTILE}
-    return evidence(cases, models=facts, corpora=facts, incomplete=HOSTILE, violations=HOSTILE)
+    found = tuple(distribution(corpus=text, control=text, model=text) for text in HOSTILE)
+    return evidence(cases, distributions=found, models=facts, corpora=facts, incomplete=HOSTILE, violations=HOSTILE)
 
 
 def test_it_opens_with_the_verdict_on_each_criterion():
@@ -64,6 +65,25 @@ def test_it_opens_with_the_verdict_on_each_criterion():
     )
     assert sentence in shown[start:]
     assert start < shown.index("Trials A filled dot")
+
+
+def test_the_verdict_by_the_protocol_stands_beside_ours():
+    """It has its own verdict, and links to the tries that count, only where it was asked for."""
+    assert "By the protocol" not in words(render_page(evidence(PASSING)))
+    asked = render_page(evidence({**PASSING, ("left_out", "", "m"): None}, settings={"protocol": "mechevalagent"}))
+    shown = words(asked)
+    assert "m: ✗ not supported, signature" in shown
+    title = "By the protocol mechevalagent (at most 3 tries, one success):"
+    assert f"{title} m: ✓ supported. Tried: heavy[news] ✓ PASS, dense ✗ FAIL. GT3" in shown
+    assert f"{title} m: — undecided. No trial that applies ran. GT2" in shown
+    assert Parsed(asked).links.count(f"#{anchor('dense')}") > Parsed(asked).links.count(f"#{anchor('left_out')}")
+
+
+def test_a_trial_on_neurons_names_the_command_that_lists_them():
+    """Another trial has none."""
+    run = evidence({("heavy", "news", "m"): arm(share(0.9, name="share with kurtosis above 9"))})
+    assert "pytest-unineuron neurons m --by=kurtosis --corpus=news" in words(render_page(run))
+    assert "The neurons behind it" not in words(render_page(evidence(PASSING)))
 
 
 def test_what_failed_is_listed_with_its_reason_before_the_trials():
@@ -84,7 +104,7 @@ def test_it_says_what_each_of_its_controls_keeps():
     assert "keeps hope" in words(render_page(evidence(PASSING, controls={"untrained": "keeps hope"})))
 
 
-@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("version", [3, 4, 5])
 def test_a_report_of_an_earlier_schema_is_shown(version, tmp_path):
     """With the numbers that it has."""
     old = add_digest(of_schema(version, evidence({("heavy", "news", "m"): arm(share(0.9))})))
@@ -141,10 +161,24 @@ def test_a_page_that_would_be_too_large_says_what_it_leaves_out(monkeypatch):
     whole = render_page(run)
     assert "left out" not in whole
     monkeypatch.setattr(page, "MAX_BYTES", len(whole.encode()) - 1)
-    assert "Charts of trials that are not primary were left out" in render_page(run)
+    assert "Distributions over neurons and charts of trials that are not primary were left out" in render_page(run)
     monkeypatch.setattr(page, "MAX_BYTES", 1000)
     assert "Charts were left out" in render_page(run)
     assert anchor("heavy[news] on m") in Parsed(render_page(run)).ids
+
+
+def test_distributions_have_a_section_that_goes_first_when_the_page_is_too_large(monkeypatch):
+    """The model stands beside its controls, over all layers and in each; a run without them has no section."""
+    found = [distribution(corpus=corpus, control=arm) for corpus in ("news", "prose") for arm in ("", "untrained")]
+    shown = words(render_page(evidence(PASSING, distributions=tuple(found))))
+    assert "Kurtosis of the pre-activation on news m 3 [1.5, 6] untrained 3 [1.5, 6]" in shown
+    assert "Kurtosis of the pre-activation on prose, by layer" in shown
+    without = render_page(evidence(PASSING))
+    assert "How the neurons are distributed" not in words(without)
+    monkeypatch.setattr(page, "MAX_BYTES", len(without.encode()) + 200)
+    small = words(render_page(evidence(PASSING, distributions=tuple(found))))
+    assert "Distributions over neurons were left out" in small
+    assert "How the neurons are distributed" not in small
 
 
 def test_commands_write_pages_of_saved_files(tmp_path, capsys):
@@ -164,7 +198,9 @@ def test_commands_write_pages_of_saved_files(tmp_path, capsys):
 
 def run_of_units():
     profile = tuple((layer, 0.5) for layer in range(48))
-    return evidence({**PASSING, ("units", "", "m"): arm(compared(0.5, profile))}, control=arm(compared(0.9, profile)))
+    found = tuple(distribution(control=arm, layers=48) for arm in ("", "untrained"))
+    cases = {**PASSING, ("units", "", "m"): arm(compared(0.5, profile))}
+    return evidence(cases, control=arm(compared(0.9, profile)), distributions=found)
 
 
 @pytest.mark.parametrize("run", [run_of_units(), hostile_run()], ids=["plain", "hostile"])

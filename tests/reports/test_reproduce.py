@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from pytest_unineuron.baseline.comparison import compare
+from pytest_unineuron.cli.neurons import EXCESS, STATISTICS, VOCABULARY
+from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.outcome import Outcome
-from pytest_unineuron.reports.reproduce import failed_cases
+from pytest_unineuron.reports.reproduce import NEURONS_BY, failed_cases, neurons_command
 from tests.evidence.made import FILE, arm, evidence, share
 from tests.plugin.inner import BLOCKED, ONE
 
@@ -70,6 +72,34 @@ def test_a_command_has_every_setting_that_results_depend_on_and_no_other():
         "--unineuron-dtype=float64",
         "--unineuron-controls=untrained",
     }
+
+
+@pytest.mark.parametrize(
+    ("trial", "claim", "arguments"),
+    [
+        ("t", share(0.9, name="share of universal neurons"), ["--by=excess"]),
+        ("universal_neurons_have_a_signature", Measurement("bias", 0.3, lower_by=0.56, by_unit=True), ["--by=excess"]),
+        ("logit_neurons_are_late", share(0.9, name="share with kurtosis above 10"), ["--by=vocabulary"]),
+        ("t", share(0.9, name="share with kurtosis above 4.5"), ["--by=kurtosis"]),
+        ("t", Measurement("density", 0.3, lower_by=0.56, by_unit=True), ["--by=density", "--lowest"]),
+        ("t", share(0.9, name="mean excess of residual dimensions"), []),
+        ("heads_single_out_tokens", share(0.9, name="median kurtosis over the vocabulary"), []),
+        ("t", share(0.9, name="attention to BOS"), []),
+        ("universal_neurons_matter", None, ["--by=excess"]),
+    ],
+)
+def test_the_neurons_behind_a_case_are_listed_by_a_command(trial, claim, arguments):
+    """It sorts by the statistic that the trial is about, on its model and text; other units have no command."""
+    settings = {**SPECS, "seed": ["s 1"], "tokens": 900}
+    run = evidence({(trial, "mine", "n"): arm(*filter(None, [claim]))}, asked=ASKED, settings=settings)
+    (case,) = run.cases
+    start = ["pytest-unineuron", "neurons", "owner/n@main"]
+    rest = ["--corpus=my texts/mine.txt", "--seed=s 1", "--tokens=900"]
+    assert shlex.split(neurons_command(run, case)) == ([*start, *arguments, *rest] if arguments else [])
+
+
+def test_the_command_sorts_by_what_neurons_can_be_sorted_by():
+    assert set(NEURONS_BY.values()) <= {EXCESS, VOCABULARY, *STATISTICS}
 
 
 @pytest.mark.parametrize(

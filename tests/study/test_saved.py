@@ -6,7 +6,7 @@ import pytest_unineuron as unineuron
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.reports import write
 from pytest_unineuron.study.saved import Report
-from tests.evidence.made import arm, evidence, share
+from tests.evidence.made import arm, distribution, evidence, share
 from tests.reports.test_charts import compared
 
 KEY = ("heavy", "news", "m")
@@ -41,6 +41,16 @@ def test_profiles_have_a_row_for_each_layer():
     assert list(table["arm"]) == ["", "", "untrained", "untrained"]
     assert table["value"].isna().tolist() == [False, True, False, True]
     assert list(Report(run).contrasts["control"]) == ["untrained"]
+
+
+def test_distributions_have_a_row_over_all_layers_and_for_each():
+    """Numbers and arms are those of the report; without any, the table has its columns."""
+    run = evidence({}, distributions=(distribution(layers=2), distribution(control="untrained", draw=2, layers=1)))
+    table = Report(run).distributions
+    assert list(table["arm"]) == ["", "", "", "untrained.2", "untrained.2"]
+    assert table["layer"].isna().tolist() == [True, False, False, True, False]
+    assert table[table["layer"] == 1][["units", "q5", "q50", "q95"]].to_numpy().tolist() == [[4, 2.0, 4.0, 8.0]]
+    assert list(Report(evidence({})).distributions) == list(table)
 
 
 def test_an_empty_report_has_tables_with_columns():

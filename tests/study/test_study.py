@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kurtosis
+from scipy.stats import kurtosis, skew
 
 import pytest_unineuron as unineuron
 from pytest_unineuron.errors import CorpusError, ModelError, NotApplicable, OptionError
@@ -84,6 +84,26 @@ def test_token_effects_are_those_of_the_weights(study):
     found = study.token_effects(layer=1, neuron=17, n=3)
     np.testing.assert_allclose(found["promotes_by"], effects.topk(3).values.detach(), rtol=1e-3)
     np.testing.assert_allclose(found["suppresses_by"], -(-effects).topk(3).values.detach(), rtol=1e-3)
+
+
+def test_roles_are_those_of_the_vocabulary_composition(study):
+    """Kurtosis and skew are those that scipy computes from cosines with every token; roles follow from them."""
+    model = study.lab.loaded(Arm("neox-a")).model
+    write = model.gpt_neox.layers[1].mlp.dense_4h_to_h.weight.double()[:, 17]
+    unembedding = model.lm_head.weight.double() * model.gpt_neox.final_layer_norm.weight.double()
+    unembedding = unembedding - unembedding.mean(dim=1, keepdim=True)
+    unembedding = unembedding - unembedding.mean(dim=0)
+    cosines = torch.cosine_similarity(unembedding, (write - write.mean())[None]).detach().numpy()
+    table = study.roles()
+    row = table.loc[512 + 17]
+    assert (row["layer"], row["index"]) == (1, 17)
+    assert row["vocabulary"] == pytest.approx(kurtosis(cosines, fisher=False), rel=1e-3)
+    assert row["vocabulary_skew"] == pytest.approx(skew(cosines), rel=1e-2, abs=1e-3)
+    singled_out, raised = table["vocabulary"] > 10, table["vocabulary_skew"] > 0
+    assert ((table["role"] == "prediction") == (singled_out & raised)).all()
+    assert ((table["role"] == "suppression") == (singled_out & ~raised)).all()
+    assert table["null_space"].between(0, 1).all()
+    assert table["frequency"].between(-1, 1).all()
 
 
 def test_universality_names_the_partner_in_each_seed(study):
