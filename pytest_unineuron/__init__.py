@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.arm import Arm
     from pytest_unineuron.lab.lab import Lab
     from pytest_unineuron.statistics.by_unit import LARGE, MEDIUM, SMALL, by_unit
-    from pytest_unineuron.statistics.contrast import contrast
-    from pytest_unineuron.statistics.ranks import auroc, within
+    from pytest_unineuron.statistics.ranks import auroc, contrast, within
     from pytest_unineuron.statistics.resampling import Estimate, jackknife
     from pytest_unineuron.study.saved import load_report
     from pytest_unineuron.study.study import open as open
@@ -48,7 +47,7 @@ _HOMES = {
     "UnineuronError": "errors",
     "auroc": "statistics.ranks",
     "by_unit": "statistics.by_unit",
-    "contrast": "statistics.contrast",
+    "contrast": "statistics.ranks",
     "jackknife": "statistics.resampling",
     "load_report": "study.saved",
     "measure": "evidence.recorder",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.activations.forward_pass import Consumer, run_pass
-from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
+from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached, merged
 from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.statistics import DEFAULT_SITES, RESIDUAL, statistic_class, statistics_for
 from pytest_unineuron.statistics.accumulator import Accumulator, accumulate
@@ -131,14 +131,8 @@ class PartialStatistics:
 
     def __add__(self, other: PartialStatistics) -> PartialStatistics:
         """The statistics of the batches of both."""
-        sums = {key: dict(of_layer) for key, of_layer in self.sums.items()}
-        for key, of_layer in other.sums.items():
-            mine = sums.setdefault(key, {})
-            for name, found in of_layer.items():
-                mine[name] = mine[name] + found if name in mine else found
-        groups = self.tokens.keys() | other.tokens.keys()
-        tokens = {group: self.tokens.get(group, 0) + other.tokens.get(group, 0) for group in groups}
-        return PartialStatistics(sums, self.widths | other.widths, tokens)
+        sums = merged(self.sums, other.sums, merged)
+        return PartialStatistics(sums, self.widths | other.widths, merged(self.tokens, other.tokens))
 
 
 class StatisticsConsumer(Consumer):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from operator import add
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_unineuron.statistics.correlation import CrossComoments, LayerComoments
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     The name begins with a word for the part and holds all that it depends on beyond the key of the result.
     """
 
+K = TypeVar("K")
+V = TypeVar("V")
 T = TypeVar("T")
 Sums = TypeVar("Sums", "CrossComoments", "LayerComoments")
 
@@ -52,6 +55,12 @@ class SingleProcess:
 
     def leave(self, reason: str = "") -> None:
         """Leave the group, in good order or, for a ``reason``, not."""
+
+
+def merged(one: Mapping[K, V], other: Mapping[K, V], add: Callable[[V, V], V] = add) -> dict[K, V]:
+    """The values of both mappings by key; those of a key that both have are added."""
+    both = {key: add(value, other[key]) for key, value in one.items() if key in other}
+    return {**one, **other, **both}
 
 
 def compute_uncached(name: str, compute: Callable[[], T]) -> T:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
+from pytest_unineuron.statistics.resampling import Estimate, jackknife
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -41,3 +45,13 @@ def within(values: NDArray[np.float64], positive: NDArray[np.bool_], layer: NDAr
             scores.append(score)
             weights.append(n1 * (int(chosen.sum()) - n1))
     return float(np.average(scores, weights=weights)) if scores else float("nan")
+
+
+def contrast(values: Callable[[Any], NDArray[np.float64]], positive: NDArray[np.bool_], units: Any) -> Estimate:
+    """Return the AUROC within layers of the selected units against the rest, with a jackknife interval.
+
+    ``units`` is a Sample with a ``layer`` [unit], such as the neurons of a model on a corpus. ``values`` computes
+    [unit] from it, whether whole or without a group; ``positive`` [unit] marks the selected units (Gurnee et al. 2024,
+    figure 3).
+    """
+    return jackknife(lambda sample: within(values(sample), positive, sample.layer), units, limits=(0, 1))

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached
+from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup, compute_uncached, merged
 from pytest_unineuron.statistics.correlation import CentredUnits, PairComoments
 from pytest_unineuron.statistics.resampling import leave_one_out_sums
 from pytest_unineuron.statistics.tf32 import tf32_allowed
@@ -233,7 +233,7 @@ class _Comparison:
 
         partners = [best.partner.tolist() for choice in choices.values() for best in choice.all]
         own = self._resources.compute_part(f"pairs {_short_digest(repr(partners))}", accumulate)
-        return reduce(_join_by_group, self._processes.all_gather(own))
+        return reduce(partial(merged, add=merged), self._processes.all_gather(own))
 
     def _read_batch(self, number: int, choices: dict[tuple[str, int], Choice], pairs: PairsByGroup) -> None:
         """Add the chosen pairs of one batch to those of its document group."""
@@ -247,8 +247,7 @@ class _Comparison:
             for kind in self._kinds:
                 partners = (best.partner.clamp_min(0) for best in choices[kind, index].all)
                 new = PairComoments.of(xs[kind], zip(ys.pop(kind), partners, strict=True))
-                by_group = pairs[kind, index]
-                by_group[batch.group] = by_group[batch.group] + new if batch.group in by_group else new
+                pairs[kind, index] = merged(pairs[kind, index], {batch.group: new})
 
     def _matches(self, kind: str, seed: SeedActivations, choice: Choice, pairs: dict[int, PairComoments]) -> Matches:
         layers = torch.tensor(seed.model.layers(kind))
@@ -263,14 +262,3 @@ class _Comparison:
 
 def _short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _join_by_group(one: PairsByGroup, other: PairsByGroup) -> PairsByGroup:
-    """The sums of the pairs of the same choices over different batches."""
-    return {
-        key: {
-            group: reduce(add, (part[group] for part in (by_group, other[key]) if group in part))
-            for group in by_group.keys() | other[key].keys()
-        }
-        for key, by_group in one.items()
-    }

@@ -3,7 +3,6 @@
 import ast
 import json
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 
@@ -87,9 +86,3 @@ def test_the_python_code_parses():
     for row in rows("code"):
         if row["language"] == "python":
             ast.parse(row["text"])
-
-
-def test_fingerprints_of_all_corpora_differ():
-    """No two corpora have the same fingerprint."""
-    found = [find_corpus(name).fingerprint for name in NAMES]
-    assert all(a != b for a, b in pairwise(sorted(found)))

@@ -46,7 +46,7 @@ def cases(run):
     return {(each.record.name, each.subject.model, each.case.variant) for each in run.cases}
 
 
-@damage.fuzz_settings(150)
+@damage.fuzz_settings(75)
 @given(runs, runs)
 def test_every_case_of_either_run_is_in_one_state(before, after):
     """The entries are the union of the cases of both runs, and their counts add up."""
@@ -57,14 +57,14 @@ def test_every_case_of_either_run_is_in_one_state(before, after):
     assert sum(found.counts.values()) == len(found.entries)
 
 
-@damage.fuzz_settings(75)
+@damage.fuzz_settings(40)
 @given(runs)
 def test_a_run_is_the_same_as_itself(run):
     """No case of a run compared with itself is regressed, improved, new, missing or incomparable."""
     assert {entry.state for entry in compare(run, run, today=TODAY).entries} <= {CaseState.SAME, CaseState.NOT_RUN}
 
 
-@damage.fuzz_settings(150)
+@damage.fuzz_settings(75)
 @given(runs, runs, waivers)
 def test_only_cases_with_a_valid_waiver_change_their_state(before, after, given_waivers):
     """A case is waived if it is regressed, missing or incomparable and a valid waiver names it, or unchanged."""
@@ -79,7 +79,7 @@ def test_only_cases_with_a_valid_waiver_change_their_state(before, after, given_
             assert one == other
 
 
-@damage.fuzz_settings(75)
+@damage.fuzz_settings(40)
 @given(runs, runs)
 def test_a_case_missing_in_one_direction_is_new_in_the_other(before, after):
     """If two runs are compared the other way round, missing cases are new."""
@@ -89,7 +89,7 @@ def test_a_case_missing_in_one_direction_is_new_in_the_other(before, after):
     assert missing <= new
 
 
-@damage.fuzz_settings(75)
+@damage.fuzz_settings(40)
 @given(runs, runs)
 def test_a_lost_pass_is_regressed_or_incomparable(before, after):
     """A case that passed and does not pass now is regressed or incomparable, whatever its values."""

@@ -38,7 +38,7 @@ def read(path, content):
     return None
 
 
-@damage.fuzz_settings(150)
+@damage.fuzz_settings(75)
 @given(written=texts)
 def test_a_jsonl_file_gives_its_texts(folder, written):
     """The texts are unchanged and in order, without those that are blank."""
@@ -47,7 +47,7 @@ def test_a_jsonl_file_gives_its_texts(folder, written):
     assert read(folder / "my.jsonl", lines.encode("utf-8")) == (there if len(there) >= 2 else None)
 
 
-@damage.fuzz_settings(100)
+@damage.fuzz_settings(50)
 @given(written=texts)
 def test_a_text_file_gives_its_paragraphs(folder, written):
     """Nothing is added, and only blank lines between paragraphs are removed."""
@@ -60,7 +60,7 @@ def test_a_text_file_gives_its_paragraphs(folder, written):
         assert len([text for text in written if text.strip()]) < 2
 
 
-@damage.fuzz_settings(150)
+@damage.fuzz_settings(75)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
 def test_a_damaged_line_is_refused_and_never_left_out(folder, first, then):
     """Every line is a text or blank, or the file is refused."""
@@ -74,7 +74,7 @@ def test_a_damaged_line_is_refused_and_never_left_out(folder, first, then):
     assert found == [unix(text) for text in there if unix(text).strip()]
 
 
-@damage.fuzz_settings(100)
+@damage.fuzz_settings(50)
 @given(fields=rows, missing=st.integers(0, 9))
 def test_fields_that_are_no_text_are_refused(folder, fields, missing):
     """Files with null, numbers, lists, or rows without the field are refused."""
@@ -95,7 +95,7 @@ def _half(text):
     return any("\ud800" <= c <= "\udfff" for c in text)
 
 
-@damage.fuzz_settings(60)
+@damage.fuzz_settings(30)
 @given(
     written=st.lists(st.sampled_from(["Größe und Maß", "naïve façade", "日本", "plain"]), min_size=2, max_size=4),
     encoding=st.sampled_from(["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1", "cp1252", "shift_jis"]),

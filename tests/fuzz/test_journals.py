@@ -56,7 +56,7 @@ def test_the_real_journal_is_read(real, file):
     assert collector.finished
 
 
-@damage.fuzz_settings(100)
+@damage.fuzz_settings(50)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
 def test_no_damage_turns_a_number_into_another(real, file, first, then):
     """Every event that is read was written, and all other lines count as damaged."""
@@ -89,7 +89,7 @@ def forged(whole, which, plan):
     return "".join(line + "\n" for line in lines).encode("utf-8")
 
 
-@damage.fuzz_settings(75)
+@damage.fuzz_settings(40)
 @given(which=st.integers(0, 1000), plan=damage.of_data)
 def test_a_forged_journal_is_understood_or_refused(real, file, which, plan):
     """The command does not crash on a line with the right digest and another content."""

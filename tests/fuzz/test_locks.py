@@ -36,7 +36,7 @@ def test_the_real_lock_is_read(real, file):
     assert strict_json.add_digest(read(file, real.lock).as_dict()) == json.loads(real.lock)
 
 
-@damage.fuzz_settings(100)
+@damage.fuzz_settings(50)
 @given(first=damage.of_lines, then=st.just([]) | damage.of_bytes)
 def test_a_damaged_lock_is_refused(real, file, first, then):
     """Only a file with the same data is read."""
@@ -45,7 +45,7 @@ def test_a_damaged_lock_is_refused(real, file, first, then):
         assert strict_json.parse_json(content.decode("utf-8")) == json.loads(real.lock)
 
 
-@damage.fuzz_settings(60)
+@damage.fuzz_settings(30)
 @given(plan=damage.of_data)
 def test_a_forged_lock_is_binding_or_refused(real, file, plan):
     """A changed lock with the right digest is refused if it is invalid; otherwise a run can be held to it."""

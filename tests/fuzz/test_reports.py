@@ -81,7 +81,7 @@ def test_the_real_report_is_read(real, file):
     check(evidence)
 
 
-@damage.fuzz_settings(150)
+@damage.fuzz_settings(75)
 @given(plan=damage.of_bytes)
 def test_a_damaged_file_is_refused(real, file, plan):
     """A file whose bytes have changed is read only if it holds the same data."""
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_refused(real, file, plan):
         assert strict_json.parse_json(content.decode("utf-8")) == json.loads(real.report)
 
 
-@damage.fuzz_settings(300)
+@damage.fuzz_settings(150)
 @given(plan=damage.of_data)
 def test_a_forged_report_passes_only_what_its_measurements_show(real, file, plan):
     """A changed report with the right digest is refused, or everything that passes follows from its measurements."""
@@ -100,7 +100,7 @@ def test_a_forged_report_passes_only_what_its_measurements_show(real, file, plan
         check(evidence)
 
 
-@damage.fuzz_settings(100)
+@damage.fuzz_settings(50)
 @given(plan=damage.of_data)
 def test_every_derived_field_is_checked(real, file, plan):
     """A report that is read equals the one that would be written, except for its sentences."""
@@ -126,7 +126,7 @@ def test_a_number_that_no_float_can_hold_is_refused(real, file):
     assert read(file, damage.to_bytes(data)) is None
 
 
-@damage.fuzz_settings(150)
+@damage.fuzz_settings(75)
 @given(plan=damage.of_data)
 def test_a_forged_report_can_be_compared_with_the_real_one(real, file, plan):
     """In either direction every case is in one state, and the forged report is the same as itself."""
@@ -148,7 +148,7 @@ def key(each):
     return each.record.trial.id, each.record.corpus, each.subject.model, each.case.variant
 
 
-@damage.fuzz_settings(150)
+@damage.fuzz_settings(75)
 @given(plan=damage.of_lines)
 def test_a_damaged_baseline_is_unusable(real, file, plan):
     """A baseline with damaged lines ends the run with 23, unless its data are the same."""
@@ -166,7 +166,7 @@ def test_a_damaged_baseline_is_unusable(real, file, plan):
     "spoil",
     [lambda d: d.update(incomplete=["worker gw0 vanished"]), lambda d: d.update(lock_violations=["here: locked"])],
 )
-@damage.fuzz_settings(40)
+@damage.fuzz_settings(20)
 @given(plan=damage.of_data)
 def test_damage_does_not_change_status_22_or_24(real, file, spoil, plan):
     """A damaged report that still names lost results or violations ends with 22 or 24, or is refused."""

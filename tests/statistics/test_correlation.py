@@ -58,17 +58,6 @@ def test_no_correlation_is_beyond_one(tokens, exponent, seed):
     np.testing.assert_allclose(pairs.numpy(), [[1] * 8, [-1] * 8], atol=1e-5)
 
 
-def test_batches_can_be_added_in_place():
-    """About a fixed shift near the mean, as the engine adds them, ρ is that of all tokens."""
-    x, y = sample(3000, 8), sample(3000, 6, seed=1)
-    near_x, near_y = torch.as_tensor(x[:100]).mean(0), torch.as_tensor(y[:100]).mean(0)
-    sums = CrossComoments.zeros(near_x, near_y)
-    for part in range(0, 3000, 500):
-        rows = slice(part, part + 500)
-        sums.update(shifted(x[rows], near_x), shifted(y[rows], near_y))
-    np.testing.assert_allclose(sums.correlation().numpy(), brute_force(x, y), atol=1e-6)
-
-
 def test_a_model_correlates_perfectly_with_itself():
     """P1, P2, P6: the diagonal is one, nothing is beyond one, and swapping the models transposes."""
     x, y = sample(2000, 25), sample(2000, 10, seed=1)

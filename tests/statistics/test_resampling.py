@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_unineuron.statistics.moments import Moments
 from pytest_unineuron.statistics.resampling import (
     against_draws,
     jackknife,
@@ -147,21 +145,6 @@ def test_the_error_is_at_least_the_resolution():
 def test_leave_one_out_sums_are_the_sums_of_all_others_in_order(parts):
     """Strings show the order of the parts, because their addition is not commutative."""
     assert leave_one_out_sums(parts) == ["".join(parts[:i] + parts[i + 1 :]) for i in range(len(parts))]
-
-
-def test_leave_one_out_sums_of_a_statistic_are_those_of_the_remaining_tokens():
-    """The moments without a group are those of all other groups' tokens."""
-    groups = np.random.default_rng(0).exponential(size=(5, 30, 3))
-
-    def moments(tokens):
-        values = torch.from_numpy(tokens.reshape(-1, 3))
-        return Moments.of(values, torch.arange(len(values)), torch.arange(len(values)))
-
-    found = leave_one_out_sums([moments(group) for group in groups])
-    for group, without in enumerate(found):
-        expected = moments(np.delete(groups, group, axis=0))
-        np.testing.assert_allclose(without.kurtosis, expected.kurtosis, rtol=1e-9)
-        np.testing.assert_allclose(without.mean, expected.mean, rtol=1e-9)
 
 
 class Counted:

@@ -51,33 +51,9 @@ def test_the_first_factor_is_the_gate(architecture):
             assert (first.projection, first.offset, second.offset) == (second.projection, 0, 48)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "sizes"),
-    [
-        ("gpt2", {"n_inner": 32}),
-        ("gpt_neox", {"intermediate_size": 32}),
-        ("llama", {"intermediate_size": 32}),
-        ("bert", {"intermediate_size": 32}),
-        ("llama", {"head_dim": 16}),
-    ],
-)
-def test_equal_widths_do_not_matter(architecture, sizes):
-    """Attention's output projection has the shape of an MLP's if MLPs are as narrow as the residual stream, or heads
-    twice as wide.
-    """
-    paths = [EXPECTED[architecture][0].format(i) for i in (0, 1)]
-    assert [layer.down.path for layer in layers_of(architecture, **sizes)] == paths
-
-
 def test_a_layer_with_dead_units_is_found():
     """Units that are off at every traced token do not hide the other units."""
     assert {layer.activation for layer in layers_of("gpt2", activation_function="relu")} == {"relu"}
-
-
-def test_neurons_are_found_in_half_precision():
-    """The graph is the same in bfloat16."""
-    model = build("llama").bfloat16()
-    assert len(find_neurons(trace_forward(model, IDS), model).layers) == 2
 
 
 def test_a_model_without_mlps_is_an_error():

@@ -52,12 +52,6 @@ def test_an_impossible_name_is_refused_without_loading(spec, words):
         parse_source(spec)
 
 
-def test_a_revision_stands_behind_an_at_sign():
-    """The name of a hub model may end in @REVISION."""
-    source = parse_source("EleutherAI/pythia-70m@step143000")
-    assert (source.hub, source.revision) == ("EleutherAI/pythia-70m", "step143000")
-
-
 def test_labels_are_short_and_unique(llama, tmp_path):
     """Two folders of one name are labelled by their whole path."""
     other = shutil.copytree(llama, tmp_path / "other" / "llama")
