@@ -78,7 +78,7 @@ def evidence_from_report(data: dict[str, Any], where: str) -> Evidence:
         cache_notes=tuple(content["cache"]["notes"]),
         distributions=tuple(map(Distribution.of_dict, content["distributions"])),
         versions=content["versions"],
-        controls=content.get("controls", {}),
+        controls=content["controls"],
         incomplete=tuple(content["incomplete"]),
         violations=tuple(content["lock_violations"]),
         findings=content["original_findings"],

@@ -69,7 +69,7 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
         "original_findings": evidence.findings,
         "settings": dict(evidence.settings),
         "versions": dict(evidence.versions),
-        **({"controls": dict(evidence.controls)} if evidence.controls else {}),
+        "controls": dict(evidence.controls),
     }
 
 

@@ -96,7 +96,7 @@ def test_extensions_add_columns_and_corpora(neurons, capsys, no_extensions):
         (["--layer=3"], "--layer=3: nano:neox-a has neurons in layers 0 to 2"),
         (["--top=0"], "--top=0: give a whole number of at least 1"),
         (["--corpus=prosa"], "did you mean prose?"),
-        (["--by=peak"], "--by=peak: no such column; choose from excess, mean, variance,"),
+        (["--by=peak"], "--by=peak: no such column; choose from excess, vocabulary, mean,"),
         (["--extension=missing.py"], "missing.py: cannot be imported"),
         (["--csv=."], "--csv .: cannot be written"),
     ],
