@@ -41,6 +41,13 @@ def test_every_import_of_the_package_is_declared():
     assert imported() == required | optional
 
 
+def test_the_group_of_developers_has_their_extras():
+    """What the group names are extras of the package, so that no requirement is written down twice."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    (listed,) = re.fullmatch(r"pytest-unineuron\[(.+)\]", groups["dev"][0]).groups()
+    assert set(listed.split(",")) <= FOR_DEVELOPERS
+
+
 def test_the_oldest_versions_are_tested():
     """The environment ``minimum`` of tox has exactly the lower bounds."""
     tox = ConfigParser()

@@ -1,8 +1,9 @@
 """The examples of README and docs: their code is executed, and their commands are run in an empty folder.
 
 In a page, ``python`` blocks share one namespace, except those with a trial, which are written to the test file that
-was named last. Each line of a ``bash`` block is a command that has to succeed, and a ``text`` block right after it has
-lines of its output, in order, with "…" for what is left out. Other blocks show what needs a network, a GPU or minutes.
+was named last, and those that begin with a comment that names a file. Each line of a ``bash`` block is a command that
+has to succeed, and a ``text`` block right after it has lines of its output, in order, with "…" for what is left out.
+Other blocks show what needs a network, a GPU or minutes.
 """
 
 import os
@@ -36,11 +37,13 @@ class Page:
     def execute(self, block):
         """Execute one block, a match of BLOCK."""
         kind, body = block.groups()
-        if kind == "python" and "@pytest.mark.gt" in body:
+        if kind == "python" and (named := re.match(r"# (\w+\.py)\n", body)):
+            (self.folder / named[1]).write_text(body, encoding="utf-8")
+        elif kind == "python" and "@pytest.mark.gt" in body:
             name = re.findall(r"`(test_\w+\.py)`", self.text[: block.start()])[-1]
             (self.folder / name).write_text(body, encoding="utf-8")
         elif kind == "python":
-            exec(compile(body, "page", "exec"), self.names)
+            self.run_python(body)
         elif kind == "bash":
             self.output = [line for command in body.splitlines() for line in self.run(command)]
         elif kind == "text" and self.output is not None:
@@ -49,21 +52,25 @@ class Page:
         if kind != "bash":
             self.output = None
 
+    def run_python(self, body):
+        """Execute code of the page, which knows the names of all code before it."""
+        exec(compile(body, "page", "exec"), self.names)
+
     def run(self, command):
         """Run one command, and return the lines that it printed."""
         program, *arguments = shlex.split(command, comments=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("UNINEURON_", "GITHUB_", "PYTEST_"))}
         # Fewer tokens than readers get, who do not wait for a dozen runs.
         ours = {"UNINEURON_TOKENS": "10000", "UNINEURON_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1"}
+        environment = {**environment, **ours, "COLUMNS": "80", "PYTHONUTF8": "1"}
+        return self.output_of([*PROGRAMS[program], *arguments], environment)
+
+    def output_of(self, arguments, environment, python=sys.executable):
+        """Run a Python in the folder, and return the lines that it printed. It has to succeed."""
         done = subprocess.run(
-            [sys.executable, *PROGRAMS[program], *arguments],
-            cwd=self.folder,
-            env={**environment, **ours, "COLUMNS": "80", "PYTHONUTF8": "1"},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
+            [python, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, encoding="utf-8"
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done.stdout.splitlines()
 
 
@@ -80,9 +87,11 @@ def cache(tmp_path_factory):
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name, cache, tmp_path, monkeypatch):
-    """They run from top to bottom, beside a copy of the trials."""
+    """They run from top to bottom: tutorials in an empty folder, others beside a copy of the trials."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "evals", tmp_path / "evals", ignore=shutil.ignore_patterns("__pycache__", "*.json"))
+    monkeypatch.syspath_prepend(tmp_path)
+    if not name.startswith("docs/tutorial/"):
+        shutil.copytree(ROOT / "evals", tmp_path / "evals", ignore=shutil.ignore_patterns("__pycache__", "*.json"))
     page = Page(TEXTS[name], tmp_path, cache)
     for block in BLOCK.finditer(page.text):
         page.execute(block)

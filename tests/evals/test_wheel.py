@@ -14,6 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 from pytest_unineuron.reports.write import REPORT
+from tests.docs.test_examples import BLOCK, TEXTS, Page
 
 pytestmark = pytest.mark.wheel
 ROOT = Path(__file__).parent.parent.parent
@@ -98,6 +99,34 @@ def test_the_trials_run_in_an_empty_folder(installed, tmp_path):
         "pytest_unineuron.evals.gt1_model.test_input_bias::test_notebook_negative_input_bias",
     ]
     assert "1 failed, 1 passed" in run(installed, "-m", *command, folder=tmp_path, status=1)
+
+
+class InstalledPage(Page):
+    """A page that is followed with the Python of another environment alone."""
+
+    def __init__(self, name, folder, python):
+        super().__init__(TEXTS[name], folder, folder / ".pytest_cache" / "d" / "unineuron")
+        self.python, self.code = python, ""
+
+    def run_python(self, body):
+        """Run all code of the page so far, since every process begins anew."""
+        self.code += body
+        self.output_of(["-c", self.code], dict(os.environ))
+
+    def output_of(self, arguments, environment):
+        """Run the Python, without the packages that this process finds by PYTHONPATH."""
+        own = {name: value for name, value in environment.items() if not name.startswith("PYTHONPATH")}
+        return super().output_of(arguments, own, self.python)
+
+
+@pytest.mark.parametrize("name", ["first-run", "own-model", "own-trial", "own-control"])
+def test_the_tutorial_can_be_followed(name, installed, tmp_path):
+    """Every page, in an empty folder, at 80 columns."""
+    page = InstalledPage(f"docs/tutorial/{name}.md", tmp_path, installed)
+    blocks = list(BLOCK.finditer(page.text))
+    assert any(block[1] == "bash" for block in blocks)
+    for block in blocks:
+        page.execute(block)
 
 
 def test_an_editable_install_has_the_trials_of_the_checkout(source, tmp_path):
