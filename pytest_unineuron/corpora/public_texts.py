@@ -139,3 +139,13 @@ def in_sets(blocks: Blocks) -> Blocks:
     of_document = [names.index(document.domain) for document in blocks.corpus.documents]
     made = tuple(replace(block, document=of_document[block.document]) for block in blocks.blocks)
     return replace(blocks, blocks=made, groups=len(names))
+
+
+def one_by_one(blocks: Blocks, kind: str) -> Blocks:
+    """Return those of the blocks in sets that are of a kind, or of one set, each as a group of its own."""
+    names = list(sets())
+    chosen = [
+        block for block in blocks.blocks if kind in (names[block.document], names[block.document].rpartition(" ")[0])
+    ]
+    made = tuple(replace(block, document=number) for number, block in enumerate(chosen))
+    return replace(blocks, blocks=made, groups=len(made), sinks=())

@@ -113,7 +113,7 @@ class Comparisons:
         key = (text, corpus)
         if key not in self._seeds:
             blocks = self._texts.blocks_of_arm(text, corpus, controls.TEXT)
-            self._check_comparable(arm.model, names, max(len(block.ids) for block in blocks.blocks))
+            self.check_comparable(arm.model, names, max(len(block.ids) for block in blocks.blocks))
             models = [self._compared_model(Arm(name)) for name in names]
             batches = self._batches(arm.model, blocks)
             for name in names:
@@ -133,7 +133,7 @@ class Comparisons:
         site = self._settings.correlation_site
         return ComparedModel(self._models.loaded(arm).model, self._models.anatomy(arm.model), transform, site)
 
-    def _check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
+    def check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
         """Raise ModelError for a seed that cannot read the same tokens, or has the weights of the model or a seed."""
         subject = self._models.loaded(Arm(model))
         samples = {model: samples_of_model(subject.model)}

@@ -13,6 +13,7 @@ from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.attention import AttentionResults
 from pytest_unineuron.lab.comparisons import Comparisons
 from pytest_unineuron.lab.keys import Keys
 from pytest_unineuron.lab.models import Models
@@ -85,6 +86,9 @@ class Lab:
             processes=processes,
         )
         self._universality: dict[tuple[Arm, str], Universality] = {}
+        self.attention = AttentionResults(
+            self._models, self._texts, self._comparisons, self._results, reporting, self._subject_of
+        )
         self.loaded, self.verified = self._models.loaded, self._models.verified
         self.corpus, self.blocks = self._texts.corpus, self._texts.blocks
         self.seeds = self._comparisons.seeds

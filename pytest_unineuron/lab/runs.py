@@ -52,12 +52,12 @@ class Runs:
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
 
-def small_part(blocks: Blocks) -> Blocks:
-    """Return some blocks of all document groups in turn, of at most ``RUN_TOKENS`` tokens of text, but at least two."""
+def small_part(blocks: Blocks, most: int = RUN_TOKENS) -> Blocks:
+    """Return some blocks of all document groups in turn, of at most ``most`` tokens of text, but at least two."""
     queues: dict[int, list[Block]] = {}
     for block in blocks.blocks:
         queues.setdefault(block.document % blocks.groups, []).append(block)
     in_turn = [block for row in zip_longest(*queues.values()) for block in row if block is not None]
     tokens = list(accumulate(sum(block.text_mask) for block in in_turn))
-    few = max(2, sum(count <= RUN_TOKENS for count in tokens))
+    few = max(2, sum(count <= most for count in tokens))
     return replace(blocks, blocks=tuple(in_turn[:few]), sinks=())

@@ -248,11 +248,12 @@ class Collection:
         case = item.stash[PLANNED].case
         for reads in reads_of(getattr(item, "fixturenames", ())):
             for corpus in self._texts(reads, case):
-                if reads.compares_seeds or reads.sites:
+                if reads.sites or (reads.compares_seeds and not reads.runs):
                     arm = Arm(case.model, case.control, case.draw).activation_source
                     yield Request(arm, corpus, reads.sites, reads.compares_seeds)
                 if reads.runs:
-                    yield Request(Arm(case.model, case.control, case.draw), corpus, role=RUN)
+                    arm = Arm(case.model, case.control, case.draw)
+                    yield Request(arm, corpus, compares_seeds=reads.compares_seeds, role=RUN)
 
     def _texts(self, reads: Reads, case: Case) -> list[str]:
         """The labels of the corpora that a fixture of an item reads."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.case import Case
     from pytest_unineuron.evidence.recorder import Recorder
     from pytest_unineuron.lab.arm import Arm
+    from pytest_unineuron.lab.attention import Attention, Patterns
     from pytest_unineuron.lab.lab import Lab
     from pytest_unineuron.lab.neurons import Neurons, Units
     from pytest_unineuron.lab.public_texts import PublicTexts
@@ -187,6 +188,30 @@ def unineuron_weights(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Wei
 def unineuron_runs(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Runs:
     """Runs of the arm over a small part of the item's corpus, for instruments that intervene."""
     return _lab(request).runs(unineuron_arm, unineuron_corpus)
+
+
+@pytest.fixture
+def unineuron_attention(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Attention:
+    """What every head of the arm attends to on a part of the item's corpus."""
+    return _lab(request).attention.attention(unineuron_arm, unineuron_corpus)
+
+
+@pytest.fixture
+def unineuron_public_attention(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Callable[[str], Attention]:
+    """A function from a kind of public text, such as ``style``, to what every head attends to on these texts."""
+    return lambda kind: _lab(request).attention.on_public_texts(unineuron_arm, kind)
+
+
+@pytest.fixture
+def unineuron_patterns(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Patterns:
+    """The attention of every head beside that of heads of another seed, on a part of the item's corpus."""
+    return _lab(request).attention.patterns(unineuron_arm, unineuron_corpus)
+
+
+@pytest.fixture
+def unineuron_public_patterns(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Callable[[str], Patterns]:
+    """A function from the name of a public text, such as ``style 3``, to attention on it beside that of a seed."""
+    return lambda name: _lab(request).attention.patterns_on_public_text(unineuron_arm, name)
 
 
 @pytest.fixture

@@ -53,13 +53,14 @@ def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]
             seeds = seeds_compared_with(run.models[label], run.settings.seed)
         except NotApplicable:
             continue
-        arms = {(request.arm, request.corpus) for request in comparisons if request.arm.model == label}
+        arms = {(each.arm, each.corpus) for each in comparisons if each.arm.model == label and not each.role}
         texts = {corpus for _, corpus in arms}  # all arms share the passes of the seeds over a text
-        yield (
-            f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes over "
-            f"at most {run.settings.tokens} tokens, within {run.settings.memory} GiB"
-            f"{_blocks(run.models[label], len(seeds), run.settings)}"
-        )
+        if arms:
+            yield (
+                f"{label} is compared with {', '.join(seeds)}: {len(arms) + len(seeds) * len(texts)} forward passes "
+                f"over at most {run.settings.tokens} tokens, within {run.settings.memory} GiB"
+                f"{_blocks(run.models[label], len(seeds), run.settings)}"
+            )
         needed |= {spec: parse_source(spec) for spec in seeds}
     for source in needed.values():
         if source.hub and (size := _download_size(source)):
@@ -102,7 +103,7 @@ def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
     for request in {(r.arm, r.corpus, r.compares_seeds, r.role): r for r in requests}.values():
         source = run.models[request.arm.model]
         try:
-            if request.compares_seeds:
+            if request.compares_seeds and not request.role:
                 operations += _estimate(source, len(seeds_compared_with(source, settings.seed)), settings).operations[
                     "all"
                 ]

@@ -87,3 +87,44 @@ def test_a_model_without_an_unembedding_is_not_asked(trials, tiny):
     """The reason names the model."""
     found = trials.write(WEIGHTS).run(f"--unineuron-model={tiny('bert')}", *NEVER)
     assert "BertForMaskedLM has no unembedding behind its last norm" in found.reason("weights", tiny("bert").name)
+
+
+ATTENTION = """
+import numpy as np
+import pytest
+from pytest_unineuron import LARGE, by_unit, jackknife
+
+@pytest.mark.gt3(source="x", controls=["untrained", "exchanged-entries"])
+def test_attention(unineuron_attention, unineuron_public_attention, unineuron_measure):
+    assert unineuron_attention.layer.tolist() == [0] * 4 + [1] * 4
+    texts = unineuron_public_attention("style").texts()
+    assert [len(text.mean("first")) for text in texts] == [8] * 5
+    first = jackknife(lambda a: a.mean("first").max(), unineuron_attention)
+    unineuron_measure("first", first, higher_by=0.1)
+    unineuron_measure("entropy", by_unit(lambda a: a.mean("entropy"), unineuron_attention), lower_by=LARGE)
+
+@pytest.mark.gt3(source="x", controls=["shifted-documents"])
+def test_patterns(unineuron_patterns, unineuron_public_patterns, unineuron_measure):
+    assert np.concatenate(unineuron_public_patterns("style 3").pairs).shape == (2 * 4 * 4,)
+    unineuron_measure("matched", by_unit(lambda p: p.matched, unineuron_patterns), higher_by=LARGE)
+"""
+
+
+def test_attention_is_measured_once_per_arm(trials, two_seeds, cache):
+    """Statistics of it are stored, and a comparison with a seed is a pass of that seed too."""
+    own, seed = two_seeds
+    args = (f"--unineuron-model={own}", f"--unineuron-seed={seed}", "--unineuron-tokens=900", cache)
+    first = trials.write(ATTENTION).run(*args, "--unineuron-fail-on=never")
+    assert {first.outcome("attention[prose]", own.name), first.outcome("patterns[prose]", own.name)} <= {"FAIL", "NA"}
+    # Three arms on prose and on one kind of public text; two on prose and on a public text, with the seed each time.
+    assert first.report["forward_passes"] == 3 * 2 + 2 * 2 * 2
+    second = trials.run(*args, "--unineuron-fail-on=never")
+    assert second.report["forward_passes"] == 0
+    assert hits(second) == {"attention_sums", "pattern_products"}
+
+
+def test_without_a_seed_attention_is_compared_with_nothing(trials, tiny, cache):
+    """The trial is NA, and says what is missing."""
+    found = trials.write(ATTENTION).run(f"--unineuron-model={tiny('gpt2')}", "-k", "patterns", *NEVER[:1], cache)
+    assert found.outcome("patterns[prose]", tiny("gpt2").name) == "NA"
+    assert "no further seeds" in found.reason("patterns[prose]", tiny("gpt2").name)
