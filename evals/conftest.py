@@ -99,11 +99,17 @@ def position_neuron(public_texts):
 
 @pytest.fixture
 def first_layers(weights):
-    """A function that marks the neurons in a first share of the layers, of one layer at least, [neuron]."""
+    """A function that marks the neurons in a first share of the layers, of one layer at least, [neuron].
+
+    With ``layer`` [unit] it marks other units, such as heads.
+    """
     import numpy as np
 
-    numbers = np.unique(weights.layer)
-    return lambda share: np.isin(weights.layer, numbers[: max(1, round(len(numbers) * share))])
+    def first(share, layer=weights.layer):
+        numbers = np.unique(layer)
+        return np.isin(layer, numbers[: max(1, round(len(numbers) * share))])
+
+    return first
 
 
 @pytest.fixture
@@ -146,6 +152,38 @@ def weights(unineuron_weights):
 def runs(unineuron_runs):
     """Runs of the model over a small part of the trial's corpus, for instruments that intervene."""
     return unineuron_runs
+
+
+@pytest.fixture
+def attention(unineuron_attention):
+    """What every attention head attends to on a part of the trial's corpus: means over query tokens, by head."""
+    return unineuron_attention
+
+
+@pytest.fixture
+def public_attention(unineuron_public_attention):
+    """The same on texts like those of the public evaluations, text by text: ``public_attention("style")``."""
+    return unineuron_public_attention
+
+
+@pytest.fixture
+def patterns(unineuron_patterns):
+    """The attention of every head beside that of the heads of the same layer in another seed."""
+    return unineuron_patterns
+
+
+@pytest.fixture
+def public_patterns(unineuron_public_patterns):
+    """The same on one text like those of the public evaluations: ``public_patterns("style 3")``."""
+    return unineuron_public_patterns
+
+
+@pytest.fixture
+def head_sizes(weights):
+    """‖W_Q‖ ‖W_K‖ of each head, with norms folded in, [head]."""
+    import numpy as np
+
+    return np.array([np.prod([float(weight.norm()) for weight in head.folded()]) for head in weights.heads])
 
 
 @pytest.fixture

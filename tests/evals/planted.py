@@ -2,8 +2,9 @@
 
 Words are whole tokens. Every word has one of many features, and each feature is a direction. A neuron that reads one
 feature is heavy-tailed, and a random direction is not, because it is a mixture of all features. All words share one
-more direction, which turns neurons off. Every head attends to one feature. Another seed draws other directions and has
-its neurons in another order, but words keep their features, so its neurons fire on the same words. Shuffling or
+more direction, which turns neurons off. Every head attends to one feature, a quarter of them to the first token
+where that feature is missing, and one to the token before. Another seed draws other directions and has its neurons in
+another order, but words keep their features, so its neurons fire on the same words. Shuffling or
 rotating destroys all effects.
 """
 
@@ -20,6 +21,8 @@ WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
 READERS = NEURONS * 7 // 10
 STRENGTH, SHARED = 11.0, 4.0
+PERIODS = (3, 5, 7, 11)
+"""Positions are the angles of as many clocks, so that a rotation leads to the position before."""
 
 
 def tokenizer():
@@ -48,7 +51,10 @@ def save(folder, seed=0):
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(config)
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
-    hidden, frequency = torch.linalg.qr(centred(torch.randn(3, WIDTH, generator=random)).T).Q.T.split((2, 1))
+    own, of_heads = torch.randn(3, WIDTH, generator=random), torch.Generator().manual_seed(seed + 100)
+    drawn = torch.cat([own, torch.randn(1 + 2 * len(PERIODS), WIDTH, generator=of_heads)])
+    basis = torch.linalg.qr(centred(drawn).T).Q.T
+    hidden, frequency, start, clocks = basis.split((2, 1, 1, 2 * len(PERIODS)))
     with torch.no_grad():
         model.transformer.ln_f.weight.fill_(0.05)  # or every prediction would be certain
         embedding = model.transformer.wte.weight
@@ -56,9 +62,13 @@ def save(folder, seed=0):
         # More frequent words have smaller numbers. No word has a part in the hidden directions.
         logs = -torch.arange(1.0, len(words) + 1)[:, None].log()
         embedding.add_(FREQUENCY * ((logs - logs.mean()) / logs.std()).clamp_max(2.5) * frequency)
-        embedding.sub_(embedding @ hidden.T @ hidden)
+        for empty, share in ((hidden, 1), (start, 1), (clocks, 0.85)):  # the unembedding reads hidden ones least
+            embedding.sub_(share * embedding @ empty.T @ empty)
+        embedding[0] += STRENGTH * start[0]
         # Without positions, the few most frequent words would make some random directions heavy-tailed.
-        model.transformer.wpe.weight.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
+        places = model.transformer.wpe.weight
+        places.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
+        places.sub_(places @ clocks.T @ clocks).add_(clock_faces(torch.arange(256)) @ clocks)
         for number, block in enumerate(model.transformer.h):
             # Layers have different features, so that partners in other seeds are in the same layer.
             plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
@@ -68,7 +78,8 @@ def save(folder, seed=0):
                 write[-4:] = 4 * write.norm(dim=1).mean() * torch.cat([hidden, hidden[:1], frequency])
             if seed:
                 shuffle_neurons(block.mlp, random)
-            plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], random)
+            plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], start[0], random)
+        plant_previous_token_head(model.transformer.h[0].attn, clocks)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
@@ -143,12 +154,16 @@ def plant_writers(mlp, number, features):
     mlp.c_proj.weight[:READERS] = size * written
 
 
-def plant_heads(attention, features, shared, random):
-    """Let every head attend to one feature: queries read the shared direction, and keys and values the feature."""
+def plant_heads(attention, features, shared, start, random):
+    """Let every head attend to one feature: queries read the shared direction, and keys and values the feature.
+
+    The keys of the last quarter of heads read the first token twice as well.
+    """
     size, weight = WIDTH // HEADS, attention.c_attn.weight  # [width, query | key | value]
     for head in range(HEADS):
         line = torch.randn(size, generator=random)
-        for part, read in ((0, shared), (WIDTH, features[head])):
+        key = features[head] + 2 * start * (head >= HEADS * 3 // 4)
+        for part, read in ((0, shared), (WIDTH, key)):
             rows = slice(part + head * size, part + (head + 1) * size)
             weight[:, rows] = 0.3 * torch.outer(read, line) + 0.01 * torch.randn(WIDTH, size, generator=random)
         rows = slice(head * size, (head + 1) * size)
@@ -156,3 +171,16 @@ def plant_heads(attention, features, shared, random):
         weight[:, 2 * WIDTH :][:, rows] = torch.outer(features[head], line)
         # It writes the feature that it reads.
         attention.c_proj.weight[rows] = 0.005 * torch.outer(line, features[head])
+
+
+def clock_faces(position):
+    """The cosine and sine of the angle of every clock at some positions, [position, 2 · clock]."""
+    angle = 2 * torch.pi * position[:, None] / torch.tensor(PERIODS)
+    return torch.stack([angle.cos(), angle.sin()], dim=2).flatten(1)
+
+
+def plant_previous_token_head(attention, clocks):
+    """Let the queries of the first head read clocks one step back, and its keys read them as they are."""
+    size, weight = WIDTH // HEADS, attention.c_attn.weight
+    back = torch.block_diag(*(torch.tensor([[c, -s], [s, c]]) for c, s in clock_faces(torch.tensor([1])).view(-1, 2)))
+    weight[:, :size], weight[:, WIDTH : WIDTH + size] = 8 * clocks.T @ back, 8 * clocks.T
