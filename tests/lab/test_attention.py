@@ -3,7 +3,7 @@
 from pytest_unineuron import corpora
 from pytest_unineuron.corpora import public_texts
 from pytest_unineuron.corpora.blocks import Block, Blocks, to_blocks
-from pytest_unineuron.corpora.corpus import Corpus
+from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.corpora.encode import UNLABELLED
 from pytest_unineuron.corpora.text import from_path
 from pytest_unineuron.lab.attention import ATTENTION_TOKENS, OPENING, openings
@@ -26,7 +26,9 @@ def test_the_special_tokens_after_a_text_stay_behind_it():
     length = OPENING + 9
     block = Block(tuple(range(length)), (False, *[True] * (length - 3), False, False), (UNLABELLED,) * length, 0)
     short = Block((0, 1, 2), (False, True, False), (UNLABELLED,) * 3, 1)
-    found = openings(Blocks(Corpus("made", ()), (block, short), groups=2, padding=0)).blocks
+    found = openings(
+        Blocks(Corpus("made", (Document("a", "x"), Document("b", "x"))), (block, short), groups=2, padding=0)
+    ).blocks
     assert found[0].ids == (*range(OPENING - 2), length - 2, length - 1)
     assert found[0].text_mask == (False, *[True] * (OPENING - 3), False, False)
     assert found[1] == short
