@@ -114,7 +114,7 @@ def all_products(models: Sequence[ComparedModel], batches: list[Batch]) -> tuple
     products = BlockProducts((Cell(NEURONS, 0, (0, rows), (0, layers), within=True),), [seed])
     units = SelectionUnits(subject, batches, (NEURONS,))
     for number in range(len(batches)):
-        products.update(number, units.units(number))
+        products.update(number, units.units(number, (NEURONS,)))
     return seed, products
 
 

@@ -18,12 +18,12 @@ def measure_ablation(neurons, weights, runs, measure):
 
     The first layer is left out of the claim and measured apart: predictions depend on any of its neurons.
     """
-    layer, like = weights.layer, (weights.write_norm, neurons.density)
+    layer = weights.layer
     first = layer == layer.min()
 
     def measure_ablation(name, marked):
         measure.needs(f"{name} behind the first layer", int(np.sum(marked & ~first)), at_least=10)
-        sets = {}
+        like, sets = (weights.write_norm, neurons.density), {}
         for part, here in (("", marked & ~first), (" of the first layer", marked & first)):
             sets[f"{name}{part}"] = here
             sets |= {f"matched{part}, seed {s}": matched(here, layer, *like, seed=s) for s in range(DRAWS)}

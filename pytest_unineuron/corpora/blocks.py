@@ -42,7 +42,7 @@ class Block:
     text_mask: tuple[bool, ...]
     labels: tuple[int, ...]
     document: int
-    language: str
+    language: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ FREQUENCY = 2.0
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
 READERS = NEURONS * 7 // 10
-STRENGTH, SHARED, PARTED = 11.0, 4.0, 4.0
+STRENGTH, SHARED, PARTED = 12.0, 4.0, 4.0
 PARTITION_NEURONS = 12
 PERIODS = (3, 5, 7, 11)
 """Positions are the angles of as many clocks, so that a rotation leads to the position before."""
@@ -73,7 +73,7 @@ def save(folder, seed=0):
         embedding[0] = STRENGTH * (start[0] + torch.nn.functional.normalize(of_heads.pinverse().sum(dim=1), dim=0))
         # Without positions, the few most frequent words would make some random directions heavy-tailed.
         places = model.transformer.wpe.weight
-        places.copy_(0.7 * torch.randn(256, WIDTH, generator=random))
+        places.copy_(0.5 * torch.randn(256, WIDTH, generator=random))
         places.sub_(places @ clocks.T @ clocks).add_(clock_faces(torch.arange(256)) @ clocks)
         for number, block in enumerate(model.transformer.h):
             # Layers have different features, so that partners in other seeds are in the same layer.
