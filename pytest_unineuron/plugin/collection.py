@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import RUN, Arm, Request
 from pytest_unineuron.models.registry import reason_not_new, seeds_compared_with
+from pytest_unineuron.plugin.assignment import CASE, Assignment, arm_of, assignment_of, model_of
 from pytest_unineuron.plugin.fixture_table import (
     ANY,
     CORPUS,
@@ -38,25 +39,15 @@ if TYPE_CHECKING:
     from pytest_unineuron.plugin.extensions import Extensions
     from pytest_unineuron.plugin.run import Run
 
-CASE = "unineuron_case"
-"""The fixture whose parameter is an item's assignment."""
 PLANNED = pytest.StashKey[PlannedItem]()
 """The trial and the case of an item, noted when it is collected."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """The trial and the case of one item. ``skip`` is the reason if its question does not apply to the model."""
-
-    trial: Trial
-    case: Case
-    skip: str = ""
 
 
 class Collection:
     """The trials of this session, whatever was selected of them.
 
-    ``plan`` lists their items as JSON data; ``requests`` are what those that run will ask for.
+    ``plan`` lists their items as JSON data; ``requests`` are what those that run will ask for. The models in
+    ``arm_by_arm`` are measured one arm after the other, the others one trial after the other.
     """
 
     def __init__(self, run: Run, extensions: Extensions) -> None:
@@ -68,6 +59,7 @@ class Collection:
         self._reason_not_new = cache(reason_not_new)  # it may read weights
         self.plan: list[dict[str, Any]] = []
         self.requests: dict[Request, None] = {}
+        self.arm_by_arm: set[str] = set()
 
     # -- making items ----------------------------------------------------------------------------------------
 
@@ -203,19 +195,21 @@ class Collection:
         """Put all items of a model before those of the next, so that only one model's results are in memory.
 
         Those that need no forward pass come first: a large model has its first verdicts soon. Of both kinds, those of
-        the model itself come first and then those of each control arm, of which only one is in memory at a time. A run
-        that stops at a failure keeps the arms of a trial together, so that those before it have outcomes.
+        the model itself come first and then those of each control arm, of which only one is in memory at a time. But
+        the arms of a trial stay together where they share the activations of further seeds on a text, and in a run that
+        stops at a failure, in which the trials before it should have outcomes.
         """
-        options = self._run.config.option
-        together = options.maxfail or getattr(options, "stepwise", False)
         models = {model: number for number, model in enumerate(self._run.models)}
         places = [place for place, item in enumerate(items) if model_of(item) in models]
         ours = [items[place] for place in places]
         arms = list(dict.fromkeys(map(arm_of, ours)))
+        options = self._run.config.option
+        stops = options.maxfail or getattr(options, "stepwise", False)
+        self.arm_by_arm = set() if stops else {*models} - {model_of(item) for item in ours if self._compares(item)}
 
         def place_of(item: pytest.Item) -> tuple[Any, ...]:
             arm = arm_of(item)
-            among_arms = () if together else (bool(arm.control), arms.index(arm))
+            among_arms = (bool(arm.control), arms.index(arm)) if arm.model in self.arm_by_arm else ()
             return models[arm.model], any(self._requests(item)), among_arms
 
         ours.sort(key=place_of)
@@ -254,6 +248,11 @@ class Collection:
         """The number of passes over whole texts for all requests, if none of their results is stored."""
         return len({(request.arm, request.corpus) for request in self.requests if not request.role})
 
+    def _compares(self, item: pytest.Item) -> bool:
+        """Whether an item compares its model with further seeds, and has some."""
+        assignment = assignment_of(item)
+        return bool(assignment and assignment.trial.direct and not assignment.skip)
+
     def _requests(self, item: pytest.Item) -> Iterator[Request]:
         """The results that one item will ask for, as far as its fixtures determine."""
         if PLANNED not in item.stash:
@@ -275,26 +274,3 @@ class Collection:
             return [case.corpus] if case.corpus else [run.reference, *run.new_data]
         probes = {WORDS: [number_words.NAME], PUBLIC: [public_texts.NAME]}
         return {ITEM: [case.corpus], REFERENCE: [run.reference], **probes}.get(reads.text, [])
-
-
-def assignment_of(item: pytest.Item) -> Assignment | None:
-    """Return the assignment of an item, or None if it is no trial."""
-    callspec = getattr(item, "callspec", None)
-    found = callspec.params.get(CASE) if callspec else None
-    return found if isinstance(found, Assignment) else None
-
-
-def model_of(item: pytest.Item | None) -> str:
-    """Return the label of the model that an item measures; empty if it measures none."""
-    assignment = assignment_of(item) if item is not None else None
-    if assignment is not None:
-        return assignment.case.model
-    callspec = getattr(item, "callspec", None)
-    return str(callspec.params.get(VERIFIED, "")) if callspec else ""
-
-
-def arm_of(item: pytest.Item | None) -> Arm:
-    """Return the arm that an item measures, that of no model if it measures none."""
-    assignment = assignment_of(item) if item is not None else None
-    case = assignment.case if assignment else Case(model_of(item))
-    return Arm(case.model, case.control, case.draw)

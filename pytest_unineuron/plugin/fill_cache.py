@@ -54,7 +54,7 @@ class CacheFiller:
         requests = self._requests(state)
         for number, request in enumerate(requests, start=1):
             if number > 1:
-                state.lab.release(requests[number - 2].arm, request.arm)
+                state.release(requests[number - 2].arm, request.arm)
             done = self._compute(request, state.lab)
             print(f"[{number}/{len(requests)}] {describe(request)}: {done}", flush=True)
         if state.lab.unsaved:

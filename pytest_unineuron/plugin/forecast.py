@@ -16,7 +16,7 @@ from pytest_unineuron.models.loading.shape import model_shape
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.options.settings import CPU_POSITIONS, DEFAULT_CONTEXT
-from pytest_unineuron.plugin.collection import assignment_of, model_of
+from pytest_unineuron.plugin.assignment import assignment_of, model_of
 from pytest_unineuron.system.machine import GIB, format_gib
 from pytest_unineuron.universality.estimate import CostEstimate
 

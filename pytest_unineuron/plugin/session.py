@@ -15,8 +15,10 @@ from pytest_unineuron.evidence.collector import Collector
 from pytest_unineuron.evidence.events import PLAN
 from pytest_unineuron.evidence.journal import Journal
 from pytest_unineuron.evidence.versions import installed_versions
+from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options import sources
-from pytest_unineuron.plugin.collection import Collection, arm_of
+from pytest_unineuron.plugin.assignment import arm_of
+from pytest_unineuron.plugin.collection import Collection
 from pytest_unineuron.plugin.extensions import EXTENSIONS, Extensions
 from pytest_unineuron.plugin.finish import Finisher
 from pytest_unineuron.plugin.protocol import Protocol
@@ -106,9 +108,16 @@ class Session:
         return self.run.settings.threads or max(1, process.cores() // int(workers))
 
     def finish_item(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        """Release what the lab holds for the arm of an item and the following item does not need."""
+        """Release what the lab holds for an item and the following item does not need."""
         if "lab" in self.__dict__:
-            self.lab.release(arm_of(item), arm_of(following))
+            self.release(arm_of(item), arm_of(following))
+
+    def release(self, arm: Arm, following: Arm) -> None:
+        """Release what the lab holds for an arm and the following arm does not need."""
+        if arm.model in self.collection.arm_by_arm:
+            self.lab.release(arm, following)
+        else:
+            self.lab.release(Arm(arm.model), Arm(following.model))
 
     def _new_lab_events(self) -> list[dict[str, Any]]:
         """The events of the lab since the last call."""
