@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,9 @@ class Keys:
             common["other seed"] = _model(self._models.loaded(self._models.other_seed(arm)))
         if not job.corpus:
             return common | {"arithmetic": self._arithmetic(0)}
-        common["text"] = self._texts.blocks(arm.model, job.corpus).digest
+        blocks = self._texts.blocks(arm.model, job.corpus)
+        # Instruments of roles read sinks too, which may not have been looked for yet.
+        common["text"] = (replace(blocks, sinks=()) if job.role else blocks).digest
         common |= self._units(job)
         if job.compares_seeds:
             return common | self._comparison(arm.model)

@@ -1,0 +1,37 @@
+"""Keys of results: they depend on what a result depends on, and on nothing that happened before."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.lab import Lab
+from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.options.settings import Settings
+from pytest_unineuron.roles.families import families
+
+
+@pytest.fixture
+def with_sinks(tiny, tmp_path):
+    """The folder of a model in which the second position has a large norm."""
+    folder = shutil.copytree(tiny("gpt2"), tmp_path / "model")
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights["transformer.wpe.weight"][1] *= 1000
+    save_file(weights, path, metadata={"format": "pt"})
+    return folder
+
+
+def lab(folder, cache):
+    return Lab(Settings(tokens=3000), {"m": parse_source(str(folder))}, {"prose": "prose"}, folder=cache)
+
+
+def test_a_role_is_found_in_the_cache_whether_or_not_sinks_were_found_before(with_sinks, tmp_path):
+    first, second = (lab(with_sinks, tmp_path / "cache") for _ in range(2))
+    assert first.neurons(Arm("m"), "prose").sinks.tokens
+    found = first.runs(Arm("m"), "prose").role(families)
+    again = second.runs(Arm("m"), "prose").role(families)
+    assert torch.equal(found.own, again.own)
+    assert [event["kind"] for event in second.events].count("forward_pass") == 0
