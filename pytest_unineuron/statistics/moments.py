@@ -114,11 +114,13 @@ class Moments(Statistic):
 
     def pooled(self) -> Moments:
         """Return the moments of the values of all units together, [1]: those of the flattened array."""
-        whole = [self.count.expand(self.units), self.mean, self.m2, self.m3, self.m4]
-        parts = [Moments(*(field[unit : unit + 1] for field in whole)) for unit in range(self.units)]
-        while len(parts) > 1:  # merged in pairs, so that both sides have about equal counts
-            parts = [parts[i] + parts[i + 1] if i + 1 < len(parts) else parts[i] for i in range(0, len(parts), 2)]
-        return parts[0]
+        merged = [self.count.expand(self.units), self.mean, self.m2, self.m3, self.m4]  # each [unit]
+        while half := len(merged[0]) // 2:  # in pairs, so that both sides have about equal counts
+            parts = (slice(half), slice(half, 2 * half), slice(2 * half, None))
+            first, second, rest = ([field[part] for field in merged] for part in parts)
+            pairs = Moments(*first) + Moments(*second)
+            merged = [torch.cat(both) for both in zip(vars(pairs).values(), rest, strict=True)]
+        return Moments(*merged)
 
     @property
     def variance(self) -> Tensor:
