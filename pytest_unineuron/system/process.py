@@ -68,6 +68,12 @@ def returning_memory(*, on: bool = True) -> Iterator[None]:
         _set_malloc(RETAIN)
 
 
+def return_freed_memory() -> None:
+    """Return the memory that was freed so far to the system, in a process that was configured to retain it."""
+    if _configured:
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _set_malloc(sizes: tuple[int, int]) -> Any:
     """Configure the C library's allocator and return the library; None if it is another one or the user set it."""
     if any(name in os.environ for name in MALLOC):

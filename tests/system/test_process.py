@@ -61,6 +61,17 @@ def test_freed_memory_is_retained_but_in_a_tight_budget(calls):
     assert calls[3:] == options(process.RETAIN)
 
 
+def test_what_was_freed_can_be_returned_at_once(calls, monkeypatch):
+    """The settings stay; a process that was not configured keeps what it has."""
+    process.configure()
+    calls.clear()
+    process.return_freed_memory()
+    assert calls == ["trim"]
+    monkeypatch.setattr(process, "_configured", False)
+    process.return_freed_memory()
+    assert calls == ["trim"]
+
+
 def test_an_allocator_that_the_user_configured_is_left_alone(calls, monkeypatch):
     """A single variable of glibc is enough."""
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
