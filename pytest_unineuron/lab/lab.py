@@ -31,7 +31,6 @@ from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.composition import composition
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
-from pytest_unineuron.system import process
 from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.kinds import KINDS, NEURONS
 
@@ -132,8 +131,6 @@ class Lab:
             self._models.release_control(arm)
             self._results.release_control(arm)
             self._universality = {key: found for key, found in self._universality.items() if key[0] != arm}
-        if arm != following:
-            process.return_freed_memory()  # results lie between what passes have freed
 
     def _release_model(self, model: str) -> None:
         self._models.release()

@@ -116,6 +116,7 @@ class Session:
         """Release what the lab holds for an arm and the following arm does not need."""
         if arm.model in self.collection.arm_by_arm:
             self.lab.release(arm, following)
+            process.return_freed_memory()  # results lie between what passes have freed
         else:
             self.lab.release(Arm(arm.model), Arm(following.model))
 
