@@ -240,11 +240,12 @@ class Lab:
         def recall(instrument: Callable[..., Any], given: str, compute: Callable[[], Any]) -> Any:
             found = self._results.role(arm, "", instrument, given, compute)
             if instrument is composition:
-                self._distributions.note(arm, "", "composition", lambda: found.kurtosis.numpy(), lambda: weights.layer)
+                # The weights themselves, which hold this function, would be garbage that is collected late.
+                layer = partial(self.layer, arm.model)
+                self._distributions.note(arm, "", "composition", lambda: found.kurtosis.numpy(), layer)
             return found
 
-        weights = Weights(view, self.weights(subject) if subject else None, recall)
-        return weights
+        return Weights(view, self.weights(subject) if subject else None, recall)
 
     def runs(self, arm: Arm, corpus: str) -> Runs:
         """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""

@@ -1,0 +1,41 @@
+"""What a lab holds for an arm is let go when the next one begins, without waiting for the garbage collector."""
+
+import gc
+import weakref
+
+import pytest
+
+from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.lab import Lab
+from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.options.settings import Settings
+from pytest_unineuron.roles.families import families
+
+
+@pytest.fixture
+def collector_off():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector_off")
+def test_the_model_of_a_control_is_freed_when_another_arm_begins(tiny):
+    """Weights, statistics and roles that were read of it do not hold it, nor do weights hold themselves."""
+    lab = Lab(Settings(tokens=3000), {"m": parse_source(str(tiny("gpt2")))}, {"prose": "prose"})
+    arm = Arm("m", "untrained")
+    model, weights = (weakref.ref(each) for each in (lab.loaded(arm).model, lab.weights(arm)))
+    assert weights() is None
+    read = lab.weights(arm)
+    assert len(read.composition.kurtosis) == len(read.layer)
+    weights = weakref.ref(read)
+    del read
+    assert weights() is None
+    lab.runs(arm, "prose").role(families)
+    assert len(lab.neurons(arm, "prose").kurtosis)
+    lab.release(arm, Arm("m", "shuffled"))
+    assert model() is None
+    own = weakref.ref(lab.loaded(Arm("m")).model)
+    lab.release(Arm("m", "shuffled"), Arm("m", "rotation"))
+    assert own() is not None
