@@ -18,7 +18,7 @@ from pytest_unineuron.lab.comparisons import Comparisons
 from pytest_unineuron.lab.distributions import Distributions
 from pytest_unineuron.lab.keys import Keys
 from pytest_unineuron.lab.models import Models
-from pytest_unineuron.lab.neurons import Neurons
+from pytest_unineuron.lab.neurons import Neurons, Units
 from pytest_unineuron.lab.public_texts import PublicTexts
 from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
@@ -175,9 +175,9 @@ class Lab:
         if site in KINDS.files:
             self._note_units(arm.model, site)
         if site == PRE and corpus not in PROBES:
-            neurons, layer = Neurons(lambda _: result, self.layer(arm.model)), partial(self.layer, arm.model)
-            self._distributions.note(arm, corpus, "kurtosis", lambda: neurons.kurtosis, layer)
-            self._distributions.note(arm, corpus, "density", lambda: neurons.density, layer)
+            pre, layer = Units(lambda _: result, PRE), partial(self.layer, arm.model)
+            self._distributions.note(arm, corpus, "kurtosis", lambda: pre.kurtosis, layer)
+            self._distributions.note(arm, corpus, "density", lambda: pre.density, layer)
         return result
 
     def _note_units(self, model: str, kind: str) -> None:

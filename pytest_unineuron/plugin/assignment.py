@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.plugin.fixture_table import VERIFIED
 
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_unineuron.evidence.case import Case
     from pytest_unineuron.evidence.trial import Trial
 
 CASE = "unineuron_case"
@@ -34,17 +34,15 @@ def assignment_of(item: pytest.Item) -> Assignment | None:
     return found if isinstance(found, Assignment) else None
 
 
-def model_of(item: pytest.Item | None) -> str:
-    """Return the label of the model that an item measures; empty if it measures none."""
-    assignment = assignment_of(item) if item is not None else None
-    if assignment is not None:
-        return assignment.case.model
-    callspec = getattr(item, "callspec", None)
-    return str(callspec.params.get(VERIFIED, "")) if callspec else ""
-
-
 def arm_of(item: pytest.Item | None) -> Arm:
     """Return the arm that an item measures, that of no model if it measures none."""
     assignment = assignment_of(item) if item is not None else None
-    case = assignment.case if assignment else Case(model_of(item))
-    return Arm(case.model, case.control, case.draw)
+    if assignment is not None:
+        return Arm(assignment.case.model, assignment.case.control, assignment.case.draw)
+    callspec = getattr(item, "callspec", None)
+    return Arm(str(callspec.params.get(VERIFIED, "")) if callspec else "")
+
+
+def model_of(item: pytest.Item | None) -> str:
+    """Return the label of the model that an item measures; empty if it measures none."""
+    return arm_of(item).model

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_unineuron.models.weights.weight_view import centred
 from pytest_unineuron.statistics.accumulator import accumulate
 from pytest_unineuron.statistics.gemm import product
 from pytest_unineuron.statistics.layer_batch import LayerBatch
@@ -67,7 +68,7 @@ def random_composition(view: WeightView) -> Moments:
     width = view.unembedding.shape[1]
     random = torch.randn(RANDOM_DIRECTIONS, width, generator=torch.Generator().manual_seed(3)).to(view.unembedding)
     if view.final_norm_centres:
-        random = random - random.mean(dim=1, keepdim=True)
+        random = centred(random)
     return cosine_moments(random, view.unembedding)
 
 
