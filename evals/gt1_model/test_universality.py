@@ -25,7 +25,6 @@ def test_neurons_are_universal(universality, claimed, measure):
     measure("share with excess above 0.5", neurons.share(0.5))
     measure("share with excess above 0.3", neurons.share(0.3))
     measure("share with excess above 0.5 by the paper's procedure", neurons.paper_share)
-    measure("deviation of the mean baseline between random bases", neurons.draw_spread)
     measure("neurons that never varied", neurons.constant)
 
 

@@ -98,7 +98,7 @@ class TimedEstimate:
             f"{operations['product']:.3g} FLOP",
         )
         yield "within layers", "a layer's units squared, per token, layer and seed", f"{operations['within']:.3g} FLOP"
-        yield "random bases", "4 bases to choose from, 3 of them to read", f"{operations['bases']:.3g} FLOP"
+        yield "random bases", "2 of neurons to choose from, 1 of them to read", f"{operations['bases']:.3g} FLOP"
         yield "all", "", f"{operations['all']:.3g} FLOP"
 
     def _memory_rows(self) -> Iterator[FormulaRow]:

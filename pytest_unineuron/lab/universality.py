@@ -143,12 +143,6 @@ class Matched:
         return int(np.isnan(self.excess).sum())
 
     @property
-    def draw_spread(self) -> float:
-        """Standard deviation of the mean baseline between random bases, mean over seeds."""
-        means = np.nanmean(self._correlations[:, 1:], axis=2)  # [seed, basis]
-        return float(means.std(axis=1, ddof=1).mean()) if means.shape[1] > 1 else float("nan")
-
-    @property
     def paper_share(self) -> float:
         """The share of units whose ϱ by the paper's procedure is above 0.5, among those that have one."""
         return _mean_known(self.paper, UNIVERSAL)

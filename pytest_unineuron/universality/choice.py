@@ -46,7 +46,7 @@ class PartnerSearch:
         self._seed = seed
         self._kind = kind
         self._direct, self._raw, *self._rotated = (
-            BestMatchSearch(units, absolute=absolute) for _ in range(2 + seed.n_bases)
+            BestMatchSearch(units, absolute=absolute) for _ in range(2 + seed.n_bases(kind))
         )
 
     def update(self, sums: CrossComoments, cell: Cell) -> None:

@@ -2,19 +2,20 @@
 
 This is the one place for these formulas: `pytest-unineuron plan` shows them, and `match` keeps to them. Let N be the
 units of the model and N' those of a seed, in layers of m; T the tokens of the selection split, where partners are
-chosen, and U those of the held-out split, where they are read; D the random bases; and B the bytes of a number.
+chosen, and U those of the held-out split, where they are read; D the random bases of a kind of units; and B the bytes
+of a number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pytest_unineuron.universality.kinds import KINDS
 
 Sizes = Mapping[str, Sequence[int]]
 """How many units a model has, by kind, layer by layer."""
 
-N_BASES = 3
-"""Random bases; the baseline is the mean over them."""
 SEARCH_BYTES = 2**25
 """Size of the block of correlations that is searched at once: small enough to be quick, large enough for a product."""
 MIN_ROWS = 64
@@ -40,7 +41,7 @@ class ComparisonCost:
     selection_tokens: int
     held_out_tokens: int
     batch_tokens: int
-    n_bases: int = N_BASES
+    n_bases: Mapping[str, int] = field(default_factory=lambda: {name: kind.bases for name, kind in KINDS.items()})
     bytes_per_number: int = 4
     forward_bytes: int = 0
     n_groups: int = 8
@@ -50,6 +51,11 @@ class ComparisonCost:
     def kinds(self) -> list[str]:
         """The kinds of units that the model and all seeds have."""
         return [kind for kind, sizes in self.subject.items() if all(map(sum, (sizes, *(s[kind] for s in self.seeds))))]
+
+    @property
+    def _bases(self) -> list[tuple[str, int]]:
+        """The kinds of units, each with its number of random bases."""
+        return [(kind, self.n_bases[kind]) for kind in self.kinds]
 
     # -- operations ------------------------------------------------------------------------------------------
 
@@ -72,9 +78,9 @@ class ComparisonCost:
     def basis_operations(self) -> int:
         """Operations in random bases: 2·(D+1)·(N+m)·Σ m² to find partners, 2·D·Σ m²·U to read them."""
         return sum(
-            2 * m * m * ((self.n_bases + 1) * (sum(self.subject[kind]) + m) + self.n_bases * self.held_out_tokens)
+            2 * m * m * ((bases + 1) * (sum(self.subject[kind]) + m) + bases * self.held_out_tokens)
             for seed in self.seeds
-            for kind in self.kinds
+            for kind, bases in self._bases
             for m in seed[kind]
         )
 
@@ -93,19 +99,23 @@ class ComparisonCost:
     @property
     def choice_bytes(self) -> int:
         """The choices: for every unit a partner, ρ and a sign in each comparison with each seed."""
-        return len(self.seeds) * self._subject_units * 24 * (2 + self.n_bases)
+        return len(self.seeds) * sum(24 * (2 + bases) * sum(self.subject[kind]) for kind, bases in self._bases)
 
     @property
     def pair_bytes(self) -> int:
         """The sums of chosen pairs for every group of documents."""
-        return len(self.seeds) * self._subject_units * 8 * self.n_groups * (3 * (1 + self.n_bases) + 2)
+        numbers = sum((3 * (1 + bases) + 2) * sum(self.subject[kind]) for kind, bases in self._bases)
+        return len(self.seeds) * 8 * self.n_groups * numbers
 
     @property
     def cache_bytes(self) -> int:
         """A finished comparison on disk."""
-        comparisons, layers = 1 + self.n_bases, 2 * 8
-        choice = comparisons * (8 + 2 * self.bytes_per_number) + self.bytes_per_number + layers
-        return len(self.seeds) * self._subject_units * choice + self.pair_bytes
+        comparison, layers = 8 + 2 * self.bytes_per_number, 2 * 8
+        choices = sum(
+            ((1 + bases) * comparison + self.bytes_per_number + layers) * sum(self.subject[kind])
+            for kind, bases in self._bases
+        )
+        return len(self.seeds) * choices + self.pair_bytes
 
     # -- bytes at work ---------------------------------------------------------------------------------------
 
@@ -154,7 +164,8 @@ class ComparisonCost:
 
     def rotated_bytes(self, sizes: Sizes) -> int:
         """The units of a seed at all tokens of the held-out split, in every random basis too: B·N·(1+D)·U."""
-        return self.bytes_per_number * self.held_out_tokens * (1 + self.n_bases) * count_units(sizes, self.kinds)
+        numbers = sum((1 + bases) * sum(sizes[kind]) for kind, bases in self._bases)
+        return self.bytes_per_number * self.held_out_tokens * numbers
 
     def kept_bytes(self, sizes: Sizes, room: float) -> tuple[int, int]:
         """Memory in which a seed keeps its activations within ``room``: of the selection and the held-out split."""
@@ -181,7 +192,11 @@ class ComparisonCost:
 
     @property
     def _basis_bytes(self) -> int:
-        return (4 + self.bytes_per_number) * self.n_bases * sum(m * m for m in self._widths)
+        bases: dict[int, int] = {}  # by width
+        for seed in self.seeds:
+            for kind, number in self._bases:
+                bases |= {m: max(number, bases.get(m, 0)) for m in seed[kind]}
+        return (4 + self.bytes_per_number) * sum(number * m * m for m, number in bases.items())
 
     @property
     def _search_bytes(self) -> int:

@@ -21,6 +21,9 @@ class UnitKind:
     each layer of the site, from [token, unit of the site] to [token, unit]; None for a layer without such units. With
     ``signed`` the sign of a unit has a meaning. From units that are ``centred``, the mean over the rows of a batch is
     taken off at every position. Those that are ``rotated`` are replaced by the control that replaces units.
+
+    ``bases`` is the number of random bases, over which the baseline is the mean. The best of many directions is much
+    the same in every basis; the best of few is not.
     """
 
     site: str
@@ -28,6 +31,7 @@ class UnitKind:
     signed: bool = False
     centred: bool = False
     rotated: bool = True
+    bases: int = 3
 
 
 NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head values", "heads"
@@ -35,7 +39,7 @@ NEURONS, DIMENSIONS, VALUES, HEADS = "neurons", "residual dimensions", "head val
 input of the heads' output projection; and one number per head, the norm of its output beyond the mean norm at that
 position."""
 BUILT_IN = {
-    NEURONS: UnitKind(POST, signed=True),
+    NEURONS: UnitKind(POST, signed=True, bases=1),
     DIMENSIONS: UnitKind(RESIDUAL),
     VALUES: UnitKind(ATTENTION, rotated=False),
     HEADS: UnitKind(

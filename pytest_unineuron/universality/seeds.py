@@ -10,7 +10,7 @@ import torch
 
 from pytest_unineuron.statistics.basis import haar_rotation
 from pytest_unineuron.statistics.correlation import CentredUnits, inverse_deviation
-from pytest_unineuron.universality.cost import N_BASES, ComparisonCost, forward_bytes
+from pytest_unineuron.universality.cost import ComparisonCost, forward_bytes
 from pytest_unineuron.universality.kinds import KINDS, NEURONS
 from pytest_unineuron.universality.selection import SelectionUnits
 
@@ -29,7 +29,8 @@ class SeedActivations:
 
     The model and its control arms are all compared with the same seeds on the same text, so activations are kept in
     memory where they fit into ``room`` (bytes): those of the selection split first, then those of the held-out
-    split. Where they do not fit, they are computed each time. ``kept_bytes`` is how much is kept.
+    split. Where they do not fit, they are computed each time. ``kept_bytes`` is how much is kept. ``n_bases`` overrules
+    the number of random bases of every kind.
     """
 
     def __init__(
@@ -38,13 +39,13 @@ class SeedActivations:
         batches: Sequence[Batch],
         *,
         kinds: Collection[str] = KINDS,
-        n_bases: int = N_BASES,
+        n_bases: int = 0,
         room: float = 1e9,
     ) -> None:
         self.model = model
         self.batches = batches
         self.kinds = tuple(kinds)
-        self.n_bases = n_bases
+        self._n_bases = n_bases
         self._within: dict[tuple[str, int], LayerComoments] = {}
         self._deviation: dict[tuple[str, int], Tensor] = {}
         self._along: dict[tuple[str, int, int, bool], Tensor] = {}
@@ -55,6 +56,10 @@ class SeedActivations:
         self.kept_bytes = selection + held_out
         self._keeps_held_out = held_out > 0
         self._selection = SelectionUnits(model, batches, self.kinds, keep=selection > 0)
+
+    def n_bases(self, kind: str) -> int:
+        """The number of random bases in which units of a kind are compared."""
+        return self._n_bases or KINDS[kind].bases
 
     def columns(self, kind: str) -> list[slice]:
         """The place of each layer among the units of a kind."""
@@ -81,7 +86,7 @@ class SeedActivations:
             return
         within = self._within.pop((kind, layer))
         self._deviation[kind, layer] = within.deviation()
-        for draw in range(self.n_bases):
+        for draw in range(self.n_bases(kind)):
             for standardised in (True, False)[: 1 if draw else 2]:
                 basis = self._scaled_basis(kind, layer, draw, standardised=standardised)
                 self._along[kind, layer, draw, standardised] = within.deviation_along(basis)
@@ -101,7 +106,7 @@ class SeedActivations:
         """Draw all bases, before products take up memory: drawing takes ten times as much as what is drawn."""
         for kind in self.kinds:
             for layer in range(len(self.model.sizes(kind))):
-                for draw in range(self.n_bases):
+                for draw in range(self.n_bases(kind)):
                     self.basis(kind, layer, draw)
 
     def _scaled_basis(self, kind: str, layer: int, draw: int, *, standardised: bool) -> Tensor:
@@ -138,7 +143,7 @@ class SeedActivations:
         yield plain
         layers = range(len(self.columns(kind)))
         scale = torch.cat([inverse_deviation(self._deviations(kind, layer)) for layer in layers])
-        for draw in range(self.n_bases):
+        for draw in range(self.n_bases(kind)):
             yield plain.rotated([self.basis(kind, layer, draw) for layer in layers], scale, self.columns(kind))
 
 
@@ -171,7 +176,7 @@ def comparison_cost(
         selection_tokens=compared(0),
         held_out_tokens=compared(1),
         batch_tokens=max((batch.n_compared for batch in batches), default=0),
-        n_bases=max((seed.n_bases for seed in seeds), default=0),
+        n_bases={kind: max((seed.n_bases(kind) for seed in seeds), default=0) for kind in kinds},
         bytes_per_number=size,
         forward_bytes=forward_bytes(positions, subject.anatomy.width, neurons, size, streams),
         n_groups=len({batch.group for batch in batches if batch.group % 2}),

@@ -21,7 +21,7 @@ from tests.models.tiny import build, tokenizer
 from tests.universality.comparing import compared_model, shared_model, units
 
 
-def match(subject, seeds, batches, *, own=None, bases=3, memory=8e9, also=()):
+def match(subject, seeds, batches, *, own=None, bases=0, memory=8e9, also=()):
     seeds = [SeedActivations(seed, batches, n_bases=bases) for seed in seeds]
     return matching.match(subject, own or batches, seeds, also=also, resources=matching.Resources(memory=memory))
 
