@@ -86,12 +86,17 @@ def declare(default: Any, help: str, affects: Affects = Affects.NOTHING, **more:
     return field(default=default, metadata={"option": {"kind": kind, "help": help, "affects": affects, **more}})
 
 
+DEFAULT_MODELS = {"nano:neox-a": ("GT1", "GT3"), "nano:gpt2-a": ("GT2", "GT3")}
+"""The models of a run that names none, with the criteria each is asked about: the first is new, the other is the one
+whose findings are tried on new data."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """All settings of a run. Built once, passed as a value, stored with the results."""
 
     model: tuple[str, ...] = declare(
-        ("nano:neox-a", "nano:gpt2-a"),
+        tuple(DEFAULT_MODELS),
         "a model under test: hub id[@revision], folder, nano:NAME or untrained:MODEL; repeatable",
         Affects.RUN,
         metavar="MODEL",

@@ -106,7 +106,7 @@ class Collection:
         if CORPUS in fixtures:
             corpora = list(run.new_data) if trial.criterion == GT2.id else [run.reference]
         made = []
-        for model in run.models:
+        for model in run.models_asked(trial.criterion):
             for corpus in corpora:
                 reason = self._not_applicable(trial, model, corpus, fixtures)
                 case = Case(model, corpus)

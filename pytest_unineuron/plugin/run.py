@@ -93,6 +93,15 @@ class Run:
         found = source.sources_by_label(self.settings.model)
         return self._relabelled({label: (model.spec, model) for label, model in found.items()})
 
+    def models_asked(self, criterion: str) -> list[str]:
+        """Return the labels of the models under test that the trials of a criterion are about.
+
+        All of them, unless they are the default ones, which divide the criteria between them. Raises ModelError.
+        """
+        if self.settings.model != tuple(declared.DEFAULT_MODELS):
+            return list(self.models)
+        return [label for label, each in self.models.items() if criterion in declared.DEFAULT_MODELS[each.spec]]
+
     @cached_property
     def seeds(self) -> dict[str, source.Source]:
         """The further seeds that were named, by label. Raises ModelError."""

@@ -59,6 +59,15 @@ def test_an_untrained_model_passes_nothing(untrained):
     assert "PASS" not in {line["verdict"] for line in report["criteria"].values()}
 
 
+def test_the_default_models_divide_the_criteria_between_them(tmp_path):
+    """One is new, the other is read on new data; a model that is named answers for everything."""
+    _, listed = run(tmp_path, "--collect-only")
+    asked = {(folder, model) for folder, model in re.findall(r"evals/(gt\d).*\[(neox-a|gpt2-a)", listed)}
+    assert asked == {("gt1", "neox-a"), ("gt3", "neox-a"), ("gt2", "gpt2-a"), ("gt3", "gpt2-a")}
+    _, listed = run(tmp_path, "--collect-only", "--unineuron-model=nano:neox-a", "-m", "gt2")
+    assert "[neox-a-news]" in listed
+
+
 def test_forward_passes_are_shared_by_trials(untrained):
     """There is one pass for each model, text and arm, however many trials read it."""
     report, _ = untrained
