@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.distribution import Distribution
 from pytest_unineuron.evidence.events import CRASHED, PHASE_REPORT, PLAN, WORKER_ENDED
+from pytest_unineuron.evidence.layer_table import LayerTable
 from pytest_unineuron.evidence.outcome import WORST_FIRST, ArmResult, Outcome
 from pytest_unineuron.evidence.planned import PlannedItem
 
@@ -46,6 +47,7 @@ class Collector:
         self._cache_hits: set[tuple[tuple[str, Any], ...]] = set()
         self._cache_notes: list[str] = []
         self._distributions: dict[tuple[str, ...], Distribution] = {}
+        self._tables: dict[tuple[str, ...], LayerTable] = {}
         self._sent: dict[str, int] = {}
         self._received: Counter[str] = Counter()
         self._lost: list[str] = []
@@ -138,6 +140,9 @@ class Collector:
             case "distribution":
                 found = Distribution.of_dict({name: value for name, value in event.items() if name != "kind"})
                 self._distributions[found.model, found.statistic, found.corpus, found.control, str(found.draw)] = found
+            case "table":
+                table = LayerTable.of_dict({name: value for name, value in event.items() if name != "kind"})
+                self._tables[table.model, table.name, table.corpus, table.control, str(table.draw)] = table
             case "sinks":
                 self._models.setdefault(event["model"], {}).setdefault("sinks", {})[event["corpus"]] = event["facts"]
             case "units":
@@ -186,6 +191,7 @@ class Collector:
             cache_hits=tuple(map(dict, sorted(self._cache_hits))),
             cache_notes=tuple(dict.fromkeys(self._cache_notes)),
             distributions=tuple(found for _, found in sorted(self._distributions.items())),
+            tables=tuple(table for _, table in sorted(self._tables.items())),
             versions=run["versions"],
             controls=run.get("controls", {}),
             incomplete=self.incomplete,

@@ -23,23 +23,29 @@ class LayerQuantiles(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Distribution:
-    """One statistic of the units of one arm on one corpus, over all layers and then in each.
+class OfArm:
+    """Something about one arm on one corpus.
 
-    ``corpus`` is empty for a statistic of weights, ``control`` for the model itself.
+    ``corpus`` is empty for what was read from weights, ``control`` for the model itself.
     """
 
     model: str
     corpus: str
     control: str
     draw: int
-    statistic: str
-    rows: tuple[LayerQuantiles, ...]
 
     @property
     def arm(self) -> str:
         """The control with its draw, as in the ids of items; empty for the model itself."""
         return Case(self.model, control=self.control, draw=self.draw).arm if self.control else ""
+
+
+@dataclass(frozen=True)
+class Distribution(OfArm):
+    """One statistic of the units of one arm on one corpus, over all layers and then in each."""
+
+    statistic: str
+    rows: tuple[LayerQuantiles, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The distribution as plain JSON data: a row is the layer, the number of units, and the quantiles."""

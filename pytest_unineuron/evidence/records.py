@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_unineuron.evidence.distribution import Distribution
+    from pytest_unineuron.evidence.layer_table import LayerTable
     from pytest_unineuron.evidence.measurement import Measurement
     from pytest_unineuron.evidence.trial import Trial
 
@@ -141,7 +142,7 @@ class Evidence:
     out on purpose. ``created`` is the end of the run, in UTC. ``violations`` names what changed since it was locked;
     with any, no criterion passes. ``controls`` says in words what each control keeps that an extension declared.
     ``cache_hits`` are results that were read from the cache, ``cache_notes`` remarks on it. ``incomplete`` names lost
-    results. ``distributions`` are quantiles of what trials read.
+    results. ``distributions`` are quantiles of what trials read, and ``tables`` have rows for the layers of it.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -161,6 +162,7 @@ class Evidence:
     cache_hits: tuple[Mapping[str, Any], ...] = ()
     cache_notes: tuple[str, ...] = ()
     distributions: tuple[Distribution, ...] = ()
+    tables: tuple[LayerTable, ...] = ()
 
     @property
     def part(self) -> str:

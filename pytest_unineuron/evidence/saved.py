@@ -18,6 +18,7 @@ from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.case import SUBJECT, Case
 from pytest_unineuron.evidence.distribution import Distribution
+from pytest_unineuron.evidence.layer_table import LayerTable
 from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, ArmResult, Outcome, judge
 from pytest_unineuron.evidence.planned import PlannedItem
@@ -77,6 +78,7 @@ def evidence_from_report(data: dict[str, Any], where: str) -> Evidence:
         cache_hits=tuple(content["cache"]["hits"]),
         cache_notes=tuple(content["cache"]["notes"]),
         distributions=tuple(map(Distribution.of_dict, content["distributions"])),
+        tables=tuple(map(LayerTable.of_dict, content["tables"])),
         versions=content["versions"],
         controls=content["controls"],
         incomplete=tuple(content["incomplete"]),

@@ -60,6 +60,7 @@ def report_data(evidence: Evidence) -> dict[str, Any]:
         },
         "trials": [_trial_data(record) for record in evidence.trials],
         "distributions": [each.as_dict() for each in evidence.distributions],
+        "tables": [each.as_dict() for each in evidence.tables],
         "models": dict(evidence.models),
         "corpora": dict(evidence.corpora),
         "forward_passes": evidence.forward_passes,

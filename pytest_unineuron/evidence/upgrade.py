@@ -67,8 +67,8 @@ def _with_contrasts(data: Any) -> Any:
 
 
 def _from_5(content: dict[str, Any]) -> dict[str, Any]:
-    """Schema 5 had no distributions, and no words for controls from outside."""
-    return {**content, "schema_version": 6, "distributions": [], "controls": {}}
+    """Schema 5 had no distributions, no tables by layer, and no words for controls from outside."""
+    return {**content, "schema_version": 6, "distributions": [], "tables": [], "controls": {}}
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {3: _from_3, 4: _from_4, 5: _from_5}

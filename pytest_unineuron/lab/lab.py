@@ -29,7 +29,7 @@ from pytest_unineuron.lab.universality import Universality, universality_thresho
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
-from pytest_unineuron.roles.composition import composition
+from pytest_unineuron.roles.composition import Composition, composition
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.kinds import KINDS, NEURONS
@@ -223,14 +223,9 @@ class Lab:
                 threshold=universality_threshold(self.loaded(Arm(arm.model)).parameters),
                 subject=self.universality(subject, corpus) if subject else None,
             )
-            self._note_excess(*key, self._universality[key])
+            if self._universality[key].has(NEURONS):
+                self._distributions.note_matches(*key, self._universality[key].neurons, seeds, self.layer)
         return self._universality[key]
-
-    def _note_excess(self, arm: Arm, corpus: str, found: Universality) -> None:
-        """Report the distribution of the excess correlation of neurons, if the model and all seeds have some."""
-        if found.has(NEURONS):
-            matched = found.neurons
-            self._distributions.note(arm, corpus, "excess", lambda: matched.excess, lambda: matched.layer)
 
     def weights(self, arm: Arm) -> Weights:
         """Return the statistics of the weights of an arm. Raises ModelError."""
@@ -241,8 +236,9 @@ class Lab:
             found = self._results.role(arm, "", instrument, given, compute)
             if instrument is composition:
                 # The weights themselves, which hold this function, would be garbage that is collected late.
-                layer = partial(self.layer, arm.model)
-                self._distributions.note(arm, "", "composition", lambda: found.kurtosis.numpy(), layer)
+                layer, anatomy = partial(self.layer, arm.model), self.anatomy(arm.model)
+                gated = any(each.gated for each in anatomy.layout.layers)
+                self._distributions.note_composition(arm, Composition.of(found, anatomy.width), layer, gated=gated)
             return found
 
         return Weights(view, self.weights(subject) if subject else None, recall)

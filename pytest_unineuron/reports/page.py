@@ -17,6 +17,7 @@ from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Support, Verdict
 from pytest_unineuron.reports.charts import dot_plots, line_plots
 from pytest_unineuron.reports.distribution_charts import distribution_plots
+from pytest_unineuron.reports.layer_tables import by_depth
 from pytest_unineuron.reports.lines import shorten
 from pytest_unineuron.reports.reproduce import neurons_command, reproduce_command
 from pytest_unineuron.reports.terminal import STATE_COLOURS, VERDICT_MARKS, VERDICT_WORDS, assessment
@@ -58,9 +59,9 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 CHARTS = {
     "all": "",
-    "trials": "Distributions over neurons were left out, since the page would be too large.",
-    "primary": "Distributions over neurons and charts of trials that are not primary were left out, since the page "
-    "would be too large.",
+    "trials": "Distributions over neurons and tables by layer were left out, since the page would be too large.",
+    "primary": "Distributions over neurons, tables by layer and charts of trials that are not primary were left out, "
+    "since the page would be too large.",
     "none": "Charts were left out, since the page would be too large.",
 }
 """The charts that are shown, most first, and the sentence that says which are not."""
@@ -192,6 +193,7 @@ class Page:
         self.left_out = CHARTS[charts]
         self._charts = charts
         self.distributions = distribution_plots(evidence.distributions if charts == "all" else ())
+        self.depth = by_depth(evidence.tables if charts == "all" else ())
         self._before = {each.name: each.case.result for each in before.cases} if before else {}
 
     def decisions(self, line: CriterionRecord) -> Iterator[Decision]:

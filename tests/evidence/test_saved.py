@@ -8,6 +8,7 @@ import pytest
 from pytest_unineuron.errors import ReportError
 from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.distribution import Distribution, LayerQuantiles
+from pytest_unineuron.evidence.layer_table import LayerTable
 from pytest_unineuron.evidence.summary import report_data, summary_data
 from tests.evidence.made import arm, distribution, evidence, share
 
@@ -22,6 +23,7 @@ RUN = evidence(
         distribution("excess", control="untrained", draw=2),
         Distribution("m", "", "", 1, "composition", (LayerQuantiles(None, 0, ()),)),
     ),
+    tables=(LayerTable("m", "news", "", 1, "partners", ("neuron", "excess", "seed"), ((3, 17, 0.7, "other"),)),),
 )
 
 
@@ -139,8 +141,9 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 LATER_KEYS = {"higher_by", "lower_by", "by_unit", "contrast", "profile", "contrasts", "direct", "basis"}
-LATER_KEYS |= {"distributions"}
-"""The keys of a report that schema 4 did not have; schema 5 lacked the last."""
+LATER_THAN_5 = {"distributions", "tables"}
+LATER_KEYS |= LATER_THAN_5
+"""The keys of a report that schema 4 did not have; schema 5 lacked the last ones."""
 
 
 def without_later_keys(data):
@@ -153,7 +156,7 @@ def of_schema(version, run):
     """A report as schema 3, 4 or 5 had it."""
     new = report_data(run)
     if version == 5:
-        return {**{key: value for key, value in new.items() if key != "distributions"}, "schema_version": version}
+        return {**{key: value for key, value in new.items() if key not in LATER_THAN_5}, "schema_version": version}
     old = {**without_later_keys(new), "schema_version": version}
     if version == 3:
         old["cache"] = {"taken_over": old["cache"]["hits"], "told": old["cache"]["notes"]}
@@ -179,4 +182,4 @@ def test_a_report_of_an_earlier_schema_is_read_as_one_of_this_schema(version, pr
 def test_a_report_of_schema_5_is_read_without_distributions(write_report):
     """All else in it stays as it was."""
     new = report_data(saved.read_report(write_report(of_schema(5, RUN))))
-    assert new == {**report_data(RUN), "distributions": []}
+    assert new == {**report_data(RUN), "distributions": [], "tables": []}

@@ -8,6 +8,7 @@ import pytest
 from pytest_unineuron.baseline.comparison import compare
 from pytest_unineuron.cli.main import main
 from pytest_unineuron.controls import CONTROLS
+from pytest_unineuron.evidence.layer_table import LayerTable
 from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, Outcome
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.reports import page, write
@@ -51,7 +52,16 @@ def hostile_run():
     cases = {(text, text, text): arm(share(0.9, name=text), reason=text) for text in HOSTILE}
     facts = {text: {text: text} for text in HOSTILE}
     found = tuple(distribution(corpus=text, control=text, model=text) for text in HOSTILE)
-    return evidence(cases, distributions=found, models=facts, corpora=facts, incomplete=HOSTILE, violations=HOSTILE)
+    tables = tuple(LayerTable(text, text, "", 1, "partners", (text,), ((0, text),)) for text in HOSTILE)
+    return evidence(
+        cases,
+        distributions=found,
+        tables=tables,
+        models=facts,
+        corpora=facts,
+        incomplete=HOSTILE,
+        violations=HOSTILE,
+    )
 
 
 def test_it_opens_with_the_verdict_on_each_criterion():
@@ -161,7 +171,7 @@ def test_a_page_that_would_be_too_large_says_what_it_leaves_out(monkeypatch):
     whole = render_page(run)
     assert "left out" not in whole
     monkeypatch.setattr(page, "MAX_BYTES", len(whole.encode()) - 1)
-    assert "Distributions over neurons and charts of trials that are not primary were left out" in render_page(run)
+    assert "tables by layer and charts of trials that are not primary were left out" in render_page(run)
     monkeypatch.setattr(page, "MAX_BYTES", 1000)
     assert "Charts were left out" in render_page(run)
     assert anchor("heavy[news] on m") in Parsed(render_page(run)).ids
@@ -177,7 +187,7 @@ def test_distributions_have_a_section_that_goes_first_when_the_page_is_too_large
     assert "How the neurons are distributed" not in words(without)
     monkeypatch.setattr(page, "MAX_BYTES", len(without.encode()) + 200)
     small = words(render_page(evidence(PASSING, distributions=tuple(found))))
-    assert "Distributions over neurons were left out" in small
+    assert "Distributions over neurons and tables by layer were left out" in small
     assert "How the neurons are distributed" not in small
 
 
