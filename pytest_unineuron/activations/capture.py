@@ -5,12 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pytest_unineuron.models.discovery.projection_calls import (
-    ProjectionCall,
-    StopForward,
-    record_projections,
-    units_by_token,
-)
+from pytest_unineuron.models.discovery.layout import ProjectionCall
+from pytest_unineuron.models.discovery.projection_calls import StopForward, record_projections, units_by_token
 from pytest_unineuron.models.discovery.residual_stream import stream_argument, stream_rows
 from pytest_unineuron.models.loading.forward import middle_stream, run_model
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL, UP

@@ -174,7 +174,7 @@ def _report(each: Declaration) -> Laws:
 
 
 def _corpus(each: Declaration) -> Laws:
-    from pytest_unineuron.corpora.copies import reason_repetitive
+    from pytest_unineuron.corpora.independence import reason_repetitive
 
     first, again = each.make(), each.make()
     yield "the same texts each time", first.fingerprint == again.fingerprint

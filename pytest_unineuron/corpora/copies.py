@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_unineuron.corpora.corpus import Corpus
-
 COPY_WORDS, REPEAT_WORDS = 13, 8
 """The length of the sequences by which copies are found, within a corpus or between two, and repetitions."""
-MAX_REPEATED = 0.5
-"""The share of repeated sequences from which on a text is not mostly new to itself; prose has under 1 %."""
-MAX_KNOWN = 0.05
-"""The share of sequences in the reference from which on a corpus is not new data; the corpora that ship share none."""
 COMMON = 100
 """The most documents that a sequence is looked up in."""
 
@@ -91,34 +85,6 @@ def _distinct(hashes: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """The distinct hashes, sorted; ``np.unique`` alone takes ten times as long from NumPy 2.3 on."""
     found = np.sort(np.concatenate(hashes))
     return np.asarray(found[np.append(True, found[1:] != found[:-1])])
-
-
-def reason_repetitive(corpus: Corpus) -> str:
-    """Return why a corpus is no text to measure on: most of it repeats the rest. Empty for one that is."""
-    documents = [document.text for document in corpus.distinct]
-    copies, count = len(corpus.documents) - len(documents), len(corpus.documents)
-    if len(documents) < 2:
-        return f"the text repeats itself: {copies} of its {count} documents are copies of another; name another corpus"
-    repeated = repeated_share(documents)
-    if repeated < MAX_REPEATED:
-        return ""
-    left_out = f" (copies of documents, left out: {copies})" if copies else ""
-    return (
-        f"the text repeats itself: {100 * repeated:.3g} % of its {REPEAT_WORDS}-word sequences are repeats of earlier "
-        f"ones{left_out}; name another corpus"
-    )
-
-
-def reason_known(corpus: Corpus, reference: Corpus, name: str) -> str:
-    """Return why a corpus is not new data beside a reference corpus of this name; empty for one that is new."""
-    texts = ([document.text for document in each.documents] for each in (corpus, reference))
-    known = share_found_in(*texts)
-    if known < MAX_KNOWN:
-        return ""
-    return (
-        f"not new data: {100 * known:.3g} % of its {COPY_WORDS}-word sequences are in the reference corpus {name}; "
-        "name another with --unineuron-corpus"
-    )
 
 
 def first_copies(texts: Sequence[str]) -> tuple[int, ...]:

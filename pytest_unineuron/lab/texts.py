@@ -10,8 +10,8 @@ import numpy as np
 from pytest_unineuron import controls
 from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.corpora.blocks import Blocks, to_blocks
-from pytest_unineuron.corpora.copies import reason_known, reason_repetitive
 from pytest_unineuron.corpora.find import find_corpus
+from pytest_unineuron.corpora.independence import reason_known, reason_repetitive
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.options.settings import DEFAULT_CONTEXT

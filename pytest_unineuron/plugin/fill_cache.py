@@ -17,7 +17,8 @@ import pytest
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
 from pytest_unineuron.errors import NotApplicable, RankLost, UnineuronError
 from pytest_unineuron.models.loading.devices import SPREAD_MODES
-from pytest_unineuron.plugin.session import PROCESSES, session_of
+from pytest_unineuron.plugin.session import PROCESSES
+from pytest_unineuron.plugin.start import session_of
 from pytest_unineuron.system import process
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _session(request: pytest.FixtureRequest) -> Session:
-    from pytest_unineuron.plugin.session import session_of
+    from pytest_unineuron.plugin.start import session_of
 
     return session_of(request.config)
 

@@ -26,9 +26,9 @@ pytest_plugins = ["pytest_unineuron.plugin.fixtures"]
 
 def _get_session(config: pytest.Config) -> Session:
     """Return the session of this process. Its module is imported when a trial, an option or a worker needs it."""
-    from pytest_unineuron.plugin import session
+    from pytest_unineuron.plugin.start import session_of
 
-    return session.session_of(config)
+    return session_of(config)
 
 
 def _is_trial(node: Any) -> bool:

@@ -16,11 +16,9 @@ from pytest_unineuron.evidence.events import PLAN
 from pytest_unineuron.evidence.journal import Journal
 from pytest_unineuron.evidence.versions import installed_versions
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.options import sources
 from pytest_unineuron.plugin.assignment import arm_of
 from pytest_unineuron.plugin.collection import Collection
 from pytest_unineuron.plugin.extensions import EXTENSIONS, Extensions
-from pytest_unineuron.plugin.finish import Finisher
 from pytest_unineuron.plugin.protocol import Protocol
 from pytest_unineuron.plugin.provenance import Provenance
 from pytest_unineuron.plugin.run import Run
@@ -125,14 +123,3 @@ class Session:
         events = self.lab.events[self._events_sent :] if "lab" in self.__dict__ else []
         self._events_sent += len(events)
         return events
-
-
-SESSION = pytest.StashKey[Session]()
-
-
-def session_of(config: pytest.Config) -> Session:
-    """Return the session of this process, made when a trial, an option or a worker needs it. Raises UnineuronError."""
-    if SESSION not in config.stash:
-        session = config.stash[SESSION] = Session(config, sources.read(config.getoption, config.getini))
-        config.pluginmanager.register(Finisher(session), "unineuron-finisher")
-    return config.stash[SESSION]

@@ -8,18 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.corpora.copies import (
-    COMMON,
-    COPY_WORDS,
-    first_copies,
-    reason_known,
-    reason_repetitive,
-    repeated_share,
-    share_found_in,
-    words,
-)
+from pytest_unineuron.corpora.copies import COMMON, COPY_WORDS, first_copies, repeated_share, share_found_in, words
 from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.corpora.find import find_corpus
+from pytest_unineuron.corpora.independence import reason_known, reason_repetitive
 from pytest_unineuron.corpora.number_words import corpus as number_words
 
 SHIPPED = ("prose", "news", "code", "multilingual")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pytest_unineuron.models.discovery.projection_calls import CallReceiver, ProjectionCall
+    from pytest_unineuron.models.discovery.layout import CallReceiver, ProjectionCall
 
 
 class FunctionRecorder(TorchFunctionMode):

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    CallReceiver = Callable[["ProjectionCall", Tensor, Tensor | None, Tensor | None], None]
+    """Called with a call, its input and output [..., feature], and the number of the token of each row. The output is
+    None where only the input was asked for, the numbers are None where the rows are all tokens in order."""
 
 TOKENS, PADDED, SEQUENCE_FIRST, POOLED = "tokens", "tokens and padding", "tokens, sequence first", "not tokens"
 """The kinds of rows that activations have: all tokens, text after text; the same with padding behind each text; the
@@ -34,6 +44,13 @@ class Projection:
     def path(self) -> str:
         """The module, or the parameter if the module does more than this product."""
         return self.module if self.whole else self.parameter
+
+
+class ProjectionCall(NamedTuple):
+    """The run of a projection that ran ``call`` times before in the same pass."""
+
+    projection: Projection
+    call: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pytest_unineuron.models.discovery.trace import Tracer
+    from pytest_unineuron.models.discovery.tracer import Tracer
 
 
 class ModuleHooks:

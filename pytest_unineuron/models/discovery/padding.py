@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_unineuron.models.discovery.layout import PADDED, POOLED, NeuronLayer, NeuronLayout
-from pytest_unineuron.models.discovery.projection_calls import ProjectionCall, record_projections
+from pytest_unineuron.models.discovery.layout import PADDED, POOLED, NeuronLayer, NeuronLayout, ProjectionCall
+from pytest_unineuron.models.discovery.projection_calls import record_projections
 from pytest_unineuron.models.loading.forward import run_model
 
 if TYPE_CHECKING:

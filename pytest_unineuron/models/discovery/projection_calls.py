@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound
 from pytest_unineuron.models.discovery.function_recorder import FunctionRecorder
-from pytest_unineuron.models.discovery.layout import POOLED, SEQUENCE_FIRST, NeuronLayer, NeuronLayout, Projection
+from pytest_unineuron.models.discovery.layout import (
+    POOLED,
+    SEQUENCE_FIRST,
+    NeuronLayer,
+    NeuronLayout,
+    Projection,
+    ProjectionCall,
+)
 from pytest_unineuron.models.discovery.parameters import eager_experts
 from pytest_unineuron.models.loading.forward import without_head
 
@@ -23,9 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
 
-    CallReceiver = Callable[["ProjectionCall", Tensor, Tensor | None, Tensor | None], None]
-    """Called with a call, its input and output [..., feature], and the number of the token of each row. The output is
-    None where only the input was asked for, the numbers are None where the rows are all tokens in order."""
+    from pytest_unineuron.models.discovery.layout import CallReceiver
 
     ArgumentReader = Callable[[tuple[Any, ...], dict[str, Any]], bool]
     """Called with the arguments of a module, by position and by name; returns whether no later call is needed."""
@@ -33,13 +38,6 @@ if TYPE_CHECKING:
 
 class StopForward(Exception):  # noqa: N818 - nothing is wrong
     """Ends a forward pass early, once everything that is wanted has been recorded."""
-
-
-class ProjectionCall(NamedTuple):
-    """The run of a projection that ran ``call`` times before in the same pass."""
-
-    projection: Projection
-    call: int = 0
 
 
 def projection_calls(layout: NeuronLayout) -> list[ProjectionCall]:

@@ -9,9 +9,9 @@ import torch
 
 from pytest_unineuron.errors import NeuronsNotFound
 from pytest_unineuron.models.discovery.activation_functions import activated, activation_function, fitted_per_token
-from pytest_unineuron.models.discovery.layout import POOLED, NeuronLayer, NeuronLayout
+from pytest_unineuron.models.discovery.layout import POOLED, NeuronLayer, NeuronLayout, ProjectionCall
 from pytest_unineuron.models.discovery.matrix import LinearMap, projection_matrix
-from pytest_unineuron.models.discovery.projection_calls import ProjectionCall, record_projections, units_by_token
+from pytest_unineuron.models.discovery.projection_calls import record_projections, units_by_token
 from pytest_unineuron.models.loading.forward import run_model
 
 if TYPE_CHECKING:
