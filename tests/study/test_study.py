@@ -48,7 +48,7 @@ def activations(study):
 def test_a_row_has_the_statistics_of_a_neuron(study, activations):
     """They are those that scipy computes from the activations of the model."""
     table = study.neurons("prose")
-    assert list(table.index) == list(range(1536))
+    assert list(table.index) == list(range(2048))
     rows = table[table["layer"] == 1]
     assert list(rows["index"]) == list(range(512))
     np.testing.assert_allclose(rows["mean"], activations["pre"].mean(axis=0), rtol=1e-4, atol=1e-5)
