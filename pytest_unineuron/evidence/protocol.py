@@ -79,7 +79,7 @@ def by_protocol(evidence: Evidence) -> dict[str, ProtocolRecord]:
         return {}
     return {
         id_: ProtocolRecord(
-            {model: _tries(evidence, id_, model) for model in evidence.subjects}, bool(evidence.violations)
+            {model: _tries(evidence, id_, model) for model in evidence.asked_of(id_)}, bool(evidence.violations)
         )
         for id_ in CRITERIA
     }

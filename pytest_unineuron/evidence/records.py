@@ -185,11 +185,15 @@ class Evidence:
         return [
             CriterionRecord(
                 id_,
-                {model: self.verdict_on(id_, model) for model in self.subjects},
-                {model: self.basis_of(id_, model) for model in self.subjects},
+                {model: self.verdict_on(id_, model) for model in self.asked_of(id_)},
+                {model: self.basis_of(id_, model) for model in self.asked_of(id_)},
             )
             for id_ in CRITERIA
         ]
+
+    def asked_of(self, criterion: str) -> list[str]:
+        """The models for which trials of one criterion were planned."""
+        return [model for model in self.subjects if self._on_model(criterion, model)]
 
     def of_criterion(self, criterion: str) -> list[TrialRecord]:
         """The trials of one criterion."""

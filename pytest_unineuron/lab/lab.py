@@ -234,7 +234,7 @@ class Lab:
 
         def recall(instrument: Callable[..., Any], given: str, compute: Callable[[], Any]) -> Any:
             found = self._results.role(arm, "", instrument, given, compute)
-            if instrument is composition:
+            if instrument is composition and (not arm.control or arm.replaces(controls.MODEL)):
                 # The weights themselves, which hold this function, would be garbage that is collected late.
                 layer, anatomy = partial(self.layer, arm.model), self.anatomy(arm.model)
                 gated = any(each.gated for each in anatomy.layout.layers)

@@ -71,11 +71,10 @@ class History:
 
     @property
     def verdicts(self) -> Iterator[tuple[Criterion, str, list[Verdict | None]]]:
-        """The verdict on every criterion for every model, in each report; None where it was not a subject."""
-        models = dict.fromkeys(model for _, evidence in self.reports for model in evidence.subjects)
+        """The verdict on every criterion for every model, in each report; None where it had no trial on it."""
         for id_, criterion in CRITERIA.items():
-            for model in models:
-                found = [e.verdict_on(id_, model) if model in e.subjects else None for _, e in self.reports]
+            for model in dict.fromkeys(model for _, evidence in self.reports for model in evidence.asked_of(id_)):
+                found = [e.verdict_on(id_, model) if model in e.asked_of(id_) else None for _, e in self.reports]
                 yield criterion, model, found
 
     @property

@@ -202,7 +202,8 @@ class Page:
             support = self.evidence.support_on(line.id, model)
             found = [(record.name, subject.outcome) for record, subject in self.evidence.deciding(line.id, model)]
             trials = _linked(found)
-            was = self.before.verdict_on(line.id, model) if self.before and model in self.before.subjects else None
+            before = self.before
+            was = before.verdict_on(line.id, model) if before and model in before.asked_of(line.id) else None
             meaning = SUPPORT_WORDS[support] if support else ""
             yield Decision(model, verdict, was, line.basis[model], meaning, trials)
 

@@ -143,4 +143,4 @@ def test_a_suite_starts_in_an_empty_folder(installed, tmp_path):
     """``init`` finds its files in the wheel, and pytest its trials."""
     run(installed, "-m", "pytest_unineuron.cli", "init", folder=tmp_path)
     found = run(installed, "-m", "pytest", "evals", "--co", "-q", folder=tmp_path)
-    assert "test_claims.py::test_neurons_are_mostly_off[neox-a-prose]" in found
+    assert "test_claims.py::test_neurons_are_skewed[neox-a-prose]" in found

@@ -14,6 +14,7 @@ from pytest_unineuron.evidence.verdict import (
     support_of,
 )
 from pytest_unineuron.options.settings import POLICIES
+from tests.evidence.made import arm, evidence, share
 
 TRIALS = [JudgedTrial(outcome, primary) for outcome, primary in product(Outcome, (False, True))]
 SETS = [list(s) for size in range(4) for s in combinations_with_replacement(TRIALS, size)]
@@ -104,3 +105,14 @@ def test_models_that_are_na_do_not_count_in_the_overall_verdict():
     for verdicts in product(Verdict, repeat=3):
         expected = next((v for v in (Verdict.FAIL, Verdict.PASS) if v in verdicts), Verdict.NA)
         assert overall_verdict(verdicts) is expected
+
+
+def test_a_criterion_lists_the_models_that_it_was_asked_of():
+    """A model without a trial of a criterion has no verdict on it, and is not called undecided."""
+    found = evidence({("heavy", "news", "m"): arm(share(0.9)), ("heavy", "news", "n"): arm(share(0.1))}, primary=True)
+    assert {line.id: dict(line.verdicts) for line in found.criteria} == {
+        "GT1": {},
+        "GT2": {"m": Verdict.PASS, "n": Verdict.FAIL},
+        "GT3": {},
+    }
+    assert {line.id: line.verdict for line in found.criteria}["GT1"] is Verdict.NA

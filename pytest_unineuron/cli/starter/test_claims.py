@@ -7,22 +7,22 @@ A claim with ``higher_by`` or ``lower_by`` is PASS if the model exceeds every co
 import numpy as np
 import pytest
 
-from pytest_unineuron import MEDIUM, by_unit
+from pytest_unineuron import MEDIUM, SMALL, by_unit
 from pytest_unineuron.statistics.heads import circuit_rank
 
 
 @pytest.mark.gt1(primary=True, source="Gurnee et al. 2024, figure 3")
-def test_neurons_are_mostly_off(neurons, measure):
-    """GT1, a new model: its neurons are on at fewer tokens than those of any null, on the reference text."""
+def test_neurons_are_skewed(neurons, measure):
+    """GT1, a new model: its neurons are more skewed to the right than those of any null, on the reference text."""
     measure.needs("documents", neurons.documents, at_least=64)
-    measure("share of tokens", by_unit(lambda neurons: neurons.density, neurons), lower_by=MEDIUM)
+    measure("skew", by_unit(lambda neurons: neurons.skew, neurons), higher_by=MEDIUM)
 
 
 @pytest.mark.gt2(primary=True, source="Gurnee et al. 2024, figure 3")
-def test_neurons_are_mostly_off_on_new_data(neurons, measure):
-    """GT2, new data: they are on at fewer tokens on text of other kinds too, one case a corpus."""
+def test_neurons_are_skewed_on_new_data(neurons, measure):
+    """GT2, new data: they are so on text of other kinds too, one case a corpus."""
     measure.needs("documents", neurons.documents, at_least=64)
-    measure("share of tokens", by_unit(lambda neurons: neurons.density, neurons), lower_by=MEDIUM)
+    measure("skew", by_unit(lambda neurons: neurons.skew, neurons), higher_by=MEDIUM)
 
 
 @pytest.mark.gt3(primary=True, source="Elhage et al. 2021, QK circuits")
@@ -34,4 +34,4 @@ def test_heads_compare_few_directions(weights, measure):
         return np.array([circuit_rank(*head.folded()) for head in weights.heads])  # [head]
 
     concentrated = by_unit(ranks, weights, layer=lambda weights: weights.head_layer)
-    measure("stable rank of W_QK over head dimension", concentrated, lower_by=MEDIUM)
+    measure("stable rank of W_QK over head dimension", concentrated, lower_by=SMALL)
