@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.evidence.measurement import BoundStatus, bounds_of, exact_bounds, measurements_by_key
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
-from pytest_unineuron.options.settings import ACROSS_CORPUS, ACROSS_WEIGHTS, Affects, settings_affecting
+from pytest_unineuron.options.settings import (
+    ACROSS_CORPUS,
+    ACROSS_WEIGHTS,
+    DEFAULT_MODELS,
+    Affects,
+    settings_affecting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,7 +44,7 @@ def reason_left_out(key: CaseKey, nodeid: str, now: Evidence) -> str:
 
 def other_labels(before: Iterable[CaseKey], after: Iterable[CaseKey], now: Evidence) -> str:
     """The labels of both runs and the option that maps one to the other, if they share no model or no corpus."""
-    typed = dict(zip(now.asked.get("models", ()), now.settings.get("model", ()), strict=False))
+    typed = dict(zip(now.asked.get("models", ()), now.settings.get("model") or DEFAULT_MODELS, strict=False))
     new_data = now.asked.get("corpora", ())[1:]  # the first is the reference
     typed |= zip(new_data, now.settings.get("corpus", ()), strict=False)
     for kind, at in (("model", 2), ("corpus", 1)):

@@ -87,8 +87,8 @@ def declare(default: Any, help: str, affects: Affects = Affects.NOTHING, **more:
 
 
 DEFAULT_MODELS = {"nano:neox-a": ("GT1", "GT3"), "nano:gpt2-a": ("GT2", "GT3")}
-"""The models of a run that names none, with the criteria each is asked about: the first is new, the other is the one
-whose findings are tried on new data."""
+"""The models of a run that names none, with the criteria each is asked about: the first is new, and the other is of the
+family that was studied, whose findings are tried on new data."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ class Settings:
     """All settings of a run. Built once, passed as a value, stored with the results."""
 
     model: tuple[str, ...] = declare(
-        tuple(DEFAULT_MODELS),
-        "a model under test: hub id[@revision], folder, nano:NAME or untrained:MODEL; repeatable",
+        (),
+        "a model under test: hub id[@revision], folder, nano:NAME or untrained:MODEL; repeatable (default: nano:neox-a "
+        "for GT1 and GT3, nano:gpt2-a for GT2 and GT3)",
         Affects.RUN,
         metavar="MODEL",
     )
@@ -244,6 +245,11 @@ class Settings:
         8, "GiB of finished statistics on disk, beyond which the least recently used are evicted", metavar="GIB"
     )
     threads: int = declare(0, "CPU threads per process (default: the cores divided among the workers)", metavar="N")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models under test as they were typed, or the default ones."""
+        return self.model or tuple(DEFAULT_MODELS)
 
     def bound(self, locked: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
         """The settings with locked values in force, and a sentence for each value of the user's that gave way."""

@@ -68,7 +68,7 @@ class Run:
     @cached_property
     def _labels(self) -> dict[str, str]:
         """The labels that were given to models and corpora, by what was typed for these. Raises OptionError."""
-        typed, labels = [*self.settings.model, *self.settings.corpus, self.settings.reference], {}
+        typed, labels = [*self.settings.models, *self.settings.corpus, self.settings.reference], {}
         for text in self.settings.label:
             name, _, spec = text.partition("=")
             if not name.strip() or not spec:
@@ -90,15 +90,15 @@ class Run:
     @cached_property
     def models(self) -> dict[str, source.Source]:
         """The models under test by label. Raises ModelError."""
-        found = source.sources_by_label(self.settings.model)
+        found = source.sources_by_label(self.settings.models)
         return self._relabelled({label: (model.spec, model) for label, model in found.items()})
 
     def models_asked(self, criterion: str) -> list[str]:
         """Return the labels of the models under test that the trials of a criterion are about.
 
-        All of them, unless they are the default ones, which divide the criteria between them. Raises ModelError.
+        All of them, unless none was named: the default ones divide the criteria between them. Raises ModelError.
         """
-        if self.settings.model != tuple(declared.DEFAULT_MODELS):
+        if self.settings.model:
             return list(self.models)
         return [label for label, each in self.models.items() if criterion in declared.DEFAULT_MODELS[each.spec]]
 

@@ -132,7 +132,7 @@ def worker_count(config: pytest.Config, settings: Settings, most: int) -> int:
     files = [path.read_bytes() for path in islice(_test_files(config), MAX_FILES)]
     if 2 * sum(bool(TRIAL_CODE.search(text)) for text in files) <= len(files):
         return most
-    models = sources_by_label(settings.model)
+    models = sources_by_label(settings.models)
     return min(most, len(models), memory.processes_that_fit(models.values(), settings))
 
 

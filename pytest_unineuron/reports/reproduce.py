@@ -142,7 +142,9 @@ def _chosen(evidence: Evidence, recorded: RecordedCase) -> dict[str, list[str]]:
     """The settings that choose the model of the case and, if it is on new data, its corpus."""
     asked, settings, corpus = evidence.asked, evidence.settings, recorded.record.corpus
     model, models = recorded.subject.model, asked.get("models", ())
-    chosen = {"model": [_as_typed(model, models, settings.get("model", ()), evidence.models)]}
+    chosen = {
+        "model": [_as_typed(model, models, settings.get("model") or tuple(declared.DEFAULT_MODELS), evidence.models)]
+    }
     if corpus and recorded.record.trial.criterion == GT2.id:
         corpora = asked.get("corpora", ())[1:]  # the first is the reference
         chosen["corpus"] = [_as_typed(corpus, corpora, settings.get("corpus", ()), evidence.corpora)]

@@ -93,7 +93,7 @@ def test_extensions_add_columns_and_corpora(neurons, capsys, no_extensions):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layer=3"], "--layer=3: nano:neox-a has neurons in layers 0 to 2"),
+        (["--layer=4"], "--layer=4: nano:neox-a has neurons in layers 0 to 3"),
         (["--top=0"], "--top=0: give a whole number of at least 1"),
         (["--corpus=prosa"], "did you mean prose?"),
         (["--by=peak"], "--by=peak: no such column; choose from excess, vocabulary, mean,"),

@@ -14,7 +14,7 @@ CONTROLS = {
     "sae_features": {"rotation", "shifted-documents"},
 }
 TOKENS = {"sae_features": 4000}
-OPTIONS = ("--unineuron-model=nano:neox-a", "--unineuron-threads=1")
+MODELS = {"attention_heads": "gpt2-a"}
 EXTENSIONS = ("own_null/exchanged_inputs.py", "own_null/crest.py", "sae_features/sae_features.py")
 
 
@@ -22,10 +22,12 @@ EXTENSIONS = ("own_null/exchanged_inputs.py", "own_null/crest.py", "sae_features
 def test_an_example_passes(name, trials):
     """Its claim holds for a model that ships beyond every control, with the control of its own among them."""
     shutil.copytree(EXAMPLES / name, trials.path, dirs_exist_ok=True)
-    found = trials.run(*OPTIONS, f"--unineuron-tokens={TOKENS.get(name, 9000)}", subprocess=True)
+    model = MODELS.get(name, "neox-a")
+    options = f"--unineuron-model=nano:{model}", f"--unineuron-tokens={TOKENS.get(name, 9000)}", "--unineuron-threads=1"
+    found = trials.run(*options, subprocess=True)
     assert found.ret == 0
     (trial,) = found.report["trials"]
-    (case,) = trial["subjects"]["neox-a"]["cases"]
+    (case,) = trial["subjects"][model]["cases"]
     assert (case["outcome"], set(case["controls"])) == ("PASS", CONTROLS[name])
 
 

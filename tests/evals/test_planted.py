@@ -32,6 +32,7 @@ def run(folder):
         "-p",
         "no:cacheprovider",
         "--unineuron-fail-on=never",
+        "--unineuron-threads=1",
         f"--unineuron-model={own}",
         f"--unineuron-out={folder}",
         f"--unineuron-findings={folder}",
@@ -118,7 +119,7 @@ def test_rules_of_public_runs_are_vacuous(report):
     others = {name: outcome for name, outcome in outcomes.items() if outcome != "VACUOUS"}
     assert others == {
         "public1_unigram_neuron_again": "FAIL",
-        "public2_prediction_neurons": "PASS",
+        "public2_prediction_neurons": "NA",
         "public3_biases_below_a_bound": "FAIL",
         "public3_unigram_neurons": "PASS",
     }

@@ -11,7 +11,7 @@ from pytest_unineuron import MEDIUM, by_unit
 
 @pytest.mark.gt1(source="x", primary=True)
 def test_units(unineuron_neurons, unineuron_measure):
-    unineuron_measure("kurtosis", by_unit(lambda n: n.kurtosis, unineuron_neurons), higher_by=MEDIUM)
+    unineuron_measure("skew", by_unit(lambda n: n.skew, unineuron_neurons), higher_by=MEDIUM)
 """
 SEEDS = """
 @pytest.mark.gt1(source="x", primary=True, controls=["shifted-documents"])
@@ -39,7 +39,7 @@ def test_a_trained_model_differs_from_its_controls_and_an_untrained_one_does_not
         NEVER, TOKENS, "--unineuron-model=nano:neox-a", "--unineuron-model=untrained:nano:neox-a"
     )
     assert found.outcome("units[prose]", "untrained:neox-a") == "FAIL"
-    assert "not beyond its controls: kurtosis against untrained: P(higher) = 0." in found.reason(
+    assert "not beyond its controls: skew against untrained: P(higher) = 0." in found.reason(
         "units[prose]", "untrained:neox-a"
     )
     (case,) = found.trial("units[prose]")["subjects"]["neox-a"]["cases"]
@@ -52,7 +52,7 @@ def test_a_trained_model_differs_from_its_controls_and_an_untrained_one_does_not
         assert sum(values) / len(values) == pytest.approx(contrast["value"])
     assert "[✗] GT1 new model: FAIL" in found.shown
     assert re.search(
-        r"untrained:neox-a on prose 0\.\d+ \[0\.\d+, 0\.\d+\] \(nearest: \w+\) [▁▂▃▄▅▆▇█]{3} ", found.shown
+        r"untrained:neox-a on prose 0\.\d+ \[0\.\d+, 0\.\d+\] \(nearest: \w+\) [▁▂▃▄▅▆▇█]{4} ", found.shown
     )
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from pytest_unineuron.errors import OptionError
-from pytest_unineuron.options.settings import OPTIONS, Settings
+from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.options.settings import DEFAULT_MODELS, OPTIONS, Settings
 from pytest_unineuron.options.sources import read as read_options
 from tests.plugin.inner import HOLDS
 
@@ -15,9 +16,10 @@ def read(given=None, environment=None, ini=None):
 
 
 def test_options_have_defaults():
-    """The default models are two nano models."""
+    """The default models are two nano models, which together are asked about all criteria."""
     assert read() == Settings()
-    assert read().model == ("nano:neox-a", "nano:gpt2-a")
+    assert read().models == ("nano:neox-a", "nano:gpt2-a")
+    assert {criterion for asked in DEFAULT_MODELS.values() for criterion in asked} == set(CRITERIA)
 
 
 def test_command_line_beats_environment_beats_ini_beats_default():
@@ -102,7 +104,7 @@ def test_numbers_may_have_an_exponent():
 
 def test_settings_are_converted_to_plain_data():
     """They are stored in the report as JSON."""
-    assert read().as_dict()["model"] == ["nano:neox-a", "nano:gpt2-a"]
+    assert read().as_dict()["corpus"] == ["news", "code", "multilingual"]
 
 
 def test_every_option_is_in_the_help(trials):
@@ -127,7 +129,7 @@ def test_options_in_the_ini_file_are_used(trials):
     [
         (["--unineuron-model=nano:gpt9"], "model nano:gpt9: there is no such nano model; there are *nano:neox-a*"),
         (["--unineuron-model=./nowhere"], "model ./nowhere: no such folder; give a folder with config.json*"),
-        (["--unineuron-model="], "--unineuron-model: is empty; leave it out for nano:neox-a, nano:gpt2-a"),
+        (["--unineuron-model="], "--unineuron-model: is empty; leave it out for the default"),
         (["--unineuron-corpus=novels"], "corpus novels: no such corpus, file or folder; known by name: code*"),
         (["--unineuron-corpus=gone.txt"], "corpus gone.txt: no such corpus, file or folder*"),
         (["--unineuron-reference=novels"], "corpus novels: no such corpus*"),

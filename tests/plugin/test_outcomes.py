@@ -16,15 +16,15 @@ CLAIM = "measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)"
 CONTROLS = [f"--unineuron-controls={name}" for name in ("untrained", "reinitialised", "shuffled")]
 
 
-def run(trials, body, *args, marks=""):
+def run(trials, body, *args, marks="", more=""):
     text = BODY.format(body=body.replace("\n", "\n    "))
-    return trials.write(text.replace("@pytest.mark.gt1", f"{marks}\n@pytest.mark.gt1", 1)).run(*CONTROLS, *args)
+    return trials.write(text.replace("@pytest.mark.gt1", f"{marks}\n@pytest.mark.gt1", 1) + more).run(*CONTROLS, *args)
 
 
 def test_a_claim_that_holds_and_whose_controls_miss_passes(trials):
     """One subject holds and three controls miss the bound, so the trial passes."""
     found = run(trials, CLAIM)
-    found.result.assert_outcomes(passed=4, skipped=1)  # gpt2 is studied, so GT1 does not ask it
+    found.result.assert_outcomes(passed=4)
     assert found.outcome("claim") == "PASS"
     assert {a: arm["standing"] for a, arm in found.arms("claim").items()} == {
         "untrained": "missed",
@@ -47,7 +47,7 @@ def test_a_missed_bound_fails_with_its_values_on_one_line(trials):
 def test_a_claim_that_a_control_shows_too_is_vacuous(trials):
     """All items pass, the last line counts it apart, and the verdict of the criterion is NA."""
     found = run(trials, "measure('size', 0.9, above=0.5)")
-    found.result.assert_outcomes(passed=3, skipped=1)
+    found.result.assert_outcomes(passed=3)
     assert ", 1 vacuous in " in found.result.outlines[-1]
     assert found.ret == 0
     assert found.outcome("claim") == "VACUOUS"
@@ -73,7 +73,7 @@ def test_a_claim_that_a_control_shows_too_is_vacuous(trials):
 )
 def test_a_body_that_does_not_pass_has_a_reason(trials, body, outcome, reason):
     """Each ending has an outcome and a reason, and none is a PASS."""
-    found = run(trials, body)
+    found = run(trials, body, more=HOLDS.replace("gt1", "gt3"))
     assert found.outcome("claim") == outcome
     assert reason in found.reason("claim")
     assert found.summary["Checklist"]["GT1_ModelGeneralization"] in ("NA", "FAIL")
@@ -92,7 +92,7 @@ def broken():
 def test_claim(broken, unineuron_case):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 """
-    found = trials.write(text.format(first="raise RuntimeError('at setup')", last="pass")).run()
+    found = trials.write(text.format(first="raise RuntimeError('at setup')", last="pass") + HOLDS).run()
     assert found.outcome("claim") == "ERROR"
     assert "at setup" in found.reason("claim")
     found = trials.write(text.format(first="pass", last="raise RuntimeError('at teardown')")).run()
@@ -120,7 +120,7 @@ def test_an_expected_failure_does_not_fail_the_run(trials):
     """A trial marked xfail is a FAIL and the run succeeds. Its controls pass, also under xfail_strict."""
     body = "measure('size', 0.1, above=0.5)"
     found = run(trials, body, "-o", "xfail_strict=true", marks="@pytest.mark.xfail(reason='known')")
-    found.result.assert_outcomes(passed=3, xfailed=1, skipped=1)
+    found.result.assert_outcomes(passed=3, xfailed=1)
     assert (found.ret, found.outcome("claim")) == (0, "FAIL")
     assert "expected to fail" in str(found.trial("claim"))
 
@@ -128,7 +128,7 @@ def test_an_expected_failure_does_not_fail_the_run(trials):
 def test_an_unexpected_pass_is_flagged(trials):
     """A trial marked xfail whose claim holds passes, with a note."""
     found = run(trials, CLAIM, marks="@pytest.mark.xfail(reason='known')")
-    found.result.assert_outcomes(passed=3, xpassed=1, skipped=1)
+    found.result.assert_outcomes(passed=3, xpassed=1)
     assert found.outcome("claim") == "PASS"
     assert "expected to fail, and did not" in str(found.trial("claim"))
 

@@ -1,5 +1,7 @@
 """Runs of some of the trials: those that were left out are NOT_RUN and never pass."""
 
+import re
+
 import pytest
 
 from tests.plugin.inner import HOLDS, MISSES, ONE
@@ -196,3 +198,13 @@ def test_trials_without_a_pass_come_first_for_each_model_and_those_of_an_arm_tog
             "more_text[{}-prose~untrained]",
         )
     ]
+
+
+def test_the_default_models_divide_the_criteria_between_them(trials):
+    """One is new, the other is read on new data; models that are named answer for everything."""
+    trials.write(HOLDS + MORE + HOLDS.replace("good", "third").replace("gt1", "gt3"))
+    collected = re.findall(r"test_(\w+)\[(\w+-a)\]", trials.run("--collect-only", "-q").shown)
+    assert set(collected) == {("good", "neox-a"), ("other", "gpt2-a"), ("third", "neox-a"), ("third", "gpt2-a")}
+    both = "--unineuron-model=nano:neox-a", "--unineuron-model=nano:gpt2-a"
+    collected = re.findall(r"test_(\w+)\[(\w+-a)\]", trials.run("--collect-only", "-q", *both).shown)
+    assert set(collected) == {(name, model) for name in ("good", "other", "third") for model in ("neox-a", "gpt2-a")}

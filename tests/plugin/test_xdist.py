@@ -22,6 +22,7 @@ def test_vacuous():
     measure('size', 0.9, above=0.5)
 """
 NEVER = "--unineuron-fail-on=never"
+BOTH = "--unineuron-model=nano:neox-a", "--unineuron-model=nano:gpt2-a"
 SUMMARY = "evaluation/generalization_eval_summary.json"
 
 
@@ -39,7 +40,7 @@ def test_serial_and_parallel_give_the_same_summary(trials):
 @pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal", "each"])
 def test_every_distribution_mode_loses_nothing(trials, mode):
     """Items of one model run on one worker with ``load`` only. All modes give the same outcomes."""
-    found = trials.write(CLAIMS).run(NEVER, "-n2", f"--dist={mode}")
+    found = trials.write(CLAIMS).run(NEVER, *BOTH, "-n2", f"--dist={mode}")
     assert found.ret == 0
     assert {t["name"]: t["subjects"]["neox-a"]["outcome"] for t in found.report["trials"]} == {
         "corpora[news]": "PASS",
@@ -86,7 +87,7 @@ def test_ordinary_tests_are_distributed_by_xdist(trials):
 def test_trials_and_ordinary_tests_together(trials):
     """Every item runs once."""
     plain = "\n@pytest.mark.parametrize('n', range(7))\ndef test_plain(n):\n    pass\n"
-    found = trials.write(CLAIMS + plain).run(NEVER, "-n2", "--unineuron-controls=untrained")
+    found = trials.write(CLAIMS + plain).run(NEVER, *BOTH, "-n2", "--unineuron-controls=untrained")
     found.result.assert_outcomes(passed=7 + 2 * (3 * 2 + 2 + 2) - 2)
     assert ", 2 vacuous in " in found.result.outlines[-1]
 

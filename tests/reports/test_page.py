@@ -85,7 +85,7 @@ def test_the_verdict_by_the_protocol_stands_beside_ours():
     assert "m: ✗ not supported, signature" in shown
     title = "By the protocol mechevalagent (at most 3 tries, one success):"
     assert f"{title} m: ✓ supported. Tried: heavy[news] ✓ PASS, dense ✗ FAIL. GT3" in shown
-    assert f"{title} m: — undecided. No trial that applies ran. GT2" in shown
+    assert shown.count("By the protocol") == 1
     assert Parsed(asked).links.count(f"#{anchor('dense')}") > Parsed(asked).links.count(f"#{anchor('left_out')}")
 
 

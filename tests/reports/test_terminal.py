@@ -98,7 +98,7 @@ def test_the_checklist_has_a_line_for_every_criterion():
     shown = text(("good", "a", 0.9, 0.1), ("good", "b", 0.2, 0.1))
     basis = "signature, universality not tested"
     assert f"  [✗] GT1 new model: FAIL (a PASS, {basis}; b FAIL, {basis})" in shown
-    assert "  [—] GT2 new data: NA (a NA; b NA)" in shown
+    assert "  [—] GT2 new data: NA\n" in shown
     assert "Overall: not supported: GT1; undecided: GT2, GT3. Trials: 1 PASS, 1 FAIL. Forward passes: 0." in shown
 
 
