@@ -56,7 +56,7 @@ def run(workload: Workload, batches: int, repeats: int) -> BenchmarkResult:
     )
     note = (
         f"{workload}, {batches} batches: {workload.model_neurons} neurons in each model. The time for the search for "
-        "partners, in three random bases too, does not grow with the text."
+        "partners, in a random basis too, does not grow with the text."
     )
     return BenchmarkResult("correlation", TITLE, columns, rows, note)
 
@@ -66,7 +66,7 @@ def _variants(models: Sequence[ComparedModel], batches: list[Batch]) -> dict[str
         BOUND: lambda: lower_bound(models, batches),
         TORCH_BOUND: lambda: lower_bound(models, batches, fast=False),
         SUMS: lambda: sums_of_products(models, batches),
-        "search for partners, in three random bases too (once per pair of models)": lambda: search(models, batches),
+        "search for partners, in a random basis too (once per pair of models)": lambda: search(models, batches),
         "comparison with one seed: partners chosen on half the text, read on the other": (
             lambda: comparison(models[:2], batches)
         ),
