@@ -39,6 +39,11 @@ class OfArm:
         """The control with its draw, as in the ids of items; empty for the model itself."""
         return Case(self.model, control=self.control, draw=self.draw).arm if self.control else ""
 
+    @property
+    def label(self) -> str:
+        """The control with its draw; the model for the model itself."""
+        return self.arm or self.model
+
 
 @dataclass(frozen=True)
 class Distribution(OfArm):

@@ -39,7 +39,12 @@ class Distributions:
         layer: Callable[[], NDArray[np.int64]],
     ) -> None:
         """Report the quantiles of ``values()`` [unit], of the layers ``layer()`` [unit], unless that was done."""
-        self._note_once(arm, corpus, "distribution", statistic, lambda: {"rows": quantile_rows(values(), layer())})
+        self._note_once(
+            arm,
+            corpus,
+            statistic,
+            lambda: {"kind": "distribution", "statistic": statistic, "rows": quantile_rows(values(), layer())},
+        )
 
     def note_matches(
         self, arm: Arm, corpus: str, found: Matched, seeds: Sequence[str], layers: Callable[[str], NDArray[np.int64]]
@@ -61,15 +66,18 @@ class Distributions:
         self._note_table(arm, "", "roles", lambda: role_table(found, layer(), gated=gated))
 
     def _note_table(self, arm: Arm, corpus: str, name: str, table: Callable[[], Table]) -> None:
-        self._note_once(arm, corpus, "table", name, lambda: dict(zip(("columns", "rows"), table(), strict=True)))
+        def found() -> dict[str, Any]:
+            columns, rows = table()
+            return {"kind": "table", "name": name, "columns": columns, "rows": rows}
 
-    def _note_once(self, arm: Arm, corpus: str, kind: str, name: str, found: Callable[[], dict[str, Any]]) -> None:
+        self._note_once(arm, corpus, name, found)
+
+    def _note_once(self, arm: Arm, corpus: str, name: str, found: Callable[[], dict[str, Any]]) -> None:
         arm = arm.activation_source
         if (arm, corpus, name) not in self._noted:
             self._noted.add((arm, corpus, name))
             place = {"model": arm.model, "corpus": corpus, "control": arm.control, "draw": arm.draw}
-            title = {"statistic" if kind == "distribution" else "name": name}
-            self._reporting.note({"kind": kind, **place, **title, **found()})
+            self._reporting.note({**place, **found()})
 
 
 def quantile_rows(values: NDArray[np.float64], layer: NDArray[np.int64]) -> list[list[Any]]:

@@ -39,12 +39,13 @@ def role_table(found: Composition, layer: NDArray[np.int64], *, gated: bool) -> 
 
 def match_table(found: Matched) -> Table:
     """Return how many universal neurons of each layer have their best match in each layer of a seed, over all seeds."""
-    partners = np.unique(found.partner_layer[found.partner_layer >= 0]).tolist()
+    layer, partner_layer, universal = found.layer, found.partner_layer, found.universal
+    partners = np.unique(partner_layer[partner_layer >= 0]).tolist()
     rows = []
-    for number in np.unique(found.layer).tolist():
-        matched = found.partner_layer[:, found.universal & (found.layer == number)]
-        rows.append([number, *(int((matched == layer).sum()) for layer in partners)])
-    return [f"layer {layer}" for layer in partners], rows
+    for number in np.unique(layer).tolist():
+        matched = partner_layer[:, universal & (layer == number)]
+        rows.append([number, *(int((matched == other).sum()) for other in partners)])
+    return [f"layer {other}" for other in partners], rows
 
 
 def partner_table(found: Matched, seeds: Sequence[str], layers: Callable[[str], NDArray[np.int64]]) -> Table:
@@ -52,22 +53,21 @@ def partner_table(found: Matched, seeds: Sequence[str], layers: Callable[[str], 
 
     ``layers`` returns the layer of each neuron of a seed, [neuron]. Neurons are numbered within their layers.
     """
-    rows = []
-    for unit in np.argsort(-np.nan_to_num(found.excess, nan=-np.inf), kind="stable")[:MOST_UNIVERSAL]:
-        correlation = found.correlation[:, unit]
-        if not np.isfinite(found.excess[unit]):
-            break
-        seed = int(np.argmax(np.abs(correlation)))
-        partner = int(found.partner[seed, unit])
+    layer, excess, correlation = found.layer, found.excess, found.correlation
+    partner, partner_layer = found.partner, found.partner_layer
+    rows: list[list[Any]] = []
+    most = np.argsort(-excess, kind="stable")[:MOST_UNIVERSAL]  # units without an excess come last
+    for unit in most[np.isfinite(excess[most])].tolist():
+        seed = int(np.argmax(np.abs(correlation[:, unit])))
         rows.append(
             [
-                int(found.layer[unit]),
-                _within_layer(found.layer, int(unit)),
-                round(float(found.excess[unit]), 4),
-                round(float(correlation[seed]), 4),
+                int(layer[unit]),
+                _within_layer(layer, unit),
+                round(float(excess[unit]), 4),
+                round(float(correlation[seed, unit]), 4),
                 seeds[seed],
-                int(found.partner_layer[seed, unit]),
-                _within_layer(layers(seeds[seed]), partner),
+                int(partner_layer[seed, unit]),
+                _within_layer(layers(seeds[seed]), int(partner[seed, unit])),
             ]
         )
     return ["neuron", "excess", "correlation", "seed", "layer of the partner", "partner"], rows

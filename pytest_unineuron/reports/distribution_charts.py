@@ -12,7 +12,7 @@ from pytest_unineuron.reports.charts import CONTROL, MODEL, Axis, Line, LinePlot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_unineuron.evidence.distribution import Distribution, LayerQuantiles
+    from pytest_unineuron.evidence.distribution import Distribution, LayerQuantiles, OfArm
 
 
 class Shown(NamedTuple):
@@ -84,7 +84,7 @@ def _plots(arms: list[Distribution]) -> DistributionPlots:
     first, shown = arms[0], SHOWN[arms[0].statistic]
     title = f"{shown.words} on {first.corpus}" if first.corpus else shown.words
     marks = () if shown.plain is None else (Mark("none", shown.plain),)
-    boxes = tuple(Box(arm.arm or arm.model, _kind(arm), arm.rows[0].quantiles) for arm in arms)
+    boxes = tuple(Box(arm.label, kind_of(arm), arm.rows[0].quantiles) for arm in arms)
     axis = _axis(shown, [end for box in boxes for end in box.quantiles])
     layers = tuple(sorted({row.layer for arm in arms for row in arm.rows if row.layer is not None}))
     lines = tuple(_line(arm, layers) for arm in arms)
@@ -103,7 +103,7 @@ def _line(arm: Distribution, layers: Sequence[int]) -> Line:
     """The medians of an arm by layer, with the ends of the middle nine tenths."""
     rows = {row.layer: row for row in arm.rows}
     low, median, high = (tuple(_quantile(rows.get(layer), at) for layer in layers) for at in (0, 2, 4))
-    return Line(arm.arm or arm.model, _kind(arm), median, low, high)
+    return Line(arm.label, kind_of(arm), median, low, high)
 
 
 def _quantile(row: LayerQuantiles | None, at: int) -> float | None:
@@ -115,5 +115,6 @@ def _ends(line: Line) -> tuple[float | None, ...]:
     return (*line.lows, *line.highs) if line.kind == MODEL else ()
 
 
-def _kind(arm: Distribution) -> str:
+def kind_of(arm: OfArm) -> str:
+    """Whether what is shown is of the model or of a control."""
     return CONTROL if arm.control else MODEL

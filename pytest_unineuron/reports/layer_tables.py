@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_unineuron.evidence.layer_table import MATCHES, PARTNERS, ROLES
-from pytest_unineuron.reports.charts import CONTROL, MODEL, Line, LinePlot
+from pytest_unineuron.reports.charts import Line, LinePlot
+from pytest_unineuron.reports.distribution_charts import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,10 +50,7 @@ def _role_plots(arms: list[LayerTable]) -> list[LinePlot]:
     plots = []
     for number, role in enumerate(arms[0].columns if arms else (), start=1):
         layers = tuple(row[0] for row in arms[0].rows)
-        lines = tuple(
-            Line(arm.arm or arm.model, CONTROL if arm.control else MODEL, tuple(row[number] for row in arm.rows))
-            for arm in arms
-        )
+        lines = tuple(Line(arm.label, kind_of(arm), tuple(row[number] for row in arm.rows)) for arm in arms)
         if len(layers) > 1 and any(any(line.values) for line in lines):
             plots.append(LinePlot(f"Neurons of {role}: share of each layer", layers, lines))
     return plots

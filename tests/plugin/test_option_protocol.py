@@ -26,8 +26,8 @@ def test_the_report_shows_both_verdicts(trials):
             "*GT1 new model: FAIL *",
             "By the protocol mechevalagent (at most 3 tries, one success)",
             "*GT1 new model: PASS (neox-a PASS, 1 of 2 tries)",
-            "*GT2 new data: NA*",
-            "*GT3 new component: NA*",
+            "*GT2 new data: NA",
+            "*GT3 new component: NA",
         ]
     )
     out = trials.path / "evaluation"
