@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.loading.forward import text_arguments
-from pytest_unineuron.roles.attention import eager_attention
+from pytest_unineuron.roles.attention import attention_patterns, returned_attention
 from pytest_unineuron.roles.interventions import changed_units
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ def added_attention(view: WeightView, batches: Sequence[Batch], pairs: Tensor) -
     ``pairs`` [pair, 2] are the number of a neuron and that of a head of a later layer. The first row is the mean of the
     attention to the first token as it is, less that without the neuron's part in the queries of the head (Gurnee et al.
     2024, section 5.3); the second its correlation with the activation of the neuron. Raises NotApplicable for a model
-    that does not return its attention, or whose queries cannot be changed alone.
+    whose attention probabilities cannot be had, or whose queries cannot be changed alone.
     """
     found = []
-    with eager_attention(view.loaded.model):
+    with returned_attention(view, batches[0]):
         for neuron, head in pairs.tolist():
             activations, added = [], []
             for batch in batches:
@@ -50,6 +49,7 @@ def attention_to_first(
     """Return the attention of a head to the first token, and the activation of a neuron, [row, position] each.
 
     With ``ablate``, the neuron writes nothing into the stream from which the queries of the head are made.
+    ``returned_attention`` has to be open.
     """
     layer, unit = _place(view, neuron)
     at = view.anatomy.heads[head]
@@ -77,14 +77,9 @@ def attention_to_first(
         stack.callback(hook.remove)
         if ablate:
             stack.callback(model.get_submodule(at.query.projection.module).register_forward_hook(requery).remove)
-        with torch.no_grad():
-            output = model(**text_arguments(model, batch.ids, batch.attention_mask), output_attentions=True)
+        patterns = attention_patterns(view, batch)
     numbers = sorted({other.layer for other in view.anatomy.heads})
-    attentions = getattr(output, "attentions", None)
-    if not attentions or len(attentions) != len(numbers) or attentions[0] is None:
-        raise NotApplicable(f"{type(model).__name__} does not return its attention")
-    found: Tensor = attentions[numbers.index(at.layer)][:, at.index, :, 0]
-    return found, seen["fired"]
+    return patterns[numbers.index(at.layer)][:, at.index, :, 0], seen["fired"]
 
 
 def _place(view: WeightView, neuron: int) -> tuple[int, int]:

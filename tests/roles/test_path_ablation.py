@@ -5,12 +5,13 @@ import torch
 from torch.nn.functional import normalize, softmax
 
 from pytest_unineuron.corpora.encode import special_tokens
+from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.attention import eager_attention
 from pytest_unineuron.roles.bos_attention import bos_query_directions
 from pytest_unineuron.roles.path_ablation import added_attention, attention_to_first
-from tests.models.tiny import build, in_memory
+from tests.models.tiny import build, in_memory, prepared
 from tests.roles.views import batches, view_of
 
 
@@ -96,3 +97,10 @@ def test_attention_follows_the_logit_of_bos_where_its_key_is_unlike_others(size,
         model.h[0].mlp.c_proj.weight[3] = 2 * direction.float()
     added = added_attention(WeightView(loaded, view.anatomy), batches(), torch.tensor([[3, head]]))
     assert sign * float(added[1, 0]) > 0.3
+
+
+def test_a_model_whose_attention_cannot_be_had_says_why():
+    """Falcon's queries see later keys as soon as it returns its attention."""
+    loaded, anatomy = prepared("causal", "falcon")
+    with pytest.raises(NotApplicable, match="computes something else when it returns its attention"):
+        added_attention(WeightView(loaded, anatomy), batches(), torch.tensor([[3, 5]]))
