@@ -62,8 +62,11 @@ def smollm2():
 def all_modules():
     """Imports every module of the package before pytester notes which there are, since it drops the others in the end.
 
-    Another test would then import a second copy, which knows nothing of the first.
+    Another test would then import a second copy, which knows nothing of the first. The same holds of the modules of
+    models: transformers remembers by class which parts of a model return attention.
     """
+    for model in ("gpt2", "gpt_neox", "llama"):
+        import_module(f"transformers.models.{model}.modeling_{model}")
     for module in walk_packages(pytest_unineuron.__path__, "pytest_unineuron."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
