@@ -106,4 +106,11 @@ def _read(store: Store | None, key: Mapping[str, Any]) -> Any | None:
 
 
 def _write(store: Store | None, key: Mapping[str, Any], result: Any) -> bool:
-    return store is not None and store.put(key, Entry(*serialize(result)))
+    """Store a result, and return whether that was possible; an instrument from outside may return anything."""
+    if store is None:
+        return False
+    try:
+        entry = Entry(*serialize(result))
+    except TypeError:
+        return False
+    return store.put(key, entry)

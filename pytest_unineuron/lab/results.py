@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sinks import Sinks, find_sinks
 from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
+from pytest_unineuron.cache.source_code import extension_digest
 from pytest_unineuron.errors import RankLost, UnineuronError
 from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.lab.keys import added_kinds
@@ -34,6 +37,18 @@ def stored_together(site: str) -> tuple[str, ...]:
     double the size of a result.
     """
     return (PRE, RESIDUAL) if site in (PRE, RESIDUAL) else (site,)
+
+
+def source_of(instrument: Callable[..., Any]) -> str | None:
+    """Return a digest of the source of an instrument, empty for those of this package, whose source is in every key.
+
+    None if more than a file decides what it does: it was made while the program ran, or typed into a notebook.
+    """
+    if instrument.__module__.startswith(f"{__name__.partition('.')[0]}."):
+        return ""
+    made = not isinstance(instrument, FunctionType) or instrument.__closure__ or "<" in instrument.__qualname__
+    file = None if made else Path(instrument.__code__.co_filename)
+    return extension_digest(file) if file and file.is_file() else None
 
 
 class Results:
@@ -95,20 +110,21 @@ class Results:
     ) -> Any:
         """Return what an instrument found in the weights of an arm, or in runs of it over a part of a corpus.
 
-        ``given`` is a digest of what else it was given. Its result is stored if it is one of this package; the key of a
-        result has the source of no other in it.
+        ``given`` is a digest of what else it was given. The key of the result has the source of an instrument from
+        outside in it; where that is not known, the result is computed anew and not stored.
         """
         arm = arm.activation_source
+        source = source_of(instrument)
 
         def noted(part: Any = None) -> Any:
             if corpus:
                 self._reporting.note_pass(arm, corpus)
             return compute()
 
-        if not instrument.__module__.startswith(f"{__name__.partition('.')[0]}."):
+        if source is None:
             return noted()
         path = f"{instrument.__module__}.{instrument.__qualname__}"
-        job = Request(arm, corpus, role=f"{path}:{given}" if given else path)
+        job = Request(arm, corpus, role=":".join(filter(None, (path, given, source))))
         if job not in self._held:
             self._held[job] = self._cache.get_or_compute(job, noted)
         return self._held[job]

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,8 +54,8 @@ def _by_name(*statistics: type) -> dict[str, type]:
 def serialize(value: Any) -> tuple[Any, dict[str, Tensor]]:
     """Return a description of a value in JSON data, and the tensors that it refers to by name, on the CPU.
 
-    Takes instances of ``storable_classes``, tuples, lists, dictionaries, tensors and plain values. Raises TypeError
-    for anything else. Tensors are copied only where they cannot be written as they are.
+    Takes instances of ``storable_classes``, tuples, lists, dictionaries, tensors, arrays of numbers and plain values.
+    Raises TypeError for anything else. Tensors are copied only where they cannot be written as they are.
     """
     serializer = _Serializer()
     return serializer.describe(value), serializer.tensors
@@ -70,6 +71,8 @@ class _Serializer:
     def describe(self, part: Any) -> Any:
         if isinstance(part, Tensor):
             return {"tensor": self._add(part.detach().to("cpu"))}
+        if type(part) is np.ndarray and part.dtype.kind in "biuf":
+            return {"array": self._add(torch.from_numpy(part))}
         if is_dataclass(part) and type(part).__name__ in storable_classes():
             named = {field.name: self.describe(getattr(part, field.name)) for field in fields(part)}
             return {"class": type(part).__name__, "fields": named}
@@ -104,6 +107,8 @@ def deserialize(description: Any, tensors: dict[str, Tensor]) -> Any:
     ((kind, content),) = description.items()
     if kind == "tensor":
         return tensors[content]
+    if kind == "array":
+        return tensors[content].numpy()
     if kind == "value":
         return content
     if kind == "dict":

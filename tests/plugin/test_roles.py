@@ -11,11 +11,20 @@ from pytest_unineuron.roles.null_space import null_space_fractions
 def lengths(view):
     return view.layers[0].write.norm(dim=1)
 
+def heads(view):
+    return np.arange(len(view.anatomy.heads)), view.layers[0].write.numel()
+
+def views(view):
+    return view
+
 @pytest.mark.gt3(source="x")
 def test_weights(unineuron_weights, unineuron_measure):
     composition = unineuron_weights.composition
     assert composition.kurtosis.shape == composition.skew.shape == unineuron_weights.layer.shape
     assert unineuron_weights.role(lengths).shape == (48,)
+    assert unineuron_weights.role(heads)[0].tolist() == list(range(8))
+    assert unineuron_weights.role(lambda view: len(view.layers)) == 2
+    assert unineuron_weights.role(views).layers
     unineuron_measure("null space", by_unit(lambda w: w.role(null_space_fractions), unineuron_weights), higher_by=SMALL)
 """
 RUNS = """
@@ -44,13 +53,17 @@ def hits(run):
 
 
 def test_a_role_is_one_function_of_the_weights(trials, tiny, cache):
-    """Those of this package are stored; one that a trial brings along is not, since its source is in no key."""
-    first = trials.write(WEIGHTS).run(f"--unineuron-model={tiny('gpt_neox')}", *NEVER, cache)
+    """It is stored, those that a trial brings along by their source too, but one that was made while the trial ran."""
+    model = f"--unineuron-model={tiny('gpt_neox')}"
+    first = trials.write(WEIGHTS).run(model, *NEVER, cache)
     assert first.outcome("weights", tiny("gpt_neox").name) != "ERROR"
     assert first.report["forward_passes"] == 0
-    second = trials.run(f"--unineuron-model={tiny('gpt_neox')}", *NEVER, cache)
-    assert hits(second) == {"composition", "null_space_fractions"}
+    second = trials.run(model, *NEVER, cache)
+    assert hits(second) == {"composition", "null_space_fractions", "lengths", "heads"}
     assert [m["value"] for m in measured(first)] == [m["value"] for m in measured(second)]
+
+    third = trials.write(WEIGHTS.replace("norm(dim=1)", "norm(dim=1) + 1")).run(model, *NEVER, cache)
+    assert hits(third) == {"composition", "null_space_fractions"}
 
 
 def subject(run):
