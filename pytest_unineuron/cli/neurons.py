@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.cli.check import declared
-from pytest_unineuron.errors import OptionError
+from pytest_unineuron.errors import NotApplicable, OptionError
 from pytest_unineuron.system import process
 from pytest_unineuron.system.paths import write_atomically
 
@@ -60,7 +61,9 @@ def print_neurons(typed: argparse.Namespace) -> int:
     extensions = [each for text in typed.extension for each in declared(text)]
     study = open_study(typed.model, seeds=typed.seed, cache=typed.cache, extensions=extensions, **options)
     table = _selected(study, typed)
-    cards = [_card(study, row, typed.corpus) for _, row in table.iterrows()]
+    found = study.cards(list(table.index), typed.corpus, histograms=typed.html is not None)
+    rows = [row.drop(["layer", "index"]).to_dict() for _, row in table.iterrows()]
+    cards = [replace(card, statistics=row) for card, row in zip(found, rows, strict=True)]
     wanted = [(form, path) for form in FORMS if (path := getattr(typed, form)) is not None]
     if not wanted:
         print(_printed(table, cards, typed.by))
@@ -75,7 +78,9 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     if typed.by == EXCESS:
         table[EXCESS] = study.universality(typed.corpus)[EXCESS]
     elif typed.by == VOCABULARY:
-        table[[VOCABULARY, "role"]] = study.roles(typed.corpus)[[VOCABULARY, "role"]]
+        table[VOCABULARY] = study.roles(typed.corpus)[VOCABULARY]
+    with suppress(NotApplicable):  # without an unembedding, neurons have no role in the logits
+        table["role"] = study.roles(typed.corpus)["role"]
     columns = [name for name in (EXCESS, VOCABULARY, *table) if name not in ("layer", "index", "role")]
     if typed.by not in columns:
         raise OptionError(f"--by={typed.by}: no such column; choose from {', '.join(dict.fromkeys(columns))}")
@@ -87,12 +92,6 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     if table[typed.by].isna().all():
         raise OptionError(f"--by={typed.by}: {typed.model} has none; sort by another one: {', '.join(STATISTICS)}")
     return table.sort_values(typed.by, ascending=typed.lowest, kind="stable").head(typed.top)
-
-
-def _card(study: Study, row: pd.Series[Any], corpus: str) -> Neuron:
-    """The neuron of a row, with everything that the table has of it."""
-    card = study.neuron(int(row["layer"]), int(row["index"]), corpus)
-    return replace(card, statistics=row.drop(["layer", "index"]).to_dict())
 
 
 def _with_tokens(table: pd.DataFrame, cards: list[Neuron]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pytest_unineuron import controls
+from pytest_unineuron.activations.histograms import unit_histograms
 from pytest_unineuron.cache.digests import Digests
 from pytest_unineuron.corpora import number_words, public_texts
 from pytest_unineuron.distributed.single_process import SINGLE_PROCESS, ProcessGroup
@@ -53,10 +54,10 @@ class Lab:
     """The models, corpora and results of a run, which fixtures ask for.
 
     ``models`` and ``corpora`` map labels to sources and names; corpora other than ``reference`` have to be new data
-    beside it. Results are computed when they are first asked for;
-    with a ``folder``, they are stored there for later runs. ``requests`` are the results that will be asked for, so
-    that one pass can compute several. ``progress`` makes a progress bar from a title, and ``announce`` prints one line
-    before something that takes long. ``processes`` share the batches of every pass.
+    beside it. Results are computed when they are first asked for; with a ``folder``, they are stored there for later
+    runs. ``requests`` are the results that will be asked for, so that one pass can compute several. ``progress`` makes
+    a progress bar from a title, and ``announce`` prints one line before something that takes long. ``processes`` share
+    the batches of every pass.
     """
 
     def __init__(
@@ -259,6 +260,19 @@ class Lab:
             self.layer(arm.model),
             self.runs(subject, corpus) if subject else None,
         )
+
+    def histograms(self, arm: Arm, corpus: str, units: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return ``unit_histograms`` of an arm's neurons on a corpus. Raises ModelError, CorpusError."""
+        self._results.sinks(arm.model, corpus)  # which are left out
+
+        def compute() -> tuple[Tensor, Tensor]:
+            batches = self.blocks(arm.model, corpus).batches(self._models.positions)
+            shown = self._reporting.bar(arm, f"{corpus}, histograms") or iter
+            return unit_histograms(self.loaded(arm).model, self.anatomy(arm.model).layout, shown(batches), units)
+
+        given = " ".join(map(str, units))
+        found: tuple[Tensor, Tensor] = self._results.role(arm, corpus, unit_histograms, given, compute)
+        return found
 
     def token_counts(self, model: str, corpus: str) -> Tensor:
         """Return how often each token is in the text that a model reads of a corpus, [token]. Raises CorpusError."""

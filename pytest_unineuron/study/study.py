@@ -201,16 +201,37 @@ class Study:
         columns = {"promotes": self._words(up), "promotes_by": effects[up]}
         return pd.DataFrame({**columns, "suppresses": self._words(down), "suppresses_by": effects[down]})
 
+    def histogram(self, layer: int, neuron: int, corpus: str = "prose") -> pd.DataFrame:
+        """Return how many tokens of a corpus are in each range of a neuron's pre-activation.
+
+        ``low``, ``high`` and ``tokens``, of ranges of one width; attention sinks are left out. This is a forward pass.
+        Raises OptionError if there is no such neuron.
+        """
+        return self._histograms([self._number(layer, neuron)], corpus)[0]
+
     def neuron(self, layer: int, neuron: int, corpus: str = "prose") -> Neuron:
         """Return everything about one neuron, which a notebook shows as a card. Raises OptionError if there is none."""
-        unit = self._number(layer, neuron)
+        return self.cards([self._number(layer, neuron)], corpus)[0]
+
+    def cards(self, neurons: Sequence[int], corpus: str = "prose", *, histograms: bool = True) -> list[Neuron]:
+        """Return everything about some neurons, named as in the index of ``neurons``; histograms take one pass."""
+        rows = self.neurons(corpus)
+        found = self._histograms(neurons, corpus) if histograms else [None] * len(neurons)
+        return [self._card(rows.loc[unit], corpus, of_unit) for unit, of_unit in zip(neurons, found, strict=True)]
+
+    def _card(self, row: pd.Series[Any], corpus: str, histogram: pd.DataFrame | None) -> Neuron:
+        layer, index = int(row["layer"]), int(row["index"])
         try:
-            effects: pd.DataFrame | None = self.token_effects(layer, neuron)
+            effects: pd.DataFrame | None = self.token_effects(layer, index)
         except NotApplicable:
             effects = None
-        row = self.neurons(corpus).loc[unit].drop(["layer", "index"])
-        tokens = self.top_tokens(layer, neuron, corpus)
-        return Neuron(self._source.spec, corpus, layer, neuron, row.to_dict(), tokens, effects)
+        statistics, tokens = row.drop(["layer", "index"]).to_dict(), self.top_tokens(layer, index, corpus)
+        return Neuron(self._source.spec, corpus, layer, index, statistics, tokens, effects, histogram)
+
+    def _histograms(self, units: Sequence[int], corpus: str) -> list[pd.DataFrame]:
+        edges, counts = self.lab.histograms(self._arm, corpus, [int(unit) for unit in units])
+        columns = zip(edges[:, :-1].numpy(), edges[:, 1:].numpy(), counts.numpy(), strict=True)
+        return [pd.DataFrame({"low": low, "high": high, "tokens": tokens}) for low, high, tokens in columns]
 
     # -- names and places ------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ def test_the_table_has_the_highest_first(neurons, capsys):
     """Place, statistics and tokens of as many neurons as were asked for."""
     assert neurons("--top=3", "--layer=1") == 0
     header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split() == ["layer", "index", "kurtosis", "density", "strongest", "promotes", "suppresses"]
+    assert header.split() == ["layer", "index", "kurtosis", "role", "density", "strongest", "promotes", "suppresses"]
     values = [float(row.split()[2]) for row in rows]
     assert values == sorted(values, reverse=True)
     assert [row.split()[0] for row in rows] == ["1"] * 3
@@ -50,7 +50,17 @@ def test_files_hold_the_same_rows(neurons, capsys):
     assert [row["neuron"] for row in rows] == list(table.index)
     assert table["density"].is_monotonic_increasing
     assert len(rows[0]["strongest"]) == len(rows[0]["contexts"])
-    assert Path("n.html").read_text(encoding="utf-8").count('class="card"') == 2
+    page = Path("n.html").read_text(encoding="utf-8")
+    assert page.count('class="card"') == page.count('class="bar"') == 2
+
+
+def test_a_model_without_an_unembedding_has_no_roles(tiny, capsys):
+    """The table is without them, and says so to who sorts by them."""
+    model = tiny("bert")
+    assert main(["neurons", str(model), "--tokens=600", "--top=1"]) == 0
+    assert "role" not in capsys.readouterr().out.split()
+    assert main(["neurons", str(model), "--tokens=600", "--top=1", "--by=vocabulary"]) != 0
+    assert "unembedding" in capsys.readouterr().err
 
 
 def test_vocabulary_shows_the_role_of_each_neuron(neurons, capsys):

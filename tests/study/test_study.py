@@ -8,7 +8,7 @@ from scipy.stats import kurtosis, skew
 import pytest_unineuron as unineuron
 from pytest_unineuron.errors import CorpusError, ModelError, NotApplicable, OptionError
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.study.neuron import render_cards
+from pytest_unineuron.study.neuron import Bars, render_cards
 from pytest_unineuron.study.study import Study
 
 BUDGET = {"tokens": 6000, "correlation_tokens": 3000}
@@ -72,6 +72,36 @@ def test_top_tokens_are_those_at_which_the_neuron_is_strongest(study, activation
     for _, row in found.iterrows():
         whole = (row["before"] + row["token"] + row["after"]).removeprefix("<|endoftext|>")
         assert "\ufffd" in whole or any(whole in text for text in texts), whole
+
+
+def test_a_histogram_counts_every_token_once(study, activations):
+    """Its ranges are those of numpy, over the pre-activations of the model."""
+    counts, edges = np.histogram(activations["pre"][:, 17], 32)
+    found = study.histogram(layer=1, neuron=17)
+    np.testing.assert_allclose(found["low"], edges[:-1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["high"], edges[1:], rtol=1e-4, atol=1e-5)
+    assert found["tokens"].sum() == counts.sum()
+    assert (found["tokens"] - counts).abs().max() <= 3  # a value at an edge may fall on either side
+
+
+def test_cards_of_several_neurons_take_one_pass(study, folder):
+    """In the order of their names, each with its own histogram; a second time the cache has them."""
+    names = [512 + 17, 3, 512 + 17]
+    cards = study.cards(names)
+    assert [(card.layer, card.index) for card in cards] == [(1, 17), (0, 3), (1, 17)]
+    assert cards[0].histogram.equals(study.histogram(layer=1, neuron=17))
+    again = unineuron.open("nano:neox-a", cache=folder, **BUDGET)
+    again.cards(names)
+    assert "forward_pass" not in {event["kind"] for event in again.lab.events}
+
+
+def test_bars_show_a_single_token_and_where_zero_is():
+    """Heights are logarithmic, in a square of 100; an empty range has no bar."""
+    bars = Bars(((-1.0, 0.0, 0), (0.0, 1.0, 1), (1.0, 3.0, 99)))
+    assert bars.path == "M27.0 100V85.55H50.0V100ZM50.0 100V4.0H96.0V100Z"
+    assert bars.zero == 27.0
+    assert Bars(((1.0, 2.0, 5),)).zero is None
+    assert [tokens for _, _, tokens in bars.texts] == [0, 1, 99]
 
 
 def test_token_effects_are_those_of_the_weights(study):
