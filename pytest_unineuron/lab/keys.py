@@ -50,7 +50,7 @@ class Keys:
         common: dict[str, Any] = {
             "what": job.kind,
             "instruments": package_digest(*INSTRUMENTS),
-            "libraries": {name: version(name) for name in LIBRARIES},
+            "libraries": _library_versions(),
             "model": _model(loaded),
             "control": [arm.control, arm.draw],
             "extensions": self._extensions(job),
@@ -113,6 +113,12 @@ class Keys:
 def added_kinds(job: Request) -> list[str]:
     """Return the kinds of units that extensions add to a result: in a comparison all, else those that are its sites."""
     return [kind for kind in KINDS.files if job.compares_seeds or kind in job.sites]
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    """The versions of ``LIBRARIES``, which are read from the metadata of their packages once."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _model(loaded: LoadedModel) -> list[str]:

@@ -50,7 +50,7 @@ class LoadedModel:
     folder: Path
     files_digest: str = ""
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """The number of weights."""
         return sum(p.numel() for p in self.model.parameters())
