@@ -44,12 +44,15 @@ def split(positive: NDArray[np.bool_], token: NDArray[np.int64], seed: int) -> S
 
 def _deal(size: NDArray[Any], random: np.random.Generator) -> NDArray[np.int64]:
     """Deal tokens into two halves, [token] of 0 and 1; ``size`` [class, token] is the number of words at each token."""
-    held = np.zeros((2, 2))  # words dealt so far, [half, class]
+    ahead, others_ahead = 0, 0  # words of each class that the first half has beyond the second
     half = np.zeros(size.shape[1], dtype=int)
+    sizes = size.T.tolist()
     for token in random.permutation(size.shape[1]):
-        uneven = [np.abs(held + np.eye(2)[[h]].T * size[:, token] - held[::-1]).sum() for h in (0, 1)]
+        words, others = sizes[token]
+        uneven = [abs(ahead + sign * words) + abs(others_ahead + sign * others) for sign in (1, -1)]
         half[token] = int(uneven[1] < uneven[0]) if uneven[0] != uneven[1] else int(random.integers(2))
-        held[half[token]] += size[:, token]
+        sign = -1 if half[token] else 1
+        ahead, others_ahead = ahead + sign * words, others_ahead + sign * others
     return half
 
 
