@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora.corpus import Corpus, Document, Mark
@@ -106,6 +107,7 @@ BUNDLED = {"twenty of prose": "prose", "twenty of news": "news"}
 """Sets of the beginnings of twenty bundled documents, in place of the Pile and of AG News in eval3."""
 
 
+@cache
 def sets() -> dict[str, tuple[str, ...]]:
     """Return the texts of every set, by its name; a text that is a set of its own is ``news 1``."""
     single = {f"{kind} {n}": (text,) for kind, texts in SINGLE.items() for n, text in enumerate(texts, start=1)}

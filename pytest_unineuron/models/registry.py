@@ -184,10 +184,10 @@ def _nano_seeds(source: Source) -> tuple[str, ...]:
     own = next((name for name, folder in folders.items() if folder == source.folder), None)
     if own is None:
         return ()
-    families = {name: _nano_family(name) for name in folders}
+    families = {name: _nano_family(folder) for name, folder in folders.items()}
     return tuple(zoo.PREFIX + name for name in folders if name != own and families[name] == families[own])
 
 
-def _nano_family(name: str) -> str:
-    recipe = zoo.folders()[name] / "recipe.json"
-    return str(json.loads(recipe.read_text(encoding="utf-8"))["family"]) if recipe.exists() else name
+def _nano_family(folder: Path) -> str:
+    recipe = folder / "recipe.json"
+    return str(json.loads(recipe.read_text(encoding="utf-8"))["family"]) if recipe.exists() else folder.name
