@@ -223,11 +223,11 @@ def openings(blocks: Blocks) -> Blocks:
 def _opening(block: Block) -> Block:
     """The first tokens of a block with the special tokens after its text."""
     after = next((number for number, text in enumerate(reversed(block.text_mask)) if text), 0)
-    length = len(block.ids)
-    kept = range(length) if length <= OPENING else [*range(OPENING - after), *range(length - after, length)]
+    end = len(block.ids) - after  # of the text
+    start = min(end, OPENING - after)
     return replace(
         block,
-        ids=tuple(block.ids[n] for n in kept),
-        text_mask=tuple(block.text_mask[n] for n in kept),
-        labels=tuple(block.labels[n] for n in kept),
+        ids=block.ids[:start] + block.ids[end:],
+        text_mask=block.text_mask[:start] + block.text_mask[end:],
+        labels=block.labels[:start] + block.labels[end:],
     )
