@@ -11,7 +11,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.criteria import CRITERIA
-from pytest_unineuron.evidence.strict_json import parse_json, to_json
+from pytest_unineuron.evidence.strict_json import parse_json, to_json, to_json_line
 from pytest_unineuron.evidence.summary import report_data
 from pytest_unineuron.reports import notebook_cells as cells
 from pytest_unineuron.reports.markdown import escape_markdown
@@ -43,7 +43,7 @@ report = json.loads(Path("{report}").read_text(encoding="utf-8"))"""
 
 def render_notebook(evidence: Evidence, report: str) -> str:
     """The notebook as JSON of nbformat 4.5; ``report`` is the name of the JSON report beside it."""
-    data = parse_json(to_json(report_data(evidence)))  # what the cells will read
+    data = parse_json(to_json_line(report_data(evidence)))  # what the cells will read
     part = f"\n\nThis run is a part of the suite: {escape_markdown(evidence.part)}." if evidence.part else ""
     made = list(_cells(data, report, INTRODUCTION.format(report=report) + part))
     for number, cell in enumerate(made):
