@@ -132,9 +132,14 @@ def _module_files(name: str) -> Iterator[Path]:
     for end in range(1, len(parts) + 1):
         if file := getattr(sys.modules.get(".".join(parts[:end])), "__file__", None):
             yield Path(file)
-    for folder in dict.fromkeys(map(Path, sys.path)):
-        if _is_project_file(folder / "x.py"):
-            yield from _below(folder.absolute(), name)
+    for folder in _project_folders(tuple(sys.path)):
+        yield from _below(folder.absolute(), name)
+
+
+@cache
+def _project_folders(search_path: tuple[str, ...]) -> list[Path]:
+    """The folders of a search path in which modules of the project may be."""
+    return [folder for folder in dict.fromkeys(map(Path, search_path)) if _is_project_file(folder / "x.py")]
 
 
 def _below(folder: Path, name: str) -> Iterator[Path]:

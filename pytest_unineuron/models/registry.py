@@ -108,11 +108,12 @@ def known_seeds(source: Source) -> tuple[str, ...]:
     All models of the family of a nano model; at most ``MAX_HUB_SEEDS`` of the hub. For an untrained model they are
     the trained seeds of the model whose configuration it has.
     """
+    name = source.name
     for family in FAMILIES.values():
-        match = re.fullmatch(family.names, source.name)
+        match = re.fullmatch(family.names, name)
         if match and family.seeds:
             seeds = [seed.format(*match.groups()) for seed in family.seeds]
-            return tuple(seed for seed in seeds if seed.partition("@")[0] != source.name)[:MAX_HUB_SEEDS]
+            return tuple(seed for seed in seeds if seed.partition("@")[0] != name)[:MAX_HUB_SEEDS]
     return _nano_seeds(source)
 
 
