@@ -113,9 +113,10 @@ class Comparisons:
         view, encodings = WeightView(loaded, self._models.anatomy(arm.model)), self._encodings.setdefault(loaded, {})
         return ComparedModel(view, transform, self._settings.correlation_site, encodings)
 
-    def release(self) -> None:
-        """Release the activations of all seeds."""
-        self._seeds.clear()
+    def release(self, corpus: str = "") -> None:
+        """Release the activations of all seeds, or those on one text, which are computed anew if asked for again."""
+        for key in [key for key in self._seeds if corpus in ("", key[1])]:
+            del self._seeds[key]
 
     def _seed_activations(self, arm: Arm, corpus: str, names: Sequence[str]) -> list[SeedActivations]:
         """The activations of the seeds of a model on the text that an arm reads."""

@@ -208,6 +208,11 @@ class Results:
         transform = self._transform(arm, corpus, jobs)
         consumers = {job: self._consumer(job, transform) for job in jobs if job != comparison}
         found = self._comparisons.compute(arm, corpus, transform, list(consumers.values()), compute_part)
+        if not any(
+            each.compares_seeds and (each.arm.model, each.corpus) == (arm.model, corpus) and each not in self._held
+            for each in self._requested.keys() - {comparison}
+        ):
+            self._comparisons.release(corpus)
         return {comparison: found, **{job: consumer.result() for job, consumer in consumers.items()}}
 
     def _sweep(self, jobs: Sequence[Request], compute_part: ComputePart) -> dict[Request, Any]:

@@ -196,8 +196,9 @@ class Collection:
 
         Those that need no forward pass come first: a large model has its first verdicts soon. Of both kinds, those of
         the model itself come first and then those of each control arm, of which only one is in memory at a time. But
-        the arms of a trial stay together where they share the activations of further seeds on a text, and in a run that
-        stops at a failure, in which the trials before it should have outcomes.
+        where arms share the activations of further seeds on a text, one text comes after the other, the reference
+        first; and in a run that stops at a failure, the arms of a trial stay together, so that the trials before it
+        have outcomes.
         """
         models = {model: number for number, model in enumerate(self._run.models)}
         places = [place for place, item in enumerate(items) if model_of(item) in models]
@@ -206,11 +207,13 @@ class Collection:
         options = self._run.config.option
         stops = options.maxfail or getattr(options, "stepwise", False)
         self.arm_by_arm = set() if stops else {*models} - {model_of(item) for item in ours if self._compares(item)}
+        texts = ["", self._run.reference, *self._run.new_data]
 
         def place_of(item: pytest.Item) -> tuple[Any, ...]:
-            arm = arm_of(item)
-            among_arms = (bool(arm.control), arms.index(arm)) if arm.model in self.arm_by_arm else ()
-            return models[arm.model], any(self._requests(item)), among_arms
+            arm, corpus = arm_of(item), item.stash[PLANNED].case.corpus if PLANNED in item.stash else ""
+            by_arm = (bool(arm.control), arms.index(arm)) if arm.model in self.arm_by_arm else ()
+            by_text = () if stops or by_arm else (texts.index(corpus),)
+            return models[arm.model], any(self._requests(item)), by_arm or by_text
 
         ours.sort(key=place_of)
         for place, item in zip(places, ours, strict=True):

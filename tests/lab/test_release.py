@@ -5,11 +5,12 @@ import weakref
 
 import pytest
 
-from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.lab.lab import Lab
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.roles.families import families
+from pytest_unineuron.universality.seeds import SeedActivations
 
 
 @pytest.fixture
@@ -39,3 +40,20 @@ def test_the_model_of_a_control_is_freed_when_another_arm_begins(tiny):
     own = weakref.ref(lab.loaded(Arm("m")).model)
     lab.release(Arm("m", "shuffled"), Arm("m", "rotation"))
     assert own() is not None
+
+
+@pytest.mark.usefixtures("collector_off")
+def test_activations_of_seeds_are_freed_with_the_last_comparison_on_a_text(tiny):
+    """What the others would ask for is held in memory or stored, so that the next text finds room."""
+    arms = [Arm("m"), Arm("m", "untrained")]
+    lab = Lab(
+        Settings(tokens=2000, correlation_tokens=1000, seed=(str(tiny("gpt2", seed=1)),)),
+        {"m": parse_source(str(tiny("gpt2")))},
+        {"prose": "prose"},
+        requests=[Request(arm, "prose", compares_seeds=True) for arm in arms],
+    )
+    held = []
+    for arm in arms:
+        lab.universality(arm, "prose")
+        held.append(sum(type(each) is SeedActivations for each in gc.get_objects()))
+    assert held == [1, 0]

@@ -208,3 +208,23 @@ def test_the_default_models_divide_the_criteria_between_them(trials):
     both = "--unineuron-model=nano:neox-a", "--unineuron-model=nano:gpt2-a"
     collected = re.findall(r"test_(\w+)\[(\w+-a)\]", trials.run("--collect-only", "-q", *both).shown)
     assert set(collected) == {(name, model) for name in ("good", "other", "third") for model in ("neox-a", "gpt2-a")}
+
+
+def test_one_text_comes_after_the_other_where_seeds_are_compared(trials, two_seeds):
+    """The reference first, so that the activations of seeds are in memory for one text at a time."""
+    body = """
+@pytest.mark.gt2(source="x", controls=["untrained"])
+def test_new_data(unineuron_universality, unineuron_corpus):
+    measure("documents", 1, above=0)
+
+@pytest.mark.gt3(source="x", controls=["untrained"])
+def test_reference(unineuron_universality):
+    measure("documents", 1, above=0)
+"""
+    own, other = two_seeds
+    options = (f"--unineuron-model={own}", f"--unineuron-seed={other}", "--unineuron-corpus=code")
+    found = trials.write(body).run(*options, "--unineuron-corpus=news", "--collect-only", "-q")
+    shown = [line for line in found.result.stdout.lines if "::" in line]
+    assert [line.partition("[")[2].rstrip("]").partition("-")[2] for line in shown] == [
+        f"{text}{arm}" for text in ("prose", "code", "news") for arm in ("", "~untrained")
+    ]
