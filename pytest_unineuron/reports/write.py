@@ -14,7 +14,7 @@ from pytest_unineuron.evidence.summary import report_data, summary_data
 from pytest_unineuron.extend.table import Table
 from pytest_unineuron.reports import markdown, notebook
 from pytest_unineuron.reports.page import render_page
-from pytest_unineuron.system.paths import write_atomically
+from pytest_unineuron.system.paths import status_of, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
 def reason_unwritable(folder: Path) -> str | None:
     """The reason why nothing can be written below ``folder``, or None. Creates nothing."""
     try:
-        nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        nearest = next(parent for parent in (folder, *folder.parents) if status_of(parent) is not None)
     except OSError as error:  # the name is too long for any file system
         return error.strerror
     if not nearest.is_dir():

@@ -23,6 +23,18 @@ def resolve_path(name: str | Path, started: Path | None = None) -> Path:
         raise OptionError(f"{name}: {error}; give the whole path") from None
 
 
+def status_of(path: Path) -> os.stat_result | None:
+    """Return the status of what is at a path, or None if nothing is.
+
+    Raises OSError for a name that no file can have, or a folder that may not be read, about which ``Path.exists`` and
+    ``Path.is_dir`` are silent from Python 3.14 on.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character
+        return None
+
+
 def beside(path: Path) -> list[str]:
     """Return the paths of everything in the folder of a path, which may not exist, as a user would type them."""
     try:

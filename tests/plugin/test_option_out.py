@@ -49,6 +49,14 @@ def test_a_path_that_cannot_be_written_is_refused(trials):
     found.result.stderr.fnmatch_lines(["ERROR: --unineuron-out=/proc/evaluation: cannot be written to: /proc: *"])
 
 
+def test_a_name_that_no_folder_can_have_is_refused(trials):
+    """No Python finds out only when it writes."""
+    name = "x" * 300
+    found = trials.write(CLAIM).run(MODEL, f"--unineuron-out={name}")
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines([f"ERROR: --unineuron-out={name}: cannot be written to: File name too long"])
+
+
 def test_other_reports_are_written_if_one_cannot_be(trials):
     """A folder is in the place of the Markdown: the JSON is written, and the run ends as incomplete."""
     (trials.path / "evaluation" / "generalization_eval_report.md").mkdir(parents=True)

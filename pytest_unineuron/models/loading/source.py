@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import ModelError, did_you_mean, first_line
-from pytest_unineuron.system.paths import beside
+from pytest_unineuron.system.paths import beside, status_of
 
 UNTRAINED = "untrained:"
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -67,12 +68,12 @@ def parse_source(spec: str) -> Source:
         return Source(spec, name, folder=folders[name])
     try:
         path = Path(spec).expanduser()
-        found = path.is_dir()
+        found = status_of(path)
     except (OSError, RuntimeError) as error:  # no such user, a name too long, a folder that may not be read
         raise ModelError(
             f"model {spec}: a folder cannot have this name ({error}); give a folder with config.json"
         ) from None
-    if found:
+    if found and stat.S_ISDIR(found.st_mode):
         gguf = _gguf_in(spec, path)
         if not gguf:
             check_folder(spec, path)
