@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch  # noqa: F401 - before ctypes is replaced, as torch loads its libraries with it
 
 from pytest_unineuron.system import machine, process
 
