@@ -85,21 +85,21 @@ SHORT = (
 def test_a_control_a_statistic_and_units_of_a_conftest(trials):
     """They are used by name, under xdist too; a change of their source is another result, and breaks a lock."""
     trials.write(TRIAL).path.joinpath("conftest.py").write_text(CONTROL + STATISTIC + UNITS)
-    assert trials.run(*SHORT, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
-    first = trials.run(*SHORT, "-n", "2", subprocess=True)
+    assert trials.run(*SHORT, "--unineuron-write-lock=claim.lock").ret == 0
+    first = trials.run(*SHORT, "-n", "2")
     assert (first.outcome("peak[news]"), list(first.arms("peak[news]"))) == ("VACUOUS", ["noised"])
     assert {"control noised", "statistic largest", "units doubled"} <= set(first.report["versions"])
     assert first.report["controls"] == {"noised": "keeps every weight up to noise"}
     assert "keeps every weight up to noise" in (trials.path / "evaluation" / PAGE).read_text(encoding="utf-8")
     assert first.report["models"]["neox-a"]["units"]["doubled"]["units"] == 3
-    assert trials.run(*SHORT, "--unineuron-fail-on=never", subprocess=True).report["forward_passes"] == 0
+    assert trials.run(*SHORT, "--unineuron-fail-on=never").report["forward_passes"] == 0
 
     trials.path.joinpath("conftest.py").write_text(CONTROL.replace("0.5 *", "0.25 *") + STATISTIC + UNITS)
-    again = trials.run(*SHORT, "--unineuron-fail-on=never", subprocess=True)
+    again = trials.run(*SHORT, "--unineuron-fail-on=never")
     assert again.report["forward_passes"] > 0
     versions = [run.report["versions"]["control noised"] for run in (first, again)]
     assert versions[0] != versions[1]
-    violated = trials.run("--unineuron-lock=claim.lock", subprocess=True)
+    violated = trials.run("--unineuron-lock=claim.lock")
     assert violated.ret == 24
 
 
@@ -122,9 +122,9 @@ def test_bias(unineuron_weights, unineuron_measure):
     unineuron_measure("mean bias", float(unineuron_weights.bias.mean()), above=-1e9)
 """
     trials.write(body).path.joinpath("conftest.py").write_text(CONTROL + CHOSEN)
-    chosen = trials.run("--unineuron-model=nano:neox-a", "--unineuron-controls=noised", subprocess=True)
+    chosen = trials.run("--unineuron-model=nano:neox-a", "--unineuron-controls=noised")
     assert list(chosen.arms("bias")) == ["noised"]
-    assert "noised" not in trials.run("--unineuron-model=nano:neox-a", subprocess=True).arms("bias")
+    assert "noised" not in trials.run("--unineuron-model=nano:neox-a").arms("bias")
 
 
 def test_a_package_names_its_extensions_in_an_entry_point(trials, monkeypatch):
@@ -175,7 +175,7 @@ def test_laws(unineuron_corpus, unineuron_universality, unineuron_measure):
 """
     trials.write(body).path.joinpath("conftest.py").write_text(OTHERS)
     more = ("--unineuron-corpus=laws", "--unineuron-fail-on=never", "--unineuron-controls=none")
-    found = trials.run(*SHORT, *more, subprocess=True)
+    found = trials.run(*SHORT, *more)
     assert (trials.path / "evaluation" / "trials.txt").read_text() == "laws[news] laws[laws]"
     (case,) = found.trial("laws[laws]")["subjects"]["neox-a"]["cases"]
     assert [each["value"] for each in case["subject"]["measurements"]] == [1]
@@ -190,9 +190,9 @@ def pytest_unineuron_extensions(config):
     return [noise] if config.option.verbose else []
 """
     trials.path.joinpath("conftest.py").write_text(hook)
-    found = trials.run(*SHORT, "-v", "--unineuron-fail-on=never", subprocess=True)
+    found = trials.run(*SHORT, "-v", "--unineuron-fail-on=never")
     assert list(found.arms("mean[news]")) == ["noised"]
-    trials.run(*SHORT, subprocess=True).result.stdout.fnmatch_lines(["*mean: no control noised; there are untrained,*"])
+    trials.run(*SHORT).result.stdout.fnmatch_lines(["*mean: no control noised; there are untrained,*"])
 
 
 @pytest.mark.parametrize(

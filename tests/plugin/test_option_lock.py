@@ -84,10 +84,10 @@ def test_a_helper_that_changed_is_noticed(trials):
     """A bound can be defined in another file than the trial."""
     (trials.path / "limits.py").write_text("LIMIT = 0.5\n")
     trials.write("from limits import LIMIT\n" + CLAIMS.replace("above=0.5", "above=LIMIT"))
-    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
-    assert trials.run(LOCK, subprocess=True).ret == 0
+    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0
+    assert trials.run(LOCK).ret == 0
     (trials.path / "limits.py").write_text("LIMIT = 0.5  # a comment\n")
-    (source,) = lock_violations(trials.run(LOCK, subprocess=True))
+    (source,) = lock_violations(trials.run(LOCK))
     assert "changed since it was locked" in source
 
 
@@ -215,10 +215,10 @@ def test_changed_modules_of_the_project_violate_the_lock(trials, statement, file
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     trials.write("def late():\n    " + (statement or "pass") + "\n" + CLAIMS)
-    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock", subprocess=True).ret == 0
+    assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0
     path = trials.path / next(iter(files))
     path.write_text(path.read_text() + "Y = 2\n")
-    (found,) = lock_violations(trials.run(LOCK, subprocess=True))
+    (found,) = lock_violations(trials.run(LOCK))
     assert "changed since it was locked" in found
 
 
