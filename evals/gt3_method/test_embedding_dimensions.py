@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron.statistics.basis import column_kurtosis, exchanges, kurtosis_deviation, rotations, some_rows
+from pytest_unineuron.roles.embedding_basis import tail_deviations
+from pytest_unineuron.statistics.basis import column_kurtosis
 from pytest_unineuron.statistics.resampling import against_draws
 
 DRAWS = 20
@@ -29,8 +30,6 @@ def test_embedding_basis_is_privileged(weights, measure):
     Independent entries with heavy tails are a privileged basis too, made by hand: exchanging the entries of each row
     leaves them as they were.
     """
-    embedding = some_rows(weights.embedding, 16_384)
-    own = kurtosis_deviation(embedding)
-    for name, nulls in (("random bases", rotations), ("exchanged entries", exchanges)):
-        null = [kurtosis_deviation(matrix) for matrix in nulls(embedding, DRAWS)]
+    own, bases, exchanged = weights.role(tail_deviations, DRAWS)
+    for name, null in (("random bases", bases), ("exchanged entries", exchanged)):
         measure(f"deviation of log kurtosis over dimensions, beyond {name}", against_draws(own, null), above=0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sinks import Sinks, find_sinks
@@ -44,11 +47,24 @@ def source_of(instrument: Callable[..., Any]) -> str | None:
 
     None if more than a file decides what it does: it was made while the program ran, or typed into a notebook.
     """
-    if instrument.__module__.startswith(f"{__name__.partition('.')[0]}."):
+    package = __name__.partition(".")[0]
+    if instrument.__module__.startswith(f"{package}.") and not instrument.__module__.startswith(f"{package}.evals."):
         return ""
     made = not isinstance(instrument, FunctionType) or instrument.__closure__ or "<" in instrument.__qualname__
     file = None if made else Path(instrument.__code__.co_filename)
     return extension_digest(file) if file and file.is_file() else None
+
+
+def digest_of(given: Sequence[Any]) -> str | None:
+    """Return a digest of what an instrument is given, empty for nothing; None if it is no tensor or plain value."""
+    if not all(isinstance(each, torch.Tensor | int | float | str) for each in given):
+        return None
+    total = hashlib.sha256()
+    for each in given:
+        shown = each.shape if isinstance(each, torch.Tensor) else each
+        total.update(f"{type(each).__name__} {shown!r} ".encode())
+        total.update(each.cpu().numpy().tobytes() if isinstance(each, torch.Tensor) else b"")
+    return total.hexdigest()[:12] if given else ""
 
 
 class Results:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from itertools import accumulate, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.lab.arm import RUN_TOKENS
+from pytest_unineuron.lab.results import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,8 +47,9 @@ class Runs:
 
     def role(self, instrument: Callable[..., Any], *given: torch.Tensor) -> Any:
         """Return ``instrument(view, batches, *given)``, computed once per arm and text; a tensor as an array."""
-        digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in given)).hexdigest()[:12]
-        found = self._recall(instrument, digest, lambda: instrument(self._view, self._batches(), *given))
+        found = self._recall(
+            instrument, digest_of(given) or "", lambda: instrument(self._view, self._batches(), *given)
+        )
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
 

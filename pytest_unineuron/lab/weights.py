@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.lab.results import digest_of
 from pytest_unineuron.models.weights.heads import folded, output_weight, require_value, weight_of
 from pytest_unineuron.roles.composition import Composition, composition, random_composition, ranks
 
@@ -82,12 +83,13 @@ class Weights:
     def role(self, instrument: Callable[..., Any], *given: Any) -> Any:
         """Return ``instrument(view, *given)``, where an instrument is a function of the weights, as those of ``roles``.
 
-        A tensor is returned as an array. An instrument of this package that is given nothing is run once per arm.
+        A tensor is returned as an array. It is run once per arm, unless it is given more than tensors and plain values.
         """
-        if given:
+        digest = digest_of(given)
+        if digest is None:
             found = instrument(self._view, *given)
         else:
-            found = self._recall(instrument, "", lambda: instrument(self._view))
+            found = self._recall(instrument, digest, lambda: instrument(self._view, *given))
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     @cached_property

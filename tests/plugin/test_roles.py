@@ -14,6 +14,9 @@ def lengths(view):
 def heads(view):
     return np.arange(len(view.anatomy.heads)), view.layers[0].write.numel()
 
+def first(view, few):
+    return view.layers[0].write[:few, 0]
+
 def views(view):
     return view
 
@@ -25,6 +28,8 @@ def test_weights(unineuron_weights, unineuron_measure):
     assert unineuron_weights.role(heads)[0].tolist() == list(range(8))
     assert unineuron_weights.role(lambda view: len(view.layers)) == 2
     assert unineuron_weights.role(views).layers
+    assert [len(unineuron_weights.role(first, few)) for few in (2, 3)] == [2, 3]
+    assert unineuron_weights.role(lambda view, seen: seen, unineuron_weights) is unineuron_weights
     unineuron_measure("null space", by_unit(lambda w: w.role(null_space_fractions), unineuron_weights), higher_by=SMALL)
 """
 RUNS = """
@@ -59,7 +64,7 @@ def test_a_role_is_one_function_of_the_weights(trials, tiny, cache):
     assert first.outcome("weights", tiny("gpt_neox").name) != "ERROR"
     assert first.report["forward_passes"] == 0
     second = trials.run(model, *NEVER, cache)
-    assert hits(second) == {"composition", "null_space_fractions", "lengths", "heads"}
+    assert hits(second) == {"composition", "null_space_fractions", "lengths", "heads", "first"}
     assert [m["value"] for m in measured(first)] == [m["value"] for m in measured(second)]
 
     third = trials.write(WEIGHTS.replace("norm(dim=1)", "norm(dim=1) + 1")).run(model, *NEVER, cache)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +29,16 @@ def gguf_configuration(source: Source, folder: Path) -> PretrainedConfig:
         needed = " and ".join(missing) or f"a later transformers than {transformers.__version__}"
         raise ModelError(f'model {source.spec}: needs {needed}; pip install "pytest-unineuron[gguf]"')
     try:
-        config: PretrainedConfig = transformers.AutoConfig.from_pretrained(folder, gguf_file=source.gguf)
+        return copy.deepcopy(_configuration(folder, source.gguf, (folder / source.gguf).stat().st_mtime_ns))
     except Exception as error:  # damaged files and unknown architectures raise errors of any class
         raise ModelError(f"model {source.spec}: this GGUF file cannot be read: {first_line(error)}") from error
-    return config
+
+
+@lru_cache(maxsize=1)
+def _configuration(folder: Path, file: str, changed: int) -> PretrainedConfig:
+    """The configuration in a file that was ``changed`` then; reading the tokens that come with it takes seconds."""
+    found: PretrainedConfig = transformers.AutoConfig.from_pretrained(folder, gguf_file=file)
+    return found
 
 
 def gguf_arguments(source: Source, *, weights: bool = False) -> dict[str, Any]:
