@@ -18,7 +18,7 @@ from tools.zoo.recipe import Recipe, default_recipes, model_config, untrained_mo
 from tools.zoo.text import BOS, TrainingRows, file_digest, split_held_out
 
 SHIPPED = Path(zoo.__file__).parent / "models"
-NAMES = [f"{family}-{letter}" for family in ("gpt2", "neox") for letter in "abc"]
+NAMES = [f"{family}-{letter}" for family in ("gpt2", "llama", "neox") for letter in "abc"]
 
 
 @cache
