@@ -14,7 +14,7 @@ from pytest_unineuron.system.paths import write_atomically
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
 
@@ -26,8 +26,9 @@ EXCESS = "excess"
 """The excess correlation ϱ, for which further seeds are read."""
 VOCABULARY = "vocabulary"
 """The kurtosis of the vocabulary composition: high for a neuron that raises or lowers a few tokens."""
-SHOWN_TOKENS = 5
-"""The number of tokens of each kind in a row of the table."""
+SHOWN_TOKENS, SHOWN_CONTEXTS, CONTEXT = 5, 2, 28
+"""The number of promoted and suppressed tokens below a row of the table, and of strongest tokens; and the number of
+characters of context on either side of one, so that 80 columns are enough."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -102,12 +103,25 @@ def _with_tokens(table: pd.DataFrame, cards: list[Neuron]) -> pd.DataFrame:
 
 
 def _printed(table: pd.DataFrame, cards: list[Neuron], by: str) -> str:
-    """The table for a terminal: place, statistics, and the first tokens of each kind, in quotes."""
-    others = [name for name in ("role", "kurtosis", "density") if name in table and name != by]
-    shown = table[["layer", "index", by, *others]].reset_index(drop=True)
-    for kind, tokens in _with_tokens(table, cards)[["strongest", "promotes", "suppresses"]].items():
-        shown[kind] = [" ".join(map(repr, dict.fromkeys(words[:SHOWN_TOKENS]))) for words in tokens]
-    return str(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    """The table for a terminal: place, statistics and role, and under each row the first tokens of each kind."""
+    others = [name for name in ("kurtosis", "density", "role") if name in table and name != by]
+    shown = table[["layer", "index", by, *others]].to_string(index=False, float_format=lambda value: f"{value:.3g}")
+    header, *rows = shown.splitlines()
+    return "\n".join([header, *(line for row, card in zip(rows, cards, strict=True) for line in (row, *_below(card)))])
+
+
+def _below(card: Neuron) -> Iterator[str]:
+    """The strongest tokens of a neuron in their context, and those that it promotes and suppresses."""
+    for value, before, token, after in card.strongest[:SHOWN_CONTEXTS]:
+        context = f"{_plain(before)[-CONTEXT:]}[{_plain(token)}]{_plain(after)[:CONTEXT]}"
+        yield f"{value:>12}  {context}"
+    for kind in ("promotes", "suppresses") if card.effects is not None else ():
+        yield f"{kind:>12}  {' '.join(map(repr, dict.fromkeys(card.words(kind)[:SHOWN_TOKENS])))}"
+
+
+def _plain(text: str) -> str:
+    """The text on one line, with characters that do not print as escapes."""
+    return repr(text)[1:-1]
 
 
 def _csv(_: str, table: pd.DataFrame, cards: list[Neuron]) -> bytes:
