@@ -41,6 +41,8 @@ class Collector:
         self._open_journal = open_journal
         self._before_journal: list[Mapping[str, Any]] = []
         self.planned: dict[str, PlannedItem] = {}
+        self._versions: dict[str, str] = {}
+        self._controls: dict[str, str] = {}
         self._models: dict[str, Any] = {}
         self._corpora: dict[str, Any] = {}
         self._forward_passes = 0
@@ -132,6 +134,9 @@ class Collector:
                 )
             case "cache_note":
                 self._cache_notes.append(event["text"])
+            case "extensions":
+                self._versions |= event["versions"]
+                self._controls |= event["controls"]
             case "model":
                 self._models[event["label"]] = dict(event["facts"])
             case "corpus":
@@ -192,8 +197,8 @@ class Collector:
             cache_notes=tuple(dict.fromkeys(self._cache_notes)),
             distributions=tuple(found for _, found in sorted(self._distributions.items())),
             tables=tuple(table for _, table in sorted(self._tables.items())),
-            versions=run["versions"],
-            controls=run.get("controls", {}),
+            versions=run["versions"] | self._versions,
+            controls=run.get("controls", {}) | self._controls,
             incomplete=self.incomplete,
             findings=self.findings,
             asked=run["asked"],

@@ -44,6 +44,7 @@ class Session:
         self.collection = Collection(run, self.extensions)
         self.protocol = Protocol(run, Provenance(run), self.collection, self._new_lab_events)
         self._events_sent = 0
+        self._extensions_to_send: list[dict[str, Any]] = []
 
     def _header(self) -> dict[str, Any]:
         """The settings and versions of this run and what it was asked for, as JSON data."""
@@ -64,6 +65,9 @@ class Session:
     def finish_collection(self, items: list[pytest.Item]) -> None:
         """Note the items that will run, and pass their plan to the collector, except in a worker."""
         self.collection.finish(items)
+        if self.run.worker:  # only workers read conftest files below the folder where pytest was started
+            found = {"versions": self.extensions.versions(), "controls": self.extensions.control_words}
+            self._extensions_to_send = [{"kind": "extensions", **found}]
         if self.collection.plan and not self.run.worker and self.measures:
             self._check_device()
             self.collector.on_event({"kind": PLAN, "items": self.collection.plan})
@@ -119,7 +123,8 @@ class Session:
             self.lab.release(Arm(arm.model), Arm(following.model))
 
     def _new_lab_events(self) -> list[dict[str, Any]]:
-        """The events of the lab since the last call."""
+        """The events of the lab since the last call, in a worker after the extensions that it found."""
         events = self.lab.events[self._events_sent :] if "lab" in self.__dict__ else []
         self._events_sent += len(events)
-        return events
+        found, self._extensions_to_send = self._extensions_to_send, []
+        return [*found, *events]

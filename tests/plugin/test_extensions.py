@@ -103,6 +103,18 @@ def test_a_control_a_statistic_and_units_of_a_conftest(trials):
     assert violated.ret == 24
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_a_conftest_below_the_folder_is_reported(trials, workers):
+    """Only workers read it, and the report names what it declares, with the words of its author."""
+    deep = trials.write(NOISED).path / "deep"
+    deep.mkdir()
+    (trials.path / "test_trials.py").rename(deep / "test_trials.py")
+    (deep / "conftest.py").write_text(CONTROL)
+    found = trials.run(*SHORT, "--unineuron-fail-on=never", workers)
+    assert "control noised" in found.report["versions"]
+    assert found.report["controls"] == {"noised": "keeps every weight up to noise"}
+
+
 CHOSEN = """
 class Proxy:
     @property
