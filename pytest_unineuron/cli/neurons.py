@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,10 +78,11 @@ def _selected(study: Study, typed: argparse.Namespace) -> pd.DataFrame:
     table = study.neurons(typed.corpus)
     if typed.by == EXCESS:
         table[EXCESS] = study.universality(typed.corpus)[EXCESS]
-    elif typed.by == VOCABULARY:
-        table[VOCABULARY] = study.roles(typed.corpus)[VOCABULARY]
-    with suppress(NotApplicable):  # without an unembedding, neurons have no role in the logits
-        table["role"] = study.roles(typed.corpus)["role"]
+    by_vocabulary = typed.by == VOCABULARY
+    # Without an unembedding, neurons have no role in the logits.
+    with nullcontext() if by_vocabulary else suppress(NotApplicable):
+        shown = [VOCABULARY, "role"] if by_vocabulary else ["role"]
+        table[shown] = study.roles(typed.corpus)[shown]
     columns = [name for name in (EXCESS, VOCABULARY, *table) if name not in ("layer", "index", "role")]
     if typed.by not in columns:
         raise OptionError(f"--by={typed.by}: no such column; choose from {', '.join(dict.fromkeys(columns))}")

@@ -116,5 +116,5 @@ def _ends(line: Line) -> tuple[float | None, ...]:
 
 
 def kind_of(arm: OfArm) -> str:
-    """Whether what is shown is of the model or of a control."""
+    """The kind of dots and lines that show an arm: those of the model, or of a control."""
     return CONTROL if arm.control else MODEL
