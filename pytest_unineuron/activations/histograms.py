@@ -50,10 +50,8 @@ def unit_histograms(
     edges are nan where it was never computed, as an expert's may be. All values are in memory: 8 bytes for each of
     these neurons and each token.
     """
-    first = np.cumsum([0, *(layer.width for layer in layout.layers)])
-    layers = (np.searchsorted(first, units, side="right") - 1).tolist()
-    place = [(index, unit - int(first[index])) for index, unit in zip(layers, units, strict=True)]
-    wanted = {index: sorted({unit for at, unit in place if at == index}) for index in set(layers)}
+    place = [layout.place_of(unit) for unit in units]
+    wanted = {index: sorted({unit for at, unit in place if at == index}) for index, _ in place}
     kept = _Kept(wanted)
     run_pass(model, layout, batches, [kept])
     values = {index: torch.cat(parts) if parts else torch.empty(0, 0) for index, parts in kept.values.items()}

@@ -119,10 +119,8 @@ class Weights:
 
         ``neuron`` is its number among all neurons. Raises NotApplicable for a model without an unembedding.
         """
-        ends = np.cumsum([len(layer.write) for layer in self._view.layers])
-        number = int(np.searchsorted(ends, neuron, side="right"))
-        write = self._view.layers[number].write
-        effects = self._view.unembedding.double() @ write[neuron - int(ends[number]) + len(write)].double()
+        layer, unit = self._view.anatomy.layout.per_token.place_of(neuron)
+        effects = self._view.unembedding.double() @ self._view.layers[layer].write[unit].double()
         return effects.cpu().numpy()
 
     @cached_property

@@ -51,7 +51,7 @@ def attention_to_first(
     With ``ablate``, the neuron writes nothing into the stream from which the queries of the head are made.
     ``returned_attention`` has to be open.
     """
-    layer, unit = _place(view, neuron)
+    layer, unit = view.anatomy.layout.per_token.place_of(neuron)
     at = view.anatomy.heads[head]
     seen: dict[str, Tensor] = {}
 
@@ -80,12 +80,3 @@ def attention_to_first(
         patterns = attention_patterns(view, batch)
     numbers = sorted({other.layer for other in view.anatomy.heads})
     return patterns[numbers.index(at.layer)][:, at.index, :, 0], seen["fired"]
-
-
-def _place(view: WeightView, neuron: int) -> tuple[int, int]:
-    """The layer, by its number in the layout, and the number in it of a neuron."""
-    for index, layer in enumerate(view.anatomy.layout.per_token.layers):
-        if neuron < layer.width:
-            return index, neuron
-        neuron -= layer.width
-    raise IndexError(f"there is no neuron {neuron}")

@@ -161,6 +161,14 @@ class NeuronLayout:
         start = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
         return [start[layer.stack] + layer.number for layer in self.layers]
 
+    def place_of(self, neuron: int) -> tuple[int, int]:
+        """The place of a neuron: that of its layer in ``layers``, and its number there. Raises IndexError."""
+        for index, layer in enumerate(self.layers):
+            if neuron < layer.width:
+                return index, neuron
+            neuron -= layer.width
+        raise IndexError(f"there is no neuron {neuron + self.n_neurons}")
+
     @property
     def per_token(self) -> NeuronLayout:
         """The layout without the layers whose activations do not belong to tokens."""
