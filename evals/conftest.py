@@ -196,9 +196,9 @@ def public_patterns(unineuron_public_patterns):
 @pytest.fixture
 def head_sizes(weights):
     """‖W_Q‖ ‖W_K‖ of each head, with norms folded in, [head]."""
-    import numpy as np
+    from pytest_unineuron.roles.head_circuits import folded_query_key_norms
 
-    return np.array([np.prod([float(weight.norm()) for weight in head.folded()]) for head in weights.heads])
+    return weights.role(folded_query_key_norms).prod(axis=1)
 
 
 @pytest.fixture

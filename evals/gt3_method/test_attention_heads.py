@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_unineuron import LARGE, MEDIUM, by_unit
-from pytest_unineuron.roles.head_circuits import circuit_ranks
+from pytest_unineuron.roles.head_circuits import circuit_ranks, query_key_norms
 from pytest_unineuron.roles.head_writes import head_kurtosis
 
 
@@ -15,8 +15,7 @@ def test_notebook_head_weight_norms(weights, measure):
     The run printed deviations of 8.2664 and 7.2397 over 384 heads and no rule. It may have cut the fused projection
     into thirds; these are the rows of each head. The version that can fail is head_circuits_are_concentrated.
     """
-    norms = [[float(weight.norm()) for weight in head.raw()] for head in weights.heads]  # [head, query and key]
-    query, key = np.std(norms, axis=0)
+    query, key = np.std(weights.role(query_key_norms), axis=0)
     measure("deviation of query norms over heads", query, above=0.0)
     measure("deviation of key norms over heads", key, above=0.0)
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron.roles.embedding_basis import tail_deviations
-from pytest_unineuron.statistics.basis import column_kurtosis
+from pytest_unineuron.roles.embedding_basis import dimension_kurtosis, tail_deviations
 from pytest_unineuron.statistics.resampling import against_draws
 
 DRAWS = 20
@@ -17,7 +16,7 @@ def test_notebook_high_kurtosis_dimensions(weights, measure):
     The run printed 102 of 1024 and a mean of 0.1898, an excess kurtosis near that of a Gaussian. 102 is what the
     nearest rank gives, and any 1024 numbers have it. The version that can fail is embedding_basis_is_privileged.
     """
-    kurtosis = column_kurtosis(weights.embedding)  # [dimension]
+    kurtosis = weights.role(dimension_kurtosis)
     above = int(np.sum(kurtosis > np.percentile(kurtosis, 90, method="higher")))
     measure("dimensions above their own 90th percentile", above, above=0)
     measure("mean excess kurtosis over dimensions", np.mean(kurtosis) - 3)

@@ -18,7 +18,7 @@ def test_notebook_number_difference(public_texts, weights, measure):
     number_sensitive_neurons.
     """
     numbers, words = "numbers 1", "numbers 2"
-    embedded = [weights.embedding[public_texts.ids(name)].mean(axis=0) for name in (numbers, words)]  # [dimension]
+    embedded = [weights.embedded(public_texts.ids(name)).mean(axis=0) for name in (numbers, words)]  # [dimension]
     neurons = [public_texts[name].post.mean for name in (numbers, words)]  # [neuron]
     measure("embedding dimensions that differ by more than 0.1", differing(*embedded), above=0)
     measure("neurons that differ by more than 0.1 after the activation function", differing(*neurons))

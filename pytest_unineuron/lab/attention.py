@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -205,7 +206,7 @@ class AttentionResults:
         return found
 
     def _view(self, arm: Arm) -> WeightView:
-        return WeightView(self._models.loaded(arm), self._models.anatomy(arm.model))
+        return WeightView(partial(self._models.loaded, arm), self._models.anatomy(arm.model))
 
     def _batches(self, view: WeightView, blocks: Blocks) -> list[Batch]:
         longest = max(len(block.ids) for block in blocks.blocks)

@@ -229,9 +229,9 @@ class Lab:
         return self._universality[key]
 
     def weights(self, arm: Arm) -> Weights:
-        """Return the statistics of the weights of an arm. Raises ModelError."""
+        """Return the statistics of the weights of an arm, which is made when they are not stored. Raises ModelError."""
         subject = self._subject_of(arm)
-        view = WeightView(self.loaded(arm), self.anatomy(arm.model))
+        view = WeightView(partial(self.loaded, arm), self.anatomy(arm.model))
 
         def recall(instrument: Callable[..., Any], given: str, compute: Callable[[], Any]) -> Any:
             found = self._results.role(arm, "", instrument, given, compute)
@@ -246,7 +246,7 @@ class Lab:
 
     def runs(self, arm: Arm, corpus: str) -> Runs:
         """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""
-        view = WeightView(self.loaded(arm), self.anatomy(arm.model))
+        view = WeightView(partial(self.loaded, arm), self.anatomy(arm.model))
 
         def batches() -> list[Batch]:
             blocks = small_part(self._texts.blocks_of_arm(arm, corpus, controls.TEXT))

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.results import digest_of
-from pytest_unineuron.models.weights.heads import folded, output_weight, require_value, weight_of
+from pytest_unineuron.models.weights.heads import folded, output_weight, require_heads, require_value, weight_of
 from pytest_unineuron.roles.composition import Composition, composition, random_composition, ranks
+from pytest_unineuron.roles.embedding_basis import embedded
+from pytest_unineuron.roles.neuron_vectors import (
+    folded_biases,
+    read_norms,
+    read_write_cosines,
+    stored_biases,
+    write_norms,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -53,22 +60,22 @@ class Weights:
     @cached_property
     def bias(self) -> NDArray[np.float64]:
         """Folded input bias b̂ = b + w·β."""
-        return _concatenate([_require(layer.bias) for layer in self._view.layers])
+        return np.asarray(self.role(folded_biases))
 
     @cached_property
     def raw_bias(self) -> NDArray[np.float64]:
         """Input bias, not folded."""
-        return _concatenate([_require(bias) for bias in self._view.raw_biases])
+        return np.asarray(self.role(stored_biases))
 
     @cached_property
     def read_norm(self) -> NDArray[np.float64]:
         """‖ŵ_in‖₂."""
-        return _concatenate([_norm(layer.read) for layer in self._view.layers])
+        return np.asarray(self.role(read_norms))
 
     @cached_property
     def write_norm(self) -> NDArray[np.float64]:
         """‖ŵ_out‖₂."""
-        return _concatenate([_norm(layer.write) for layer in self._view.layers])
+        return np.asarray(self.role(write_norms))
 
     @property
     def size(self) -> NDArray[np.float64]:
@@ -78,7 +85,7 @@ class Weights:
     @cached_property
     def cosine(self) -> NDArray[np.float64]:
         """cos(ŵ_in, ŵ_out)."""
-        return _concatenate([_cosine(layer.read, layer.write) for layer in self._view.layers])
+        return np.asarray(self.role(read_write_cosines))
 
     def role(self, instrument: Callable[..., Any], *given: Any) -> Any:
         """Return ``instrument(view, *given)``, where an instrument is a function of the weights, as those of ``roles``.
@@ -128,12 +135,14 @@ class Weights:
         """The token embedding W_E, not folded, [token, dimension]."""
         return self._view.embedding.double().cpu().numpy()
 
+    def embedded(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """Return the embeddings of some tokens, [token of ids, dimension]."""
+        return np.asarray(self.role(embedded, torch.tensor(ids)))
+
     @cached_property
     def heads(self) -> tuple[HeadWeights, ...]:
         """The query and key weights of every attention head. Raises NotApplicable if they are not separate."""
-        if not self._view.anatomy.heads:
-            raise NotApplicable("no attention with separate query and key projections was found")
-        return tuple(HeadWeights(self._view, head) for head in self._view.anatomy.heads)
+        return tuple(HeadWeights(self._view, head) for head in require_heads(self._view))
 
     @property
     def head_layer(self) -> NDArray[np.int64]:
@@ -171,24 +180,3 @@ class HeadWeights:
     def output(self) -> Tensor:
         """W_O, by which the head writes its values, [width, dimension of the head]. Raises NotApplicable."""
         return output_weight(self._view, self._head)
-
-
-def _require(bias: Tensor | None) -> Tensor:
-    if bias is None:
-        raise NotApplicable("the MLPs of this model have no input bias")
-    return bias
-
-
-def _norm(vectors: Tensor) -> Tensor:
-    """The norm of each row, [row] float64: squares of float32 values may not be float32."""
-    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
-    return norms
-
-
-def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    """The cosine of the rows of two matrices, [row] float64; 0 where one of them is 0."""
-    return torch.cosine_similarity(one.double(), other.double(), dim=1, eps=1e-100)
-
-
-def _concatenate(parts: list[Tensor]) -> NDArray[np.float64]:
-    return torch.cat([part.double().cpu() for part in parts]).numpy()

@@ -1,4 +1,4 @@
-"""How many directions the query-key circuits of attention heads compare."""
+"""The query-key circuits of attention heads: how large they are, and how many directions they compare."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.models.weights.heads import folded
+from pytest_unineuron.models.weights.heads import folded, require_heads, weight_of
 from pytest_unineuron.statistics.heads import circuit_rank
 
 if TYPE_CHECKING:
@@ -18,7 +18,22 @@ if TYPE_CHECKING:
 def circuit_ranks(view: WeightView) -> Tensor:
     """Return the stable rank of W_QK of every head as a share of its dimension, [head] float64; see ``circuit_rank``.
 
-    Raises NotApplicable where the norm in front of a head cannot be folded.
+    Raises NotApplicable without heads, and where the norm in front of one cannot be folded.
     """
-    pairs = ((folded(view, head.query), folded(view, head.key)) for head in view.anatomy.heads)
+    pairs = ((folded(view, head.query), folded(view, head.key)) for head in require_heads(view))
     return torch.tensor([circuit_rank(query, key) for query, key in pairs], dtype=torch.float64)
+
+
+def query_key_norms(view: WeightView) -> Tensor:
+    """Return ‖W_Q‖ and ‖W_K‖ of every head as they are stored, [head, 2] float64. Raises NotApplicable."""
+    norms = [[weight_of(view, part).norm() for part in (head.query, head.key)] for head in require_heads(view)]
+    return torch.tensor(norms, dtype=torch.float64)
+
+
+def folded_query_key_norms(view: WeightView) -> Tensor:
+    """Return the same with the norm in front folded in, [head, 2] float64.
+
+    Raises NotApplicable without heads, and where the norm in front of one cannot be folded.
+    """
+    norms = [[folded(view, part).norm() for part in (head.query, head.key)] for head in require_heads(view)]
+    return torch.tensor(norms, dtype=torch.float64)

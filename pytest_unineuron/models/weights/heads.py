@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.weights.weight_view import WeightView
 
 
+def require_heads(view: WeightView) -> tuple[Head, ...]:
+    """Return the heads of a model. Raises NotApplicable if their queries and keys are not separate."""
+    if not view.anatomy.heads:
+        raise NotApplicable("no attention with separate query and key projections was found")
+    return view.anatomy.heads
+
+
 def weight_of(view: WeightView, part: HeadPart) -> Tensor:
     """Return the rows of a projection that are one head's query, key or value, [dimension of the head, width]."""
     return view.linear(part.projection, part.width).weight[list(part.rows)]

@@ -19,7 +19,9 @@ from pytest_unineuron.models.discovery.matrix import LinearMap, projection_matri
 from pytest_unineuron.models.weights.norms import Norm, probe_norm
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from pytest_unineuron.models.discovery.anatomy import Anatomy
     from pytest_unineuron.models.discovery.layout import NeuronLayer, ProjectionSlice
@@ -43,13 +45,24 @@ class LayerWeights:
 
 
 class WeightView:
-    """The weights of a loaded model, each computed when it is first used."""
+    """The weights of a model, each computed when it is first used.
 
-    def __init__(self, loaded: LoadedModel, anatomy: Anatomy) -> None:
-        self.loaded = loaded
+    ``loaded`` is the model, or a function that loads it once weights are asked for.
+    """
+
+    def __init__(self, loaded: LoadedModel | Callable[[], LoadedModel], anatomy: Anatomy) -> None:
+        self._loaded = loaded
         self.anatomy = anatomy
-        self._modules = dict(loaded.model.named_modules())
         self._linear: dict[tuple[Projection, int], LinearMap] = {}
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """The loaded model. Raises ModelError."""
+        return self._loaded() if callable(self._loaded) else self._loaded
+
+    @cached_property
+    def _modules(self) -> dict[str, nn.Module]:
+        return dict(self.loaded.model.named_modules())
 
     @cached_property
     def layers(self) -> list[LayerWeights]:
