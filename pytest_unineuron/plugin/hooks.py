@@ -219,6 +219,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from pytest_unineuron.plugin.scheduling import ModelScheduling
 
     try:
-        return ModelScheduling(config, log, session.run.models, session.run.settings)
+        run = session.run
+        texts = run.new_data if run.cache_folder else ()
+        return ModelScheduling(config, log, run.models, run.settings, texts)
     except UnineuronError:
         return None  # if there are trials, their collection reports the error

@@ -1,4 +1,4 @@
-"""Schedules the items of each model on one xdist worker, so that no model is loaded twice.
+"""Schedules the items of each model on one xdist worker, so that no model is loaded twice without need.
 
 The marker ``xdist_group`` cannot be used for this, since it has no effect on pytest 9.2. Runs without trials are
 scheduled by xdist's own rules, on as many workers as xdist starts.
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from xdist.scheduler import LoadScheduling
 
+from pytest_unineuron.errors import UnineuronError
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.models.loading.source import sources_by_label
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.plugin import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import pytest
     from xdist.remote import Producer
@@ -35,24 +37,35 @@ TRIAL_CODE = re.compile(rf"\bmark\.({'|'.join(c.marker for c in CRITERIA.values(
 
 
 class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Load scheduling in which all items of one model are one unit of work.
+    """Load scheduling in which all items of one model go to one worker.
 
     ``models`` are those under test, by label; the id of an item begins with the label of its model. As many workers
     get models as fit into memory. The others share the tests that are no trials, and end when none are left.
+
+    A worker that has none of its own left takes over the last of ``texts``, labels of corpora, from a model that is
+    compared with seeds: what a text needs is computed text by text there, and everything else is in the cache.
     """
 
     def __init__(
-        self, config: pytest.Config, log: Producer | None, models: Mapping[str, Source], settings: Settings
+        self,
+        config: pytest.Config,
+        log: Producer | None,
+        models: Mapping[str, Source],
+        settings: Settings,
+        texts: Collection[str] = (),
     ) -> None:
         super().__init__(config, log)
         self._models = models
         self._settings = settings
+        self._texts = sorted(texts, key=len, reverse=True)
         # Labels as they are and as pytest escapes them, the longest first, since one may begin with another.
-        escaped = [label.encode("unicode_escape").decode("ascii") for label in models]
-        self._labels = sorted({*models, *escaped}, key=len, reverse=True)
-        self._model: list[str] = []
+        escaped = {label.encode("unicode_escape").decode("ascii"): source for label, source in models.items()}
+        by_label = {**models, **escaped}
+        self._labels = sorted(by_label, key=len, reverse=True)
+        self._compared = {label for label, source in by_label.items() if _has_seeds(source, settings)}
+        self._units: list[tuple[str, str]] = []
         self._max_holders = 0
-        self._holders: set[WorkerController] = set()
+        self._holders: dict[WorkerController, str] = {}
         self.collection: list[str] | None
 
     def model_of(self, nodeid: str) -> str:
@@ -63,6 +76,15 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
                 return label
         return ""
 
+    def unit_of(self, nodeid: str) -> tuple[str, str]:
+        """Return the model of a node id, and its text if another worker may take that over; empty if there is none."""
+        model = self.model_of(nodeid)
+        place = nodeid.partition("::")[2].partition("[")[2][len(model) :]
+        for text in self._texts if model in self._compared else ():
+            if place.startswith(f"-{text}") and place[len(text) + 1 : len(text) + 2] in ("-", "~", "]"):
+                return model, text
+        return model, ""
+
     def schedule(self) -> None:
         """Send the first unit to every worker, once all have collected."""
         collection = next(iter(self.node2collection.values()))
@@ -70,7 +92,7 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
             if not self._check_nodes_have_same_collection():
                 return
             self.collection, self.pending[:] = collection, range(len(collection))
-            self._model = [self.model_of(nodeid) for nodeid in collection]
+            self._units = [self.unit_of(nodeid) for nodeid in collection]
             self._max_holders = self._count_holders()
             for node in self.nodes:
                 self._feed(node)
@@ -99,14 +121,15 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
                 other.shutdown()
 
     def _feed(self, node: WorkerController) -> bool:
-        """Send a worker all pending items of one model, or some tests that are no trials. Returns whether any was."""
-        units: dict[str, list[int]] = {}
+        """Send a worker the pending items of one unit, or some tests that are no trials. Returns whether any was."""
+        units: dict[tuple[str, str], list[int]] = {}
         for index in self.pending:
-            units.setdefault(self._model[index], []).append(index)
-        plain = units.pop("", [])
-        if units and (node in self._holders or len(self._holders) < self._max_holders):
-            self._holders.add(node)
-            unit = next(iter(units.values()))
+            units.setdefault(self._units[index], []).append(index)
+        plain = units.pop(("", ""), [])
+        chosen = self._choose(node, list(units))
+        if chosen:
+            self._holders[node] = chosen[0]
+            unit = units[chosen]
         else:
             unit = plain[: max(2, min(len(plain) // len(self.nodes) // 2, self.maxschedchunk or len(plain)))]
         if unit:
@@ -116,11 +139,26 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
             node.send_runtest_some(unit)
         return bool(unit)
 
+    def _choose(self, node: WorkerController, units: list[tuple[str, str]]) -> tuple[str, str] | None:
+        """The unit that a worker gets: of its own model, else of one that no other has, else a text of any."""
+        if node not in self._holders and len(self._holders) >= self._max_holders:
+            return None
+        own, held = self._holders.get(node), self._holders.values()
+        first = [unit for unit in units if unit[0] == own] or [unit for unit in units if unit[0] not in held]
+        return next(iter(first + [unit for unit in reversed(units) if unit[1]]), None)
+
     def remove_node(self, node: WorkerController) -> str | None:
         """Let another worker have the model of one that ended or died, and its pending items."""
-        self._holders.discard(node)
+        self._holders.pop(node, None)
         running: str | None = super().remove_node(node)
         return running
+
+
+def _has_seeds(source: Source, settings: Settings) -> bool:
+    try:
+        return bool(seeds_compared_with(source, settings.seed))
+    except UnineuronError:
+        return False
 
 
 def worker_count(config: pytest.Config, settings: Settings, most: int) -> int:

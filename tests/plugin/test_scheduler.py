@@ -10,6 +10,7 @@ import pytest
 from pytest_unineuron.models.loading.source import sources_by_label
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.plugin import memory
+from pytest_unineuron.plugin.scheduling import ModelScheduling
 from pytest_unineuron.system import machine
 from tests.plugin.inner import HOLDS, ONE
 
@@ -131,6 +132,48 @@ def test_met(unineuron_case):
     found = trials.write(body).run(NEVER, "-n2")
     assert found.ret == 0
     assert "asserted" not in str(found.report)
+
+
+TEXTS = """
+import os
+from pathlib import Path
+
+@pytest.mark.gt1(source="x", controls=[])
+def test_short(unineuron_case):
+    measure('size', 1, above=0)
+
+@pytest.mark.gt2(source="x", controls=["untrained"])
+def test_long(unineuron_case, unineuron_corpus):
+    (Path(__file__).parent / f"{unineuron_case.corpus} {os.environ['PYTEST_XDIST_WORKER']}").touch()
+    measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
+"""
+
+
+@pytest.mark.parametrize(("args", "workers"), [(("--unineuron-cache=stored",), 2), ((), 1)])
+def test_a_worker_without_a_model_takes_over_a_text(trials, args, workers):
+    """All items of a text run on one worker; without a cache all texts of a model do."""
+    found = trials.write(TEXTS).run(NEVER, "-n2", *args)
+    assert found.ret == 0
+    assert {model for trial in found.report["trials"] for model in trial["subjects"]} == set(BOTH)
+    ran = [tuple(path.name.split()) for path in trials.path.glob("* gw?")]
+    assert len(ran) == len({text for text, _ in ran}) > 1
+    assert len({worker for _, worker in ran}) == workers
+
+
+def test_a_text_is_known_by_the_whole_of_its_label(trials):
+    """Labels of models and of texts may begin with one another, and end with what looks like a control."""
+    config = trials.pytester.parseconfig("--tx=2*popen")
+    models = sources_by_label(("nano:gpt2-a", "untrained:nano:gpt2-a"))
+    sched = ModelScheduling(config, None, models, Settings(), ["news", "news-b"])
+    cases = {
+        "[gpt2-a]": ("gpt2-a", ""),
+        "[gpt2-a-news]": ("gpt2-a", "news"),
+        "[gpt2-a-news-b~untrained.2-1]": ("gpt2-a", "news-b"),
+        "[gpt2-a-newspaper]": ("gpt2-a", ""),
+        "[gpt2-a~untrained-news]": ("gpt2-a", ""),
+        "[news]": ("", ""),
+    }
+    assert {case: sched.unit_of(f"evals/test_x.py::test_x{case}") for case in cases} == cases
 
 
 def test_ordinary_tests_run_on_all_workers(trials):
