@@ -52,6 +52,16 @@ class Runs:
         )
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
+    def thinned(self, step: int) -> Runs:
+        """Return runs over every ``step``-th batch alone, for instruments that make a model run very often."""
+        return Runs(
+            self._view,
+            lambda: self._batches()[::step],
+            lambda instrument, given, compute: self._recall(instrument, f"{given}/{step}", compute),
+            self.layer,
+            self.subject.thinned(step) if self.subject else None,
+        )
+
 
 def small_part(blocks: Blocks, most: int = RUN_TOKENS) -> Blocks:
     """Return some blocks of all document groups in turn, of at most ``most`` tokens of text, but at least two."""

@@ -39,6 +39,13 @@ def matched(
     return found
 
 
+def dealt(marked: NDArray[np.bool_], parts: int) -> NDArray[np.bool_]:
+    """Deal the marked neurons [neuron] out in turn, so that every part has as many of each layer; [part, neuron]."""
+    turn = (np.cumsum(marked) - 1) % parts
+    found: NDArray[np.bool_] = marked & (turn == np.arange(parts)[:, None])
+    return found
+
+
 def by_layer(marked: NDArray[np.bool_], layer: NDArray[np.int64]) -> dict[int, list[int]]:
     """Return the numbers within their layer of the marked neurons, for each layer that has some."""
     return {int(number): np.flatnonzero(marked[layer == number]).tolist() for number in np.unique(layer[marked])}

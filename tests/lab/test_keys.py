@@ -11,6 +11,7 @@ from pytest_unineuron.lab.lab import Lab
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.roles.families import families
+from pytest_unineuron.roles.interventions import ablation_effects
 
 
 @pytest.fixture
@@ -35,3 +36,18 @@ def test_a_role_is_found_in_the_cache_whether_or_not_sinks_were_found_before(wit
     again = second.runs(Arm("m"), "prose").role(families)
     assert torch.equal(found.own, again.own)
     assert [event["kind"] for event in second.events].count("forward_pass") == 0
+
+
+def test_runs_over_some_of_the_batches_are_another_result(with_sinks, tmp_path):
+    """Every second batch, of half the document groups."""
+    first, second = (lab(with_sinks, tmp_path / "cache").runs(Arm("m"), "prose") for _ in range(2))
+    groups = [batch.group for batch in first.role(read_batches)]
+    thinned = first.thinned(2).role(read_batches)
+    assert [batch.group for batch in thinned] == groups[::2]
+    sets = torch.eye(2, 96)
+    few, whole = (runs.role(ablation_effects, sets) for runs in (first.thinned(2), second))
+    assert (few.groups, whole.groups) == (len(set(groups[::2])), len(set(groups)))
+
+
+def read_batches(_view, batches):
+    return batches

@@ -10,7 +10,7 @@ from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.interventions import ablation_effects, changed_units, mean_units, set_units
-from pytest_unineuron.roles.matching import by_layer, matched
+from pytest_unineuron.roles.matching import by_layer, dealt, matched
 from pytest_unineuron.roles.orientation import orientation
 from pytest_unineuron.roles.scale_mediation import entropy, scale_mediation
 from tests.models.tiny import build, in_memory, prepared
@@ -171,6 +171,17 @@ def test_matched_neurons_are_others_of_the_same_layer(seed, count):
         sorted(40 * number + unit for number, units in listed.items() for unit in units)
         == np.flatnonzero(found).tolist()
     )
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_neurons_are_dealt_out_evenly(seed, parts):
+    """Every marked neuron is in one part, and parts differ by one neuron at most, in every layer and in all."""
+    marked = np.random.default_rng(seed).random(120) < 0.3
+    found = dealt(marked, parts)
+    np.testing.assert_array_equal(found.sum(axis=0), marked)
+    for here in (slice(None), slice(0, 40), slice(40, 120)):
+        counts = found[:, here].sum(axis=1)
+        assert counts.max() - counts.min() <= 1
 
 
 def test_the_sign_of_gated_neurons_undoes_their_symmetry():
