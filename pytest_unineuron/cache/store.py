@@ -141,7 +141,10 @@ class Store:
     def _evict(self, keep: Path) -> None:
         """Remove the least recently used entries until the rest fits, but never the one that was just written."""
         self._remove_abandoned()
-        entries = [(path, path.stat()) for path in self.folder.glob(f"*{ENTRY_SUFFIX}")]
+        entries = []
+        for path in self.folder.glob(f"*{ENTRY_SUFFIX}"):
+            with suppress(FileNotFoundError):  # another process may remove it
+                entries.append((path, path.stat()))
         total = sum(stat.st_size for _, stat in entries)
         for path, stat in sorted(entries, key=lambda entry: entry[1].st_mtime):
             if total <= self.limit:

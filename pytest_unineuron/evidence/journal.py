@@ -122,5 +122,6 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 
 def _remove_old(folder: Path) -> None:
-    for old in sorted(folder.glob("*.jsonl"), key=os.path.getmtime)[:-MAX_JOURNALS]:
-        old.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # another run may remove them
+        for old in sorted(folder.glob("*.jsonl"), key=os.path.getmtime)[:-MAX_JOURNALS]:
+            old.unlink(missing_ok=True)

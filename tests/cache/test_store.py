@@ -117,6 +117,24 @@ def test_an_entry_that_cannot_be_removed_stays(tmp_path, messages, monkeypatch):
     assert messages == []
 
 
+WRITE = """
+import sys, torch
+from pathlib import Path
+from pytest_unineuron.cache.store import Entry, Store
+store = Store(Path(sys.argv[1]), limit=40_000, notify=print)
+for number in range(300):
+    entry = Entry({}, {"x": torch.arange(400, dtype=torch.float64)})
+    assert store.put({"n": number, "of": sys.argv[2]}, entry)
+"""
+
+
+def test_two_processes_can_evict_at_once(tmp_path):
+    """An entry that another process removed while both looked at all of them is no reason to stop."""
+    command = [sys.executable, "-c", WRITE, str(tmp_path)]
+    both = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "ab"]
+    assert [(process.communicate()[0], process.returncode) for process in both] == [("", 0)] * 2
+
+
 def test_stores_of_different_names_are_independent(tmp_path):
     """They share neither limit nor entries, and are cleared separately."""
     store, parts = Store(tmp_path, limit=13_000), Store(tmp_path, name="parts")
