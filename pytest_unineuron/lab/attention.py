@@ -201,7 +201,8 @@ class AttentionResults:
             batches, others = self._batches(view, own), self._batches(view, of_seed)
             return pattern_products(view, batches, other, others, 0 if name else FIRST_QUERY, flat=bool(name))
 
-        given = f"{self._models.loaded(Arm(seed)).weights_digest} {name}"
+        loaded = self._models.loaded(Arm(seed))
+        given = f"{loaded.files_digest} {loaded.weights_digest} {name}"
         found: PatternProducts = self._results.role(arm, corpus, pattern_products, given, compute)
         return found
 

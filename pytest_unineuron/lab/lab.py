@@ -233,7 +233,7 @@ class Lab:
         subject = self._subject_of(arm)
         view = WeightView(partial(self.loaded, arm), self.anatomy(arm.model))
 
-        def recall(instrument: Callable[..., Any], given: str, compute: Callable[[], Any]) -> Any:
+        def recall(instrument: Callable[..., Any], given: str | None, compute: Callable[[], Any]) -> Any:
             found = self._results.role(arm, "", instrument, given, compute)
             if instrument is composition and (not arm.control or arm.replaces(controls.MODEL)):
                 # The weights themselves, which hold this function, would be garbage that is collected late.

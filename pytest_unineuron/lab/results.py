@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.result_cache import ResultCache
     from pytest_unineuron.lab.texts import Texts
 
+    Recall = Callable[[Callable[..., Any], str | None, Callable[[], Any]], Any]
+    """Returns what an instrument found with a digest of what it was given, or calls a function that computes it."""
+
 
 def stored_together(site: str) -> tuple[str, ...]:
     """Return the sites whose statistics are one result with those of a site.
@@ -61,9 +64,11 @@ def digest_of(given: Sequence[Any]) -> str | None:
         return None
     total = hashlib.sha256()
     for each in given:
-        shown = each.shape if isinstance(each, torch.Tensor) else each
-        total.update(f"{type(each).__name__} {shown!r} ".encode())
-        total.update(each.cpu().numpy().tobytes() if isinstance(each, torch.Tensor) else b"")
+        if isinstance(each, torch.Tensor):
+            total.update(f"{each.dtype} {list(each.shape)} ".encode())
+            total.update(each.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:
+            total.update(f"{type(each).__name__} {each!r} ".encode())
     return total.hexdigest()[:12] if given else ""
 
 
@@ -122,12 +127,12 @@ class Results:
         return sinks
 
     def role(
-        self, arm: Arm, corpus: str, instrument: Callable[..., Any], given: str, compute: Callable[[], Any]
+        self, arm: Arm, corpus: str, instrument: Callable[..., Any], given: str | None, compute: Callable[[], Any]
     ) -> Any:
         """Return what an instrument found in the weights of an arm, or in runs of it over a part of a corpus.
 
         ``given`` is a digest of what else it was given. The key of the result has the source of an instrument from
-        outside in it; where that is not known, the result is computed anew and not stored.
+        outside in it; where that or the digest is not known, the result is computed anew and not stored.
         """
         arm = arm.activation_source
         source = source_of(instrument)
@@ -137,7 +142,7 @@ class Results:
                 self._reporting.note_pass(arm, corpus)
             return compute()
 
-        if source is None:
+        if source is None or given is None:
             return noted()
         path = f"{instrument.__module__}.{instrument.__qualname__}"
         job = Request(arm, corpus, role=":".join(filter(None, (path, given, source))))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_unineuron.corpora.blocks import Batch, Block, Blocks
+    from pytest_unineuron.lab.results import Recall
     from pytest_unineuron.models.weights.weight_view import WeightView
 
 LOGITS_AT_ONCE = 2**24
@@ -35,7 +36,7 @@ class Runs:
         self,
         view: WeightView,
         batches: Callable[[], Sequence[Batch]],
-        recall: Callable[[Callable[..., Any], str, Callable[[], Any]], Any],
+        recall: Recall,
         layer: NDArray[np.int64],
         subject: Runs | None = None,
     ) -> None:
@@ -45,11 +46,12 @@ class Runs:
         self.layer = layer
         self.subject = subject
 
-    def role(self, instrument: Callable[..., Any], *given: torch.Tensor) -> Any:
-        """Return ``instrument(view, batches, *given)``, computed once per arm and text; a tensor as an array."""
-        found = self._recall(
-            instrument, digest_of(given) or "", lambda: instrument(self._view, self._batches(), *given)
-        )
+    def role(self, instrument: Callable[..., Any], *given: Any) -> Any:
+        """Return ``instrument(view, batches, *given)``; a tensor as an array.
+
+        It is computed once per arm and text, unless it is given more than tensors and plain values.
+        """
+        found = self._recall(instrument, digest_of(given), lambda: instrument(self._view, self._batches(), *given))
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     def thinned(self, step: int) -> Runs:
@@ -57,7 +59,9 @@ class Runs:
         return Runs(
             self._view,
             lambda: self._batches()[::step],
-            lambda instrument, given, compute: self._recall(instrument, f"{given}/{step}", compute),
+            lambda instrument, given, compute: self._recall(
+                instrument, None if given is None else f"{given}/{step}", compute
+            ),
             self.layer,
             self.subject.thinned(step) if self.subject else None,
         )

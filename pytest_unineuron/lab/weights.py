@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from pytest_unineuron.lab.results import Recall
     from pytest_unineuron.models.discovery.attention import Head
     from pytest_unineuron.models.weights.weight_view import WeightView
 
@@ -43,9 +44,7 @@ class Weights:
         self,
         view: WeightView,
         subject: Weights | None = None,
-        recall: Callable[[Callable[..., Any], str, Callable[[], Any]], Any] = lambda instrument, given, compute: (
-            compute()
-        ),
+        recall: Recall = lambda instrument, given, compute: compute(),
     ) -> None:
         self._view = view
         self.subject = subject
@@ -92,11 +91,7 @@ class Weights:
 
         A tensor is returned as an array. It is run once per arm, unless it is given more than tensors and plain values.
         """
-        digest = digest_of(given)
-        if digest is None:
-            found = instrument(self._view, *given)
-        else:
-            found = self._recall(instrument, digest, lambda: instrument(self._view, *given))
+        found = self._recall(instrument, digest_of(given), lambda: instrument(self._view, *given))
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     @cached_property

@@ -2,12 +2,15 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.lab.lab import Lab
+from pytest_unineuron.lab.results import digest_of
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.roles.families import families
@@ -47,6 +50,20 @@ def test_runs_over_some_of_the_batches_are_another_result(with_sinks, tmp_path):
     sets = torch.eye(2, 96)
     few, whole = (runs.role(ablation_effects, sets) for runs in (first.thinned(2), second))
     assert (few.groups, whole.groups) == (len(set(groups[::2])), len(set(groups)))
+
+
+def test_what_an_instrument_is_given_tells_results_apart(with_sinks, tmp_path):
+    """What is no tensor and no plain value has no digest, so that it is computed anew."""
+    runs = lab(with_sinks, tmp_path / "cache").runs(Arm("m"), "prose")
+    assert [runs.role(total, given) for given in (np.array([1, 2]), np.array([5, 5]), [7])] == [3, 10, 7]
+    zeros = torch.zeros(4, dtype=torch.bfloat16)
+    digests = [digest_of([each]) for each in (zeros, zeros.half(), zeros.view(2, 2), zeros > 1, nn.Parameter(zeros))]
+    assert len(set(digests)) == 4
+    assert digests[0] == digests[4]
+
+
+def total(_view, _batches, given):
+    return int(sum(given))
 
 
 def read_batches(_view, batches):
