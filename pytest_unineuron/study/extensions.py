@@ -81,6 +81,8 @@ def _table(kind: str) -> Table[Any]:
 def _row(each: Declaration) -> Any:
     """The row of an extension in its table. Raises OptionError for one that says what cannot be."""
     if each.kind == CONTROL:
+        if set(each.name) & set("~."):
+            raise OptionError(f"{each.file}: control {each.name!r}: a name has no ~ and no dot, which set draws apart")
         # The weights of another seed are no function of the model.
         _check(
             each,

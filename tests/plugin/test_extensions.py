@@ -216,6 +216,7 @@ def pytest_unineuron_extensions(config):
             '"weights"',
             "*control 'noised': replaces='weights'; choose from model, units, text, pairing, labels",
         ),
+        ('"noised"', '"noised.twice"', "*control 'noised.twice': a name has no ~ and no dot, which set draws apart"),
     ],
 )
 def test_a_declaration_that_cannot_be_used(trials, old, new, message):
