@@ -220,7 +220,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     try:
         run = session.run
-        texts = run.new_data if run.cache_folder else ()
+        texts = run.new_data if run.stores_results else ()
         return ModelScheduling(config, log, run.models, run.settings, texts)
     except UnineuronError:
         return None  # if there are trials, their collection reports the error

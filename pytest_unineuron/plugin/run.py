@@ -147,12 +147,16 @@ class Run:
     # -- cache -----------------------------------------------------------------------------------------------
 
     @property
-    def cache_folder(self) -> Path | None:
-        """The folder of stored results: the one that was named, or one in pytest's cache.
-
-        None without a cache, and under a lock, for which everything is measured again.
-        """
+    def stores_results(self) -> bool:
+        """Whether there is a cache; not under a lock, for which everything is measured again."""
         if self.settings.no_cache or self.settings.lock or self.settings.write_lock:
+            return False
+        return bool(self.settings.cache or getattr(self.config, "cache", None))
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """The folder of stored results: the one that was named, or one in pytest's cache; None without a cache."""
+        if not self.stores_results:
             return None
         if self.settings.cache:
             return self.path(self.settings.cache)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from fnmatch import fnmatch
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xdist.scheduler import LoadScheduling
 
-from pytest_unineuron.errors import UnineuronError
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.models.loading.source import sources_by_label
-from pytest_unineuron.models.registry import seeds_compared_with
-from pytest_unineuron.plugin import memory
+from pytest_unineuron.plugin.memory import process_bytes, processes_that_fit
+from pytest_unineuron.system.machine import free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -37,13 +37,13 @@ TRIAL_CODE = re.compile(rf"\bmark\.({'|'.join(c.marker for c in CRITERIA.values(
 
 
 class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Load scheduling in which all items of one model go to one worker.
+    """Load scheduling in which one worker gets the items of a model.
 
     ``models`` are those under test, by label; the id of an item begins with the label of its model. As many workers
     get models as fit into memory. The others share the tests that are no trials, and end when none are left.
 
-    A worker that has none of its own left takes over the last of ``texts``, labels of corpora, from a model that is
-    compared with seeds: what a text needs is computed text by text there, and everything else is in the cache.
+    A worker whose own model is done takes over the last of ``texts``, labels of corpora, of another model whose items
+    run text by text: what a text needs is computed there, and everything else is in the cache.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         self._texts = sorted(texts, key=len, reverse=True)
         # Labels as they are and as pytest escapes them, the longest first, since one may begin with another.
         escaped = {label.encode("unicode_escape").decode("ascii"): source for label, source in models.items()}
-        by_label = {**models, **escaped}
-        self._labels = sorted(by_label, key=len, reverse=True)
-        self._compared = {label for label, source in by_label.items() if _has_seeds(source, settings)}
+        self._by_label = {**models, **escaped}
+        self._labels = sorted(self._by_label, key=len, reverse=True)
+        self._free: int | None = None
         self._units: list[tuple[str, str]] = []
         self._max_holders = 0
         self._holders: dict[WorkerController, str] = {}
@@ -77,10 +77,10 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         return ""
 
     def unit_of(self, nodeid: str) -> tuple[str, str]:
-        """Return the model of a node id, and its text if another worker may take that over; empty if there is none."""
+        """Return the model of a node id, and its text if that is one of ``texts``; empty if there is none."""
         model = self.model_of(nodeid)
         place = nodeid.partition("::")[2].partition("[")[2][len(model) :]
-        for text in self._texts if model in self._compared else ():
+        for text in self._texts if model else ():
             if place.startswith(f"-{text}") and place[len(text) + 1 : len(text) + 2] in ("-", "~", "]"):
                 return model, text
         return model, ""
@@ -92,7 +92,7 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
             if not self._check_nodes_have_same_collection():
                 return
             self.collection, self.pending[:] = collection, range(len(collection))
-            self._units = [self.unit_of(nodeid) for nodeid in collection]
+            self._units = units_of([self.unit_of(nodeid) for nodeid in collection])
             self._max_holders = self._count_holders()
             for node in self.nodes:
                 self._feed(node)
@@ -100,7 +100,8 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
 
     def _count_holders(self) -> int:
         """The number of workers that may hold models. Prints a line if memory limits it."""
-        allowed = memory.processes_that_fit(self._models.values(), self._settings)
+        self._free = free_memory()
+        allowed = processes_that_fit(self._models.values(), self._settings)
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and allowed < min(len(self.nodes), len(self._models)):
             started = len(self.nodes)
@@ -140,12 +141,20 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         return bool(unit)
 
     def _choose(self, node: WorkerController, units: list[tuple[str, str]]) -> tuple[str, str] | None:
-        """The unit that a worker gets: of its own model, else of one that no other has, else a text of any."""
+        """The unit that a worker gets: of its own model, else of one that no other has, else a text that fits."""
         if node not in self._holders and len(self._holders) >= self._max_holders:
             return None
-        own, held = self._holders.get(node), self._holders.values()
+        # What a worker that is to end has been sent is all that it will run.
+        held = {model for other, model in self._holders.items() if not other.shutting_down}
+        own = self._holders.get(node)
         first = [unit for unit in units if unit[0] == own] or [unit for unit in units if unit[0] not in held]
-        return next(iter(first + [unit for unit in reversed(units) if unit[1]]), None)
+        return next(iter(first), None) or next((u for u in reversed(units) if u[1] and self._fits(node, u[0])), None)
+
+    def _fits(self, node: WorkerController, model: str) -> bool:
+        """Whether a worker can have a model while the others have theirs."""
+        models = [model, *(of_other for other, of_other in self._holders.items() if other is not node)]
+        needed = sum(process_bytes(self._by_label[label], self._settings) for label in models)
+        return self._free is None or needed <= self._free
 
     def remove_node(self, node: WorkerController) -> str | None:
         """Let another worker have the model of one that ended or died, and its pending items."""
@@ -154,11 +163,14 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         return running
 
 
-def _has_seeds(source: Source, settings: Settings) -> bool:
-    try:
-        return bool(seeds_compared_with(source, settings.seed))
-    except UnineuronError:
-        return False
+def units_of(places: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the unit of work of each item, from the model and the text of each in the order in which they run.
+
+    Where a model comes back to a text after another one, such as arm by arm, its texts are not units of their own.
+    """
+    runs = Counter(place for place, _ in groupby(place for place in places if place[0]))
+    mixed = {model for (model, _), times in runs.items() if times > 1}
+    return [(model, "" if model in mixed else text) for model, text in places]
 
 
 def worker_count(config: pytest.Config, settings: Settings, most: int) -> int:
@@ -171,7 +183,7 @@ def worker_count(config: pytest.Config, settings: Settings, most: int) -> int:
     if 2 * sum(bool(TRIAL_CODE.search(text)) for text in files) <= len(files):
         return most
     models = sources_by_label(settings.models)
-    return min(most, len(models), memory.processes_that_fit(models.values(), settings))
+    return min(most, len(models), processes_that_fit(models.values(), settings))
 
 
 def _test_files(config: pytest.Config) -> Iterator[Path]:

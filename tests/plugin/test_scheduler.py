@@ -10,7 +10,6 @@ import pytest
 from pytest_unineuron.models.loading.source import sources_by_label
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.plugin import memory
-from pytest_unineuron.plugin.scheduling import ModelScheduling
 from pytest_unineuron.system import machine
 from tests.plugin.inner import HOLDS, ONE
 
@@ -158,22 +157,6 @@ def test_a_worker_without_a_model_takes_over_a_text(trials, args, workers):
     ran = [tuple(path.name.split()) for path in trials.path.glob("* gw?")]
     assert len(ran) == len({text for text, _ in ran}) > 1
     assert len({worker for _, worker in ran}) == workers
-
-
-def test_a_text_is_known_by_the_whole_of_its_label(trials):
-    """Labels of models and of texts may begin with one another, and end with what looks like a control."""
-    config = trials.pytester.parseconfig("--tx=2*popen")
-    models = sources_by_label(("nano:gpt2-a", "untrained:nano:gpt2-a"))
-    sched = ModelScheduling(config, None, models, Settings(), ["news", "news-b"])
-    cases = {
-        "[gpt2-a]": ("gpt2-a", ""),
-        "[gpt2-a-news]": ("gpt2-a", "news"),
-        "[gpt2-a-news-b~untrained.2-1]": ("gpt2-a", "news-b"),
-        "[gpt2-a-newspaper]": ("gpt2-a", ""),
-        "[gpt2-a~untrained-news]": ("gpt2-a", ""),
-        "[news]": ("", ""),
-    }
-    assert {case: sched.unit_of(f"evals/test_x.py::test_x{case}") for case in cases} == cases
 
 
 def test_ordinary_tests_run_on_all_workers(trials):

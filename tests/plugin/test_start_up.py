@@ -79,10 +79,12 @@ def test_a_run_without_trials_is_not_changed(trials):
 def test_a_run_without_trials_is_not_changed_under_xdist(trials):
     """The plugin prints and writes nothing, in the controller and in workers."""
     trials.pytester.makepyfile(PLAIN + "def test_other():\n    pass\n")
-    found = trials.run("-n2", subprocess=True)
+    found = trials.run("-n2", "-p", "cacheprovider", subprocess=True)
     found.result.assert_outcomes(passed=2)
     found.result.stdout.no_fnmatch_line("*universal neurons: do they*")
     assert not (trials.path / "evaluation").exists()
+    assert (trials.path / ".pytest_cache").is_dir()
+    assert not list(trials.path.glob(".pytest_cache/d/*"))
 
 
 def test_the_plugin_can_be_switched_off(trials):
