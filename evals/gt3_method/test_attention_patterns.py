@@ -1,5 +1,7 @@
 """GT3: does what attention heads attend to say anything?"""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -101,16 +103,19 @@ def test_large_weights_sharpen_heads(attention, head_sizes, measure):
     measure.needs("heads", len(attention), at_least=8)
     measure.needs("documents", attention.documents, at_least=64)
     entropy, layer = attention.mean("entropy"), attention.layer
-    heads = np.arange(len(attention))
-    within = over_units(lambda kept: within_layers(head_sizes[kept], entropy[kept], layer[kept]), heads, units="heads")
+    both = np.stack([head_sizes, entropy])  # [quantity, head]
+
+    @cache
+    def rank_correlation(*heads):
+        return pearson(*stats.rankdata(both[:, heads], axis=1))
+
+    def within_layers(kept):
+        """The mean over layers of the rank correlation of heads, nan if no layer has one."""
+        found = [rank_correlation(*kept[layer[kept] == number]) for number in np.unique(layer)]
+        return np.nanmean(found) if np.isfinite(found).any() else np.nan
+
+    within = over_units(within_layers, np.arange(len(attention)), units="heads")
     measure("rank correlation of the size of weights and entropy within layers", within, below=0, null=0)
-
-
-def within_layers(one, other, layer):
-    """The mean over layers of the rank correlation of heads, nan if no layer has one."""
-    both = np.stack([one, other])  # [quantity, head]
-    found = [pearson(*stats.rankdata(both[:, layer == n], axis=1)) for n in np.unique(layer)]
-    return np.nanmean(found) if np.isfinite(found).any() else np.nan
 
 
 def pearson(one, other):

@@ -140,7 +140,7 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
     # Inside of the handler, pytest would show the handled error as well.
     if isinstance(raised, NotApplicable):
         if isinstance(request.node, pytest.Item) and _is_trial(request.node):
-            _get_session(request.config).protocol.note_not_applicable(request.node)
+            _get_session(request.config).protocol.note_not_applicable(request.node, str(raised))
         pytest.skip(str(raised))
     pytest.fail(str(raised), pytrace=False)
 

@@ -27,6 +27,8 @@ from pytest_unineuron.reports import junit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_unineuron.evidence.case import Case
+    from pytest_unineuron.evidence.trial import Trial
     from pytest_unineuron.plugin.collection import Collection
     from pytest_unineuron.plugin.provenance import Provenance
     from pytest_unineuron.plugin.run import Run
@@ -71,20 +73,26 @@ class Protocol:
         self._provenance = provenance
         self._collection = collection
         self._new_events = new_events
+        self._not_applicable: dict[tuple[Trial, Case], str] = {}
         self.sent = 0
 
     def begin(self, item: pytest.Item) -> None:
-        """Begin an attempt at an item. Skips an item whose question does not apply to its model."""
+        """Begin an attempt at an item. Skips one whose question does not apply to its model, with its controls."""
         item.stash[ATTEMPT] = Attempt()
-        assignment = assignment_of(item)
-        if assignment is not None and assignment.skip:
-            self.note_not_applicable(item)
-            pytest.skip(assignment.skip)
+        assignment, planned = assignment_of(item), item.stash[PLANNED]
+        if not planned.case.control:
+            self._not_applicable.pop(planned.subject, None)  # by an earlier attempt
+        reason = self._not_applicable.get(planned.subject, assignment.skip if assignment else "")
+        if reason:
+            self.note_not_applicable(item, reason)
+            pytest.skip(reason)
         self._provenance.of(item)  # before anything is loaded: a file may be replaced later
 
-    def note_not_applicable(self, item: pytest.Item) -> None:
+    def note_not_applicable(self, item: pytest.Item, reason: str) -> None:
         """Note that the question of an item does not apply to its model."""
         item.stash[ATTEMPT].not_applicable = True
+        if not item.stash[PLANNED].case.control:
+            self._not_applicable[item.stash[PLANNED].subject] = reason
 
     @contextmanager
     def recording(self, item: pytest.Item) -> Iterator[None]:
@@ -106,7 +114,7 @@ class Protocol:
         of this package.
         """
         if isinstance(error, NotApplicable):
-            self.note_not_applicable(item)
+            self.note_not_applicable(item, str(error))
         outcome, reason = item.stash[ATTEMPT].judgement = _judgement(item.stash[ATTEMPT], error)
         if outcome is Outcome.ERROR:
             pytest.fail(reason, pytrace=False)

@@ -34,6 +34,7 @@ def read_write_cosines(view: WeightView) -> Tensor:
 
 def folded_biases(view: WeightView) -> Tensor:
     """Return b̂ = b + w·β, [neuron]. Raises NotApplicable for MLPs without an input bias."""
+    stored_biases(view)  # to find out before every norm is folded
     return _biases(layer.bias for layer in view.layers)
 
 

@@ -106,6 +106,38 @@ def test_open(unineuron_measure):
     found.result.stdout.fnmatch_lines(["does not apply to neox-a: 1 trial (this model has no such part)"])
 
 
+def test_no_control_is_run_for_a_question_that_does_not_apply(trials):
+    """Its controls are NA for the same reason, and so where a fixture found it out."""
+    body = """
+from pathlib import Path
+from pytest_unineuron.errors import NotApplicable
+
+HERE = Path(__file__).parent
+
+@pytest.fixture
+def part():
+    raise NotApplicable("this model has no such part")
+
+@pytest.mark.gt3(source="x", controls=["untrained", "shuffled"])
+@pytest.mark.parametrize("absent", [True, False])
+def test_body(unineuron_case, absent):
+    (HERE / f"{unineuron_case.id} {absent}").touch()
+    if absent:
+        raise NotApplicable("this model has no such part")
+    measure("size", 1, above=0)
+
+@pytest.mark.gt3(source="x", controls=["untrained", "shuffled"])
+def test_fixture(unineuron_case, part):
+    measure("size", 1, above=0)
+"""
+    found = trials.write(body).run(NEVER, "--unineuron-model=nano:neox-a")
+    ran = sorted(path.name for path in trials.path.glob("neox-a*"))
+    assert ran == ["neox-a False", "neox-a True", "neox-a~shuffled False", "neox-a~untrained False"]
+    (case,) = found.trial("fixture")["subjects"]["neox-a"]["cases"]
+    arms = [case["subject"], *case["controls"].values()]
+    assert [(arm["outcome"], arm["reason"]) for arm in arms] == [("NA", "this model has no such part")] * 3
+
+
 def test_a_lock_is_written_without_a_look_at_the_model(trials):
     """Controls are measured and compared with nothing; under the lock the model is."""
     trials.write(UNITS)

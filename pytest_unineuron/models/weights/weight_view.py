@@ -19,7 +19,7 @@ from pytest_unineuron.models.discovery.matrix import LinearMap, projection_matri
 from pytest_unineuron.models.weights.norms import Norm, probe_norm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
@@ -73,13 +73,11 @@ class WeightView:
         return [self.layer_weights(layer) for layer in self.anatomy.layout.per_token.layers]
 
     @property
-    def raw_biases(self) -> list[Tensor | None]:
-        """The stored input bias of every neuron layer, [unit]; None for a layer without one."""
-        found = []
+    def raw_biases(self) -> Iterator[Tensor | None]:
+        """The stored input bias of every neuron layer in turn, [unit]; None for a layer without one."""
         for layer in self.anatomy.layout.per_token.layers:
             bias = _rows_of(self.linear(layer.up[0].projection, layer.input_width), layer.up[0], layer.width).bias
-            found.append(None if bias is None else _wide(bias))
-        return found
+            yield None if bias is None else _wide(bias)
 
     def linear(self, projection: Projection, width: int) -> LinearMap:
         """The matrix and bias of a projection that reads ``width`` features, computed once."""
