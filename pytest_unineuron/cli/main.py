@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-unineuron",
         description="Start a suite; compare, judge, show and accept its saved reports; look at neurons; plan a run.",
-        epilog="Exit status: 0 success, 1 a trial broke, 4 a wrong option, 20 a criterion FAILs, "
+        epilog="Exit status: 0 success, 1 a trial broke or a law of check, 4 a wrong option, 20 a criterion FAILs, "
         "21 regression, 22 results were lost, 23 a file is missing or cannot be used, 24 a lock was violated.",
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -138,7 +138,7 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Callable[[argparse.ArgumentParser
         "check",
         check.check_extensions,
         check.add_arguments,
-        "Check that a control, statistic, corpus or family of your own obeys the laws of its kind.",
+        "Check that an extension of your own obeys the laws of its kind.",
     ),
     (
         "init",
