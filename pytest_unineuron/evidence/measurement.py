@@ -46,6 +46,9 @@ class BoundStatus(StrEnum):
     REPORTED = "reported"
 
 
+WEAKEST_FIRST = (BoundStatus.MISSES, BoundStatus.UNDEFINED, BoundStatus.UNCLEAR, BoundStatus.HOLDS)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One measured number.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.contrast import Contrast, contrasts
-from pytest_unineuron.evidence.measurement import BoundStatus, Measurement, format_number
+from pytest_unineuron.evidence.measurement import WEAKEST_FIRST, BoundStatus, Measurement, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -233,9 +233,9 @@ class CaseResult:
 
     @property
     def nearest(self) -> dict[str, Contrast]:
-        """The contrast with the nearest control, by measurement."""
+        """The contrast with the nearest control, by measurement: of the weakest status, and the least margin."""
         nearest: dict[str, Contrast] = {}
-        for contrast in sorted(self.contrasts, key=lambda each: each.margin):
+        for contrast in sorted(self.contrasts, key=lambda each: (WEAKEST_FIRST.index(each.status), each.margin)):
             nearest.setdefault(contrast.measurement, contrast)
         return nearest
 

@@ -140,7 +140,7 @@ class Evidence:
 
     ``asked`` holds the paths, models and corpora that the run was given, from which a later reader tells what was left
     out on purpose. ``created`` is the end of the run, in UTC. ``violations`` names what changed since it was locked;
-    with any, no criterion passes. ``controls`` says in words what each control keeps that an extension declared.
+    with any, no criterion passes. ``controls`` says in words what each control keeps.
     ``cache_hits`` are results that were read from the cache, ``cache_notes`` remarks on it. ``incomplete`` names lost
     results. ``distributions`` are quantiles of what trials read, and ``tables`` have rows for the layers of it.
     """

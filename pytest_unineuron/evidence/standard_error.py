@@ -95,8 +95,8 @@ def two_sided_p_value(t: float, degrees: int) -> float:
 
 
 @cache
-def student_quantile(degrees: int, level: float = 0.95) -> float:
-    """The number that Student's t exceeds in absolute value with probability 1 − ``level``.
+def student_quantile(degrees: int) -> float:
+    """The number that Student's t exceeds in absolute value with probability 0.05.
 
     >>> round(student_quantile(15), 3)
     2.131
@@ -104,5 +104,5 @@ def student_quantile(degrees: int, level: float = 0.95) -> float:
     low, high = 0.0, 1e6
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if two_sided_p_value(middle, degrees) > 1 - level else (low, middle)
+        low, high = (middle, high) if two_sided_p_value(middle, degrees) > 0.05 else (low, middle)
     return high

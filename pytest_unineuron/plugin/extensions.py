@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_unineuron.cache.source_code import code_digest, extension_digest, project_files
+from pytest_unineuron.controls import CONTROLS
 from pytest_unineuron.errors import OptionError
-from pytest_unineuron.extend import CONTROL
 from pytest_unineuron.study.extensions import MEASURED, Registry
 
 if TYPE_CHECKING:
@@ -59,7 +59,5 @@ class Extensions:
 
     @property
     def control_words(self) -> dict[str, str]:
-        """What each of these controls keeps, in the words of its author."""
-        return {
-            name: each.facts["description"] for (kind, name), each in self._registry.added.items() if kind == CONTROL
-        }
+        """What each control keeps, in the words of its author."""
+        return {name: control.description for name, control in CONTROLS.items()}

@@ -35,9 +35,6 @@ SHOWN_TRIALS = 3
 """The most trials that are named one by one."""
 PROBE_SIZE = 768
 """Rows and columns of the matrices whose product tells how fast this machine is."""
-EFFICIENCY = 1.0
-"""The speed of a pass with its statistics over that of one product by NumPy, measured on SmolLM2 on two cores of an AMD
-with AVX-512, which torch uses and NumPy does not."""
 
 
 def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]) -> Iterator[str]:
@@ -117,7 +114,7 @@ def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:
         except (ModelError, NotApplicable, OptionError):
             continue
     if operations:
-        minutes = operations / (_operations_per_second() * EFFICIENCY) / 60
+        minutes = operations / _operations_per_second() / 60
         yield f"about {max(1, round(minutes))} min on this processor, less for what is in the cache"
 
 

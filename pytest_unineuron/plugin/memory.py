@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.errors import UnineuronError
 from pytest_unineuron.models.loading.shape import BYTES_PER_WEIGHT
 from pytest_unineuron.models.loading.source import WEIGHTS_FILE, parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
@@ -42,7 +42,7 @@ def process_bytes(source: Source, settings: Settings) -> int:
     """
     try:
         seeds = [parse_source(spec) for spec in seeds_compared_with(source, settings.seed)]
-    except (NotApplicable, UnineuronError):
+    except UnineuronError:
         seeds = []
     own = weight_count(source)
     models = (2 * own + sum(map(weight_count, seeds))) * BYTES_PER_WEIGHT[settings.dtype]

@@ -6,14 +6,13 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_unineuron.evidence.measurement import BoundStatus, format_number
+from pytest_unineuron.evidence.measurement import WEAKEST_FIRST, format_number
 from pytest_unineuron.evidence.outcome import ControlStatus, Outcome
 from pytest_unineuron.reports.lines import OUTCOME_COLOURS, shorten, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pytest_unineuron.evidence.contrast import Contrast
     from pytest_unineuron.evidence.outcome import CaseResult
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
     from pytest_unineuron.reports.lines import Line
@@ -25,9 +24,6 @@ HEADINGS = {
     Outcome.NA: "too close to call, or too little to tell",
     Outcome.ERROR: "broken",
 }
-
-
-WEAKEST_FIRST = (BoundStatus.MISSES, BoundStatus.UNDEFINED, BoundStatus.UNCLEAR, BoundStatus.HOLDS)
 
 
 class Claim(NamedTuple):
@@ -64,10 +60,7 @@ def _claims(result: CaseResult) -> Iterator[Claim]:
             distance = -math.inf if m.value is None else min(signed)
             rank, strength = WEAKEST_FIRST.index(m.bound_status), _strength(distance, m.low, m.high)
             yield Claim(rank, strength, f"{m.name} {m.bounds_text}", m.value_text)
-    nearest: dict[str, Contrast] = {}
-    for c in sorted(result.contrasts, key=lambda each: (WEAKEST_FIRST.index(each.status), each.margin)):
-        nearest.setdefault(c.measurement, c)
-    for c in nearest.values():
+    for c in result.nearest.values():
         way = "lower" if c.lower else "higher"
         much = f"P {c.claim_text}" if c.by_unit else f"by {format_number(abs(c.claimed))}"
         alone = "" if c.carried_by is None else f", and not without layer {c.carried_by}"

@@ -38,22 +38,6 @@ SUPPORT_WORDS = {
     Support.DIRECT: "this model was compared with models trained from other seeds",
     Support.SIGNATURE: "only what universal neurons look like was tested, not whether other seeds have them",
 }
-CONTROL_WORDS = {
-    "untrained": "keeps the architecture; every weight has the default initialisation of the library",
-    "reinitialised": "keeps the mean and the standard deviation of every tensor; its weights are drawn from a Normal",
-    "shuffled": "keeps the values of every tensor; their places are permuted",
-    "rotation": "keeps everything that a layer computes linearly; its standardised units are rotated at random",
-    "shifted-documents": "keeps the model, lengths and positions; it reads other documents than the seeds it is "
-    "compared with",
-    "random-tokens": "keeps the model and the lengths of the documents; every token is drawn at random",
-    "permuted-labels": "keeps the model, the text and the number of labelled neurons in each layer; the neurons are "
-    "drawn at random",
-    "other-seed": "keeps the architecture, the text and the numbers of the labelled neurons; the weights are of "
-    "another seed",
-    "planted-sink": "keeps the architecture, untrained; four constants are added to the first embeddings of every text",
-    "exchanged-entries": "keeps all but the places of the entries of query and key weights, permuted within each head",
-}
-"""The descriptions of our ``controls``; a report holds those of extensions. A test compares them."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -216,7 +200,7 @@ class Page:
     def controls(self) -> dict[str, str]:
         """The controls of the report that are known, with what each keeps and what it does not."""
         arms = {name.partition(".")[0] for each in self.evidence.cases for name in each.case.result.arms}
-        return {name: text for name, text in {**CONTROL_WORDS, **self.evidence.controls}.items() if name in arms}
+        return {name: text for name, text in self.evidence.controls.items() if name in arms}
 
     def problems(self) -> Iterator[tuple[Outcome, list[ShownCase]]]:
         """The cases that failed, broke or proved nothing, by outcome."""

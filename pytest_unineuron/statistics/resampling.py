@@ -80,10 +80,10 @@ class Estimate:
     parts: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
-    def student(cls, value: float, error: float, degrees: int, method: str, level: float, **rest: Any) -> Self:
-        """Return an estimate with Student's interval at ``level``, of at least one degree of freedom."""
+    def student(cls, value: float, error: float, degrees: int, method: str, **rest: Any) -> Self:
+        """Return an estimate with Student's 95 % interval, of at least one degree of freedom."""
         degrees = max(1, degrees)
-        reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
+        reach = float(stats.t.ppf(0.975, degrees)) * error
         return cls(value, value - reach, value + reach, error, method, degrees, **rest)
 
     def p_value(self, bound: float, *, above: bool) -> float:
@@ -99,7 +99,6 @@ def jackknife(
     *samples: Any,
     resolution: float = 0.0,
     limits: tuple[float, float] = (-np.inf, np.inf),
-    level: float = 0.95,
 ) -> Estimate:
     """Return ``statistic(*samples)`` with its delete-a-group jackknife interval.
 
@@ -132,7 +131,7 @@ def jackknife(
     error = max(float(np.sqrt(variance)), resolution) if np.isfinite(variance) else float("nan")
     kinds = dict.fromkeys(getattr(sample, "kind", DOCUMENT_GROUPS) for sample in distinct)
     method = f"delete-a-group jackknife over {groups} {' and '.join(kinds)}"
-    found = Estimate.student(value, error, groups - 1, method, level, resolution=resolution, parts=tuple(parts))
+    found = Estimate.student(value, error, groups - 1, method, resolution=resolution, parts=tuple(parts))
     return replace(found, low=max(found.low, limits[0]), high=min(found.high, limits[1]))
 
 
@@ -180,9 +179,7 @@ def over_unit_groups(
     return jackknife(lambda sample: statistic(*sample.values), units, resolution=resolution, limits=limits)
 
 
-def over_units(
-    statistic: Callable[[Any], float], values: Any, level: float = 0.95, *, units: str = "units"
-) -> Estimate:
+def over_units(statistic: Callable[[Any], float], values: Any, *, units: str = "units") -> Estimate:
     """Return ``statistic(values)`` with a delete-one jackknife (Tukey 1958) over units such as heads.
 
     ``values`` is [unit]; ``units`` is their name in ``method``. Units of one model are not independent draws, so the
@@ -191,10 +188,10 @@ def over_units(
     value, size = float(statistic(values)), len(values)
     partial = np.array([statistic(np.delete(values, unit)) for unit in range(size)], dtype=float)
     error = float(np.sqrt((size - 1) / size * ((partial - partial.mean()) ** 2).sum())) if size > 1 else np.nan
-    return Estimate.student(value, error, size - 1, f"delete-one jackknife over {size} {units}", level)
+    return Estimate.student(value, error, size - 1, f"delete-one jackknife over {size} {units}")
 
 
-def over_splits(values: Any, level: float = 0.95) -> Estimate:
+def over_splits(values: Any) -> Estimate:
     """Return the mean of a statistic over random halves of the same data, with its half-sample interval.
 
     ``values`` is [split], each computed on a random half. The standard deviation between halves estimates the standard
@@ -203,15 +200,15 @@ def over_splits(values: Any, level: float = 0.95) -> Estimate:
     values = np.asarray(values, dtype=float)
     error = float(values.std(ddof=1)) if len(values) > 1 else np.nan
     method = f"half-sample replication, {len(values)} splits"
-    return Estimate.student(float(values.mean()), error, len(values) - 1, method, level)
+    return Estimate.student(float(values.mean()), error, len(values) - 1, method)
 
 
-def against_draws(value: float, draws: Any, level: float = 0.95) -> Estimate:
+def against_draws(value: float, draws: Any) -> Estimate:
     """Return ``value`` minus the mean of draws from its null distribution, with an interval from their spread.
 
-    ``draws`` is [draw]. If the value is one more draw, the interval contains zero with probability ``level``.
+    ``draws`` is [draw]. If the value is one more draw, the interval contains zero with probability 0.95.
     """
     draws = np.asarray(draws, dtype=float)
     error = float(draws.std(ddof=1) * np.sqrt(1 + 1 / len(draws))) if len(draws) > 1 else np.nan
     difference = float(value - draws.mean())
-    return Estimate.student(difference, error, len(draws) - 1, f"against {len(draws)} null draws", level)
+    return Estimate.student(difference, error, len(draws) - 1, f"against {len(draws)} null draws")

@@ -89,7 +89,7 @@ def test_a_control_a_statistic_and_units_of_a_conftest(trials):
     first = trials.run(*SHORT, "-n", "2")
     assert (first.outcome("peak[news]"), list(first.arms("peak[news]"))) == ("VACUOUS", ["noised"])
     assert {"control noised", "statistic largest", "units doubled"} <= set(first.report["versions"])
-    assert first.report["controls"] == {"noised": "keeps every weight up to noise"}
+    assert first.report["controls"]["noised"] == "keeps every weight up to noise"
     assert "keeps every weight up to noise" in (trials.path / "evaluation" / PAGE).read_text(encoding="utf-8")
     assert first.report["models"]["neox-a"]["units"]["doubled"]["units"] == 3
     assert trials.run(*SHORT, "--unineuron-fail-on=never").report["forward_passes"] == 0
@@ -112,7 +112,7 @@ def test_a_conftest_below_the_folder_is_reported(trials, workers):
     (deep / "conftest.py").write_text(CONTROL)
     found = trials.run(*SHORT, "--unineuron-fail-on=never", workers)
     assert "control noised" in found.report["versions"]
-    assert found.report["controls"] == {"noised": "keeps every weight up to noise"}
+    assert found.report["controls"]["noised"] == "keeps every weight up to noise"
 
 
 CHOSEN = """

@@ -56,12 +56,12 @@ class Anatomy:
         return self.layout.stream.width if self.layout.stream else 0
 
 
-def probe_ids(loaded: LoadedModel, rows: int = 1, tokens: int = PROBE_TOKENS) -> Tensor:
+def probe_ids(loaded: LoadedModel, rows: int = 1) -> Tensor:
     """Token ids [row, position], the same at every call, without special tokens if the model has others."""
     generator = torch.Generator().manual_seed(0)
     special = set(loaded.tokenizer.all_special_ids)
     plain = [token for token in range(loaded.vocabulary) if token not in special] or [0]
-    chosen = torch.randint(len(plain), (rows, tokens), generator=generator)
+    chosen = torch.randint(len(plain), (rows, PROBE_TOKENS), generator=generator)
     return torch.tensor(plain)[chosen]
 
 

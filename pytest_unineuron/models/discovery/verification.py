@@ -68,7 +68,7 @@ class Verification:
         }
 
 
-def verify(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool = False) -> Verification:
+def verify(model: Any, layout: NeuronLayout, ids: Tensor) -> Verification:
     """Check every neuron layer of a model that was just loaded, on two rows of token ids [2, position].
 
     Raises NeuronsNotFound, with the layer, the identity and the error, unless
@@ -80,7 +80,7 @@ def verify(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool = False
     * the output of the model changes when the neuron that writes most is zero.
     """
     found = Verification(len(layout.layers), _tolerance(model))
-    both = layer_values(model, layout, ids, whole=whole)
+    both = layer_values(model, layout, ids)
     for layer, values in both.items():
         if values.units.shape[1] != layer.width:
             raise NeuronsNotFound(
@@ -90,16 +90,16 @@ def verify(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool = False
             _check_identities(model, layer, values, found)
     if not both:
         raise NeuronsNotFound("none of the neuron layers in the layout ran")
-    alone = [layer_values(model, layout, row[None], whole=whole) for row in ids]
+    alone = [layer_values(model, layout, row[None]) for row in ids]
     for layer, values in both.items():
         if layer.row_kind != POOLED:
             apart = torch.cat([_dense(of_row.get(layer), ids.shape[1], values) for of_row in alone])
             _check_rows(layer, apart, _dense(values, ids.numel(), values), found)
-    _check_effect(model, [layer for layer in _first_and_last(layout) if layer in both], both, ids, whole=whole)
+    _check_effect(model, [layer for layer in _first_and_last(layout) if layer in both], both, ids)
     return found
 
 
-def layer_values(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool) -> dict[NeuronLayer, LayerValues]:
+def layer_values(model: Any, layout: NeuronLayout, ids: Tensor) -> dict[NeuronLayer, LayerValues]:
     """The values of every layer on a batch of ids [row, position], without the layers that no token reached.
 
     Raises NeuronsNotFound if the model does not call a projection that the layout names.
@@ -111,7 +111,7 @@ def layer_values(model: Any, layout: NeuronLayout, ids: Tensor, *, whole: bool) 
         seen[call] = (x.clone(), y.clone(), tokens)  # some models change an output in place
 
     with record_projections(model, layout, receive):
-        run_model(model, ids, torch.ones_like(ids), whole=whole)
+        run_model(model, ids, torch.ones_like(ids))
     found = {}
     for layer in layout.layers:
         if (down := seen.get(ProjectionCall(layer.down, layer.call))) is None:
@@ -178,14 +178,12 @@ def _check_rows(layer: NeuronLayer, apart: Tensor, together: Tensor, result: Ver
     result.add(ROWS_ARE_TOKENS, error)
 
 
-def _check_effect(
-    model: Any, layers: list[NeuronLayer], values: dict[NeuronLayer, LayerValues], ids: Tensor, *, whole: bool
-) -> None:
+def _check_effect(model: Any, layers: list[NeuronLayer], values: dict[NeuronLayer, LayerValues], ids: Tensor) -> None:
     """Check that the output of the model depends on the neurons of at least one of some layers."""
     if not layers:
         return
-    before = run_model(model, ids, torch.ones_like(ids), whole=whole)[0]
-    if all(torch.equal(_without(model, layer, values[layer], ids, whole=whole), before) for layer in layers):
+    before = run_model(model, ids, torch.ones_like(ids))[0]
+    if all(torch.equal(_without(model, layer, values[layer], ids), before) for layer in layers):
         raise NeuronsNotFound(f"{layers[0]}: zeroing the neuron that writes most does not move the output of the model")
 
 
@@ -198,7 +196,7 @@ def _first_and_last(layout: NeuronLayout) -> list[NeuronLayer]:
     return [layer for layers in stacks.values() for layer in dict.fromkeys((layers[0], layers[-1]))]
 
 
-def _without(model: Any, layer: NeuronLayer, values: LayerValues, ids: Tensor, *, whole: bool) -> Tensor:
+def _without(model: Any, layer: NeuronLayer, values: LayerValues, ids: Tensor) -> Tensor:
     """The output of the model while the neuron that writes most is zero."""
     written = values.units.abs().amax(dim=0) * projection_matrix(model, layer.down, layer.width).weight.norm(dim=0)
     strongest = int(written.argmax())
@@ -210,7 +208,7 @@ def _without(model: Any, layer: NeuronLayer, values: LayerValues, ids: Tensor, *
 
     handle = model.get_submodule(layer.down.module).register_forward_pre_hook(hook)
     try:
-        returned: Tensor = run_model(model, ids, torch.ones_like(ids), whole=whole)[0]
+        returned: Tensor = run_model(model, ids, torch.ones_like(ids))[0]
     finally:
         handle.remove()
     return returned

@@ -111,15 +111,22 @@ def test_the_neurons_of_a_real_encoder_are_found(minilm):
         ("seq2seq", "bart", "model.encoder.layers.*.fc2", [f"model.encoder.layers.{i}.fc2" for i in (0, 1)]),
         ("causal", "gpt2", "*.mlp.c_proj", [f"transformer.h.{i}.mlp.c_proj" for i in (0, 1)]),
         ("masked", "xmod", "*.output.dense", [f"roberta.encoder.layer.{i}.output.dense" for i in (0, 1)]),
-        ("masked", "ultrabert", "head.linear2", ["head.linear2"]),
     ],
 )
 def test_a_pattern_chooses_neurons(mapping, model_type, pattern, expected):
-    """It can choose one stack of two, one kind of MLP of two, or an MLP outside of any layer."""
+    """It can choose one stack of two, or one kind of MLP of two."""
     model = shrunk(mapping, model_type)
     layout = dissect(model, pattern).layout
     assert [layer.down.module for layer in layout.layers] == expected
-    verify(model.model, layout, probe_ids(model, rows=2), whole=True)
+    verify(model.model, layout, probe_ids(model, rows=2))
+
+
+def test_neurons_of_a_head_are_refused():
+    """No pass over a text runs the head, so nothing could be measured of them."""
+    model = shrunk("masked", "ultrabert")
+    layout = dissect(model, "head.linear2").layout
+    with pytest.raises(NeuronsNotFound, match="none of the neuron layers in the layout ran"):
+        verify(model.model, layout, probe_ids(model, rows=2))
 
 
 def test_a_pattern_chooses_experts_by_their_parameter():
