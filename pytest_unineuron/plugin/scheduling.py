@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from fnmatch import fnmatch
 from itertools import groupby, islice
 from pathlib import Path
@@ -22,7 +21,7 @@ from pytest_unineuron.plugin.memory import process_bytes, processes_that_fit
 from pytest_unineuron.system.machine import free_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import pytest
     from xdist.remote import Producer
@@ -92,7 +91,9 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
             if not self._check_nodes_have_same_collection():
                 return
             self.collection, self.pending[:] = collection, range(len(collection))
-            self._units = units_of([self.unit_of(nodeid) for nodeid in collection])
+            places = [self.unit_of(nodeid) for nodeid in collection]
+            controls = [f"-{text}~" in nodeid for nodeid, (_, text) in zip(collection, places, strict=True)]
+            self._units = units_of(places, controls)
             self._max_holders = self._count_holders()
             for node in self.nodes:
                 self._feed(node)
@@ -163,14 +164,24 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         return running
 
 
-def units_of(places: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the unit of work of each item, from the model and the text of each in the order in which they run.
+def units_of(places: Sequence[tuple[str, str]], controls: Sequence[bool]) -> list[tuple[str, str]]:
+    """Return the unit of work of each item, from the model and text of each, and whether it is of a control arm.
 
-    Where a model comes back to a text after another one, such as arm by arm, its texts are not units of their own.
+    Items are given in the order in which they run. A text is a unit of its own where the model and its controls are
+    measured on it one after the other. A model that is measured arm by arm is one unit, and so is the rest of a model:
+    the last word of a node id can look like a text.
     """
-    runs = Counter(place for place, _ in groupby(place for place in places if place[0]))
-    mixed = {model for (model, _), times in runs.items() if times > 1}
-    return [(model, "" if model in mixed else text) for model, text in places]
+    units = [(model, "") for model, _ in places]
+    trials = [number for number, (model, _) in enumerate(places) if model]
+    found = {}
+    for place, run in groupby(trials, key=lambda number: places[number]):
+        numbers = list(run)
+        if len({controls[number] for number in numbers}) > 1:
+            found[place] = numbers  # the last ones if there are several
+    for place, numbers in found.items():
+        for number in numbers:
+            units[number] = place
+    return units
 
 
 def worker_count(config: pytest.Config, settings: Settings, most: int) -> int:

@@ -142,7 +142,7 @@ def test_short(unineuron_case):
     measure('size', 1, above=0)
 
 @pytest.mark.gt2(source="x", controls=["untrained"])
-def test_long(unineuron_case, unineuron_corpus):
+def test_long(unineuron_case, unineuron_corpus, unineuron_universality):
     (Path(__file__).parent / f"{unineuron_case.corpus} {os.environ['PYTEST_XDIST_WORKER']}").touch()
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 """
@@ -151,7 +151,8 @@ def test_long(unineuron_case, unineuron_corpus):
 @pytest.mark.parametrize(("args", "workers"), [(("--unineuron-cache=stored",), 2), ((), 1)])
 def test_a_worker_without_a_model_takes_over_a_text(trials, args, workers):
     """All items of a text run on one worker; without a cache all texts of a model do."""
-    found = trials.write(TEXTS).run(NEVER, "-n2", *args)
+    few = ("--unineuron-tokens=1000", "--unineuron-correlation-tokens=500")
+    found = trials.write(TEXTS).run(NEVER, "-n2", *few, *args)
     assert found.ret == 0
     assert {model for trial in found.report["trials"] for model in trial["subjects"]} == set(BOTH)
     ran = [tuple(path.name.split()) for path in trials.path.glob("* gw?")]

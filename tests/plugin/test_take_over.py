@@ -10,7 +10,10 @@ from pytest_unineuron.plugin.scheduling import ModelScheduling, units_of
 from pytest_unineuron.system import machine
 
 MODEL = [f"t.py::test_{number}[gpt2-a]" for number in range(3)]
-NEWS, CODE = ([f"t.py::test_{number}[gpt2-a-{text}]" for number in range(3)] for text in ("news", "code"))
+NEWS, CODE = (
+    [f"t.py::test_{number}[gpt2-a-{text}{arm}]" for number in range(2) for arm in ("", "~untrained")]
+    for text in ("news", "code")
+)
 OTHER = [f"t.py::test_{number}[neox-a]" for number in range(2)]
 COLLECTED = [*MODEL, *NEWS, *CODE, *OTHER]
 
@@ -94,12 +97,19 @@ def test_no_text_is_taken_over_of_a_model_that_does_not_fit_twice(make, tmp_path
     assert first.got == MODEL + NEWS
 
 
-def test_texts_that_a_model_comes_back_to_are_no_units():
+def test_only_texts_on_which_all_arms_are_measured_are_units():
     """A model that is measured arm by arm stays on one worker, so that each control is made once."""
-    model, news, code = ("m", ""), ("m", "news"), ("m", "code")
-    assert units_of([model, model, news, ("", ""), news, code]) == [model, model, news, ("", ""), news, code]
-    assert units_of([model, news, code, news, code]) == [model] * 5
-    assert units_of([("n", "news"), model, news, model, ("n", "code")]) == [("n", "news"), *[model] * 3, ("n", "code")]
+
+    def units(*items):
+        return [
+            text for _, text in units_of([("m", item.rstrip("~")) for item in items], [i[-1:] == "~" for i in items])
+        ]
+
+    assert units("", "", "news", "news~", "code", "code~") == ["", "", "news", "news", "code", "code"]
+    assert units("", "news", "code", "", "news~", "code~") == [""] * 6
+    assert units("news", "code", "", "news", "news~") == ["", "", "", "news", "news"]
+    places = [("m", "news"), ("", ""), ("m", "news"), ("n", "news")]
+    assert units_of(places, [False, False, True, True]) == [*places[:3], ("n", "")]
 
 
 def test_a_text_is_known_by_the_whole_of_its_label(make):
