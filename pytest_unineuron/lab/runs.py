@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.lab.results import Recall
     from pytest_unineuron.models.weights.weight_view import WeightView
 
+FEWEST = 6
+"""Batches that thinning has to leave: intervals are over document groups, of which each has batches of its own."""
 LOGITS_AT_ONCE = 2**24
 """Logits of one batch, which are compared with others as a whole."""
 
@@ -55,10 +57,18 @@ class Runs:
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     def thinned(self, step: int) -> Runs:
-        """Return runs over every ``step``-th batch alone, for instruments that make a model run very often."""
+        """Return runs over every ``step``-th batch alone, for instruments that make a model run very often.
+
+        Where that would leave too few, it is all batches.
+        """
+
+        def batches() -> Sequence[Batch]:
+            whole = self._batches()
+            return whole[::step] if len(whole) >= step * FEWEST else whole
+
         return Runs(
             self._view,
-            lambda: self._batches()[::step],
+            batches,
             lambda instrument, given, compute: self._recall(
                 instrument, None if given is None else f"{given}/{step}", compute
             ),

@@ -52,6 +52,13 @@ def test_runs_over_some_of_the_batches_are_another_result(with_sinks, tmp_path):
     assert (few.groups, whole.groups) == (len(set(groups[::2])), len(set(groups)))
 
 
+def test_few_batches_are_not_thinned(with_sinks, tmp_path):
+    """With less text there are fewer document groups, all of which an interval needs."""
+    runs = lab(with_sinks, tmp_path / "cache").runs(Arm("m"), "prose")
+    whole = len(runs.role(read_batches))
+    assert len(runs.thinned(whole).role(read_batches)) == whole
+
+
 def test_what_an_instrument_is_given_tells_results_apart(with_sinks, tmp_path):
     """What is no tensor and no plain value has no digest, so that it is computed anew."""
     runs = lab(with_sinks, tmp_path / "cache").runs(Arm("m"), "prose")
