@@ -128,7 +128,7 @@ def _same_stopped(loaded: LoadedModel, anatomy: Anatomy, ids: torch.Tensor) -> b
         stream = middle_stream(run_model(model, ids, mask, states=True))
     if layout.stream is not None and (stream is None or not torch.equal(captured[RESIDUAL, 0], stream_rows(stream))):
         return False
-    values = verification.layer_values(model, layout, ids, whole=False)
+    values = verification.layer_values(model, layout, ids)
     # An expert's captured rows may only be those of the tokens that were routed to it.
     dense = {i: layer for i, layer in enumerate(layout.layers) if layer.expert is None and layer in values}
     return all(torch.equal(captured[POST, index], values[layer].by_token[0]) for index, layer in dense.items())
