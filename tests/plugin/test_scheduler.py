@@ -148,16 +148,15 @@ def test_long(unineuron_case, unineuron_corpus, unineuron_universality):
 """
 
 
-@pytest.mark.parametrize(("args", "workers"), [(("--unineuron-cache=stored",), 2), ((), 1)])
-def test_a_worker_without_a_model_takes_over_a_text(trials, args, workers):
-    """All items of a text run on one worker; without a cache all texts of a model do."""
-    few = ("--unineuron-tokens=1000", "--unineuron-correlation-tokens=500")
-    found = trials.write(TEXTS).run(NEVER, "-n2", *few, *args)
+def test_a_worker_without_a_model_takes_over_a_text(trials):
+    """All items of a text run on one worker."""
+    few = ("--unineuron-tokens=1000", "--unineuron-correlation-tokens=500", "--unineuron-cache=stored")
+    found = trials.write(TEXTS).run(NEVER, "-n2", *few)
     assert found.ret == 0
     assert {model for trial in found.report["trials"] for model in trial["subjects"]} == set(BOTH)
     ran = [tuple(path.name.split()) for path in trials.path.glob("* gw?")]
     assert len(ran) == len({text for text, _ in ran}) > 1
-    assert len({worker for _, worker in ran}) == workers
+    assert len({worker for _, worker in ran}) == 2
 
 
 def test_ordinary_tests_run_on_all_workers(trials):
