@@ -29,10 +29,9 @@ def measure_ablation(neurons, weights, runs, measure):
     def measure_ablation(name, marked):
         measure.needs(f"{name} behind the first layer", int(np.sum(marked & ~first)), at_least=10)
         like, sets = (weights.write_norm, neurons.density), {}
-        for where, here, parts in (("", marked & ~first, PARTS), (" of the first layer", marked & first, 1)):
+        for where, here, count in (("", marked & ~first, PARTS), (" of the first layer", marked & first, 1)):
             for kind, chosen in ((name, here), ("matched", matched(here, layer, *like))):
-                each_part = dealt(chosen, parts)
-                sets |= {f"{kind}{where}{part_name(n, parts)}": each for n, each in enumerate(each_part)}
+                sets |= {f"{kind}{where}{part_name(n, count)}": part for n, part in enumerate(dealt(chosen, count))}
         for title, chosen in sets.items():
             measure.lists(f"set to their mean: {title}", by_layer(chosen, layer))
         # Which neurons are set makes more of a difference than on how many tokens.
@@ -43,25 +42,25 @@ def measure_ablation(neurons, weights, runs, measure):
             marked, others = kl[marked].sum(), kl[others].sum()
             return np.log(marked / others) if marked > 0 and others > 0 else np.nan
 
-        part = np.arange(PARTS)
-        parts = UnitGroups(np.zeros(PARTS), part, PARTS + part, number=part)
-        found = jackknife(lambda e, parts: log_ratio(e, *parts.values), effects, parts)
+        part = np.arange(PARTS)  # those of marked neurons come first, then those of matched ones
+        eighths = UnitGroups(np.zeros(PARTS), part, PARTS + part, number=part)
+        found = jackknife(lambda e, kept: log_ratio(e, *kept.values), effects, eighths)
         measure(f"log of the divergence of {name} over that of matched ones", found, above=0, higher_by=QUARTER)
         measure("the same in the first layer", jackknife(lambda e: log_ratio(e, [-2], [-1]), effects))
         for title, kl, loss in zip(sets, effects.mean("kl"), effects.mean("loss"), strict=True):
             measure(f"divergence in nats, {title}", kl)
             measure(f"rise of the loss in nats, {title}", loss)
         for value, values in zip(("norm", "density"), like, strict=True):
-            for kind, parts in ((name, part), ("matched neurons", PARTS + part)):
-                chosen = np.any(np.stack(list(sets.values()))[parts], axis=0)
+            for kind, numbers in ((name, part), ("matched neurons", PARTS + part)):
+                chosen = np.any(np.stack(list(sets.values()))[numbers], axis=0)
                 measure(f"mean {value}, {kind}", np.mean(values[chosen]))
 
     return measure_ablation
 
 
-def part_name(number, parts):
+def part_name(number, count):
     """The end of the name of a part; none if it is the whole."""
-    return f", part {number + 1}" if parts > 1 else ""
+    return f", part {number + 1}" if count > 1 else ""
 
 
 @pytest.mark.gt1(source="Nandan et al. 2025, ablation of universal neurons; catalogue GT1-I")
