@@ -21,7 +21,7 @@ from pytest_unineuron.plugin.memory import process_bytes, processes_that_fit
 from pytest_unineuron.system.machine import free_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import pytest
     from xdist.remote import Producer
@@ -69,20 +69,13 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
 
     def model_of(self, nodeid: str) -> str:
         """Return the label of the model of a trial's node id; empty if the test is no trial."""
-        _, bracket, case = nodeid.partition("::")[2].partition("[")
-        for label in self._labels if bracket else ():
-            if case.startswith(label) and case[len(label) : len(label) + 1] in ("-", "~", "]"):
-                return label
-        return ""
+        return _beginning(_case_of(nodeid), self._labels)
 
     def unit_of(self, nodeid: str) -> tuple[str, str]:
         """Return the model of a node id, and its text if that is one of ``texts``; empty if there is none."""
         model = self.model_of(nodeid)
-        place = nodeid.partition("::")[2].partition("[")[2][len(model) :]
-        for text in self._texts if model else ():
-            if place.startswith(f"-{text}") and place[len(text) + 1 : len(text) + 2] in ("-", "~", "]"):
-                return model, text
-        return model, ""
+        after = _case_of(nodeid)[len(model) :]
+        return model, _beginning(after[1:], self._texts) if model and after.startswith("-") else ""
 
     def schedule(self) -> None:
         """Send the first unit to every worker, once all have collected."""
@@ -145,7 +138,7 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         """The unit that a worker gets: of its own model, else of one that no other has, else a text that fits."""
         if node not in self._holders and len(self._holders) >= self._max_holders:
             return None
-        # What a worker that is to end has been sent is all that it will run.
+        # A worker that is to end runs what it was sent, and gets no more.
         held = {model for other, model in self._holders.items() if not other.shutting_down}
         own = self._holders.get(node)
         first = [unit for unit in units if unit[0] == own] or [unit for unit in units if unit[0] not in held]
@@ -162,6 +155,16 @@ class ModelScheduling(LoadScheduling):  # type: ignore[misc]  # xdist ships no t
         self._holders.pop(node, None)
         running: str | None = super().remove_node(node)
         return running
+
+
+def _case_of(nodeid: str) -> str:
+    """What stands behind the bracket of a node id, with the bracket that closes it; empty if there is none."""
+    return nodeid.partition("::")[2].partition("[")[2]
+
+
+def _beginning(case: str, labels: Iterable[str]) -> str:
+    """The first of some labels with which a case begins, as a whole word; empty if there is none."""
+    return next((each for each in labels if case.startswith(tuple(f"{each}{end}" for end in "-~]"))), "")
 
 
 def units_of(places: Sequence[tuple[str, str]], controls: Sequence[bool]) -> list[tuple[str, str]]:

@@ -46,7 +46,7 @@ def make(pytester):
     def make(models=("nano:gpt2-a", "nano:neox-a")):
         config = pytester.parseconfig("--tx=2*popen")
         sources = dict(zip(("gpt2-a", "neox-a"), sources_by_label(models).values(), strict=True))
-        scheduler = ModelScheduling(config, None, sources, Settings(memory=1), ["news", "code", "code-b"])
+        scheduler = ModelScheduling(config, None, sources, Settings(memory=1), ["news", "code", "code-b", "gpt2"])
         workers = [Worker(name, scheduler) for name in ("first", "second")]
         scheduler.schedule()
         return scheduler, *workers
