@@ -34,8 +34,9 @@ def measure_ablation(neurons, weights, runs, measure):
                 sets |= {f"{kind}{where}{part_name(n, count)}": part for n, part in enumerate(dealt(chosen, count))}
         for title, chosen in sets.items():
             measure.lists(f"set to their mean: {title}", by_layer(chosen, layer))
+        masks = np.stack(list(sets.values()))  # [set, neuron]
         # Which neurons are set makes more of a difference than on how many tokens.
-        effects = runs.thinned(2).role(ablation_effects, torch.from_numpy(np.stack(list(sets.values()))))
+        effects = runs.thinned(2).role(ablation_effects, torch.from_numpy(masks))
 
         def log_ratio(effects, marked, others):
             kl = effects.mean("kl")
@@ -52,8 +53,7 @@ def measure_ablation(neurons, weights, runs, measure):
             measure(f"rise of the loss in nats, {title}", loss)
         for value, values in zip(("norm", "density"), like, strict=True):
             for kind, numbers in ((name, part), ("matched neurons", PARTS + part)):
-                chosen = np.any(np.stack(list(sets.values()))[numbers], axis=0)
-                measure(f"mean {value}, {kind}", np.mean(values[chosen]))
+                measure(f"mean {value}, {kind}", np.mean(values[masks[numbers].any(axis=0)]))
 
     return measure_ablation
 

@@ -10,8 +10,11 @@ from pytest_unineuron.models.weights.heads import folded, require_heads, weight_
 from pytest_unineuron.statistics.heads import circuit_rank
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
+    from pytest_unineuron.models.discovery.attention import HeadPart
     from pytest_unineuron.models.weights.weight_view import WeightView
 
 
@@ -26,8 +29,7 @@ def circuit_ranks(view: WeightView) -> Tensor:
 
 def query_key_norms(view: WeightView) -> Tensor:
     """Return ‖W_Q‖ and ‖W_K‖ of every head as they are stored, [head, 2] float64. Raises NotApplicable."""
-    norms = [[weight_of(view, part).norm() for part in (head.query, head.key)] for head in require_heads(view)]
-    return torch.tensor(norms, dtype=torch.float64)
+    return _norms(view, weight_of)
 
 
 def folded_query_key_norms(view: WeightView) -> Tensor:
@@ -35,5 +37,9 @@ def folded_query_key_norms(view: WeightView) -> Tensor:
 
     Raises NotApplicable without heads, and where the norm in front of one cannot be folded.
     """
-    norms = [[folded(view, part).norm() for part in (head.query, head.key)] for head in require_heads(view)]
+    return _norms(view, folded)
+
+
+def _norms(view: WeightView, weight: Callable[[WeightView, HeadPart], Tensor]) -> Tensor:
+    norms = [[weight(view, part).norm() for part in (head.query, head.key)] for head in require_heads(view)]
     return torch.tensor(norms, dtype=torch.float64)

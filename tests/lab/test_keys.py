@@ -60,7 +60,7 @@ def test_few_batches_are_not_thinned(with_sinks, tmp_path):
 
 
 def test_what_an_instrument_is_given_tells_results_apart(with_sinks, tmp_path):
-    """What is no tensor and no plain value has no digest, so that it is computed anew."""
+    """Arrays and lists have no digest, so that the instrument is run anew for each."""
     runs = lab(with_sinks, tmp_path / "cache").runs(Arm("m"), "prose")
     assert [runs.role(total, given) for given in (np.array([1, 2]), np.array([5, 5]), [7])] == [3, 10, 7]
     zeros = torch.zeros(4, dtype=torch.bfloat16)
