@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_unineuron.models.discovery.attention import Head
+    from pytest_unineuron.models.discovery.layout import NeuronLayer
     from pytest_unineuron.models.weights.weight_view import WeightView
 
 QUERY, KEY, VALUE, OUTPUT = "query", "key", "value", "output"
@@ -27,7 +28,8 @@ def head_composition(view: WeightView) -> dict[str, Tensor]:
     """Return the largest composition of every neuron with a head, and its rank, [2, neuron], for each part of a head.
 
     Query, key and value are those of the heads of later layers, which read what the neuron writes; output is that of
-    heads of earlier layers, which write what it reads. A score is ‖W_K W_Qᵀ ŵ‖ / ‖W_K W_Qᵀ‖_F and the like, with unit
+    the heads before the neuron, which write what it reads: those of earlier layers, and of its own layer unless
+    attention and neurons of a block run in parallel. A score is ‖W_K W_Qᵀ ŵ‖ / ‖W_K W_Qᵀ‖_F and the like, with unit
     ŵ (Elhage et al. 2021): 0 to 1, and √(1/width) for a random direction. The rank is the share of random directions
     with a smaller largest score. Both are nan for a neuron without such a head. Rotary positions are left out, as at
     distance zero. Raises NotApplicable where attention cannot be folded.
@@ -37,18 +39,28 @@ def head_composition(view: WeightView) -> dict[str, Tensor]:
         raise NotApplicable("neurons of an encoder and a decoder meet different heads")
     if not view.anatomy.heads:
         raise NotApplicable("no attention with separate query and key projections was found")
-    circuits = [(head.layer, circuits_of(*parts_of(view, head))) for head in view.anatomy.heads]
+    circuits = [(head, circuits_of(*parts_of(view, head))) for head in view.anatomy.heads]
     random = torch.randn(RANDOM_DIRECTIONS, view.anatomy.width, generator=torch.Generator().manual_seed(4))
     if view.final_norm_centres:
         random = centred(random)
     found: dict[str, list[Tensor]] = {QUERY: [], KEY: [], VALUE: [], OUTPUT: []}
     for layer, weights, write in zip(layers, view.layers, view.stream_writes, strict=True):
         for part, scores in found.items():
-            before, vectors = part == OUTPUT, weights.read if part == OUTPUT or write is None else write
-            met = [of[part] for at, of in circuits if (at < layer.number if before else at > layer.number)]
+            meets, vectors = _is_later, weights.read if write is None else write
+            if part == OUTPUT:
+                meets, vectors = _is_before, weights.read
+            met = [of[part] for head, of in circuits if meets(head, layer)]
             largest, null = largest_score(vectors, met), largest_score(random.to(vectors), met).sort().values
             scores.append(torch.stack([largest, ranks(largest, null)]))
     return {part: torch.cat(scores, dim=1).cpu() for part, scores in found.items()}
+
+
+def _is_later(head: Head, layer: NeuronLayer) -> bool:
+    return head.layer > layer.number
+
+
+def _is_before(head: Head, layer: NeuronLayer) -> bool:
+    return head.layer < layer.number or (head.layer == layer.number and head.before_neurons)
 
 
 def parts_of(view: WeightView, head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:

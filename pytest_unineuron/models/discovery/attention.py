@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.models.discovery.dataflow import InputNorm, input_norm
-from pytest_unineuron.models.discovery.graph import LINEAR, MIX, Trace, TracedOp
+from pytest_unineuron.models.discovery.graph import LINEAR, MIX, NORM, Trace, TracedOp
 from pytest_unineuron.models.discovery.layout import Projection  # noqa: TC001 - revive reads this annotation
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Head:
 
     The output projection ``out`` reads ``inputs`` values, of which ``columns`` are those of this head. ``value`` and
     ``out`` are None and ``columns`` is empty if the output projection does not read the values of the heads unmixed.
+    ``before_neurons`` says that the neurons of its own block read what it writes: those of parallel blocks do not.
     """
 
     layer: int
@@ -42,6 +43,7 @@ class Head:
     out: Projection | None = None
     columns: tuple[int, ...] = ()
     inputs: int = 0
+    before_neurons: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def find_heads(trace: Trace) -> tuple[Head, ...]:
     found: list[Head] = []
     for number, call in enumerate(attention_calls(trace)):
         layer, output = call.layer(number), _output(trace, call)
+        before = output is not None and _is_read_in_block(trace, output[0])
         for index in range(call.heads):
             query = _part(trace, call.query, index)
             key = _part(trace, call.key, index * len(call.key) // call.heads)
@@ -123,8 +126,20 @@ def find_heads(trace: Trace) -> tuple[Head, ...]:
                 found.append(Head(layer, index, query, key))
             else:
                 op, columns = output
-                found.append(Head(layer, index, query, key, value, op.projection, columns[index], op.inputs.shape[1]))
+                out, of_head, inputs = op.projection, columns[index], op.inputs.shape[1]
+                found.append(Head(layer, index, query, key, value, out, of_head, inputs, before))
     return tuple(found)
+
+
+def _is_read_in_block(trace: Trace, op: TracedOp) -> bool:
+    """Whether a matmul of the same block reads the output of ``op``, directly or behind norms of the block."""
+    waiting = [op]
+    while waiting:
+        readers = [reader for reader in trace.readers(waiting.pop()) if reader.block == op.block]
+        if any(reader.kind == LINEAR for reader in readers):
+            return True
+        waiting += [reader for reader in readers if reader.kind == NORM]
+    return False
 
 
 def find_attentions(trace: Trace) -> tuple[Attention, ...]:
