@@ -55,8 +55,9 @@ class ArmResult:
     def control_status(self) -> ControlStatus:
         """How the claim fared, if this is a control: it held if it passed, and is near if it broke a control limit.
 
-        A claim to lie beyond the controls cannot hold on one; the model is compared with it. A control that measured
-        something and is NA has missed as well: an effect too rare to be counted is not shown.
+        A claim to lie beyond the controls cannot hold on one; the model is compared with it. A control that is NA has
+        missed as well if an effect is too rare there to be counted, or too small to be clear: it is not shown. One that
+        was skipped, or whose claimed value is undefined, says nothing.
         """
         if self.outcome in (Outcome.PASS, Outcome.FAIL) and any(m.compared for m in self.measurements):
             return ControlStatus.COMPARED
@@ -64,8 +65,19 @@ class ArmResult:
             return ControlStatus.HELD
         if any(m.exceeds_control_limit for m in self.measurements):
             return ControlStatus.NEAR
-        finished = self.outcome is Outcome.FAIL or (self.outcome is Outcome.NA and bool(self.measurements))
+        finished = self.outcome is Outcome.FAIL or (self.outcome is Outcome.NA and self._is_not_shown)
         return ControlStatus.MISSED if finished else ControlStatus.UNFINISHED
+
+    @property
+    def _is_not_shown(self) -> bool:
+        """Whether a minimum is not met, or a claim is too close to call and none is undefined.
+
+        Whether a claim to lie beyond the control is undefined is for the comparison to say.
+        """
+        claimed = {m.bound_status for m in self.measurements if m.claimed}
+        scarce = any(m.needed and m.bound_status is not BoundStatus.HOLDS for m in self.measurements)
+        unclear = BoundStatus.UNCLEAR in claimed and BoundStatus.UNDEFINED not in claimed
+        return scarce or unclear or any(m.compared for m in self.measurements)
 
     @property
     def p_value(self) -> float | None:

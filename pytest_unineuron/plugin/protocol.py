@@ -135,7 +135,7 @@ class Protocol:
         if attempt.in_body:
             self._note_subtest(item, report, call)
             return
-        result = _result(attempt, report, call)
+        result = _result(attempt, report, call, control=bool(item.stash[PLANNED].case.control))
         if result is not None:
             result = self._complete(item, result)
             _set_properties(item, report, result)
@@ -154,10 +154,13 @@ class Protocol:
         """Note a subtest that failed, since pytest may report its test as passed. One that may miss passes."""
         if not report.failed or call.excinfo is None:
             return
-        asserted = call.excinfo.errisinstance((AssertionError, pytest.fail.Exception))
-        outcome = Outcome.FAIL if asserted else Outcome.ERROR
-        item.stash[ATTEMPT].failed_subtests.append((outcome, f"in a subtest: {_raised(report, call)}"))
-        if asserted and (item.stash[PLANNED].case.control or self._run.settings.fail_on != "trial"):
+        control, reason = bool(item.stash[PLANNED].case.control), _raised(report, call)
+        asserted = call.excinfo.errisinstance(AssertionError)
+        outcome = Outcome.FAIL if asserted or _failed_by_hand(call, reason) else Outcome.ERROR
+        if call.excinfo.errisinstance((Inconclusive, NotApplicable)):
+            outcome, reason = Outcome.NA, str(call.excinfo.value)
+        item.stash[ATTEMPT].failed_subtests.append((outcome, f"in a subtest: {reason}"))
+        if outcome is Outcome.NA or (outcome is Outcome.FAIL and (control or self._run.settings.fail_on != "trial")):
             report.outcome, report.longrepr = "passed", None
 
     def _complete(self, item: pytest.Item, result: ArmResult) -> ArmResult:
@@ -175,7 +178,9 @@ class Protocol:
 def _judgement(attempt: Attempt, error: Exception | None) -> tuple[Outcome, str]:
     """The outcome of a body and the reason. Raises ``error`` if it says nothing about the claim."""
     if error is None:
-        ends = [*attempt.failed_subtests, judge(attempt.recorder.measurements)]
+        ends = list(attempt.failed_subtests)
+        if not ends or any(m.claimed for m in attempt.recorder.measurements):
+            ends.append(judge(attempt.recorder.measurements))
         outcomes = [outcome for outcome, _ in ends]
         # What broke says nothing about the claim, whatever else was missed: on a control a miss would count.
         outcome = Outcome.ERROR if Outcome.ERROR in outcomes else worst_outcome(outcomes)
@@ -189,7 +194,9 @@ def _judgement(attempt: Attempt, error: Exception | None) -> tuple[Outcome, str]
     raise error
 
 
-def _result(attempt: Attempt, report: pytest.TestReport, call: pytest.CallInfo[None]) -> ArmResult | None:
+def _result(
+    attempt: Attempt, report: pytest.TestReport, call: pytest.CallInfo[None], *, control: bool
+) -> ArmResult | None:
     """The result after one phase of an item, or None if the phase changes nothing.
 
     An error in setup or teardown is ERROR, and so is an exception in the body that is neither a failed assertion nor
@@ -207,20 +214,26 @@ def _result(attempt: Attempt, report: pytest.TestReport, call: pytest.CallInfo[N
         if report.skipped:  # also by xfail(run=False)
             return ArmResult(Outcome.NA, _words(report), notes=notes)
         return ArmResult(Outcome.ERROR, f"{report.when}: {_raised(report, call)}", measurements, notes=notes)
-    outcome, reason = attempt.judgement or _outcome_without_judgement(report, call, xfail=hasattr(report, "wasxfail"))
+    outcome, reason = attempt.judgement or _outcome_without_judgement(report, call, control)
     return ArmResult(outcome, reason, measurements, report.duration, notes)
 
 
 def _outcome_without_judgement(
-    report: pytest.TestReport, call: pytest.CallInfo[None], *, xfail: bool
+    report: pytest.TestReport, call: pytest.CallInfo[None], control: bool
 ) -> tuple[Outcome, str]:
-    """The outcome and the reason of a body that pytest or another plugin ended."""
-    if report.skipped and not xfail:
+    """The outcome and the reason of a body that pytest, another plugin, or the body by hand ended."""
+    if hasattr(report, "wasxfail"):
+        return Outcome.NA if control else Outcome.FAIL, _raised(report, call)
+    if report.skipped:
         return Outcome.NA, _words(report)
     reason = _raised(report, call)
+    return Outcome.FAIL if _failed_by_hand(call, reason) else Outcome.ERROR, reason
+
+
+def _failed_by_hand(call: pytest.CallInfo[None], reason: str) -> bool:
+    """Whether a body said by ``pytest.fail`` that its claim does not hold."""
     failed = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
-    never_judged = reason.startswith(NOT_THE_TRIAL)
-    return Outcome.FAIL if xfail or (failed and not never_judged) else Outcome.ERROR, reason
+    return failed and not reason.startswith(NOT_THE_TRIAL)
 
 
 def _set_properties(item: pytest.Item, report: pytest.TestReport, result: ArmResult) -> None:

@@ -104,8 +104,10 @@ def test_a_control_one_of_whose_draws_broke_is_not_counted():
 
 
 def test_a_control_below_a_minimum_has_missed():
-    """A control that is NA after it measured something has missed the claim."""
-    assert control(Outcome.NA).control_status is ControlStatus.MISSED
+    """A control on which an effect is too rare to be counted has missed the claim; one that was skipped has not."""
+    scarce = replace(make_measurement("tokens", 3, above=9), needed=True)
+    assert control(Outcome.NA, scarce).control_status is ControlStatus.MISSED
+    assert control(Outcome.NA).control_status is ControlStatus.UNFINISHED
 
 
 @pytest.mark.parametrize(("subject", "outcome"), [(Outcome.PASS, "VACUOUS"), (Outcome.FAIL, "FAIL")])
@@ -167,7 +169,11 @@ def test_a_draw_is_as_extreme_only_in_all_claimed_measurements():
         "b": ArmResult(
             Outcome.FAIL, "", (make_measurement("x", 0.95, above=0.5), make_measurement("y", 0.1, below=0.5))
         ),
-        "c": ArmResult(Outcome.NA, "", (make_measurement("x", 0.95, above=0.5),)),
+        "c": ArmResult(
+            Outcome.NA,
+            "",
+            (make_measurement("x", 0.95, above=0.5), replace(make_measurement("n", 3, above=9), needed=True)),
+        ),
         "d": ArmResult(Outcome.ERROR, ""),
     }
     assert CaseResult(arms, ArmResult(Outcome.PASS, "", claimed)).permutation_p_values == {"a": 0.5, "b": 1.0, "c": 0.5}

@@ -6,7 +6,7 @@ from tests.plugin.inner import HOLDS, ONE
 
 BODY = """
 @pytest.mark.gt1(source="test")
-def test_claim(unineuron_case):
+def test_claim(unineuron_case, unineuron_measure):
     \"\"\"A claim.\"\"\"
     {body}
 """
@@ -226,3 +226,37 @@ def test_different_errors_of_arms_are_all_shown(trials):
     found = trials.write(BREAKS.format("raise KeyError(unineuron_case.arm)")).run("--unineuron-model=nano:neox-a")
     found.result.stdout.no_fnmatch_line("*control arms, the same*")
     found.result.stdout.fnmatch_lines(["E       KeyError: 'subject'", "E       KeyError: 'shuffled'"])
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "pytest.skip('no such file')",
+        "pytest.xfail('known')",
+        "raise NotApplicable('no heads')",
+        "measure('size', float('nan'), above=0.5)",
+    ],
+)
+def test_a_control_that_says_nothing_is_no_miss(trials, ending):
+    """A skip, an expected failure and an undefined number: none of them is evidence, whatever was measured before."""
+    body = f"""from pytest_unineuron.errors import NotApplicable
+measure('seen', 1.0)
+if unineuron_case.control == 'shuffled':
+    {ending}
+else:
+    {CLAIM}"""
+    found = run(trials, body)
+    assert found.arms("claim")["shuffled"]["standing"] == "unfinished"
+    assert found.outcome("claim") == "NA"
+    assert "against 2 of 3 controls" in found.reason("claim")
+
+
+@pytest.mark.parametrize("number", ["needs('tokens', 3, at_least=9)", "('size', 0.5, above=0.5)"])
+def test_a_control_with_too_little_or_too_close_to_call_is_a_miss(trials, number):
+    body = f"""if unineuron_case.control == 'shuffled':
+    unineuron_measure{number if number[0] == "(" else "." + number}
+else:
+    {CLAIM}"""
+    found = run(trials, body)
+    assert found.arms("claim")["shuffled"]["standing"] == "missed"
+    assert found.outcome("claim") == "PASS"

@@ -45,6 +45,25 @@ def test_a_subtest_that_breaks_on_a_control_is_no_miss(trials):
     assert found.arms("parts")["untrained"]["outcome"] == "ERROR"
 
 
+def test_a_subtest_that_runs_out_of_time_on_a_control_is_no_miss(trials):
+    """So does pytest-timeout end one; it says nothing about the claim."""
+    found = run(trials, "if unineuron_case.control: pytest.fail('Timeout (>1.0s) from pytest-timeout.')")
+    assert found.outcome("parts") == "NA"
+    assert found.arms("parts")["untrained"]["standing"] == "unfinished"
+
+
+def test_a_minimum_that_is_not_met_in_a_subtest_is_na(trials):
+    text = """
+@pytest.mark.gt1(source="x", controls=["untrained"])
+def test_parts(unineuron_measure, subtests):
+    with subtests.test("part"):
+        unineuron_measure.needs("tokens", 900, at_least=4000)
+"""
+    found = trials.write(text).run(*ONE)
+    assert found.outcome("parts") == "NA"
+    assert "underpowered: 900 tokens, needs 4000" in found.reason("parts")
+
+
 def test_a_subtest_that_fails_on_a_control_is_a_miss(trials):
     """A control is expected to miss, so the trial passes and the run succeeds."""
     found = run(trials, "assert not unineuron_case.control")
