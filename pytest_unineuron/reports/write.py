@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.evidence.outcome import Outcome
+from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, Outcome
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.evidence.summary import report_data, summary_data
@@ -66,8 +66,10 @@ def write_reports(
 
 
 def measured(evidence: Evidence) -> bool:
-    """Whether any item gave an answer, be it that its question does not apply."""
-    return any(arm.measurements or arm.outcome not in (Outcome.ERROR, Outcome.NOT_RUN) for arm in evidence.arms)
+    """Whether any item gave an answer. That a question does not apply is one if nothing else went wrong."""
+    answers = [arm for arm in evidence.arms if arm.measurements or arm.outcome not in (Outcome.ERROR, Outcome.NOT_RUN)]
+    broken = any(arm.outcome is Outcome.ERROR for arm in evidence.arms)
+    return any(not broken or NOT_APPLICABLE not in arm.notes for arm in answers)
 
 
 def _keep_whole(evidence: Evidence, folder: Path) -> None:

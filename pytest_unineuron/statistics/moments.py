@@ -26,7 +26,8 @@ class MomentsAccumulator(Accumulator["Moments"]):
     is m standard deviations.
 
     Units whose values in the first tile lie further than ``USUAL_SCALES`` from their mean, or closer to it, are scaled
-    by a power of two, which is exact: otherwise the fourth power of 1e-11 or 1e10 would not be a float32.
+    by a power of two, which is exact: otherwise the fourth power of 1e-11 or 1e10 would not be a float32. A unit that
+    is constant in the first tile, and varies by as little later, has no skew and kurtosis.
     """
 
     def __init__(self, units: int, device: Any) -> None:
@@ -60,11 +61,17 @@ class MomentsAccumulator(Accumulator["Moments"]):
         m2 = (s2 - d**2).clamp_min(0)
         m3 = s3 - 3 * d * s2 + 2 * d**3
         m4 = (s4 - 4 * d * s3 + 6 * d**2 * s2 - 3 * d**4).clamp_min(0)
+        lost = (m2 > 0) & (m2.sqrt() * self._scale.double() < LEAST_DEVIATION)  # its powers are no float32
+        m3, m4 = (power.masked_fill(lost, torch.nan) for power in (m3, m4))
         return Moments(n, self._shift.double() + d, n * m2, n * m3, n * m4)
 
 
 USUAL_SCALES = 2.0**-20, 2.0**20
 """Deviations whose fourth powers are float32, with room for values much smaller or larger."""
+
+
+LEAST_DEVIATION = 1e-8
+"""A deviation whose fourth power is a float32 of full precision, for most values within it too."""
 
 
 def _scale_of(deviation: Tensor) -> Tensor:
