@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Change = Callable[[Tensor], Tensor]
     """Makes other units of the units [..., unit] that an output projection reads."""
 
+VALUES_AT_ONCE = 2**20
+"""Log probabilities that are compared at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Effects:
@@ -100,7 +103,8 @@ def ablation_effects(view: WeightView, batches: Sequence[Batch], sets: Tensor) -
     """Return how predictions change when all neurons of a set are at their mean, for each of ``sets`` [set, neuron].
 
     ``loss`` is the rise of the cross entropy of the next token, ``kl`` the divergence of the new prediction from the
-    old one; both in nats. Raises NotApplicable for a model that predicts no next token, and for experts.
+    old one; both in nats. They are compared in float64: a divergence is a small difference of large numbers. Raises
+    NotApplicable for a model that predicts no next token, and for experts.
     """
     if not view.anatomy.unembedding:
         raise NotApplicable(f"{type(view.loaded.model).__name__} predicts no next token from its last norm")
@@ -110,16 +114,17 @@ def ablation_effects(view: WeightView, batches: Sequence[Batch], sets: Tensor) -
     tokens = torch.zeros(groups, dtype=torch.float64)
     loss, kl = torch.zeros(2, len(sets), groups, dtype=torch.float64)
     for batch in batches:
-        before = next_token_logs(view, batch)  # [token, vocabulary]
+        before = next_token_logits(view, batch).double().log_softmax(dim=-1)
         targets = batch.ids[:, 1:][predicting(batch)][:, None].to(before.device)
         probabilities = before.exp()
         tokens[batch.group] += len(before)
         for number, change in enumerate(changes):
             with changed_units(view, change):
-                after = next_token_logs(view, batch)
-            change_of_logs = before - after
-            loss[number, batch.group] += change_of_logs.gather(1, targets).sum(dtype=torch.float64).cpu()
-            kl[number, batch.group] += change_of_logs.mul_(probabilities).sum(dtype=torch.float64).cpu()
+                after = next_token_logits(view, batch)
+            for rows in torch.arange(len(before)).split(max(1, VALUES_AT_ONCE // before.shape[1])):
+                change_of_logs = before[rows] - after[rows].double().log_softmax(dim=-1)
+                loss[number, batch.group] += change_of_logs.gather(1, targets[rows]).sum().cpu()
+                kl[number, batch.group] += (probabilities[rows] * change_of_logs).sum().cpu()
     read = tokens > 0
     return Effects({"loss": loss[:, read], "kl": kl[:, read]}, tokens[read])
 
@@ -129,10 +134,10 @@ def predicting(batch: Batch) -> Tensor:
     return batch.text_mask[:, 1:] & batch.text_mask[:, :-1]
 
 
-def next_token_logs(view: WeightView, batch: Batch) -> Tensor:
-    """Return the log probabilities of the next token where that is text, [token, vocabulary]."""
+def next_token_logits(view: WeightView, batch: Batch) -> Tensor:
+    """Return the logits of the next token where that is text, [token, vocabulary]."""
     logits: Tensor = run_model(view.loaded.model, batch.ids, batch.attention_mask, whole=True)[0]
-    return logits[:, :-1][predicting(batch).to(logits.device)].float().log_softmax(dim=-1)
+    return logits[:, :-1][predicting(batch).to(logits.device)]
 
 
 def _to_mean(view: WeightView, chosen: Tensor, means: Sequence[Tensor]) -> dict[int, Change]:
