@@ -1,24 +1,25 @@
 """GT1: do heads read what neurons write, and do some neurons turn heads towards BOS or away from it?"""
 
-from contextlib import suppress
-
 import numpy as np
 import pytest
 import torch
 
-from pytest_unineuron import SMALL, by_unit
-from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron import SMALL, by_unit, jackknife
 from pytest_unineuron.roles.bos_attention import bos_alignment
 from pytest_unineuron.roles.head_composition import head_composition
-from pytest_unineuron.roles.path_ablation import added_attention
+from pytest_unineuron.roles.matching import by_layer
+from pytest_unineuron.roles.path_ablation import added_attention, correlation, moved
 from pytest_unineuron.statistics.resampling import over_unit_groups
+
+PAIRS = 8
+"""So many neurons, each with the head along whose BOS query direction it writes, are tried."""
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.3; catalogue GT1-H")
-def test_neurons_write_along_bos_queries(weights, runs, measure):
+def test_neurons_write_along_bos_queries(weights, measure):
     """More neurons than chance has it write along the direction by which a later head attends to BOS."""
     measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
-    cosine, beyond, head = weights.role(bos_alignment)
+    cosine, beyond, _ = weights.role(bos_alignment)
     known = ~np.isnan(beyond)
     share = over_unit_groups(
         np.mean, weights.layer[known], beyond[known] > 0.99, resolution=1 / np.sum(known), limits=(0, 1)
@@ -26,13 +27,27 @@ def test_neurons_write_along_bos_queries(weights, runs, measure):
     measure("share of neurons beyond 99 % of random directions", share, higher_by=0.02)
     measure("largest cosine towards BOS, which turns a head off", np.nanmax(cosine))
     measure("largest cosine away from BOS", -np.nanmin(cosine))
-    pairs = [[neuron, int(head[neuron])] for neuron in (np.nanargmax(cosine), np.nanargmin(cosine))]
-    with suppress(NotApplicable):  # not every model returns its attention
-        (up, down), (rise, fall) = runs.role(added_attention, torch.tensor(pairs))
-        measure("attention to BOS that the first of these adds to its head", up)
-        measure("attention to BOS that the second of these adds to its head", down)
-        measure("correlation of that with its activation, the first of these", rise)
-        measure("correlation of that with its activation, the second of these", fall)
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.3, path ablation; catalogue GT1-H2")
+def test_bos_neurons_move_attention(weights, runs, measure):
+    """Neurons along BOS query directions move attention to BOS or away from it as these predict, more than in any null.
+
+    The part of a neuron is taken out of the queries of one head alone.
+    """
+    measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
+    cosine, _, head = weights.role(bos_alignment)
+    chosen = np.argsort(-np.abs(np.nan_to_num(cosine)), kind="stable")[:PAIRS]
+    measure.lists("taken out of the queries of a head", by_layer(np.isin(np.arange(len(head)), chosen), weights.layer))
+    pairs = np.stack([chosen, head[chosen].astype(int)], axis=1)
+    effects = runs.thinned(2).role(added_attention, torch.from_numpy(pairs))
+
+    def predicted(effects):
+        return np.mean(np.sign(cosine[chosen]) * moved(effects))
+
+    share = jackknife(predicted, effects, limits=(-1, 1))
+    measure("attention that a standard deviation of a neuron moves as predicted", share, higher_by=0.01)
+    measure("mean correlation of that with its activation", np.mean(np.sign(cosine[chosen]) * correlation(effects)))
 
 
 @pytest.mark.gt1(source="Elhage et al. 2021, composition of neurons and heads; catalogue GT1-H1")

@@ -47,7 +47,7 @@ def test_public1_unigram_neurons(public_texts, first_word_neurons, measure):
     """The five strongest neurons at the first word of three sentences respond more to it than to later words.
 
     They are chosen and tested at the same word, which is the same in all three, and at the first place: the run printed
-    2.96 to 3.64 and ratios of 6.6 to infinity. The nearest version that can fail is number_sensitive_neurons.
+    2.96 to 3.64 and ratios of 6.6 to infinity. The version that can fail is neurons_respond_to_single_words.
     """
     words = public_texts.words("one first word")[:, first_word_neurons]  # [word, neuron]
     measure("response to the first word", words[0].min())
@@ -58,8 +58,8 @@ def test_public1_unigram_neurons(public_texts, first_word_neurons, measure):
 def test_public1_position_neuron(position_neuron, measure):
     """Some neuron of the second layer goes with position in three lists of ten symbols, the largest |r| of all.
 
-    The run printed 0.82 to 0.936 at 33 points, where the largest of 5,120 units is large by chance. No trial of the
-    suite asks for position neurons yet.
+    The run printed 0.82 to 0.936 at 33 points, where the largest of 5,120 units is large by chance; BOS was among them,
+    and is left out here. The version that can fail is neurons_go_with_position.
     """
     measure("largest correlation with position", abs(position_neuron[1]), above=0)
 
@@ -123,8 +123,8 @@ def test_public3_bias_goes_with_tails(bias_with_tails, measure):
 def test_public3_unigram_neurons(public_texts, first_layers, measure):
     """Some neurons of the first layers have skew above 5 and kurtosis above 10 after the activation function.
 
-    The run took these for unigram neurons, 10,245 of 12,800, without a look at the tokens. No trial of the suite asks
-    for selectivity to single tokens yet; the nearest that can fail is number_sensitive_neurons.
+    The run took these for unigram neurons, 10,245 of 12,800, without a look at the tokens. The version that can fail is
+    neurons_respond_to_single_words.
     """
     texts = public_texts["twenty of prose"]
     sharp = (texts.post.skew > 5) & (texts.post.kurtosis > 10)

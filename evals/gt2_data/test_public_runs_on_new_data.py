@@ -25,7 +25,7 @@ def test_public1_position_neuron_again(public_texts, position_neuron, measure):
     """On three other texts, the neuron chosen for its correlation with position is larger on the same side.
 
     The run compared the first three tokens, the start token among them, with the last three: that token alone gives
-    most of it. No trial of the suite asks for position neurons yet.
+    most of it, and is left out here. The version that can fail is neurons_go_with_position.
     """
     neuron, r = position_neuron
     for name in list(public_texts.of("style"))[:3]:

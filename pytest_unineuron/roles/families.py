@@ -107,13 +107,13 @@ class Families:
         return explained(*self.mixed.sum(dim=1))
 
 
-def families(view: WeightView, batches: Sequence[Batch]) -> Families:
-    """Return the families of a model's neurons.
+def families(view: WeightView, batches: Sequence[Batch], kind: str = "") -> Families:
+    """Return the families of a model's neurons, by all features or those of a ``kind``, the first word of their names.
 
     The best of many features always explains something where it was chosen, so it is read in other documents. Only
     features that enough tokens there have, and lack, are chosen from.
     """
-    reader = _Reader(view, batches)
+    reader = _Reader(view, batches, kind)
     choosing = {key: sums.reduction() for key, sums in reader.choosing_sums().items()}
     widths = [layer.width for layer in view.anatomy.layout.per_token.layers]
     features = {
@@ -135,7 +135,7 @@ def families(view: WeightView, batches: Sequence[Batch]) -> Families:
 class _Reader:
     """Runs a model over the batches of even groups, and then over the others."""
 
-    def __init__(self, view: WeightView, batches: Sequence[Batch]) -> None:
+    def __init__(self, view: WeightView, batches: Sequence[Batch], kind: str) -> None:
         self._view = view
         self._halves = [[batch for batch in batches if batch.group % 2 == half] for half in (0, 1)]
         self._generator = torch.Generator().manual_seed(0)
@@ -145,7 +145,8 @@ class _Reader:
         for batch in self._halves[1]:
             labels, counted = self.features.of(batch)
             has, lacks = has + labels[counted].sum(0), lacks + (1 - labels[counted]).sum(0)
-        self.known = (has >= LEAST) & (lacks >= LEAST)
+        of_kind = torch.tensor([name.startswith(f"{kind} " if kind else "") for name in self.features.names])
+        self.known = of_kind & (has >= LEAST) & (lacks >= LEAST)
 
     def choosing_sums(self) -> dict[tuple[bool, int], FeatureSums]:
         """Return the sums of all features and units of each layer, with whether features are permuted as a key."""

@@ -39,10 +39,15 @@ def random_correlations(view: WeightView, counts: Tensor, directions: int, draws
 
 def frequency_direction(unembedding: Tensor, counts: Tensor) -> Tensor:
     """Return Ŵ_Uᵀ u, [width] float64, where u is the standardised log frequency of each token, of length 1."""
-    logs = (counts[: len(unembedding)].to(unembedding.device).double() + 1).log()
-    unit = torch.nn.functional.normalize(logs - logs.mean(), dim=0)
+    unit = log_frequency(counts, len(unembedding)).to(unembedding.device)
     parts = zip(unembedding.split(TOKENS_AT_ONCE), unit.split(TOKENS_AT_ONCE), strict=True)
     return sum((block.double().T @ of_block for block, of_block in parts), torch.zeros(()).to(unit))
+
+
+def log_frequency(counts: Tensor, vocabulary: int) -> Tensor:
+    """Return the log of the ``counts`` [token] plus 1, with mean 0 and of length 1, [vocabulary] float64."""
+    logs = (counts[:vocabulary].double() + 1).log()
+    return torch.nn.functional.normalize(logs - logs.mean(), dim=0)
 
 
 def correlations(write: Tensor, direction: Tensor, of_gram: Tensor) -> Tensor:

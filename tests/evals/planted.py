@@ -4,7 +4,9 @@ Words are whole tokens. Every word has one of many features, and each feature is
 feature is heavy-tailed, and a random direction is not, because it is a mixture of all features. All words share one
 more direction, which turns neurons off. One half of all words has a direction of its own, and the other half its
 opposite; some neurons write it. Every head attends to one feature, a quarter of them to the first token where that
-feature is missing, those of the last layer to BOS, which has all of theirs, and one to the token before. Another seed
+feature is missing, those of the last layer to BOS, which has all of theirs, and one to the token before. One direction
+is larger the further on a token is; some neurons of the first layer read it, others of the last write how frequent
+tokens are. Another seed
 draws other directions and has its neurons in another order, but words keep their features, so its neurons fire on the
 same words. Shuffling or rotating destroys all effects.
 """
@@ -17,12 +19,15 @@ from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.models.published import TABLES_FOLDER
 
-FREQUENCY = 2.0
+FREQUENCY = 1.0
 WIDTH, LAYERS, HEADS, NEURONS, FEATURES = 128, 2, 16, 600, 224
 NUMBER_NEURONS = 10
 READERS = NEURONS * 7 // 10
 STRENGTH, SHARED, PARTED = 12.0, 4.0, 4.0
 PARTITION_NEURONS = 12
+FREQUENCY_NEURONS, POSITION_NEURONS = 4, 12
+BOS_NEURONS, BOS_STRENGTH = 8, 4.0
+RAMP = 8.0
 PERIODS = (3, 5, 7, 11)
 """Positions are the angles of as many clocks, so that a rotation leads to the position before."""
 
@@ -49,32 +54,43 @@ def save(folder, seed=0):
         vocab_size=len(words),
         bos_token_id=0,
         eos_token_id=0,
+        tie_word_embeddings=False,
     )
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(config)
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
     own, others = torch.randn(3, WIDTH, generator=random), torch.Generator().manual_seed(seed + 100)
-    drawn = torch.cat([own, torch.randn(2 + 2 * len(PERIODS), WIDTH, generator=others)])
+    drawn = torch.cat([own, torch.randn(3 + 2 * len(PERIODS), WIDTH, generator=others)])
     basis = torch.linalg.qr(centred(drawn).T).Q.T
-    hidden, frequency, start, clocks, parting = basis.split((2, 1, 1, 2 * len(PERIODS), 1))
+    hidden, frequency, start, clocks, parting, ramp = basis.split((2, 1, 1, 2 * len(PERIODS), 1, 1))
     with torch.no_grad():
         model.transformer.ln_f.weight.fill_(0.05)  # or every prediction would be certain
         embedding = model.transformer.wte.weight
         plant_words(embedding, words, features, random)
-        # More frequent words have smaller numbers. No word has a part in the hidden directions.
-        logs = -torch.arange(1.0, len(words) + 1)[:, None].log()
-        embedding.add_(FREQUENCY * ((logs - logs.mean()) / logs.std()).clamp_max(2.5) * frequency)
-        for empty, share in ((hidden, 1), (start, 1), (clocks, 0.85)):  # the unembedding reads hidden ones least
+        # No word has a part in the hidden directions, and none but its frequency in that of frequency.
+        embedding.sub_(embedding @ frequency.T @ frequency)
+        logs = (counts(words)[:, None] + 1.0).log()
+        embedding.add_(FREQUENCY * ((logs - logs.mean()) / logs.std()).clamp_max(8) * frequency)
+        for empty, share in (
+            (hidden, 1),
+            (start, 1),
+            (clocks, 0.85),
+            (ramp, 0.85),
+        ):  # the unembedding reads hidden ones least
             embedding.sub_(share * embedding @ empty.T @ empty)
         halves = 1 - 2 * (torch.arange(len(words)) // FEATURES % 2)[:, None]
         embedding.add_(PARTED * halves * parting)
         # All heads of the last layer have a key for BOS that is larger than that of most words, as sinks have.
         of_heads = features[(LAYERS - 1) * HEADS : LAYERS * HEADS]
         embedding[0] = STRENGTH * (start[0] + torch.nn.functional.normalize(of_heads.pinverse().sum(dim=1), dim=0))
+        # The stream has no part along frequency, or neurons that write it would act through the scale of the last norm.
+        model.lm_head.weight.copy_(embedding)
+        embedding.sub_(embedding @ frequency.T @ frequency)
         # Without positions, the few most frequent words would make some random directions heavy-tailed.
         places = model.transformer.wpe.weight
         places.copy_(0.5 * torch.randn(256, WIDTH, generator=random))
         places.sub_(places @ clocks.T @ clocks).add_(clock_faces(torch.arange(256)) @ clocks)
+        places.add_(torch.linspace(-RAMP, RAMP, 256)[:, None] * ramp)
         for number, block in enumerate(model.transformer.h):
             # Layers have different features, so that partners in other seeds are in the same layer.
             plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
@@ -83,7 +99,12 @@ def save(folder, seed=0):
             sides = torch.tensor([1.0, -1.0]).repeat(PARTITION_NEURONS // 2)[:, None]
             write[READERS : READERS + PARTITION_NEURONS] = write.norm(dim=1).mean() * sides * parting
             if number == LAYERS - 1:
-                write[-4:] = 4 * write.norm(dim=1).mean() * torch.cat([hidden, hidden[:1], frequency])
+                along = torch.cat([4 * hidden, 4 * hidden[:1], *[frequency] * FREQUENCY_NEURONS])
+                write[-len(along) :] = write.norm(dim=1).mean() * along
+            else:
+                plant_position_neurons(block.mlp, ramp[0])
+                # Queries of all heads read the shared direction, so it raises what BOS gets of their attention.
+                write[:BOS_NEURONS] = BOS_STRENGTH * sides[:BOS_NEURONS] * features[-1]
             if seed:
                 shuffle_neurons(block.mlp, random)
             plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], start[0], random)
@@ -91,6 +112,12 @@ def save(folder, seed=0):
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def counts(words):
+    """How often each token is in the reference corpus."""
+    ids = [token for document in find_corpus("prose").documents for token in words(document.text).input_ids]
+    return torch.bincount(torch.tensor(ids), minlength=len(words))
 
 
 def publish(checkout):
@@ -160,6 +187,11 @@ def plant_writers(mlp, number, features):
         others = slice(READERS * 4 // 10, READERS * 6 // 10)
         written[others] = mlp.c_proj.weight[others] / size
     mlp.c_proj.weight[:READERS] = size * written
+
+
+def plant_position_neurons(mlp, ramp):
+    """Let the last neurons read how far a token is from the end of the context."""
+    mlp.c_fc.weight[:, -POSITION_NEURONS:] = -ramp[:, None]
 
 
 def plant_heads(attention, features, shared, start, random):

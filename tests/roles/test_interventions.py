@@ -11,8 +11,9 @@ from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.interventions import ablation_effects, changed_units, mean_units, set_units
 from pytest_unineuron.roles.matching import by_layer, dealt, matched
+from pytest_unineuron.roles.mediation import entropy, frequency_mediation, scale_mediation, scales
 from pytest_unineuron.roles.orientation import orientation
-from pytest_unineuron.roles.scale_mediation import entropy, scale_mediation
+from pytest_unineuron.roles.token_frequency import log_frequency
 from tests.models.tiny import build, in_memory, prepared
 from tests.roles.views import batches, view_of
 
@@ -74,10 +75,26 @@ def test_effects_of_ablation_agree_with_the_same_by_hand(architecture):
                 p, q, target = before[row, position], after[row, position], batch.ids[row, position + 1]
                 loss, kl, count = loss + float(p[target] - q[target]), kl + float((p.exp() * (p - q)).sum()), count + 1
     assert int(found.tokens.sum()) == count > 20
-    np.testing.assert_allclose(found.mean("loss"), [loss / count, 0], rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(found.mean("kl"), [kl / count, 0], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found.mean("loss"), [loss / count, 0], rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(found.mean("kl"), [kl / count, 0], rtol=1e-5, atol=1e-12)
     assert found.groups == len(read) == found.without(0).groups + 1
     assert float(found.without(0).tokens.sum()) == count - float(found.tokens[0])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_effects_of_a_float32_model_are_those_of_its_logits(architecture):
+    """A divergence is a small difference of large numbers: that of float32 logits is right to 1e-5."""
+    view, (batch, *_) = view_of(architecture), batches()
+    sets = torch.zeros(1, 96, dtype=torch.bool)
+    sets[0, [2, 60]] = True
+    change = {
+        layer: set_units(torch.tensor([unit]), mean_units(view, [batch])[layer][unit])
+        for layer, unit in ((0, 2), (1, 12))
+    }
+    text = torch.nn.functional.pad(batch.text_mask[:, 1:] & batch.text_mask[:, :-1], (0, 1))
+    p, q = (logits(view, batch, each)[text].double().log_softmax(-1) for each in ({}, change))
+    expected = (p.exp() * (p - q)).sum(dim=1).mean()
+    assert ablation_effects(view, [batch], sets).mean("kl")[0] == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -85,7 +102,7 @@ def test_mediation_agrees_with_real_runs(architecture):
     """Both the total change of the entropy and that under the frozen scale of the final norm."""
     view, read, neuron = wide(architecture), batches(), 7
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_unineuron.roles.scale_mediation.EVERY", 1)
+        patch.setattr("pytest_unineuron.roles.mediation.EVERY", 1)
         found = scale_mediation(view, read, torch.tensor([neuron, 3]))
     norm = view.norm(view.anatomy.final_norm, 32)
     module_path = view.loaded.model.get_submodule(view.anatomy.final_norm)
@@ -123,10 +140,48 @@ def test_mediation_agrees_with_real_runs(architecture):
         total, direct = total + float(whole.abs().sum()), direct + float(alone.abs().sum())
         mediated += float((whole - alone).abs().sum())
     count = float(found.tokens.sum())
-    assert found.mean("total")[0] == pytest.approx(total / count, rel=1e-3)
-    assert found.mean("direct")[0] == pytest.approx(direct / count, rel=1e-3)
-    assert found.mean("mediated")[0] == pytest.approx(mediated / count, rel=1e-3)
+    assert found.mean("total")[0] == pytest.approx(total / count, rel=1e-5)
+    assert found.mean("direct")[0] == pytest.approx(direct / count, rel=1e-5)
+    assert found.mean("mediated")[0] == pytest.approx(mediated / count, rel=1e-5)
     assert min(total, direct, mediated) > 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_mediation_by_token_frequency_agrees_with_real_runs(architecture):
+    """Logits of a run without the neuron, whose component along log frequency is that of a run with it."""
+    view, read, neuron = wide(architecture), batches(), 7
+    counts = torch.arange(view.loaded.vocabulary) % 50
+    unit = (counts.double() + 1).log()
+    unit = (unit - unit.mean()) / (unit - unit.mean()).norm()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_unineuron.roles.mediation.EVERY", 1)
+        found = frequency_mediation(view, read, torch.tensor([neuron]), counts)
+    texts = [torch.nn.functional.pad(b.text_mask[:, 1:] & b.text_mask[:, :-1], (0, 1)) for b in read]
+    units, clean = [], []
+    for batch, text in zip(read, texts, strict=True):
+        clean.append(logits(view, batch, {1: lambda u: units.append(u) or u})[text])
+    mean = torch.cat([u[text][:, neuron] for u, text in zip(units, texts, strict=True)]).mean()
+    change, sums = {1: set_units(torch.tensor([neuron]), mean)}, dict.fromkeys(("total", "direct", "mediated"), 0.0)
+    for before, batch, text in zip(clean, read, texts, strict=True):
+        after = logits(view, batch, change)[text]
+        closed = after - ((after - before) @ unit)[:, None] * unit
+        total, direct = entropy(after) - entropy(before), entropy(closed) - entropy(before)
+        for name, values in (("total", total), ("direct", direct), ("mediated", total - direct)):
+            sums[name] += float(values.abs().sum())
+    assert min(sums.values()) > 0
+    for name, value in sums.items():
+        assert found.mean(name)[0] == pytest.approx(value / float(found.tokens.sum()), rel=1e-5)
+
+
+def test_a_neuron_along_token_frequency_acts_along_it_alone():
+    """Where the unembedding holds nothing but log frequency, freezing that leaves no effect."""
+    view = wide("gpt2")
+    counts = torch.arange(view.loaded.vocabulary) % 50
+    with torch.no_grad():
+        head = view.loaded.model.get_output_embeddings()
+        head.weight = torch.nn.Parameter(torch.outer(log_frequency(counts, len(head.weight)), torch.randn(32).double()))
+    found = frequency_mediation(WeightView(view.loaded, view.anatomy), batches(), torch.tensor([4]), counts)
+    assert float(found.mean("direct")[0]) < 1e-6 * float(found.mean("total")[0])
 
 
 def test_a_neuron_in_the_null_space_acts_through_the_scale_alone():
@@ -141,6 +196,19 @@ def test_a_neuron_in_the_null_space_acts_through_the_scale_alone():
         view.loaded.model.gpt_neox.layers[1].mlp.dense_4h_to_h.weight[:, 4] = 5 * hidden
     found = scale_mediation(WeightView(view.loaded, dissect(view.loaded)), batches(), torch.tensor([4]))
     assert float(found.mean("direct")[0]) < 1e-4 * float(found.mean("total")[0])
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 10))
+def test_what_is_added_at_right_angles_lengthens_the_stream(seed, size):
+    """P54: the square of the scale grows by the square of what is added, per feature."""
+    generator = torch.Generator().manual_seed(seed)
+    stream = torch.randn(5, 12, generator=generator).double()
+    stream[:, 0] = 0
+    written = torch.zeros(1, 12).double()
+    written[0, 0] = 1
+    normal = stream / (stream.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+    scale, after = scales(stream, normal, torch.full((5, 1), size).double(), written)
+    torch.testing.assert_close(after[:, 0] ** 2, scale**2 + size**2 / 12)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 10), st.floats(-50, 50))

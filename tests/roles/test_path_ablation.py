@@ -1,5 +1,6 @@
 """A neuron's part in the queries of one head, against the same done by hand (numbers are those of the list of laws)."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize, softmax
@@ -8,9 +9,15 @@ from pytest_unineuron.corpora.encode import special_tokens
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
-from pytest_unineuron.roles.attention import eager_attention
+from pytest_unineuron.roles.attention import attention_patterns, eager_attention
 from pytest_unineuron.roles.bos_attention import bos_query_directions
-from pytest_unineuron.roles.path_ablation import added_attention, attention_to_first
+from pytest_unineuron.roles.path_ablation import (
+    added_attention,
+    attention_to_first,
+    attention_without,
+    correlation,
+    moved,
+)
 from tests.models.tiny import build, in_memory, prepared
 from tests.roles.views import batches, view_of
 
@@ -40,8 +47,8 @@ def test_it_agrees_with_attention_by_hand():
 
     write = loaded.model.transformer.h[0].mlp.c_proj.weight[neuron].detach()
     with eager_attention(loaded.model):
-        clean, fired = attention_to_first(view, batch, neuron, 4 + head, ablate=False)
-        without, _ = attention_to_first(view, batch, neuron, 4 + head, ablate=True)
+        clean = attention_to_first(view, attention_patterns(view, batch), 4 + head)
+        without, fired = attention_without(view, batch, neuron, 4 + head)
     text = batch.text_mask
     torch.testing.assert_close(fired, seen["unit"])
     torch.testing.assert_close(clean[text], by_hand(seen["stream"])[text])
@@ -57,8 +64,9 @@ def test_a_neuron_that_writes_nothing_adds_nothing(architecture):
     before = view.loaded.model.config._attn_implementation
     with torch.no_grad():
         view.loaded.model.get_submodule(view.anatomy.layout.layers[0].down.module).weight[:] = 0
-    added, _ = added_attention(WeightView(view.loaded, view.anatomy), batches(), torch.tensor([[3, 5]]))
-    assert float(added) == 0
+    found = added_attention(WeightView(view.loaded, view.anatomy), batches(), torch.tensor([[3, 5]]))
+    assert found.mean("added") == moved(found) == 0
+    assert np.isnan(correlation(found)).all()
     assert view.loaded.model.config._attn_implementation == before
 
 
@@ -74,9 +82,30 @@ def test_a_neuron_along_the_bos_query_raises_the_attention_to_bos_when_it_fires(
         rows = weight if weight.shape[0] == 48 else weight.T  # Conv1D stores [unit, width]
         rows[3], rows[4] = 2 * directions[head].float(), -2 * directions[head].float()
     view = WeightView(loaded, view.anatomy)
-    _, correlation = added_attention(view, batches(), torch.tensor([[3, head], [4, head]]))
-    assert float(correlation[0]) > 0.3
-    assert float(correlation[1]) < -0.3
+    found = added_attention(view, batches(), torch.tensor([[3, head], [4, head]]))
+    assert correlation(found)[0] > 0.3
+    assert correlation(found)[1] < -0.3
+    assert moved(found)[0] > 0 > moved(found)[1]
+
+
+def test_sums_agree_with_all_tokens_at_once():
+    """The means and the correlation are those over the text tokens of all batches, in float64."""
+    loaded = in_memory(build("gpt2").double())
+    view, read = WeightView(loaded, dissect(loaded)), batches()
+    found = added_attention(view, read, torch.tensor([[7, 6]]))
+    units, added = [], []
+    with eager_attention(loaded.model):
+        for batch in read:
+            without, fired = attention_without(view, batch, 7, 6)
+            clean = attention_to_first(view, attention_patterns(view, batch), 6)
+            units.append(fired[batch.text_mask].numpy())
+            added.append((clean - without)[batch.text_mask].numpy())
+    x, y = np.concatenate(units), np.concatenate(added)
+    assert float(found.tokens.sum()) == len(x) > 20
+    assert found.groups == len(read) == 1 + found.without(0).groups
+    np.testing.assert_allclose(found.mean("added"), [y.mean()], rtol=1e-5)
+    np.testing.assert_allclose(moved(found), [np.polyfit(x, y, 1)[0] * x.std()], rtol=1e-5)
+    np.testing.assert_allclose(correlation(found), [np.corrcoef(x, y)[0, 1]], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "sign"), [(-1.0, 1), (3.0, -1)])
@@ -96,7 +125,7 @@ def test_attention_follows_the_logit_of_bos_where_its_key_is_unlike_others(size,
     with torch.no_grad():
         model.h[0].mlp.c_proj.weight[3] = 2 * direction.float()
     added = added_attention(WeightView(loaded, view.anatomy), batches(), torch.tensor([[3, head]]))
-    assert sign * float(added[1, 0]) > 0.3
+    assert sign * correlation(added)[0] > 0.3
 
 
 def test_a_model_whose_attention_cannot_be_had_says_why():

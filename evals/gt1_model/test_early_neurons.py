@@ -1,0 +1,49 @@
+"""GT1: do neurons of the first layers respond to one word, or go with the position in the context?"""
+
+import numpy as np
+import pytest
+
+from pytest_unineuron import jackknife
+from pytest_unineuron.roles.families import families
+from pytest_unineuron.roles.position import position_correlations
+from pytest_unineuron.statistics.resampling import over_unit_groups
+
+MEMBER = 0.5
+"""The share of a neuron's variance that a word has to explain."""
+CLEAR = 0.8
+"""The size of a correlation with position that is called clear."""
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 4.3, unigram neurons; catalogue GT1-U")
+def test_neurons_respond_to_single_words(runs, measure):
+    """More neurons of the first two layers than mixtures of them, and than in any null, respond to one word.
+
+    For each neuron the best of the frequent words is chosen on one half of the document groups and read on the other.
+    """
+    found = runs.role(families, "word")
+    layers = np.unique(runs.layer)
+    early = np.isin(runs.layer, layers[:2])
+    mixtures = len(found.mixed_reduction) // len(layers) * min(2, len(layers))  # those of the first two layers
+    measure.needs("neurons with a word", int(np.sum(found.feature.numpy()[early] >= 0)), at_least=100)
+
+    def beyond(f):
+        return np.mean(f.reduction.numpy()[early] > MEMBER) - np.mean(f.mixed_reduction.numpy()[:mixtures] > MEMBER)
+
+    share = jackknife(beyond, found, resolution=1 / np.sum(early))
+    measure("share of which one word explains half, beyond random mixtures of neurons", share, higher_by=0.0025)
+    explained = found.reduction.numpy()
+    measure("share of neurons of which one word explains half, first two layers", np.mean(explained[early] > MEMBER))
+    if not early.all():
+        measure("the same, later layers", np.mean(explained[~early] > MEMBER))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 4.3, position neurons; catalogue GT1-P")
+def test_neurons_go_with_position(runs, weights, first_layers, measure):
+    """More neurons of the first quarter of layers than in any null rise, or fall, with position in all documents."""
+    even, odd = runs.role(position_correlations)
+    early = first_layers(1 / 4)
+    clear = np.where(even * odd > 0, np.minimum(abs(even), abs(odd)), 0) > CLEAR
+    share = over_unit_groups(np.mean, weights.layer[early], clear[early], resolution=1 / np.sum(early), limits=(0, 1))
+    measure("share that clearly goes with position, first quarter of layers", share, higher_by=0.01)
+    if not early.all():
+        measure("the same, later layers", np.mean(clear[~early]))

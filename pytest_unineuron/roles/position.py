@@ -1,0 +1,66 @@
+"""Position neurons: their mean activation rises, or falls, with the position in the context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from scipy import stats
+
+from pytest_unineuron.activations.capture import capture_activations
+from pytest_unineuron.statistics import POST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from pytest_unineuron.corpora.blocks import Batch
+    from pytest_unineuron.models.weights.weight_view import WeightView
+
+LEAST = 8
+"""A position at which fewer tokens were read, in either half of the documents, is left out."""
+
+
+def position_correlations(view: WeightView, batches: Sequence[Batch]) -> Tensor:
+    """Return Spearman's correlation of the mean post-activation at a position with the position, [half, neuron].
+
+    The halves are the document groups of even and of odd numbers: of many neurons, some go with position by chance,
+    but not with the same sign in other documents. nan for a neuron whose mean is the same everywhere, and for all
+    neurons where fewer than two positions were read.
+    """
+    sums, tokens = mean_by_position(view, batches)
+    read = (tokens >= LEAST).all(dim=0)
+    means = sums[:, :, read] / tokens[:, None, read]  # [half, neuron, position]
+    ranks = torch.from_numpy(stats.rankdata(means.numpy(), axis=-1)) - (int(read.sum()) + 1) / 2
+    place = torch.arange(int(read.sum()), dtype=torch.float64) - (int(read.sum()) - 1) / 2
+    size = ranks.norm(dim=-1) * place.norm()
+    return torch.where(size > 0, ranks @ place / size, torch.nan)
+
+
+def mean_by_position(view: WeightView, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+    """Return sums of post-activations [half, neuron, position] and the number of tokens [half, position], float64.
+
+    They are over text tokens; a position is that in the row, with special tokens counted.
+    """
+    layout = view.anatomy.layout.per_token
+    width = max(batch.ids.shape[1] for batch in batches)
+    sums = [torch.zeros(2, layer.width, width, dtype=torch.float64) for layer in layout.layers]
+    tokens = torch.zeros(2, width, dtype=torch.float64)
+    current: list[Batch] = []
+
+    def receive(site: str, index: int, values: Tensor, rows: Tensor | None) -> None:
+        if site != POST:
+            return
+        batch = current[0]
+        text, place = batch.text_mask.flatten(), torch.arange(batch.ids.shape[1]).repeat(len(batch.ids))
+        read = torch.arange(len(text)) if rows is None else rows.cpu()
+        chosen = text[read]
+        sums[index][batch.group % 2].index_add_(1, place[read][chosen], values.cpu()[chosen].double().T)
+
+    with capture_activations(view.loaded.model, layout, receive, stream=False) as capture:
+        for batch in batches:
+            current[:] = [batch]
+            tokens[batch.group % 2, : batch.ids.shape[1]] += batch.text_mask.sum(dim=0)
+            capture.forward(batch.ids, batch.attention_mask)
+    return torch.cat(sums, dim=1), tokens
