@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.source import Source
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
 """The precisions in safetensors, by their names there, whose values need no scale."""
 
@@ -47,7 +48,7 @@ def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list
         if not index.is_file():
             raise ModelError(f"model {source.spec}: {reason_no_weights(folder)}")
         files = _shards(source, index)
-    if has_adapter(folder):
+    if has_adapter(folder) or (folder / ADAPTER_WEIGHTS).is_file():
         files.append(_adapter_weights(source, folder))
     for path in files:
         _check_file(source, path, quantised=bool(quantisation_settings(config)))
@@ -92,7 +93,12 @@ def _shards(source: Source, index: Path) -> list[Path]:
 
 def _adapter_weights(source: Source, folder: Path) -> Path:
     """The weight file of an adapter in a model's folder. Raises ModelError if it would not be loaded safely."""
-    path = folder / "adapter_model.safetensors"
+    path = folder / ADAPTER_WEIGHTS
+    if not has_adapter(folder):
+        raise ModelError(
+            f"model {source.spec}: its folder also holds {ADAPTER_WEIGHTS}, which is ignored without {ADAPTER_FILE}; "
+            "merge the adapter into the model, or remove the file to measure the model without it"
+        )
     if find_spec("peft") is None:
         raise ModelError(
             f"model {source.spec}: its folder also holds an adapter ({ADAPTER_FILE}), which needs peft; "

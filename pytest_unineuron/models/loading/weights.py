@@ -20,8 +20,24 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+_ADAPTER = re.compile(r"lora_|ia3_l|oft_R|prompt_embeddings|^base_model\.")
+_BUFFER = re.compile(
+    r"(inv_freq|(cos|sin)_cached|position_ids|embed_positions|relative_position_index|causal_mask|attn_mask|_scale"
+    r"|(attn|attention)\.(masked_)?bias)$"
+)
+"""Masks, positions and scales of activations in the layers, which older versions of a class stored."""
 UNUSED_MODULES = ("pooler",)
 """Modules behind the last layer that many checkpoints lack; no measurement reads them."""
+
+_FURTHER_LAYERS = "of layers that its config.json does not have ({name}, …); fetch both from the same revision"
+_OF_AN_ADAPTER = (
+    "of an adapter ({name}, …) that would be ignored; merge it into the model (peft: merge_and_unload) and save that "
+    "with save_pretrained"
+)
+_IN_LAYERS = (
+    "in its layers ({name}, …) that {kind} would ignore; merge an adapter into its model (peft: merge_and_unload), or "
+    "name the class that has them in config.json (architectures)"
+)
 
 
 def load_weights(
@@ -29,7 +45,7 @@ def load_weights(
 ) -> PreTrainedModel:
     """The model, of the first of the classes ``kinds`` whose weights are all in the files.
 
-    Raises ModelError if there is none, if the files cannot be read, or if they hold more layers than the model has.
+    Raises ModelError if there is none, if the files cannot be read, or if they hold weights that the model ignores.
     """
     missing: list[str] = []
     for kind in kinds:
@@ -64,23 +80,28 @@ def load_weights(
 
 
 def _check_left_over(source: Source, model: PreTrainedModel, names: Sequence[str]) -> None:
-    """Raise ModelError for tensors of the files that are a further layer of the model, or an adapter's.
+    """Raise ModelError for tensors of the files that are a further layer, an adapter's, or weights in a layer.
 
-    Others are the heads and buffers of other classes, which many files hold.
+    Others are the heads and poolers of other classes, and buffers, which many files hold. Names count without the
+    prefix that a class with a head puts before those of its base model.
     """
-    kinds = {_NUMBER.sub("N", name) for name in model.state_dict()}
-    layers = [name for name in names if _NUMBER.sub("N", name) in kinds]
-    adapters = [name for name in names if "lora_" in name]
-    if layers:
-        raise ModelError(
-            f"model {source.spec}: its weight files hold {len(layers)} tensors of layers that its config.json does not "
-            f"have ({layers[0]}, …); fetch both from the same revision"
-        )
-    if adapters:
-        raise ModelError(
-            f"model {source.spec}: its weight files hold {len(adapters)} tensors of an adapter ({adapters[0]}, …) that "
-            "would be ignored; merge it into the model (peft: merge_and_unload) and save that with save_pretrained"
-        )
+    known = {_kind_of(model, name) for name in model.state_dict()}
+    stacks = {kind.partition(".N.")[0] for kind in known if ".N." in kind}
+    kinds = {name: _kind_of(model, name) for name in names}
+    inside = [name for name, kind in kinds.items() if ".N." in kind and kind.partition(".N.")[0] in stacks]
+    for found, what in (
+        ([name for name, kind in kinds.items() if kind in known], _FURTHER_LAYERS),
+        ([name for name in names if _ADAPTER.search(name)], _OF_AN_ADAPTER),
+        ([name for name in inside if not _BUFFER.search(name)], _IN_LAYERS),
+    ):
+        if found:
+            left = what.format(name=found[0], kind=type(model).__name__)
+            raise ModelError(f"model {source.spec}: its weight files hold {len(found)} tensors {left}")
+
+
+def _kind_of(model: PreTrainedModel, name: str) -> str:
+    """The name of a tensor without the numbers of its layers, and without the prefix of the base model."""
+    return _NUMBER.sub("N", name.removeprefix(f"{model.base_model_prefix}."))
 
 
 def _why_not(config: PretrainedConfig, kind: Any, error: Exception) -> str:

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.loading import load as loading
@@ -148,18 +148,49 @@ def test_numbers_without_their_scale_are_an_error(llama, stored, name):
         load(llama)
 
 
-def test_layers_beyond_the_configuration_are_an_error(llama):
-    """A configuration with fewer layers than the files would measure a part of the model in silence."""
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_layers_beyond_the_configuration_are_an_error(llama, prefix):
+    """A configuration with fewer layers than the files would measure a part of the model in silence.
+
+    The files of a base model lack the prefix of the class that has a head.
+    """
+    change_weights(llama, lambda state: state.update(with_prefix(state, prefix)))
     change_json(llama / "config.json", num_hidden_layers=1)
-    with pytest.raises(ModelError, match=r"hold \d+ tensors of layers that its config.json does not have \(model\.l"):
+    with pytest.raises(ModelError, match=rf"hold \d+ tensors of layers that its config.json does not have \({prefix}l"):
         load(llama)
 
 
-def test_tensors_of_an_adapter_are_an_error(llama):
-    """Without adapter_config.json nothing merges them; heads and buffers of other classes are ignored as before."""
-    change_weights(llama, lambda state: state.update({"score.weight": torch.zeros(2, 8)}))
+def with_prefix(state, prefix):
+    """Take the tensors of the base model out of ``state`` and return them under another prefix."""
+    names = [name for name in state if name.startswith("model.")]
+    return {prefix + name.removeprefix("model."): state.pop(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model.layers.0.self_attn.q_proj.lora_A.weight", "of an adapter"),
+        ("base_model.model.layers.0.mlp.ia3_l", "of an adapter"),
+        ("model.layers.0.self_attn.q_proj.oft_R.weight", "of an adapter"),
+        ("prompt_embeddings", "of an adapter"),
+        ("model.layers.0.adapter.down.weight", "in its layers"),
+        ("layers.0.mlp.up_proj.bias", "in its layers"),
+        ("model.layers.0.self_attn.q_norm.weight", "in its layers"),
+    ],
+)
+def test_tensors_that_would_be_ignored_are_an_error(llama, name, words):
+    """An adapter without adapter_config.json is merged by nothing; heads and buffers of other classes are allowed."""
+    others = ("score.weight", "model.pooler.dense.weight", "model.layers.0.self_attn.bias")
+    others = (*others, "model.layers.0.self_attn.rotary_emb.inv_freq")
+    change_weights(llama, lambda state: state.update({other: torch.zeros(2, 8) for other in others}))
     load(llama)
-    name = "model.layers.0.self_attn.q_proj.lora_A.weight"
     change_weights(llama, lambda state: state.update({name: torch.zeros(2, 8)}))
-    with pytest.raises(ModelError, match=rf"hold 1 tensors of an adapter \({name}"):
+    with pytest.raises(ModelError, match=rf"hold 1 tensors {words} \({name}, …\) that .*"):
+        load(llama)
+
+
+def test_the_file_of_an_adapter_without_its_configuration_is_an_error(llama):
+    """The library reads it only where adapter_config.json is."""
+    save_file({"x.lora_A.weight": torch.zeros(2, 8)}, llama / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"holds adapter_model.safetensors, which is ignored without adapter_config"):
         load(llama)
