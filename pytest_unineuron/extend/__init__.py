@@ -87,8 +87,8 @@ def report(name: str) -> Callable[[T], T]:
 def family(names: str, *, seeds: Sequence[str] = (), studied: str = "", table: str = "") -> Declaration:
     """Return the declaration of a family of models, to be assigned to a name in a conftest or module.
 
-    ``names`` is a regular expression that matches the whole name of each of its models. The rest is as in
-    ``models.registry.Family``.
+    ``names`` is a regular expression that matches the whole name of each of its models, in capitals or not. The rest
+    is as in ``models.registry.Family``.
     """
     return Declaration(FAMILY, names, _caller(), {"seeds": tuple(seeds), "studied": studied, "table": table})
 

@@ -1,14 +1,14 @@
 """The registry of models: their further training seeds, whether the paper studied them, and its tables of them.
 
-A row of the table names models by a regular expression that has to match the whole name without a revision, as a
-user types it. Nano models are added to it from the recipes that they come with.
+A row of the table names models by a regular expression that has to match the whole name without a revision, in
+capitals or not. Nano models are added to it from the recipes that they come with.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,10 +110,10 @@ def known_seeds(source: Source) -> tuple[str, ...]:
     """
     name = source.name
     for family in FAMILIES.values():
-        match = re.fullmatch(family.names, name)
+        match = re.fullmatch(family.names, name, re.IGNORECASE)
         if match and family.seeds:
-            seeds = [seed.format(*match.groups()) for seed in family.seeds]
-            return tuple(seed for seed in seeds if seed.partition("@")[0] != name)[:MAX_HUB_SEEDS]
+            own, seeds = name.casefold(), [seed.format(*match.groups()) for seed in family.seeds]
+            return tuple(seed for seed in seeds if seed.partition("@")[0].casefold() != own)[:MAX_HUB_SEEDS]
     return _nano_seeds(source)
 
 
@@ -121,15 +121,27 @@ def reason_not_new(source: Source) -> str:
     """The reason why a model does not count as new: the paper studied it. Empty for a new model.
 
     An untrained model is always new. A folder in the cache of the hub is the model that it was fetched as. Any other
-    local model, unless the zoo names it, is compared by its weights with the studied models that are on this machine:
-    those of the zoo, and those in the cache of the hub. A copy of one that is not here is not recognised.
+    model on this machine, unless the zoo names it, is compared by its weights with the studied models that are here
+    too: those of the zoo, and those in the cache of the hub. A copy is not recognised where either is not here.
     """
     if what := "" if source.untrained else _studied(source.name):
         return f"not a new model: {what}"
-    if source.folder is None or source.untrained or source.spec.startswith(zoo.PREFIX):
+    folder = source.folder or _cached_folder(source)
+    if folder is None or source.untrained or source.spec.startswith(zoo.PREFIX):
         return ""
-    copied = _copied_model(source)
+    copied = _copied_model(replace(source, folder=folder))
     return f"not a new model: its weights are those of {copied}, {_studied(copied)}" if copied else ""
+
+
+def _cached_folder(source: Source) -> Path | None:
+    """The folder of a model of the hub in its cache; None if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(source.hub, "config.json", revision=source.revision)
+    except ValueError:  # no model of the hub can have this name, which is for the loader to report
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _studied(name: str) -> str:
@@ -177,7 +189,7 @@ def published_table(source: Source) -> str:
 
 
 def _families_of(name: str) -> list[Family]:
-    return [family for family in FAMILIES.values() if re.fullmatch(family.names, name)]
+    return [family for family in FAMILIES.values() if re.fullmatch(family.names, name, re.IGNORECASE)]
 
 
 def _nano_seeds(source: Source) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ def test_an_untrained_model_is_compared_with_trained_seeds(zoo_folder):
             ("stanford-crfm/beren-gpt2-medium-x49", "stanford-crfm/celebrimbor-gpt2-medium-x81"),
         ),
         ("google/multiberts-seed_1", ("google/multiberts-seed_0", "google/multiberts-seed_2")),
+        ("eleutherai/Pythia-70m", ("EleutherAI/pythia-70m-seed1@step143000", "EleutherAI/pythia-70m-seed2@step143000")),
         ("EleutherAI/pythia-1b", ()),
         ("someone/else", ()),
     ],
@@ -99,6 +100,7 @@ def test_a_model_without_seeds_is_not_applicable():
         ("stanford-crfm/eowyn-gpt2-medium-x777", "", "GPT2-medium of the paper"),
         ("EleutherAI/pythia-160m@step143000", "pythia-160m", "Pythia-160m of the paper"),
         ("EleutherAI/pythia-160m-data-seed1", "", "Pythia-160m of the paper"),
+        ("eleutherai/pythia-160M", "pythia-160m", "Pythia-160m of the paper"),
         ("nano:gpt2-a", "gpt2-a", "the zoo's stand-in for the paper's GPT-2 models"),
         ("nano:neox-a", "neox-a", ""),
         ("EleutherAI/pythia-410m", "", ""),
@@ -113,7 +115,7 @@ def test_studied_models_are_not_new(spec, table, reason):
 
 
 def test_a_folder_in_the_cache_of_the_hub_is_the_model_it_was_fetched_as(tmp_path):
-    """Label, seeds and table are those of the hub id. A link has the name that was typed."""
+    """Label, seeds and table are those of the hub id. A link to it has them too, with the label that was typed."""
     snapshot = tmp_path / "models--EleutherAI--pythia-160m" / "snapshots" / "50f5173d"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
@@ -124,4 +126,8 @@ def test_a_folder_in_the_cache_of_the_hub_is_the_model_it_was_fetched_as(tmp_pat
     assert published_table(source) == "pythia-160m"
     assert known_seeds(source) == known_seeds(parse_source("EleutherAI/pythia-160m"))
     (tmp_path / "latest").symlink_to(snapshot)
-    assert parse_source(str(tmp_path / "latest")).label == "latest"
+    link = parse_source(str(tmp_path / "latest"))
+    assert link.label == "latest"
+    assert reason_not_new(link) == reason_not_new(source)
+    assert published_table(link) == "pythia-160m"
+    assert known_seeds(link) == known_seeds(source)

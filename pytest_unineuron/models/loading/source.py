@@ -44,8 +44,9 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The hub id, also of a snapshot in the cache of the hub; of another folder or a nano model what was typed."""
-        cached = cached_hub_id(self.folder) if self.folder else ""
+        """The hub id, also of a snapshot in the cache of the hub or a link to one; else what was typed."""
+        folder = self.folder
+        cached = (cached_hub_id(folder) or cached_hub_id(folder.resolve())) if folder else ""
         return self.hub or cached or self.spec.removeprefix(UNTRAINED)
 
 

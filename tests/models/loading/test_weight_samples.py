@@ -127,6 +127,20 @@ def test_damaged_weights_are_left_to_the_loader(damage, tmp_path):
     assert reason_not_new(parse_source(str(tmp_path / "mine"))) == ""
 
 
+@pytest.mark.parametrize("spec", ["me/mycopy", "me/mycopy@main", "me/mycopy@0f1e0f1e"])
+def test_a_copy_on_the_hub_is_not_new_once_it_is_cached(spec, tmp_path, monkeypatch):
+    """Before that, and for another revision, there are no weights to compare."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert reason_not_new(parse_source(spec)) == ""
+    shutil.copytree(STUDIED, tmp_path / "models--me--mycopy/snapshots/0f1e0f1e")
+    (tmp_path / "models--me--mycopy/refs").mkdir()
+    (tmp_path / "models--me--mycopy/refs/main").write_text("0f1e0f1e")
+    assert reason_not_new(parse_source(spec)).startswith("not a new model: its weights are those of nano:gpt2-b")
+    assert reason_not_new(parse_source(f"untrained:{spec}")) == ""
+    assert reason_not_new(parse_source("me/mycopy@v2")) == ""
+    assert reason_not_new(parse_source("no--model/of-the-hub")) == ""
+
+
 def test_studied_models_in_the_cache_of_the_hub_are_known(tmp_path, monkeypatch):
     """Those that the paper studied, and no others."""
     for name, weights in (("stanford-crfm--alias-gpt2-small-x21", "neox-b"), ("someone--else", "neox-c")):
