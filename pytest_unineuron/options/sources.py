@@ -41,18 +41,41 @@ OTHER_VARIABLES = ("UNINEURON_RANK_TIMEOUT", "UNINEURON_ZOO", "UNINEURON_TEST_FI
 """Environment variables that are no options: of ``distributed``, of ``zoo`` and of the tests."""
 
 
+ALIKE = 0.92
+"""The likeness to a name of ours, from 0 to 1, from which another one is a slip; NEURON_CACHE_SIZE has 0.91."""
+
+
 def check_names(ini: Iterable[str], environment: Iterable[str] = os.environ) -> None:
-    """Raise OptionError for an ini key or an environment variable that begins as ours do and is none."""
+    """Raise OptionError for an ini key or an environment variable that begins as ours do, or is like one, and is none.
+
+    Capitals, ``-`` and ``_`` do not count in this.
+    """
     variables = [*(option.variable for option in declared.OPTIONS), *OTHER_VARIABLES]
     keys = [option.key for option in declared.OPTIONS]
-    for kind, names, known, prefix in (
-        ("environment variable", environment, variables, "UNINEURON_"),
-        ("ini key", ini, keys, "unineuron_"),
-    ):
+    for kind, names, known in (("environment variable", environment, variables), ("ini key", ini, keys)):
         for name in sorted(set(names) - set(known)):
-            if name.startswith(prefix):
-                (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            if near := _nearest(name, known):
                 raise OptionError(f"{name}: there is no such {kind}; did you mean {near}?")
+
+
+def check_flags(args: Iterable[str]) -> None:
+    """Raise OptionError for a flag that begins as ours do and is none, of which pytest would say no more than that."""
+    flags = [option.flag for option in declared.OPTIONS]
+    for flag in (arg.partition("=")[0] for arg in args):
+        if flag.startswith("--unineuron-") and flag not in flags:
+            raise OptionError(f"{flag}: there is no such option; did you mean {_nearest(flag, flags)}?")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that a misspelt one stands for; empty for a name that is not ours."""
+    plain = {_plain(each): each for each in known}
+    ours = name.strip("-").replace("-", "_").lower().startswith("unineuron_")
+    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.0 if ours else ALIKE)
+    return plain[near[0]] if near else ""
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
 
 
 def read(

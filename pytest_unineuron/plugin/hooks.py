@@ -48,6 +48,14 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+def pytest_load_initial_conftests(args: list[str]) -> None:
+    """Check the names of the flags before pytest does."""
+    try:
+        sources.check_flags(args)
+    except UnineuronError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, look for extensions, and check the settings if any was given."""
     config.pluginmanager.register(Extensions(config), EXTENSIONS)

@@ -5,6 +5,7 @@ import pytest
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.options.settings import DEFAULT_MODELS, OPTIONS, Settings
+from pytest_unineuron.options.sources import check_names
 from pytest_unineuron.options.sources import read as read_options
 from tests.plugin.inner import HOLDS
 
@@ -69,18 +70,45 @@ def test_the_error_names_the_source_of_the_value():
         read(ini={"unineuron_tokens": "x"})
 
 
-def test_a_misspelt_variable_is_refused_with_the_nearest_one(trials, monkeypatch):
+SPELLINGS = ["UNINEURON_TOKNES", "UNINERON_TOKENS", "UNI_NEURON_TOKENS", "UNINEURONS_TOKENS", "unineuron_tokens"]
+
+
+@pytest.mark.parametrize("given", SPELLINGS)
+def test_a_misspelt_variable_is_refused_with_the_nearest_one(trials, monkeypatch, given):
     """The default would be used in silence otherwise."""
-    monkeypatch.setenv("UNINEURON_TOKNES", "99")
+    monkeypatch.setenv(given, "99")
     refused = trials.write(HOLDS).run()
     assert refused.ret == 4
     refused.result.stderr.fnmatch_lines(
-        ["ERROR: UNINEURON_TOKNES: there is no such environment variable; did you mean UNINEURON_TOKENS?"]
+        [f"ERROR: {given}: there is no such environment variable; did you mean UNINEURON_TOKENS?"]
+    )
+
+
+def test_names_of_other_programs_are_not_ours():
+    """They may share words with ours, or the end."""
+    others = ["NEURON_CACHE_SIZE", "NEURON_RT_LOG_LEVEL", "NEURON_DEVICE", "OPENAI_MODEL", "GUNICORN_THREADS"]
+    check_names(["timeout", "neurons", "xfail_strict", *map(str.lower, others)], [*others, "UNINEURON", "PATH"])
+
+
+def test_a_misspelt_flag_is_refused_with_the_nearest_one(trials):
+    """The message of pytest itself has no name to type."""
+    refused = trials.write(HOLDS).run("--unineuron-tokns=9")
+    assert refused.ret == 4
+    refused.result.stderr.fnmatch_lines(
+        ["ERROR: --unineuron-tokns: there is no such option; did you mean --unineuron-tokens?"]
     )
 
 
 @pytest.mark.parametrize(
-    ("given", "near"), [("unineuron_modle", "model"), ("unineuron_control", "controls"), ("unineuron_tokns", "tokens")]
+    ("given", "near"),
+    [
+        ("unineuron_modle", "model"),
+        ("unineuron_control", "controls"),
+        ("unineuron_tokns", "tokens"),
+        ("unineuron-tokens", "tokens"),
+        ("unineron_tokens", "tokens"),
+        ("UNINEURON_TOKENS", "tokens"),
+    ],
 )
 def test_a_misspelt_ini_key_is_refused_with_the_nearest_one(trials, given, near):
     """Also one that is given on the command line with -o; keys of others are pytest's to judge."""
