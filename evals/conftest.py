@@ -46,6 +46,12 @@ def published(unineuron_published):
 
 
 @pytest.fixture
+def published_table(unineuron_published_table):
+    """The columns of the paper's table for every neuron of the model: ``published_table["skew"]``; NaN if not in it."""
+    return unineuron_published_table
+
+
+@pytest.fixture
 def claimed(universality):
     """The share of universal units that is claimed, of all units and beyond that of every control.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
 
 TABLES_FOLDER = "dataframes/interpretable_neurons"
+EXCESS = "excess_corr"
+"""The column of the excess correlation, which not every table has."""
 MEANS = {"mean input bias": "input_bias", "mean skew": "skew", "mean kurtosis": "kurt"}
 """The means over the universal neurons that are reported, and the column of each."""
 
@@ -28,15 +30,15 @@ def universal_table(checkout: Path, source: Source) -> Path | None:
     return path if name and path.exists() else None
 
 
-def universal_neurons(table: Path, widths: Sequence[tuple[int, int]]) -> list[int]:
-    """The positions of the published universal neurons among all neurons of a model, layer after layer.
+def universal_neurons(table: Path, widths: Sequence[tuple[int, int]]) -> pandas.DataFrame:
+    """The rows of the published universal neurons, by their positions among all neurons of a model, layer after layer.
 
     ``widths`` are the number and the width of each of the model's layers, in order. Raises FindingsError for a
     neuron that the model does not have.
     """
     starts = accumulate((width for _, width in widths), initial=0)
     layers = {layer: (start, width) for (layer, width), start in zip(widths, starts, strict=False)}
-    rows = _read_table(table, ["layer", "neuron"])
+    rows = _read_table(table, ["layer", "neuron", "skew"], [EXCESS])
     positions = []
     for layer, neuron in zip(rows["layer"].astype(int), rows["neuron"].astype(int), strict=True):
         start, width = layers.get(layer, (0, 0))
@@ -47,7 +49,7 @@ def universal_neurons(table: Path, widths: Sequence[tuple[int, int]]) -> list[in
                 f"{' or '.join(map(str, sizes))} neurons; are these the tables of another model?"
             )
         positions.append(start + neuron)
-    return positions
+    return rows.set_axis(positions).loc[lambda table: ~table.index.duplicated()]
 
 
 def original_findings(checkout: Path) -> dict[str, dict[str, float]]:
@@ -78,8 +80,11 @@ def _findings_of(folder: Path) -> dict[str, float]:
     return findings | {name: round(float(universal[column].mean()), 4) for name, column in MEANS.items()}
 
 
-def _read_table(path: Path, columns: list[str]) -> pandas.DataFrame:
-    """A table with numbers in all of ``columns``. Raises FindingsError for any other file."""
+def _read_table(path: Path, columns: list[str], optional: Sequence[str] = ()) -> pandas.DataFrame:
+    """A table with numbers in all of ``columns``, and in those ``optional`` ones that it has.
+
+    Raises FindingsError for any other file.
+    """
     import pandas
 
     try:
@@ -88,7 +93,7 @@ def _read_table(path: Path, columns: list[str]) -> pandas.DataFrame:
         raise FindingsError(f"{path}: no such file; the checkout is not complete") from None
     except (OSError, ValueError) as error:
         raise FindingsError(f"{path}: not a table: {first_line(error)}") from None
-    for column in columns:
+    for column in [*columns, *(name for name in optional if name in table)]:
         if column not in table:
             raise FindingsError(f"{path}: column {column!r} is missing (found: {', '.join(map(str, table.columns))})")
         table[column] = _numbers(path, table[column])

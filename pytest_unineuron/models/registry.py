@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError)
 """The errors of damaged weight files, which are for the loader to report."""
+PUBLISHED_REVISIONS = (None, "main", "checkpoint-400000", "step143000")
+"""The names of the revision that tables were published of: the last step of GPT2 and of Pythia, and the default."""
 MAX_HUB_SEEDS = 2
 """The largest number of seeds of the hub that are used without being asked for: each has to be downloaded."""
 
@@ -181,8 +183,11 @@ def _is_copy(source: Source, shapes: Counter[Shape], other: Source) -> bool:
 
 
 def published_table(source: Source) -> str:
-    """The name of the paper's table of a model; empty if it has none. A local folder may bear that name itself."""
-    if source.untrained:
+    """The name of the paper's table of a model; empty if it has none, as earlier steps of its training do.
+
+    A local folder may bear that name itself.
+    """
+    if source.untrained or source.revision not in PUBLISHED_REVISIONS:
         return ""
     known = next((family.table for family in _families_of(source.name) if family.table), "")
     return known or (source.folder.resolve().name if source.folder else "")

@@ -67,7 +67,7 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_reference_universality": Reads(SEEDS, REFERENCE),
     "unineuron_comparisons": Reads(SEEDS, ANY),
     "unineuron_relabelled": Reads(LABELLED),
-    "unineuron_published": Reads((*LABELLED, controls.PUBLISHED), published=True),
+    "unineuron_published_table": Reads((*LABELLED, controls.PUBLISHED), published=True),
     "unineuron_lab": Reads(text=ANY),
 }
 """The inputs of fixtures, by name. Those that are not listed read weights alone, or nothing."""

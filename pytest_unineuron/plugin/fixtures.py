@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    import pandas
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -149,21 +150,25 @@ def unineuron_labelled(
 
 
 @pytest.fixture
-def unineuron_published(
+def unineuron_published_table(
     unineuron_case: Case, unineuron_relabelled: NDArray[np.int64], request: pytest.FixtureRequest
-) -> NDArray[np.bool_]:
-    """Whether the paper published each neuron of the model as universal, [neuron]. Raises NotApplicable."""
-    import numpy as np
-
+) -> pandas.DataFrame:
+    """What the paper published of each neuron of the model, NaN for the others, [neuron]. Raises NotApplicable."""
     from pytest_unineuron.models.published import universal_neurons
 
     table = _session(request).run.published(unineuron_case.model)
     if table is None:
         raise NotApplicable(f"no universal neurons of {unineuron_case.model} were published")
     layers = _lab(request).anatomy(unineuron_case.model).layout.layers
-    labels = np.zeros(len(unineuron_relabelled), dtype=bool)
-    labels[universal_neurons(table, [(layer.number, layer.width) for layer in layers])] = True
-    return labels[unineuron_relabelled]
+    rows = universal_neurons(table, [(layer.number, layer.width) for layer in layers])
+    return rows.reindex(unineuron_relabelled).reset_index(drop=True)
+
+
+@pytest.fixture
+def unineuron_published(unineuron_published_table: pandas.DataFrame) -> NDArray[np.bool_]:
+    """Whether the paper published each neuron of the model as universal, [neuron]."""
+    published: NDArray[np.bool_] = unineuron_published_table["layer"].notna().to_numpy()
+    return published
 
 
 @pytest.fixture

@@ -121,11 +121,16 @@ def counts(words):
 
 
 def publish(checkout):
-    """Write tables like those of the paper, which name the neurons with a planted feature of a model ``planted``."""
+    """Write tables like those of the paper, which name the neurons with a planted feature of a model ``planted``.
+
+    The excess is largest for the last five of the last layer. Two of these have the wrong sign of skew.
+    """
     folder = checkout / TABLES_FOLDER / "planted"
     folder.mkdir(parents=True)
-    rows = [f"{layer},{neuron},-0.1,1,9" for layer in range(LAYERS) for neuron in range(READERS)]
-    (folder / "universal.csv").write_text("\n".join(["layer,neuron,input_bias,skew,kurt", *rows]), encoding="utf-8")
+    neurons = [(layer, neuron) for layer in range(LAYERS) for neuron in range(READERS)]
+    rows = [f"{layer},{i},-0.1,{-1 if i >= READERS - 2 else 1},9,{layer}.{i:03d}" for layer, i in neurons]
+    columns = "layer,neuron,input_bias,skew,kurt,excess_corr"
+    (folder / "universal.csv").write_text("\n".join([columns, *rows]), encoding="utf-8")
 
 
 def centred(vectors):

@@ -109,6 +109,7 @@ def test_numbers_of_neurons_mean_nothing_in_another_seed(report):
     rule, own = by_name["public2_five_published_neurons"], by_name["published_neurons_have_their_signature[news]"]
     assert rule["outcome"] == "VACUOUS"
     assert rule["controls"]["other-seed"]["standing"] == "held"
+    assert rule["subject"]["measurements"][-1]["value"] == 3  # of the five of the largest excess, not of the first five
     assert own["outcome"] == "PASS"
     assert own["controls"]["other-seed"]["outcome"] == "FAIL"
 

@@ -90,9 +90,22 @@ def test_a_model_has_its_own_table(checkout, tiny, tmp_path):
 
 def test_published_neurons_have_positions_in_the_model(checkout):
     """Positions count over layers of any width; a neuron that the model does not have is an error."""
-    assert universal_neurons(universal_csv(checkout), [(0, 8), (2, 4), (3, 8)]) == [1, 8 + 4 + 7]
+    found = universal_neurons(universal_csv(checkout), [(0, 8), (2, 4), (3, 8)])
+    assert list(found.index) == [1, 8 + 4 + 7]
+    assert list(found["skew"]) == [1.0, 2.0]
     with pytest.raises(FindingsError, match="neuron 7 of layer 3 is not in the model, which has 4 layers of 4 neurons"):
         universal_neurons(universal_csv(checkout), [(layer, 4) for layer in range(4)])
+
+
+def test_the_excess_correlation_is_a_number_where_the_table_has_it(checkout):
+    """Not every table has it."""
+    table = universal_csv(checkout)
+    assert "excess_corr" not in universal_neurons(table, [(0, 8), (3, 8)])
+    table.write_text("layer,neuron,skew,excess_corr\n0,1,1.0,0.5\n3,7,2.0,0.75\n")
+    assert list(universal_neurons(table, [(0, 8), (3, 8)])["excess_corr"]) == [0.5, 0.75]
+    table.write_text("layer,neuron,skew,excess_corr\n0,1,1.0,large\n")
+    with pytest.raises(FindingsError, match="column 'excess_corr', row 1: 'large' is not a number"):
+        universal_neurons(table, [(0, 8)])
 
 
 def test_a_trial_on_published_neurons_needs_them(trials, checkout):

@@ -107,5 +107,5 @@ def test_every_public_fixture_that_reads_something_has_a_row():
     from pytest_unineuron.plugin import fixtures
 
     public = {name for name in vars(fixtures) if name.startswith("unineuron_")}
-    plain = {"verified", "case", "measure", "arm", "weights", "labelled"}
+    plain = {"verified", "case", "measure", "arm", "weights", "labelled", "published"}
     assert set(fixture_table.FIXTURES) == public - {f"unineuron_{name}" for name in plain}
