@@ -1,11 +1,12 @@
 """The registry: which seeds a model is compared with, which models are not new, which have published tables."""
 
 import json
+import os
 import re
 
 import pytest
 
-from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.errors import ModelError, NotApplicable
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import (
     FAMILIES,
@@ -134,3 +135,15 @@ def test_a_folder_in_the_cache_of_the_hub_is_the_model_it_was_fetched_as(tmp_pat
     assert reason_not_new(link) == reason_not_new(source)
     assert published_table(link) == "pythia-160m"
     assert known_seeds(link) == known_seeds(source)
+
+
+def test_the_folder_above_the_snapshots_is_refused_with_the_newest_of_them(tmp_path):
+    """It holds every revision that was fetched."""
+    repository = tmp_path / "models--EleutherAI--pythia-160m"
+    for number, name in enumerate(("b0b0", "a1a1")):
+        folder = repository / "snapshots" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        os.utime(folder / "config.json", (number, number))
+    with pytest.raises(ModelError, match=r"a folder of the cache of the hub; give its snapshot .*/snapshots/a1a1$"):
+        parse_source(str(repository))

@@ -18,6 +18,8 @@ UNTRAINED = "untrained:"
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_FILE = "adapter_config.json"
 GGUF_SUFFIX = ".gguf"
+_GGUF_PART = re.compile(r"-\d{5}-of-\d{5}$")
+"""The end of the name, without the suffix, of one of several files that hold one model."""
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
 """The files of a model: configuration, tokenizer and weights, but no code."""
@@ -79,7 +81,8 @@ def parse_source(spec: str) -> Source:
         if not gguf:
             check_folder(spec, path)
         return Source(spec, cached_hub_id(path) or _typed(path).name, folder=path, gguf=gguf)
-    if path.is_file() and path.suffix == GGUF_SUFFIX:
+    if path.is_file() and path.suffix.lower() == GGUF_SUFFIX:
+        _check_whole(spec, path)
         return Source(spec, path.stem, folder=path.parent, gguf=path.name)
     if path.is_file():
         raise ModelError(f"model {spec}: this is a file; give the folder that it is in, or a {GGUF_SUFFIX} file")
@@ -128,6 +131,9 @@ def check_folder(spec: str, path: Path) -> None:
             f"model {spec}: this is only an adapter ({ADAPTER_FILE}){f' for {base}' if base else ''}; "
             "merge it into its model (peft: merge_and_unload) and save that with save_pretrained"
         )
+    if snapshots := sorted(path.glob("snapshots/*/config.json")):
+        newest = max(snapshots, key=lambda file: file.stat().st_mtime).parent
+        raise ModelError(f"model {spec}: this is a folder of the cache of the hub; give its snapshot {newest}")
     raise ModelError(f"model {spec}: the folder has no config.json; save the model with save_pretrained")
 
 
@@ -175,16 +181,29 @@ def reason_no_weights(folder: Path) -> str:
 
 
 def _gguf_in(spec: str, path: Path) -> str:
-    """The name of the only GGUF file in a folder without config.json; empty if there is none.
+    """The name of the only GGUF file in a folder without config.json that is not hidden; empty if there is none.
 
-    Raises ModelError if there are several, which are often the same model in several precisions.
+    Raises ModelError if there are several, which are often the same model in several precisions, or a part of one.
     """
     if (path / "config.json").is_file():
         return ""
-    files = sorted(file.name for file in path.glob(f"*{GGUF_SUFFIX}"))
+    found = sorted(file for file in path.glob("[!.]*") if file.suffix.lower() == GGUF_SUFFIX)
+    for file in found:
+        _check_whole(spec, file)
+    files = [file.name for file in found]
     if len(files) > 1:
         raise ModelError(f"model {spec}: the folder holds {len(files)} models ({', '.join(files[:3])}); give one file")
     return "".join(files)
+
+
+def _check_whole(spec: str, file: Path) -> None:
+    """Raise ModelError for a GGUF file that is one part of a model."""
+    if _GGUF_PART.search(file.stem):
+        whole = _GGUF_PART.sub("", file.stem) + GGUF_SUFFIX
+        raise ModelError(
+            f"model {spec}: {file.name} is one part of a model, which is not read; join its parts: gguf-split --merge "
+            f"FIRST_PART {whole}"
+        )
 
 
 def has_adapter(path: Path) -> bool:

@@ -47,6 +47,21 @@ def test_a_folder_with_several_files_is_refused(junk):
         parse_source(str(junk.parent))
 
 
+def test_the_ending_may_have_capitals_and_hidden_files_are_no_models(junk):
+    """macOS writes hidden files of the same ending beside files on other disks."""
+    capitals = junk.rename(junk.with_suffix(".GGUF"))
+    (junk.parent / f"._{junk.name}").write_bytes(b"0")
+    assert parse_source(str(capitals)).gguf == parse_source(str(junk.parent)).gguf == capitals.name
+
+
+def test_a_part_of_a_model_is_refused_with_the_command_that_joins_it(junk):
+    """Given as a file, or found in the folder that was given."""
+    part = junk.rename(junk.parent / "big-00001-of-00002.gguf")
+    for spec in (part, part.parent):
+        with pytest.raises(ModelError, match=r"00002.gguf is one part of a .*: gguf-split --merge FIRST_PART big.gguf"):
+            parse_source(str(spec))
+
+
 def test_the_digest_is_that_of_the_file_alone(junk):
     """Other files in the folder make no difference."""
     before = files_digest(parse_source(str(junk)))
