@@ -69,15 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = sources.read(config.getoption, config.getini)
         if settings != declared.Settings() and not hasattr(config, "workerinput"):
             _get_session(config).run.validate()
+            _get_session(config).run.check_baseline()
             if config.getoption("cacheclear", False):
                 _get_session(config).run.clear_cache()
     except UnineuronError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """Warn of a baseline that cannot be used before anything is measured."""
-    return _get_session(config).run.unusable_baseline or None if config.getoption("unineuron_baseline") else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,6 +7,8 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
+
 from pytest_unineuron import controls
 from pytest_unineuron.baseline.gate import ExitStatus, read_baseline
 from pytest_unineuron.baseline.lock import Lock
@@ -19,13 +21,11 @@ from pytest_unineuron.models.loading.devices import DEVICE_KINDS, SPREAD_MODES
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.plugin.arguments import Arguments
 from pytest_unineuron.reports.write import REPORT, reason_unwritable
-from pytest_unineuron.system.paths import resolve_path
+from pytest_unineuron.system.paths import beside, resolve_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pytest
 
     from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.options.settings import Settings
@@ -189,12 +189,12 @@ class Run:
         """The baseline, the error if it cannot be used, or None if none was named. Read before anything is measured."""
         return read_baseline(self.path(self.settings.baseline)) if self.settings.baseline else None
 
-    @property
-    def unusable_baseline(self) -> str:
-        """A warning if the baseline that was named for this run cannot be used; else empty."""
-        if not (self.gated and isinstance(self.accepted, ReportError)):
-            return ""
-        return f"{self.accepted}. The run goes on, and ends with status {ExitStatus.BASELINE}."
+    def check_baseline(self) -> None:
+        """End the run, before anything is measured, if the baseline that was named for it cannot be used."""
+        if self.gated and isinstance(self.accepted, ReportError):
+            path = self.path(self.settings.baseline)
+            near = "" if path.exists() else did_you_mean(str(path), beside(path))
+            pytest.exit(f"{self.accepted}{near}", returncode=ExitStatus.BASELINE)
 
     # -- for the report --------------------------------------------------------------------------------------
 

@@ -159,14 +159,25 @@ def test_the_ini_file_takes_one_waiver_a_line(accepted):
     ],
 )
 def test_a_baseline_that_cannot_be_used_ends_with_23(accepted, damage, message):
-    """The reason is printed at the start and at the end, and the report is written nevertheless."""
+    """Nothing is measured before. The nearest file of a name that is none is named."""
     damage(accepted.path / "base.json")
     for path in (accepted.path / "evaluation").glob("*.json"):
         path.unlink()
+    (accepted.path / "bass.json").write_text("{}")
     found = accepted.run(*ARGS, BASELINE)
     assert found.ret == 23
-    lines = [line for line in found.result.outlines if line.startswith("baseline ") and message in line]
-    assert len(lines) == 2
+    (line,) = [line for line in found.result.errlines if line.startswith("Exit: baseline ") and message in line]
+    assert line.endswith("; did you mean " + str(accepted.path / "bass.json") + "?") == ("no such file" in message)
+    assert not list((accepted.path / "evaluation").glob("*.json"))
+
+
+def test_a_baseline_of_the_ini_file_that_cannot_be_used_ends_runs_with_trials_alone(accepted):
+    """These say so at the end, since trials are not known before."""
+    (accepted.path / "pytest.ini").write_text("[pytest]\nunineuron_baseline = gone.json\n")
+    (accepted.path / "test_plain.py").write_text("def test_plain(): pass\n")
+    assert accepted.run("test_plain.py").ret == 0
+    found = accepted.run(*ARGS)
+    assert found.ret == 23
     assert found.outcome("corpora[news]") == "PASS"
 
 
