@@ -15,6 +15,8 @@ UNLABELLED = -1
 """The label of a token that does not end a marked word."""
 PROBES = ("a", "the", "0", ".", "é")
 """Texts of which every tokenizer knows at least one; a tokenizer without an unknown token drops the others."""
+RARE = "\U00012000\U00010000"
+"""Signs of cuneiform and of Linear B, which hardly any tokenizer knows: it reads them as unknown text, or as bytes."""
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -38,12 +40,14 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...],
 def control_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the ids of the special tokens that stand for no text, such as those for the start and the end.
 
-    The token for unknown text is none of them, unless the tokenizer uses it for something else as well.
+    They include those that are only marked as special, such as the start of a header in Llama 3. The token for unknown
+    text is none of them, unless the tokenizer uses it for something else as well, or has no unknown text.
     """
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
     named = {getattr(tokenizer, name, None) for name in names}
-    unknown = {getattr(tokenizer, "unk_token_id", None)} - named
-    return frozenset(set(tokenizer.all_special_ids) - unknown)
+    marked = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    unknown = {getattr(tokenizer, "unk_token_id", None)} & set(_ids(tokenizer, RARE)) - named
+    return frozenset(marked.union(tokenizer.all_special_ids) - unknown)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, document: Document) -> tuple[list[int], list[int]]:

@@ -1,13 +1,18 @@
 """The division of documents into blocks and batches of tokens."""
 
+import copy
+
 import pytest
+import tokenizers
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 
 from pytest_unineuron.corpora import number_words
 from pytest_unineuron.corpora.blocks import GROUPS, to_blocks
 from pytest_unineuron.corpora.corpus import Corpus, Document
+from pytest_unineuron.corpora.encode import control_ids
 from pytest_unineuron.errors import CorpusError
 from tests.models.tiny import tokenizer
 
@@ -96,6 +101,40 @@ def test_special_tokens_inside_a_document_are_no_text():
         assert all(any(block.text_mask) for block in found.blocks)
     assert tok.decode(text_ids(found)) == "one two three four five six seven"
     assert sum(block.ids.count(tok.eos_token_id) for block in found.blocks) > len(found.blocks)
+
+
+def words_tokenizer(**specials):
+    """A tokenizer of whole words, in which a word that it does not know is [UNK]."""
+    model = tokenizers.models.WordLevel({"[UNK]": 0, "one": 1, "two": 2}, unk_token="[UNK]")
+    made = tokenizers.Tokenizer(model)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=made, **specials)
+
+
+def test_tokens_that_are_only_marked_as_special_are_no_text():
+    """They have no name such as eos_token; a token that is added without the mark is text."""
+    tok = words_tokenizer(unk_token="[UNK]", eos_token="<end>")
+    tok.add_tokens([AddedToken("<header>", special=True), AddedToken("<word>", special=False)])
+    assert tok.convert_tokens_to_ids("<header>") not in tok.all_special_ids
+    assert control_ids(tok) == set(tok.convert_tokens_to_ids(["<end>", "<header>"]))
+
+
+def test_a_token_for_unknown_text_is_text_where_there_is_such_text():
+    """A tokenizer of bytes knows every text, so that its unknown token only marks something else."""
+    assert 0 not in control_ids(words_tokenizer(unk_token="[UNK]", eos_token="<end>"))
+    assert 0 in control_ids(words_tokenizer(unk_token="[UNK]", eos_token="[UNK]"))
+    tok = copy.deepcopy(tokenizer())
+    tok.add_special_tokens(
+        {"unk_token": tok.eos_token, **dict.fromkeys(("bos_token", "eos_token", "pad_token"), "<end>")}
+    )
+    assert tok.unk_token_id in control_ids(tok)
+
+
+@pytest.mark.real
+def test_the_special_tokens_of_smollm2_are_no_text(smollm2):
+    """Its unknown token ends documents, and those of files and repositories are only marked as special."""
+    tok = AutoTokenizer.from_pretrained(smollm2.parent, gguf_file=smollm2.name)
+    assert control_ids(tok) == set(range(17))
 
 
 def test_copies_are_one_document_in_one_group():
