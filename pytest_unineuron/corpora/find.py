@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.corpora import BUNDLED, GENERATED, corpus_names
+from pytest_unineuron.corpora.checked import checked
 from pytest_unineuron.corpora.text import file_format, from_path, name_without_suffixes
 from pytest_unineuron.errors import CharacterError, CorpusError, did_you_mean
 from pytest_unineuron.extend.table import load
@@ -50,7 +52,9 @@ def find_corpus(spec: str, *, field: str = "text") -> Corpus:
     """
     check_spec(spec)
     if spec in GENERATED:
-        return load(GENERATED[spec])()  # type: ignore[no-any-return]
+        made: Corpus = load(GENERATED[spec])()
+        documents = (checked(f"corpus {spec}: document {n}", each) for n, each in enumerate(made.documents, start=1))
+        return replace(made, documents=tuple(documents))
     bundled = BUNDLED / f"{spec}.jsonl"
     if bundled.exists():
         return from_path(spec, bundled)

@@ -9,6 +9,7 @@ import json
 import lzma
 from typing import TYPE_CHECKING, Any
 
+from pytest_unineuron.corpora.checked import unix_text
 from pytest_unineuron.errors import CorpusError, first_line
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def unpack(where: str, path: Path) -> bytes:
 
 
 def decode(where: str, content: bytes) -> str:
-    """Return the text in UTF-8 without a byte order mark. Raises CorpusError for content that is no text."""
+    """Return the text in UTF-8, as in Unix. Raises CorpusError for content that is no text."""
     try:
-        text = content.decode("utf-8-sig")
+        text = unix_text(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise CorpusError(f"{where} is not UTF-8 text (byte {error.start})") from None
     if "\0" in text:

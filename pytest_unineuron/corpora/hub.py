@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+from pytest_unineuron.corpora.checked import checked, text_in
 from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.errors import CorpusError, first_line
 
@@ -14,7 +15,7 @@ MAX_ROWS = 5000
 def from_hub(spec: str, *, field: str = "text") -> Corpus:
     """Stream the first rows of ``OWNER/NAME``, ``OWNER/NAME:CONFIG`` or ``OWNER/NAME:CONFIG:SPLIT``, one document each.
 
-    Raises CorpusError if ``datasets`` is not installed, or the data set cannot be read or has no text in ``field``.
+    Raises CorpusError if ``datasets`` is not installed, the data set cannot be read, or a row has no text in ``field``.
     """
     try:
         import datasets
@@ -30,9 +31,9 @@ def from_hub(spec: str, *, field: str = "text") -> Corpus:
         )
     except Exception as error:  # the hub, the network and the files of a data set raise errors of many libraries
         raise CorpusError(f"corpus {spec}: the data set cannot be read: {first_line(error)}") from error
-    if rows and not isinstance(rows[0].get(field), str):
-        raise CorpusError(
-            f"corpus {spec}: no text in field {field!r} (found: {', '.join(rows[0])}); "
-            "name the field with --unineuron-text-field"
-        )
-    return Corpus(spec, tuple(Document(row[field], provenance=name) for row in rows if row[field].strip()))
+    places = [f"corpus {spec}: row {number}" for number in range(1, len(rows) + 1)]
+    documents = [
+        checked(place, Document(text_in(place, row, field), provenance=name), field=field)
+        for place, row in zip(places, rows, strict=True)
+    ]
+    return Corpus(spec, tuple(document for document in documents if document.text.strip()))

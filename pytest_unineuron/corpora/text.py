@@ -8,13 +8,16 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.corpora.checked import checked, text_in
 from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.corpora.formats import COMPRESSIONS, ROW_FORMATS, TEXT_SUFFIX, decode, read_rows, unpack
-from pytest_unineuron.errors import CharacterError, CorpusError
+from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+KNOWN = ("provenance", "language", "domain", "date")
+"""Fields of a row about its text."""
 _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
@@ -86,27 +89,14 @@ def _documents(name: str, path: Path, field: str, *, whole: bool) -> Iterator[Do
         raise CorpusError(f"{where} is of none of these kinds: {', '.join(FORMATS)}; rename a plain text to .txt")
     content = unpack(where, path)
     if kind == TEXT_SUFFIX:
-        text = _checked(where, decode(where, content))
+        text = decode(where, content)
         pieces = [text] if whole else _PARAGRAPH.split(text)
         yield from (Document(piece.strip("\n"), provenance=path.name) for piece in pieces if piece.strip())
         return
     for line, row in read_rows(where, kind, content):
-        if not isinstance(row.get(field), str):
-            raise CorpusError(
-                f"{where}{line}: no text in field {field!r} (found: {', '.join(map(str, row))}); "
-                "name the field with --unineuron-text-field"
-            )
-        text = _checked(f"{where}{line}", row[field])
-        if text.strip():
-            known = [str(row.get(key) or "") for key in ("provenance", "language", "domain", "date")]
-            yield Document(text, known[0], known[1], known[2], known[3])
-
-
-def _checked(where: str, text: str) -> str:
-    """The text with line ends as in Unix. Raises CorpusError for half of a surrogate pair, which is no character."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = text[error.start].encode("unicode_escape").decode("ascii")
-        raise CharacterError(f"{where}: {half} is half of a surrogate pair; write the character itself") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        place = f"{where}{line}"
+        provenance, language, domain, date = (str(row.get(key) or "") for key in KNOWN)
+        found = Document(text_in(place, row, field), provenance, language, domain, date)
+        document = checked(place, found, field=field)
+        if document.text.strip():
+            yield document

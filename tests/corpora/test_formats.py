@@ -61,14 +61,6 @@ def test_line_ends_and_byte_order_marks_are_no_text(tmp_path, name):
     assert [d.text for d in unix.documents] == ["One.\nStill one.", "Two."]
 
 
-@pytest.mark.parametrize("half", [r"\ud83d", r"\ude00"])
-def test_half_of_a_surrogate_pair_names_its_line(tmp_path, half):
-    """It is no character, and cannot be encoded as UTF-8 later on."""
-    (tmp_path / "my.jsonl").write_text('{"text": "One."}\n{"text": "a ' + half + ' b"}\n')
-    with pytest.raises(CorpusError, match=r"my.jsonl, line 2: \\ud[0-9a-f]{3} is half of a surrogate pair"):
-        find_corpus(str(tmp_path / "my.jsonl"))
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -193,6 +193,31 @@ def test_laws(unineuron_corpus, unineuron_universality, unineuron_measure):
     assert [each["value"] for each in case["subject"]["measurements"]] == [1]
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            'return Corpus("odd", (Document("One."), Document("Two.", language="\\ud800")))',
+            "document 2, field 'language'",
+        ),
+        ('raise KeyError("gone")', "gone"),
+    ],
+)
+def test_a_corpus_that_cannot_be_read_costs_its_trials(trials, body, words):
+    """The run goes on, and the error names what is wrong."""
+    trial = """
+@pytest.mark.gt2(source="x", controls=["untrained"])
+def test_claim(unineuron_case, unineuron_corpus, unineuron_lab):
+    unineuron_lab.corpus(unineuron_corpus)
+    measure("x", 0 if unineuron_case.control else 1, above=0.5)
+"""
+    corpus = f'\n@extend.corpus("odd")\ndef odd():\n    {body}\n'
+    trials.write(trial).path.joinpath("conftest.py").write_text(OTHERS + corpus)
+    found = trials.run(*SHORT, "--unineuron-corpus=odd")
+    assert (found.outcome("claim[odd]"), found.outcome("claim[news]")) == ("ERROR", "PASS")
+    assert words in found.reason("claim[odd]")
+
+
 def test_the_hook_returns_extensions(trials):
     """It may decide by the options of the run, and return a module."""
     trials.write(NOISED).path.joinpath("noise.py").write_text(CONTROL)
