@@ -36,12 +36,13 @@ class Document:
 class Corpus:
     """At least two documents under a name. ``labels`` are the names of the labels that marks refer to by number.
 
-    Raises CorpusError for fewer than two documents.
+    ``not_read`` names the other files of a folder. Raises CorpusError for fewer than two documents.
     """
 
     name: str
     documents: tuple[Document, ...]
     labels: tuple[str, ...] = field(default=(), repr=False)
+    not_read: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if len(self.documents) < 2:
@@ -81,4 +82,5 @@ class Corpus:
             "languages": sorted({d.language for d in self.documents if d.language}),
             "provenance": sorted({d.provenance for d in self.documents if d.provenance})[:5],
             "dates": [dates[0], dates[-1]] if dates else [],
+            "not_read": list(self.not_read),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +38,7 @@ def check_readable(spec: str, *, field: str) -> None:
     A document that is no text is left to the trials on this corpus.
     """
     if spec not in corpus_names() and Path(spec).expanduser().exists():
-        with warnings.catch_warnings(), suppress(CharacterError):
-            warnings.simplefilter("ignore")  # it is read again, and warns then
+        with suppress(CharacterError):
             find_corpus(spec, field=field)
 
 

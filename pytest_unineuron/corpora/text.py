@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from pytest_unineuron.corpora.formats import COMPRESSIONS, ROW_FORMATS, TEXT_SUF
 from pytest_unineuron.errors import CorpusError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 KNOWN = ("provenance", "language", "domain", "date")
 """Fields of a row about its text."""
@@ -24,7 +23,7 @@ _PARAGRAPH = re.compile(r"\n\s*\n")
 def from_path(name: str, path: Path, *, field: str = "text") -> Corpus:
     """Read the corpus in a file or folder. Raises CorpusError, which names the file and, if there is one, the line.
 
-    Files of other kinds in a folder are named in a warning; hidden files and folders are left out.
+    The corpus names files of other kinds in a folder; hidden files and folders are left out.
     """
     if not path.is_dir():
         return Corpus(name, tuple(_documents(name, path, field, whole=False)))
@@ -32,10 +31,10 @@ def from_path(name: str, path: Path, *, field: str = "text") -> Corpus:
     readable = [file for file in files if file_format(file)]
     if not readable:
         raise CorpusError(f"corpus {name}: {path} holds no file of these kinds: {', '.join(FORMATS)}")
-    _warn_of_others(name, path, [file for file in files if not file_format(file)])
     # In a folder each text file is one document; a single text file has a document per paragraph.
     documents = [document for file in readable for document in _documents(name, file, field, whole=True)]
-    return Corpus(name, tuple(documents))
+    others = [str(file.relative_to(path)) for file in files if not file_format(file)]
+    return Corpus(name, tuple(documents), not_read=tuple(others))
 
 
 FORMATS = (TEXT_SUFFIX, *ROW_FORMATS)
@@ -73,12 +72,6 @@ def _files_below(folder: Path) -> Iterator[Path]:
         if real not in seen:
             yield from (Path(place, file) for file in files if not file.startswith("."))
         seen.add(real)
-
-
-def _warn_of_others(name: str, folder: Path, files: Sequence[Path]) -> None:
-    if files:
-        shown = ", ".join(str(file.relative_to(folder)) for file in files[:5]) + (", …" if len(files) > 5 else "")
-        warnings.warn(f"corpus {name}: not read in {folder}: {shown}", stacklevel=2)
 
 
 def _documents(name: str, path: Path, field: str, *, whole: bool) -> Iterator[Document]:

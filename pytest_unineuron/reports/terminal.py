@@ -48,7 +48,7 @@ def report_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) 
 
 
 def note_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) -> Iterator[Line]:
-    """Trials that did not run or do not apply, copies, remarks on the cache, lost results and violations."""
+    """Trials that did not run or do not apply, copies, files not read, notes on the cache, lost results, violations."""
     if count := evidence.count(Outcome.NOT_RUN):
         yield f"{count} did not run", OUTCOME_COLOURS[Outcome.NOT_RUN]
     pairs = ((each.record, each.subject) for each in evidence.cases)
@@ -58,6 +58,9 @@ def note_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) ->
     for name, facts in evidence.corpora.items():
         if copies := facts.get("copies", 0):
             yield f"COPIES: {copies} documents of {name} are copies of others and count as one with these", "yellow"
+        if others := facts.get("not_read"):
+            shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
+            yield from wrapped(f"NOT READ in the folder {name}: {shown}", width, colour="yellow")
     yield from ((f"CACHE: {note}", "yellow") for note in evidence.cache_notes)
     yield from ((f"INCOMPLETE: {lost}", "red") for lost in evidence.incomplete)
     yield from ((f"LOCK: {violation}", "red") for violation in evidence.violations)

@@ -39,9 +39,9 @@ def test_a_folder_is_a_document_per_text_file(tmp_path):
     write(tmp_path / "sub" / "c.jsonl", json.dumps({"text": "C."}))
     write(tmp_path / "a.txt", "A.")
     write(tmp_path / "notes.md", "not read")
-    with pytest.warns(UserWarning, match="not read in .*: notes.md$"):
-        found = find_corpus(str(tmp_path))
+    found = find_corpus(str(tmp_path))
     assert [d.text for d in found.documents] == ["A.", "B one.\n\nB two.", "C."]
+    assert found.facts()["not_read"] == ["notes.md"]
 
 
 @pytest.mark.parametrize(

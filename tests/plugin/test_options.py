@@ -220,3 +220,20 @@ def test_claim(unineuron_case, unineuron_corpus, unineuron_lab):
     found = trials.write(body).run(*asked)
     assert (found.outcome("claim[half]"), found.outcome("claim[news]")) == ("ERROR", "PASS")
     assert "half.jsonl, line 2" in found.reason("claim[half]")
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(trials):
+    """It is no warning, which pytest can be asked to raise wherever it is given."""
+    folder = trials.path / "texts"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt", "README.md"):
+        (folder / name).write_text(f"The text of {name}.")
+    body = """
+@pytest.mark.gt2(source="x", controls=[])
+def test_claim(unineuron_corpus, unineuron_neurons):
+    unineuron_neurons.pre.kurtosis
+    measure("x", 1, above=0.5)
+"""
+    found = trials.write(body).run("--unineuron-model=nano:neox-a", f"--unineuron-corpus={folder}", "-Werror")
+    found.result.assert_outcomes(passed=1)
+    found.result.stdout.fnmatch_lines(["NOT READ in the folder texts: README.md"])
