@@ -73,10 +73,13 @@ def _table(separator: str) -> Callable[[str, bytes], Rows]:
         import pandas
 
         text = decode(where, content)
+        quote = f"quote fields that hold {separator!r}"
         try:
             table = pandas.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
         except ValueError as error:
-            raise CorpusError(f"{where}: not a table: {first_line(error)}") from None
+            raise CorpusError(f"{where}: not a table: {first_line(error)}; {quote}") from None
+        if len(table) and not isinstance(table.index, pandas.RangeIndex):  # of what longer rows begin with
+            raise CorpusError(f"{where}, row 1: more fields than the header ({', '.join(table)}); {quote}")
         return _rows(table)
 
     return read

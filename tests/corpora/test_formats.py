@@ -69,6 +69,13 @@ def test_line_ends_and_byte_order_marks_are_no_text(tmp_path, name):
         ("my.json", b'["One.", "Two."]', r"row 1: not an object with fields \(found: str\)"),
         ("my.csv", b"body\nOne.\nTwo.\n", r"row 1: no text in field 'text' \(found: body\)"),
         ("my.csv", b'text\n"One.\n', "not a table: "),
+        (
+            "my.csv",
+            b"text,to\nOne, two.,a\nThree, four.,b\n",
+            r"row 1: more fields than the header \(text, to\); quote",
+        ),
+        ("my.csv", b"text,to\nOne.,a\nTwo, three.,b\n", r"saw 3; quote fields that hold ','"),
+        ("my.tsv", b"text\tto\nOne\t.\ta\n", r"more fields .* quote fields that hold '\\t'"),
         ("my.parquet", b"PAR1junk", "not Parquet|needs pyarrow"),
         ("my.txt.gz", b"plain", "cannot be read: "),
         ("my.jsonl.zst", b"plain", "cannot be read: |pip install zstandard"),
