@@ -98,13 +98,14 @@ def _parquet(where: str, content: bytes) -> Rows:
 
 
 def _rows(table: Any) -> Rows:
-    for number, row in enumerate(table.to_dict("records"), start=1):
+    known = table.astype(object).where(table.notna(), None)  # a cell without a value is nan in pandas
+    for number, row in enumerate(known.to_dict("records"), start=1):
         yield f", row {number}", row
 
 
 def _parse(where: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda _: None)  # NaN, which pandas writes for no value
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{where}: not JSON ({error})") from None
 

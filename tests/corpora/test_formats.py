@@ -17,10 +17,10 @@ LINES = "\n".join(map(json.dumps, ROWS)).encode()
 TABLE = pandas.DataFrame(ROWS)
 
 
-def parquet(path):
+def parquet(path, table=TABLE):
     if find_spec("pyarrow") is None:
         pytest.skip("Parquet needs pyarrow: pip install pyarrow")
-    TABLE.to_parquet(path)
+    table.to_parquet(path)
 
 
 WRITERS = {
@@ -86,6 +86,23 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path, name, content, message
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CorpusError, match=message):
         find_corpus(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["my.jsonl", "my.json", "my.csv", "my.parquet"])
+def test_a_field_without_a_value_is_absent(tmp_path, name):
+    """It is no word such as nan, however a format writes it; a row of a table may end before it."""
+    rows = [
+        {"text": "One.", "language": "en", "date": "2020"},
+        {"text": "Two.", "language": None, "date": float("nan")},
+    ]
+    path = tmp_path / name
+    if name == "my.parquet":
+        parquet(path, pandas.DataFrame(rows))
+    else:
+        contents = {"my.jsonl": "\n".join(map(json.dumps, rows)), "my.json": json.dumps(rows)}
+        path.write_text(contents.get(name, "text,language,date\nOne.,en,2020\nTwo.\n"))
+    found = find_corpus(str(path)).documents
+    assert [(document.language, document.date) for document in found] == [("en", "2020"), ("", "")]
 
 
 def test_hidden_files_are_left_out_and_links_followed(tmp_path):
