@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.corpora.checked import unix_text
@@ -20,13 +21,19 @@ if TYPE_CHECKING:
     """The rows of a file, each with the words that say where it is."""
 
 TEXT_SUFFIX = ".txt"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def unpack(where: str, path: Path) -> bytes:
     """Return the content of a file, unpacked if its last suffix is one of ``COMPRESSIONS``.
 
-    Raises CorpusError for a file that cannot be read or unpacked.
+    Raises CorpusError for a file that cannot be read or unpacked, and for a pipe or device, which may never end.
     """
+    with suppress(OSError):  # reading it says what is wrong
+        if path.is_symlink() and not path.exists():
+            raise CorpusError(f"{where} is a broken link; repair or delete it")
+        if path.exists() and not path.is_file():
+            raise CorpusError(f"{where} is no regular file; copy its text into one")
     try:
         content = path.read_bytes()
         unpacked = COMPRESSIONS.get(path.suffix.lower())
@@ -42,9 +49,12 @@ def decode(where: str, content: bytes) -> str:
     try:
         text = unix_text(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{where} is not UTF-8 text (byte {error.start})") from None
+        encoding = "utf-16" if content.startswith(UTF16_MARKS) else "latin1"
+        hint = f"if it is text, convert it, such as with iconv -f {encoding} -t utf-8"
+        raise CorpusError(f"{where} is not UTF-8 text (byte {error.start}); {hint}") from None
     if "\0" in text:
-        raise CorpusError(f"{where} is a binary file: it holds NUL bytes")
+        hint = "if it is text, convert it, such as with iconv -f utf-16le -t utf-8"
+        raise CorpusError(f"{where} is a binary file: it holds NUL bytes; {hint}")
     return text
 
 
@@ -61,9 +71,10 @@ def _json_lines(where: str, content: bytes) -> Rows:
 
 
 def _json(where: str, content: bytes) -> Rows:
-    rows = _parse(where, decode(where, content))
+    hint = "; rename a file with one object per line to .jsonl"
+    rows = _parse(where, decode(where, content), hint)
     if not isinstance(rows, list):
-        raise CorpusError(f"{where}: not a list of objects (found: {type(rows).__name__}); write one object per line")
+        raise CorpusError(f"{where}: not a list of objects (found: {type(rows).__name__}){hint}")
     for number, row in enumerate(rows, start=1):
         yield f", row {number}", _object(f"{where}, row {number}", row)
 
@@ -103,11 +114,11 @@ def _rows(table: Any) -> Rows:
         yield f", row {number}", row
 
 
-def _parse(where: str, text: str) -> Any:
+def _parse(where: str, text: str, hint: str = "") -> Any:
     try:
         return json.loads(text, parse_constant=lambda _: None)  # NaN, which pandas writes for no value
     except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{where}: not JSON ({error})") from None
+        raise CorpusError(f"{where}: not JSON ({error}){hint}") from None
 
 
 def _object(where: str, row: Any) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ def from_path(name: str, path: Path, *, field: str = "text") -> Corpus:
     """
     if not path.is_dir():
         return Corpus(name, tuple(_documents(name, path, field, whole=False)))
-    files = sorted(_files_below(path))
+    files = sorted(_files_below(name, path))
     readable = [file for file in files if file_format(file)]
     if not readable:
         raise CorpusError(f"corpus {name}: {path} holds no file of these kinds: {', '.join(FORMATS)}")
@@ -63,10 +63,18 @@ def name_without_suffixes(path: Path) -> str:
     return Path(path.stem).stem if packed else path.stem
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """The files below a folder, those behind links included, without hidden ones."""
+def _files_below(name: str, folder: Path) -> Iterator[Path]:
+    """The files below a folder, those behind links included, without hidden ones.
+
+    Raises CorpusError for a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        where = f"corpus {name}: {error.filename}"
+        raise CorpusError(f"{where} cannot be read: {error.strerror}; make it readable, or take it out") from error
+
     seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(place)
         folders[:] = sorted(each for each in folders if not each.startswith(".") and real not in seen)
         if real not in seen:

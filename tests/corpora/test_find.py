@@ -1,6 +1,8 @@
 """Corpora from names, files and folders, and the errors for those that cannot be read."""
 
+import errno
 import json
+import os
 import sys
 
 import pytest
@@ -69,6 +71,49 @@ def test_a_binary_file_is_refused(tmp_path, content, words):
     """It is refused even if its bytes are valid UTF-8."""
     with pytest.raises(CorpusError, match=words):
         find_corpus(write(tmp_path / "my.txt", content, "wb"))
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("utf-16", "café"), ("utf-16le", "coffee"), ("latin1", "café")])
+def test_text_in_another_encoding_says_how_to_convert_it(tmp_path, encoding, text):
+    """The encoding is told by its first bytes, or by the zeros in it; else it is a guess."""
+    with pytest.raises(CorpusError, match=rf"my.txt is .* iconv -f {encoding} -t utf-8"):
+        find_corpus(write(tmp_path / "my.txt", text.encode(encoding), "wb"))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(
+            lambda path: os.mkfifo(path),
+            "p.txt is no regular file; copy its text into one",
+            marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes"),
+        ),
+        (lambda path: path.symlink_to("gone.txt"), "p.txt is a broken link; repair or delete it"),
+    ],
+)
+def test_what_is_no_file_is_refused(tmp_path, make, words):
+    """Reading a pipe would wait for another process for ever."""
+    write(tmp_path / "a.txt", "One.")
+    make(tmp_path / "p.txt")
+    with pytest.raises(CorpusError, match=words):
+        find_corpus(str(tmp_path))
+
+
+def test_a_subfolder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    """Its texts would be left out without a word."""
+    for name in ("a.txt", "b.txt"):
+        write(tmp_path / name, name)
+    (tmp_path / "sub").mkdir()
+    scan = os.scandir
+
+    def locked(path):  # root may read any folder
+        if str(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(CorpusError, match="sub cannot be read: Permission denied; make it readable, or take it out"):
+        find_corpus(str(tmp_path))
 
 
 def test_a_folder_without_text_is_refused(tmp_path):

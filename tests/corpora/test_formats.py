@@ -65,7 +65,12 @@ def test_line_ends_and_byte_order_marks_are_no_text(tmp_path, name):
     ("name", "content", "message"),
     [
         ("my.html", b"<p>One.</p>", "is of none of these kinds: .txt, .*; rename a plain text to .txt"),
-        ("my.json", b'{"text": "One."}', r"not a list of objects \(found: dict\)"),
+        ("my.json", b'{"text": "One."}', r"not a list of objects \(found: dict\); rename .* to .jsonl"),
+        (
+            "my.json",
+            b'{"text": "One."}\n{"text": "Two."}',
+            "not JSON .*; rename a file with one object per line to .jsonl",
+        ),
         ("my.json", b'["One.", "Two."]', r"row 1: not an object with fields \(found: str\)"),
         ("my.csv", b"body\nOne.\nTwo.\n", r"row 1: no text in field 'text' \(found: body\)"),
         ("my.csv", b'text\n"One.\n', "not a table: "),
