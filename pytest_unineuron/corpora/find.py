@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pytest_unineuron.corpora.checked import checked
 from pytest_unineuron.corpora.text import file_format, from_path, name_without_suffixes
 from pytest_unineuron.errors import CharacterError, CorpusError, did_you_mean
 from pytest_unineuron.extend.table import load
-from pytest_unineuron.system.paths import beside
+from pytest_unineuron.system.paths import beside, cached_hub_id, typed
 
 if TYPE_CHECKING:
     from pytest_unineuron.corpora.corpus import Corpus
@@ -65,12 +64,13 @@ def find_corpus(spec: str, *, field: str = "text") -> Corpus:
 
 
 def corpus_label(spec: str) -> str:
-    """Return the short name of a corpus: that of a file or folder as it was typed, or the name itself."""
+    """Return the short name of a corpus: that of a file or folder as it was typed, its hub id, or the name itself."""
     path = Path(spec).expanduser()
     if spec in corpus_names() or not path.exists():
         return spec
-    typed = Path(os.path.abspath(path))  # noqa: PTH100 - not what a link leads to
-    return typed.name if path.is_dir() else name_without_suffixes(typed)
+    if path.is_dir():
+        return cached_hub_id(path, "datasets") or typed(path).name
+    return name_without_suffixes(typed(path))
 
 
 def corpora_by_label(specs: tuple[str, ...]) -> dict[str, str]:

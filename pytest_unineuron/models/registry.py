@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.extend.table import Table
-from pytest_unineuron.models.loading.source import Source, cached_hub_id
+from pytest_unineuron.models.loading.source import Source
 from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_files, shapes_in_files, share_same
+from pytest_unineuron.system.paths import cached_hub_id
 
 if TYPE_CHECKING:
     from collections import Counter

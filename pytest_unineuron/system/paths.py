@@ -23,6 +23,23 @@ def resolve_path(name: str | Path, started: Path | None = None) -> Path:
         raise OptionError(f"{name}: {error}; give the whole path") from None
 
 
+def typed(path: Path) -> Path:
+    """Return the absolute path as it was typed, not what links lead to."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def cached_hub_id(path: Path, kind: str = "models") -> str:
+    """Return the hub id of a model or data set whose folder is a snapshot in the cache of the hub; empty for any other.
+
+    >>> cached_hub_id(Path("/cache/models--EleutherAI--pythia-70m/snapshots/e93a9faa"))
+    'EleutherAI/pythia-70m'
+    """
+    repository = typed(path).parent.parent.name
+    if typed(path).parent.name != "snapshots" or not repository.startswith(f"{kind}--"):
+        return ""
+    return repository.removeprefix(f"{kind}--").replace("--", "/")
+
+
 def status_of(path: Path) -> os.stat_result | None:
     """Return the status of what is at a path, or None if nothing is.
 

@@ -132,3 +132,11 @@ def test_the_label_is_the_name_that_was_typed(tmp_path):
     assert corpus_label(str(tmp_path / "latest.txt")) == "latest"
     assert corpus_label(str(tmp_path / "newest")) == "newest"
     assert corpus_label(str(tmp_path / "v2.1.txt")) == "v2.1"
+
+
+def test_the_label_of_a_snapshot_in_the_cache_of_the_hub_is_its_hub_id(tmp_path):
+    """The name of its folder is a hash. A snapshot of a model is no data set."""
+    labels = {"datasets--wiki--text": "wiki/text", "datasets--squad": "squad", "models--org--name": "abc123"}
+    for name, label in labels.items():
+        (tmp_path / name / "snapshots" / "abc123").mkdir(parents=True)
+        assert corpus_label(str(tmp_path / name / "snapshots" / "abc123")) == label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import ModelError, did_you_mean, first_line
-from pytest_unineuron.system.paths import beside, status_of
+from pytest_unineuron.system.paths import beside, cached_hub_id, status_of, typed
 
 UNTRAINED = "untrained:"
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -80,7 +79,7 @@ def parse_source(spec: str) -> Source:
         gguf = _gguf_in(spec, path)
         if not gguf:
             check_folder(spec, path)
-        return Source(spec, cached_hub_id(path) or _typed(path).name, folder=path, gguf=gguf)
+        return Source(spec, cached_hub_id(path) or typed(path).name, folder=path, gguf=gguf)
     if path.is_file() and path.suffix.lower() == GGUF_SUFFIX:
         _check_whole(spec, path)
         return Source(spec, path.stem, folder=path.parent, gguf=path.name)
@@ -102,23 +101,6 @@ def sources_by_label(specs: tuple[str, ...]) -> dict[str, Source]:
         label = source.label if taken.count(source.label) == 1 else source.spec
         unique[label] = source
     return unique
-
-
-def cached_hub_id(path: Path) -> str:
-    """The hub id of a model whose folder is a snapshot in the cache of the hub; empty for any other folder.
-
-    >>> cached_hub_id(Path("/cache/models--EleutherAI--pythia-70m/snapshots/e93a9faa"))
-    'EleutherAI/pythia-70m'
-    """
-    repository = _typed(path).parent.parent.name
-    if _typed(path).parent.name != "snapshots" or not repository.startswith("models--"):
-        return ""
-    return repository.removeprefix("models--").replace("--", "/")
-
-
-def _typed(path: Path) -> Path:
-    """The absolute path as it was typed, not what links lead to."""
-    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def check_folder(spec: str, path: Path) -> None:
