@@ -53,7 +53,7 @@ def text_in(where: str, row: Mapping[str, Any], field: str) -> str:
     """Return the text in a field of a row. Raises CorpusError if there is none."""
     if isinstance(text := row.get(field), str):
         return text
-    found, then = ", ".join(map(str, row)), "name the field"
+    found, then = ", ".join(map(str, row)).encode("utf-8", "backslashreplace").decode("utf-8"), "name the field"
     if field in row:
         found, then = _kind(text), "write text there, or name another field"
     raise CorpusError(f"{where}: no text in field {field!r} (found: {found}); {then} with --unineuron-text-field")

@@ -69,6 +69,12 @@ def test_a_field_without_text_says_what_it_holds(tmp_path, monkeypatch, place, v
         find_corpus(spec)
 
 
+def test_a_name_of_a_field_is_shown_as_it_can_be_printed(tmp_path, monkeypatch):
+    """It may hold half of a surrogate pair as well."""
+    with pytest.raises(CorpusError, match=r"line 2: no text in field 'text' \(found: te\\ud800xt\)"):
+        find_corpus(in_lines(tmp_path, [GOOD, {"te\ud800xt": "One."}], monkeypatch))
+
+
 def test_marks_stay_at_their_words(monkeypatch):
     """The characters before them are fewer than they were."""
     marks = (Mark(1, 6, 0), Mark(8, 11, 1))
