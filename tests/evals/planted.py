@@ -26,7 +26,7 @@ READERS = NEURONS * 7 // 10
 STRENGTH, SHARED, PARTED = 12.0, 4.0, 4.0
 PARTITION_NEURONS = 12
 FREQUENCY_NEURONS, POSITION_NEURONS = 4, 12
-BOS_NEURONS, BOS_STRENGTH = 8, 4.0
+BOS_STRENGTH = 4.0
 RAMP = 8.0
 PERIODS = (3, 5, 7, 11)
 """Positions are the angles of as many clocks, so that a rotation leads to the position before."""
@@ -42,8 +42,12 @@ def tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", unk_token="<unk>")
 
 
-def save(folder, seed=0):
-    """Write the planted model to a folder."""
+def save(folder, seed=0, *, bos_neurons=0):
+    """Write the planted model to a folder.
+
+    So many neurons of the first layer move the attention to BOS. They write so much more than others that a control
+    with shuffled weights has heavy tails, so they are for a model of their own.
+    """
     words, random = tokenizer(), torch.Generator().manual_seed(seed)
     config = GPT2Config(
         n_layer=LAYERS,
@@ -71,12 +75,8 @@ def save(folder, seed=0):
         embedding.sub_(embedding @ frequency.T @ frequency)
         logs = (counts(words)[:, None] + 1.0).log()
         embedding.add_(FREQUENCY * ((logs - logs.mean()) / logs.std()).clamp_max(8) * frequency)
-        for empty, share in (
-            (hidden, 1),
-            (start, 1),
-            (clocks, 0.85),
-            (ramp, 0.85),
-        ):  # the unembedding reads hidden ones least
+        # The unembedding reads hidden ones least.
+        for empty, share in ((hidden, 1), (start, 1), (clocks, 0.85), (ramp, 0.85)):
             embedding.sub_(share * embedding @ empty.T @ empty)
         halves = 1 - 2 * (torch.arange(len(words)) // FEATURES % 2)[:, None]
         embedding.add_(PARTED * halves * parting)
@@ -104,7 +104,7 @@ def save(folder, seed=0):
             else:
                 plant_position_neurons(block.mlp, ramp[0])
                 # Queries of all heads read the shared direction, so it raises what BOS gets of their attention.
-                write[:BOS_NEURONS] = BOS_STRENGTH * sides[:BOS_NEURONS] * features[-1]
+                write[:bos_neurons] = BOS_STRENGTH * sides[:bos_neurons] * features[-1]
             if seed:
                 shuffle_neurons(block.mlp, random)
             plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], start[0], random)

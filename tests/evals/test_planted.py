@@ -23,24 +23,14 @@ def run(folder):
 
     publish(folder)
     own, *seeds = [save(folder / name, seed) for seed, name in enumerate(("planted", "second", "third"))]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        str(EVALS),
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--unineuron-fail-on=never",
-        "--unineuron-threads=1",
-        f"--unineuron-model={own}",
-        f"--unineuron-out={folder}",
-        f"--unineuron-findings={folder}",
-        "--unineuron-corpus=news",
-    ]
-    done = subprocess.run(
-        [*command, *(f"--unineuron-seed={seed}" for seed in seeds)], capture_output=True, text=True, check=False
-    )
+    seeds = [f"--unineuron-seed={seed}" for seed in seeds]
+    return run_trials(folder, own, f"--unineuron-findings={folder}", "--unineuron-corpus=news", *seeds)
+
+
+def run_trials(folder, model, *options):
+    command = [sys.executable, "-m", "pytest", str(EVALS), "-q", "-p", "no:cacheprovider", "--unineuron-threads=1"]
+    command += ["--unineuron-fail-on=never", f"--unineuron-model={model}", f"--unineuron-out={folder}", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
     return json.loads((folder / REPORT).read_text(encoding="utf-8"))
 
@@ -53,12 +43,16 @@ KNOWN_VACUOUS = {
 larger logits sharpen any softmax."""
 
 
+APART = "bos_neurons_move_attention[prose]"
+"""A trial whose effect is planted in a model of its own."""
+
+
 def trials(report, *, public):
     """Trials that repeat a public run with its own rule, or those that can fail, with what they came to."""
     return {
         t["name"]: t["subjects"]["planted"]
         for t in report["trials"]
-        if t["source"].startswith("public run") is public and t["name"] not in KNOWN_VACUOUS
+        if t["source"].startswith("public run") is public and t["name"] not in {*KNOWN_VACUOUS, APART}
     }
 
 
@@ -119,18 +113,23 @@ def test_rules_of_public_runs_are_vacuous(report):
     outcomes = {name: subject["outcome"] for name, subject in trials(report, public=True).items()}
     others = {name: outcome for name, outcome in outcomes.items() if outcome != "VACUOUS"}
     assert others == {
-        "public1_unigram_neuron_again": "FAIL",
+        "public1_unigram_neuron_again": "PASS",
         "public2_prediction_neurons": "NA",
         "public3_biases_below_a_bound": "FAIL",
         "public3_unigram_neurons": "PASS",
     }
 
 
-def test_planted_neurons_change_the_attention_to_bos_in_the_predicted_direction(report):
-    """A head attends to BOS more if the neuron along its query direction fires, and less for its opposite."""
-    case = trials(report, public=False)["bos_neurons_move_attention[prose]"]["cases"][0]
-    found = {m["name"]: m["value"] for m in case["subject"]["measurements"]}
-    assert found["mean correlation of that with its activation"] > 0.3
+def test_planted_neurons_move_the_attention_to_bos(tmp_path):
+    """Heads attend to BOS more if neurons along their query direction fire, and less for the opposite ones."""
+    from tests.evals.planted import save
+
+    report = run_trials(tmp_path, save(tmp_path / "planted", bos_neurons=8), "-k", "bos_neurons_move_attention")
+    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == APART)
+    assert found["outcome"] == "PASS", found["reason"]
+    assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"compared"}
+    measured = {m["name"]: m["value"] for m in found["cases"][0]["subject"]["measurements"]}
+    assert measured["mean correlation of that with its activation"] > 0.3
 
 
 def test_sets_that_were_set_to_their_mean_are_listed(report):
