@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import transformers
 from pytest_unineuron.errors import ModelError, first_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from transformers import PretrainedConfig
@@ -39,6 +42,27 @@ def _configuration(folder: Path, file: str, changed: int) -> PretrainedConfig:
     """The configuration in a file that was ``changed`` then; reading the tokens that come with it takes seconds."""
     found: PretrainedConfig = transformers.AutoConfig.from_pretrained(folder, gguf_file=file)
     return found
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """While open, a GGUF file is parsed once, and the names of the tensors of an architecture are made once.
+
+    transformers parses a file for the weights and twice for the tokenizer, and makes the names for every module of the
+    model: together half of the time that loading takes.
+    """
+    if find_spec("gguf") is None:
+        yield
+        return
+    gguf = import_module("gguf")
+    made = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, function in made.items():
+        setattr(gguf, name, lru_cache(function))
+    try:
+        yield
+    finally:
+        for name, function in made.items():
+            setattr(gguf, name, function)
 
 
 def gguf_arguments(source: Source, *, weights: bool = False) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pytest_unineuron.models.loading.context import longest_input
 from pytest_unineuron.models.loading.devices import move_to_device
 from pytest_unineuron.models.loading.fetch import fetch
 from pytest_unineuron.models.loading.files_digest import files_digest
+from pytest_unineuron.models.loading.gguf import read_once
 from pytest_unineuron.models.loading.quantisation import request_plain_weights
 from pytest_unineuron.models.loading.tokenizer import load_tokenizer, token_id_count
 from pytest_unineuron.models.loading.weight_files import weight_files, weights_digest
@@ -66,6 +67,7 @@ class LoadedModel:
         return longest_input(self.model, self.tokenizer)
 
 
+@read_once()
 def load_model(
     source: Source, *, dtype: str = "float32", device: str = "cpu", seed: int = 0, digests: Digests | None = None
 ) -> LoadedModel:

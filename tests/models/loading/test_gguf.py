@@ -9,6 +9,7 @@ import torch
 
 from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.loading import gguf
+from pytest_unineuron.models.loading.configuration import load_configuration
 from pytest_unineuron.models.loading.files_digest import files_digest
 from pytest_unineuron.models.loading.load import load_model
 from pytest_unineuron.models.loading.source import parse_source
@@ -130,3 +131,22 @@ def test_a_model_is_loaded_in_float32_with_its_tokenizer(extra, tmp_path):
     text = "We met seventeen sailors."
     assert found.tokenizer(text)["input_ids"] == tokenizer()(text)["input_ids"]
     assert found.context == 64
+
+
+def test_a_file_is_parsed_once_for_weights_and_tokenizer(extra, tmp_path, monkeypatch):
+    """Apart from the configuration, which is asked for before; the package is as it was afterwards."""
+    package, opened = import_module("gguf"), []
+
+    class Reader(package.GGUFReader):
+        def __init__(self, path, *args):
+            opened.append(path)
+            super().__init__(path, *args)
+
+    monkeypatch.setattr(package, "GGUFReader", Reader)
+    write_gguf(tmp_path / "tiny.gguf", build("llama"), tokenizer())
+    source = parse_source(str(tmp_path / "tiny.gguf"))
+    load_configuration(source, source.folder)
+    opened.clear()
+    load_model(source)
+    assert len(opened) == 1
+    assert package.GGUFReader is Reader
