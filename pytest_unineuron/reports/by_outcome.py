@@ -6,7 +6,7 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_unineuron.evidence.measurement import WEAKEST_FIRST, format_number
+from pytest_unineuron.evidence.measurement import WEAKEST_FIRST, BoundStatus, format_number
 from pytest_unineuron.evidence.outcome import ControlStatus, Outcome
 from pytest_unineuron.reports.lines import OUTCOME_COLOURS, shorten, wrapped
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
     from pytest_unineuron.reports.lines import Line
 
+HOLDS = WEAKEST_FIRST.index(BoundStatus.HOLDS)
+"""The status of a claim that holds."""
 HEADINGS = {
     Outcome.PASS: "shown by the model, and by no control",
     Outcome.FAIL: "not shown by the model, or not beyond every control",
@@ -117,9 +119,12 @@ def _showing(each: RecordedCase) -> str:
 
 
 def _reason_paragraphs(cases: Iterable[RecordedCase], width: int) -> Iterator[Line]:
-    """Trials with the same reason together; a claim that is too close to call with its value."""
+    """Trials with the same reason together; a claim that is too close to call with its value.
+
+    Where all claims hold, something else is the reason, such as a control that is missing.
+    """
     cases = list(cases)
-    close = [each for each in cases if weakest_claim(each) is not None]
+    close = [each for each in cases if (claim := weakest_claim(each)) and claim.status < HOLDS]
     yield from _claim_paragraphs(close, width)
     by_reason: dict[tuple[str, str], list[str]] = {}
     for each in cases:
