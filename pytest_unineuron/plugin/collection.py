@@ -242,6 +242,11 @@ class Collection:
         self.requests = dict.fromkeys(request for item in items for request in self._requests(item))
 
     @property
+    def collected(self) -> Iterable[pytest.Item]:
+        """All items that were collected, of which some may have been deselected."""
+        return self._items.values()
+
+    @property
     def brought(self) -> int:
         """The number of control arms that run although they were not selected, because their model was."""
         return len(self._brought)

@@ -21,7 +21,7 @@ from pytest_unineuron.system.machine import GIB, format_gib
 from pytest_unineuron.universality.estimate import CostEstimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import pytest
 
@@ -37,10 +37,15 @@ PROBE_SIZE = 768
 """Rows and columns of the matrices whose product tells how fast this machine is."""
 
 
-def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]) -> Iterator[str]:
-    """Yield what can be decided, how long it takes, each comparison of seeds, and each model to be fetched."""
+def forecast(
+    run: Run, items: Iterable[pytest.Item], requests: Iterable[Request], collected: Iterable[pytest.Item]
+) -> Iterator[str]:
+    """Yield what can be decided, how long it takes, each comparison of seeds, and each model to be fetched.
+
+    Of all items that were ``collected``, ``items`` will run.
+    """
     items, requests = list(items), list(requests)
-    yield from _decisions(run, items)
+    yield from _decisions(run, items, collected)
     yield from _duration(run, requests)
     models = dict.fromkeys(model for model in map(model_of, items) if model)
     needed = {run.models[label].spec: run.models[label] for label in models}
@@ -64,32 +69,43 @@ def forecast(run: Run, items: Iterable[pytest.Item], requests: Iterable[Request]
             yield f"to be fetched: {source.spec}, {size}"
 
 
-def _decisions(run: Run, items: Iterable[pytest.Item]) -> Iterator[str]:
-    """Yield the trials that decide each criterion, together for all models with the same ones."""
-    trials: dict[str, dict[str, dict[str, JudgedTrial]]] = {}
-    for item in items:
-        assignment = assignment_of(item)
-        if assignment is not None and not assignment.case.control:
-            trial, applies = assignment.trial, not assignment.skip
-            judged = JudgedTrial(Outcome.NOT_RUN, trial.primary, trial.direct, applies)
-            trials.setdefault(assignment.case.model, {}).setdefault(trial.criterion, {})[trial.id] = judged
+def _decisions(run: Run, items: Iterable[pytest.Item], collected: Iterable[pytest.Item]) -> Iterator[str]:
+    """Yield the trials that decide each criterion, together for all models with the same ones.
+
+    A trial that will not run decides too: without it, its criterion is undecided.
+    """
+    trials: dict[tuple[str, str], dict[str, JudgedTrial]] = {}
+    for assignment in filter(None, map(assignment_of, collected)):
+        trial, applies = assignment.trial, not assignment.skip
+        judged = JudgedTrial(Outcome.NOT_RUN, trial.primary, trial.direct, applies)
+        trials.setdefault((assignment.case.model, trial.criterion), {})[trial.id] = judged
+    running: dict[str, dict[str, set[str]]] = {}
+    for assignment in filter(None, map(assignment_of, items)):
+        if not assignment.case.control:
+            asked = running.setdefault(assignment.case.model, {})
+            asked.setdefault(assignment.trial.criterion, set()).add(assignment.trial.id)
     models: dict[tuple[str, ...], list[str]] = {}
-    for model, by_criterion in trials.items():
-        lines = [f"  {id_} {_deciding(run.settings.policy, found)}" for id_, found in sorted(by_criterion.items())]
+    for model, asked in running.items():
+        lines = [
+            f"  {criterion} {_deciding(run.settings.policy, trials[model, criterion], chosen)}"
+            for criterion, chosen in sorted(asked.items())
+        ]
         models.setdefault(tuple(lines), []).append(model)
     for decisions, names in models.items():
         yield from (f"{', '.join(names)}:", *decisions)
 
 
-def _deciding(policy: str, trials: Mapping[str, JudgedTrial]) -> str:
-    """The trials that decide a criterion, in words: ``by heavy_tailed_neurons (signature)``."""
+def _deciding(policy: str, trials: Mapping[str, JudgedTrial], running: Collection[str]) -> str:
+    """The trials that decide a criterion, in words: ``by heavy_tailed_neurons (signature)``. Some are not running."""
     deciding = deciding_trials(trials.values(), policy)
     names = [name for name, trial in trials.items() if any(trial is each for each in deciding)]
     if not names:
         return "cannot be decided: no trial applies"
     support = Support.DIRECT if any(trial.direct for trial in deciding) else Support.SIGNATURE
     shown = ", ".join(names) if len(names) <= SHOWN_TRIALS else f"{len(names)} trials"
-    return f"by {shown} ({support})"
+    missing = len(set(names) - set(running))
+    left_out = f"; {missing} of {len(names)} not selected, so it will be undecided" if missing else ""
+    return f"by {shown} ({support}){left_out}"
 
 
 def _duration(run: Run, requests: Iterable[Request]) -> Iterator[str]:

@@ -75,6 +75,16 @@ def test_without_seeds_a_verdict_rests_on_the_signature(trials, folders, workers
         found.result.stdout.fnmatch_lines([f"{own.name}:", "  GT1 by units (signature)"])
 
 
+def test_a_trial_that_decides_and_was_not_selected_leaves_its_criterion_undecided(trials, folders):
+    """The run says so before it starts."""
+    own, other = folders
+    found = trials.write(UNITS + SEEDS).run(
+        NEVER, TOKENS, f"--unineuron-model={own}", f"--unineuron-seed={other}", "-k", "units"
+    )
+    found.result.stdout.fnmatch_lines(["  GT1 by seeds (direct); 1 of 1 not selected, so it will be undecided"])
+    assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "NA"
+
+
 def test_with_one_further_seed_the_comparison_decides(trials, folders):
     """The signature trial decides nothing then, and the verdict says that it rests on one pair."""
     own, other = folders
