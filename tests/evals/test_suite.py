@@ -67,7 +67,7 @@ def test_forward_passes_are_shared_by_trials(untrained):
     report, _ = untrained
     # Reference text and new data: the subject, its controls including shifted documents, and the seed.
     # Probes of number words and of public texts: the subject and its controls; a planted sink is one of the latter's.
-    # Five instruments of roles run the subject and its controls, and so does attention, on prose and on two kinds of
+    # Eight instruments of roles run the subject and its controls, and so does attention, on prose and on two kinds of
     # public texts; exchanged entries are one more control of it. Attention is compared with that of a seed, which is
     # another pass, on prose, with shifted documents too, and on a public text.
     alone, pairs, weights = (
@@ -76,7 +76,7 @@ def test_forward_passes_are_shared_by_trials(untrained):
         1 + len(controls.defaults(set())),
     )
     attention = 3 * weights + 1 + 2 * (weights + 1) + 2 * weights
-    assert report["forward_passes"] == 2 * (1 + pairs + 1) + 2 * (1 + alone) + 1 + 5 * weights + attention
+    assert report["forward_passes"] == 2 * (1 + pairs + 1) + 2 * (1 + alone) + 1 + 8 * weights + attention
 
 
 def test_the_report_describes_models_and_corpora(untrained):
