@@ -45,7 +45,7 @@ def control_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
     named = {getattr(tokenizer, name, None) for name in names}
-    marked = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    marked = {token for token, added in getattr(tokenizer, "added_tokens_decoder", {}).items() if added.special}
     unknown = {getattr(tokenizer, "unk_token_id", None)} & set(_ids(tokenizer, RARE)) - named
     return frozenset(marked.union(tokenizer.all_special_ids) - unknown)
 

@@ -20,6 +20,8 @@ from pytest_unineuron.models.loading import source
 from pytest_unineuron.models.loading.devices import DEVICE_KINDS, SPREAD_MODES
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.plugin.arguments import Arguments
+from pytest_unineuron.reports.github import ERROR, UNUSABLE_BASELINE, Annotation
+from pytest_unineuron.reports.step import GitHubStep
 from pytest_unineuron.reports.write import REPORT, reason_unwritable
 from pytest_unineuron.system.paths import beside, resolve_path
 
@@ -193,8 +195,10 @@ class Run:
         """End the run, before anything is measured, if the baseline that was named for it cannot be used."""
         if self.gated and isinstance(self.accepted, ReportError):
             path = self.path(self.settings.baseline)
-            near = "" if path.exists() else did_you_mean(str(path), beside(path))
-            pytest.exit(f"{self.accepted}{near}", returncode=ExitStatus.BASELINE)
+            reason = f"{self.accepted}{'' if path.exists() else did_you_mean(str(path), beside(path))}"
+            if step := GitHubStep.of():
+                step.print_commands([Annotation(ERROR, UNUSABLE_BASELINE, reason)])
+            pytest.exit(reason, returncode=ExitStatus.BASELINE)
 
     # -- for the report --------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ MAX_ANNOTATIONS = 10
 MAX_MESSAGE_LENGTH = 1000
 """In characters."""
 ERROR, WARNING, NOTICE = "error", "warning", "notice"
+UNUSABLE_BASELINE = "the baseline cannot be used"
+"""The title of an annotation."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _run_annotations(evidence: Evidence, gate: Gate, places: Mapping[str, FilePl
     yield from (Annotation(ERROR, "results were lost", _shorten(text)) for text in gate.unwritten)
     yield from (Annotation(ERROR, "lock violated", _shorten(text)) for text in evidence.violations)
     if gate.unusable:
-        yield Annotation(ERROR, "the baseline cannot be used", _shorten(gate.unusable))
+        yield Annotation(ERROR, UNUSABLE_BASELINE, _shorten(gate.unusable))
     if gate.comparison is None:
         return
     if not gate.comparison.compared:

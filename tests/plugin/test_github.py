@@ -111,8 +111,12 @@ def test_crashes_and_errors_in_setup_are_annotated(job):
 
 
 def test_a_missing_baseline_is_annotated(job):
-    """The annotation and the summary say that the run was not compared."""
+    """The annotation says why the run ended, and with one from the ini file the summary too, at its end."""
     found = job.write(HOLDS).run(*ONE, "--unineuron-baseline=none.json")
+    assert found.ret == 23
+    assert annotations(found) == [("error", "the baseline cannot be used")]
+    (job.path / "pytest.ini").write_text("[pytest]\nunineuron_baseline = none.json\n")
+    found = job.run(*ONE)
     assert found.ret == 23
     assert annotations(found) == [("error", "the baseline cannot be used")]
     assert "the baseline cannot be used (status 23)" in (job.path / SUMMARY).read_text(encoding="utf-8")

@@ -234,6 +234,8 @@ def test_claim(unineuron_corpus, unineuron_neurons):
     unineuron_neurons.pre.kurtosis
     measure("x", 1, above=0.5)
 """
-    found = trials.write(body).run("--unineuron-model=nano:neox-a", f"--unineuron-corpus={folder}", "-Werror")
+    found = trials.write(body).run(
+        "--unineuron-model=nano:neox-a", f"--unineuron-corpus={folder}", "-Werror::UserWarning", subprocess=True
+    )
     found.result.assert_outcomes(passed=1)
     found.result.stdout.fnmatch_lines(["NOT READ in the folder texts: README.md"])
