@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,28 +26,12 @@ VALUES_AT_ONCE = 2**22
 """Logits in memory at a time."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Logits:
-    """Logits of some tokens as they are, ``before``, and with a neuron at its mean, ``after``, [token, vocabulary].
-
-    ``step`` is what the neuron no longer adds to the ``numerator`` of the logits, which the ``scale`` of the final norm
-    [token, 1] divides, before the ``shift`` [vocabulary] is added.
-    """
-
-    before: Tensor
-    after: Tensor
-    numerator: Tensor
-    step: Tensor
-    scale: Tensor
-    shift: Tensor
-
-
 def scale_mediation(view: WeightView, batches: Sequence[Batch], neurons: Tensor) -> Effects:
     """Return how much of what a neuron of the last layer does to predictions goes through the scale of the final norm.
 
     Direct is the change with that scale frozen (Stolfo et al. 2024, section 3.2). All else is as for ``_mediation``.
     """
-    return _mediation(view, batches, neurons, lambda at: (at.numerator + at.step) / at.scale + at.shift)
+    return _mediation(view, batches, neurons, lambda before, after, step: before + step)
 
 
 def frequency_mediation(view: WeightView, batches: Sequence[Batch], neurons: Tensor, counts: Tensor) -> Effects:
@@ -59,22 +42,24 @@ def frequency_mediation(view: WeightView, batches: Sequence[Batch], neurons: Ten
     """
     unit = log_frequency(counts, view.loaded.vocabulary).cpu()
 
-    def frozen(at: _Logits) -> Tensor:
-        return at.after - ((at.after - at.before) @ unit)[:, None] * unit
+    def frozen(before: Tensor, after: Tensor, step: Tensor) -> Tensor:
+        return after - ((after - before) @ unit)[:, None] * unit
 
     return _mediation(view, batches, neurons, frozen)
 
 
 def _mediation(
-    view: WeightView, batches: Sequence[Batch], neurons: Tensor, frozen: Callable[[_Logits], Tensor]
+    view: WeightView, batches: Sequence[Batch], neurons: Tensor, frozen: Callable[[Tensor, Tensor, Tensor], Tensor]
 ) -> Effects:
     """Return how the entropy of predictions changes when a neuron of the last layer is at its mean, for each of them.
 
     ``neurons`` [condition] are their numbers in the last layer. ``total`` is the size of the change in nats, ``direct``
     the same of the logits that ``frozen`` returns, in which one way is closed, and ``mediated`` the size of the
-    difference between the two: they can cancel, since the length of what the unembedding reads is fixed. Since nothing
-    reads these neurons but the final norm, all follow from one run. Raises NotApplicable where logits are bent by a
-    soft cap, where the model predicts no next token, and where what neurons write has a norm of its own.
+    difference between the two: they can cancel, since the length of what the unembedding reads is fixed. ``frozen`` is
+    given the logits before and after, and by how much they change under the scale of the norm as it was, [token,
+    vocabulary] each. Since nothing reads these neurons but the final norm, all follow from one run. Raises
+    NotApplicable where logits are bent by a soft cap, where the model predicts no next token, and where what neurons
+    write has a norm of its own.
     """
     weights, write = view.layers[-1], view.stream_writes[-1]
     if view.anatomy.capped or not view.anatomy.unembedding or write is None or write is not weights.write:
@@ -94,11 +79,12 @@ def _mediation(
     total, direct, mediated = torch.zeros(3, len(neurons), int(group.max()) + 1, dtype=torch.float64)
     for rows in torch.arange(len(group)).split(max(1, VALUES_AT_ONCE // len(shift))):
         logits, s = (normal[rows].to(unembedding) @ unembedding.T).double(), scale[rows][:, None]
-        clean = entropy(logits + shift)
+        before = logits + shift
+        clean = entropy(before)
         for number, of_unit in enumerate(logits_of_unit):
             step, moved = change[rows, number][:, None] * of_unit, after[rows, number][:, None]
-            at = _Logits(logits + shift, (logits * s + step) / moved + shift, logits * s, step, s, shift)
-            whole, closed = entropy(at.after) - clean, entropy(frozen(at)) - clean
+            changed = (logits * s + step) / moved + shift
+            whole, closed = entropy(changed) - clean, entropy(frozen(before, changed, step / s)) - clean
             for sums, found in ((total, whole), (direct, closed), (mediated, whole - closed)):
                 sums[number].index_add_(0, group[rows], found.abs())
     tokens = torch.bincount(group).double()

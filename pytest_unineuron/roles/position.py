@@ -29,7 +29,7 @@ def position_correlations(view: WeightView, batches: Sequence[Batch]) -> Tensor:
     but not with the same sign in other documents. nan for a neuron whose mean is the same everywhere, and for all
     neurons where fewer than two positions were read.
     """
-    sums, tokens = mean_by_position(view, batches)
+    sums, tokens = sums_by_position(view, batches)
     read = (tokens >= LEAST).all(dim=0)
     means = sums[:, :, read] / tokens[:, None, read]  # [half, neuron, position]
     ranks = torch.from_numpy(stats.rankdata(means.numpy(), axis=-1)) - (int(read.sum()) + 1) / 2
@@ -38,7 +38,7 @@ def position_correlations(view: WeightView, batches: Sequence[Batch]) -> Tensor:
     return torch.where(size > 0, ranks @ place / size, torch.nan)
 
 
-def mean_by_position(view: WeightView, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+def sums_by_position(view: WeightView, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
     """Return sums of post-activations [half, neuron, position] and the number of tokens [half, position], float64.
 
     They are over text tokens; a position is that in the row, with special tokens counted.

@@ -6,7 +6,7 @@ from scipy import stats
 
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
-from pytest_unineuron.roles.position import mean_by_position, position_correlations
+from pytest_unineuron.roles.position import position_correlations, sums_by_position
 from tests.models.tiny import build, in_memory
 from tests.roles.views import batches, view_of
 
@@ -28,7 +28,7 @@ def test_it_agrees_with_scipy(architecture):
         sums[batch.group % 2, :length] += (seen[-1] * mask).sum(dim=0)
         tokens[batch.group % 2, :length] += mask.sum(dim=0)
     hook.remove()
-    found, counted = mean_by_position(view, read)
+    found, counted = sums_by_position(view, read)
     torch.testing.assert_close(counted, tokens)
     torch.testing.assert_close(found[:, 48 + 5], sums, rtol=1e-5, atol=1e-7)
     places = (tokens > 0).all(dim=0)
