@@ -61,8 +61,9 @@ class MomentsAccumulator(Accumulator["Moments"]):
         m2 = (s2 - d**2).clamp_min(0)
         m3 = s3 - 3 * d * s2 + 2 * d**3
         m4 = (s4 - 4 * d * s3 + 6 * d**2 * s2 - 3 * d**4).clamp_min(0)
-        lost = (m2 > 0) & (m2.sqrt() * self._scale.double() < LEAST_DEVIATION)  # its powers are no float32
-        m3, m4 = (power.masked_fill(lost, torch.nan) for power in (m3, m4))
+        if self._shift.dtype != torch.float64:
+            lost = (m2 > 0) & (m2.sqrt() * self._scale.double() < LEAST_DEVIATION)  # its powers are no float32
+            m3, m4 = (power.masked_fill(lost, torch.nan) for power in (m3, m4))
         return Moments(n, self._shift.double() + d, n * m2, n * m3, n * m4)
 
 
