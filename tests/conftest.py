@@ -18,8 +18,9 @@ from pytest_unineuron.system.process import OPENMP
 for variable, setting in {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **OPENMP}.items():
     os.environ.setdefault(variable, setting)
 
-# No test depends on the clock, so no example has a deadline. Every run draws other examples.
-hypothesis.settings.register_profile("unineuron", deadline=None, max_examples=50)
+# No test depends on the clock, so no example has a deadline. Every run draws other examples, but in CI: there a change
+# is judged, and not luck.
+hypothesis.settings.register_profile("unineuron", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("unineuron")
 
 
