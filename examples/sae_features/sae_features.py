@@ -47,6 +47,7 @@ def sae_features(view):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+    encoder.writes = decoder.weight.detach().T
     return [encoder]
 
 

@@ -69,7 +69,8 @@ def units(name: str, *, site: str, signed: bool = True) -> Callable[[T], T]:
     ``residual``, of one layer. ``signed=False`` if the sign of a unit is arbitrary, as that of a direction is.
 
     A trial reads how the units are matched in seeds as ``universality.of(name)``, and their statistics as
-    ``neurons.of(name)``. The values of the modules are part of the keys of results.
+    ``neurons.of(name)``. The values of the modules are part of the keys of results. A module may have a tensor
+    ``writes``, [unit, width of the stream], which a trial reads as ``weights.written_by(name)``.
     """
     return _decorator(UNITS, name, {"site": site, "signed": signed})
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.extend.table import load
 from pytest_unineuron.lab.results import digest_of
 from pytest_unineuron.models.weights.heads import folded, output_weight, require_heads, require_value, weight_of
 from pytest_unineuron.roles.composition import Composition, composition, random_composition, ranks
@@ -19,6 +21,7 @@ from pytest_unineuron.roles.neuron_vectors import (
     stored_biases,
     write_norms,
 )
+from pytest_unineuron.universality.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,6 +118,16 @@ class Weights:
             torch.from_numpy(self.random_composition.kurtosis).sort().values,
         ).numpy()
         return found
+
+    def written_by(self, kind: str) -> Tensor:
+        """Return what each unit of a kind that ``extend.units`` declared writes to the residual stream, [unit, width].
+
+        It is the ``writes`` of the modules. Raises NotApplicable for modules without it.
+        """
+        modules = [module for module in load(KINDS[kind].encoders)(self._view) if module is not None]
+        if not all(hasattr(module, "writes") for module in modules):
+            raise NotApplicable(f"units {kind!r} do not say what they write: give their modules writes [unit, width]")
+        return torch.cat([module.writes for module in modules])
 
     def logit_effects(self, neuron: int) -> NDArray[np.float64]:
         """Return the effect on each logit of one unit of activation of a neuron, Ŵ_U ŵ_out, [token].
