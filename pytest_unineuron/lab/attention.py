@@ -196,7 +196,7 @@ class AttentionResults:
 
         def compute() -> PatternProducts:
             self._comparisons.check_comparable(arm.model, [seed], max(len(block.ids) for block in own.blocks))
-            self._reporting.note_pass(Arm(seed), corpus)
+            self._reporting.note_pass(Arm(seed), corpus, f"patterns beside {arm} {name}")
             view, other = self._view(arm), self._view(Arm(seed))
             batches, others = self._batches(view, own), self._batches(view, of_seed)
             return pattern_products(view, batches, other, others, 0 if name else FIRST_QUERY, flat=bool(name))

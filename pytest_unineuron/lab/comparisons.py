@@ -93,7 +93,7 @@ class Comparisons:
         subject = self.compared_model(arm, transform)
         blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT, controls.PAIRING)
         batches = self._batches(arm.model, blocks)
-        self._reporting.note_pass(arm, corpus)
+        self._reporting.note_pass(arm, corpus, "comparison")
         held = sum(seed.kept_bytes for of_text in self._seeds.values() for seed in of_text)
         what = f"{corpus} with {len(names)} seeds"
         resources = Resources(
@@ -128,7 +128,7 @@ class Comparisons:
             models = [self.compared_model(Arm(name)) for name in names]
             batches = self._batches(arm.model, blocks)
             for name in names:
-                self._reporting.note_pass(replace(text, model=name), corpus)
+                self._reporting.note_pass(replace(text, model=name), corpus, f"seed of {arm.model}")
             room = seed_room(self._memory, len(names))
             self._seeds[key] = [SeedActivations(model, batches, room=room) for model in models]
         self._seeds.move_to_end(key)

@@ -34,9 +34,9 @@ class Reporting:
         """Add a sentence about the cache."""
         self.note({"kind": "cache_note", "text": text})
 
-    def note_pass(self, arm: Arm, corpus: str) -> None:
-        """Add a forward pass of an arm over a corpus."""
-        self.note({"kind": "forward_pass", **_place(arm, corpus)})
+    def note_pass(self, arm: Arm, corpus: str, what: str) -> None:
+        """Add a forward pass of an arm over a corpus; ``what`` is computed in it."""
+        self.note({"kind": "forward_pass", "what": what, **_place(arm, corpus)})
 
     def note_hit(self, job: Request) -> None:
         """Add a result that was found in the cache."""

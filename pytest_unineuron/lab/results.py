@@ -137,14 +137,15 @@ class Results:
         arm = arm.activation_source
         source = source_of(instrument)
 
+        path = f"{instrument.__module__}.{instrument.__qualname__}"
+
         def noted(part: Any = None) -> Any:
             if corpus:
-                self._reporting.note_pass(arm, corpus)
+                self._reporting.note_pass(arm, corpus, f"{path} {given}")
             return compute()
 
         if source is None or given is None:
             return noted()
-        path = f"{instrument.__module__}.{instrument.__qualname__}"
         job = Request(arm, corpus, role=":".join(filter(None, (path, given, source))))
         if job not in self._held:
             self._held[job] = self._cache.get_or_compute(job, noted)
@@ -243,7 +244,7 @@ class Results:
         consumers = [self._consumer(job, transform) for job in jobs]
         blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT)
         compared = self._comparisons.compared_model(arm)
-        self._reporting.note_pass(arm, corpus)
+        self._reporting.note_pass(arm, corpus, "statistics")
         found = sweep(
             compared.model,
             compared.anatomy.layout,
