@@ -119,6 +119,22 @@ def position_neuron(public_texts):
 
 
 @pytest.fixture
+def letter_selectivity(public_texts):
+    """A function that returns the largest response to the first text of a kind less the mean of those to the others.
+
+    It is [neuron], of those of the first layer, and texts are read word by word, as in eval3.
+    """
+    import numpy as np
+
+    def selectivity(kind):
+        layer = public_texts[f"{kind} 1"].layer
+        first, *others = (public_texts.words(name).max(axis=0) for name in public_texts.of(kind))
+        return (first - np.mean(others, axis=0))[layer == layer[0]]
+
+    return selectivity
+
+
+@pytest.fixture
 def first_layers(weights):
     """A function that marks the neurons in a first share of the layers, of one layer at least, [neuron].
 

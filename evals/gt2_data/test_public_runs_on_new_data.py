@@ -68,3 +68,37 @@ def test_public3_bias_goes_with_tails_in_news(bias_with_tails, measure):
     """
     for name, r in bias_with_tails("twenty of news", 5 / 48).items():
         measure(f"correlation of bias and {name}", r, below=0)
+
+
+@pytest.mark.gt2(source="public run eval3 GT2-1")
+def test_public3_letter_neuron_again(letter_selectivity, measure):
+    """The neuron chosen for the letter A responds more to a sentence with a word in A than to two others.
+
+    The run printed -0.07 against 0.03 and -0.10 in capital letters, and 0.13, at another word, against -0.10 and -0.05
+    in small ones. It went on to other neurons. The version that can fail is neurons_respond_to_first_letters.
+    """
+    chosen = letter_selectivity("letter").argmax()
+    for case in ("capital", "small"):
+        found = letter_selectivity(f"{case} letter")[chosen]
+        measure(f"response to a word in A less that to others, {case} letters", found, above=0)
+
+
+@pytest.mark.gt2(source="public run eval3 GT2-2")
+def test_public3_word_neuron(public_texts, measure):
+    """On three texts, the maximum of some neuron of the first layer is above the size of its mean.
+
+    The run printed a largest ratio of 105,451, since that mean was near 0, and took the neuron for one of "fib". Later
+    it responded most to another word in three of four lines. No bound was printed, and no ratio below 1 says anything.
+    The version that can fail is neurons_respond_to_single_words.
+    """
+    names = list(public_texts.of("style"))
+
+    def ratio(names):
+        words = np.concatenate([public_texts.words(name) for name in names])  # [word, neuron]
+        layer = public_texts[names[0]].layer
+        return (words.max(axis=0) / (np.abs(words.mean(axis=0)) + 1e-6))[layer == layer[0]]
+
+    found = ratio(names[:3])
+    measure("neurons whose maximum is above the size of their mean", int(np.sum(found > 1)), above=0)
+    measure("largest ratio of the two", found.max())
+    measure("that of the same neuron on two other texts", ratio(names[3:])[found.argmax()])

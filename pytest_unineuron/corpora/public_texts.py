@@ -61,8 +61,19 @@ SINGLE = {
         "1 2 3 4 5 6 7 8 9 0",
         "x x x x x x x x x x",
     ),
+    "letter": tuple(f"This line has the letter {letter} and repeats it: {4 * letter}" for letter in "ABCXZ"),
+    "capital letter": (
+        "The ALPS were covered with snow in May.",
+        "Berlin elected a new mayor on Sunday.",
+        "Canada sold more wheat than ever before.",
+    ),
+    "small letter": (
+        "The apples were ripe by the end of summer.",
+        "bakers get up long before the sun rises.",
+        "candles stood in every window of the house.",
+    ),
 }
-"""Texts that are sets of their own, by kind: eval1_new read all kinds but the last two, and eval1 these."""
+"""Texts that are sets of their own, by kind: eval3 read the last three, eval1 the two before, eval1_new the others."""
 
 JOINED = {
     "one first word": (
@@ -98,8 +109,8 @@ JOINED = {
 }
 """Texts that are read as one set: three sentences of eval1, the paragraphs of eval2, and the three texts of eval3."""
 
-BY_WORD = ("style", "symbols", "one first word")
-"""The kinds of text that eval1 read token by token."""
+BY_WORD = ("style", "symbols", "one first word", "letter", "capital letter", "small letter")
+"""The kinds of text that eval1 and eval3 read token by token."""
 WORDS = 16
 """The number of first words of these texts that have a label: their place in the text, from 0."""
 

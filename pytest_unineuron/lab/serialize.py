@@ -18,6 +18,7 @@ from pytest_unineuron.activations.sweep import PartialStatistics, SweepResult
 from pytest_unineuron.roles.attention import AttentionSums
 from pytest_unineuron.roles.families import Families
 from pytest_unineuron.roles.interventions import Effects
+from pytest_unineuron.roles.letters import LetterNeurons
 from pytest_unineuron.roles.pattern_agreement import PatternProducts
 from pytest_unineuron.statistics import STATISTICS, statistic_class
 from pytest_unineuron.statistics.correlation import BestMatches, PairComoments
@@ -42,6 +43,7 @@ def _by_name(*statistics: type) -> dict[str, type]:
             AttentionSums,
             PatternProducts,
             Families,
+            LetterNeurons,
             Matches,
             Choice,
             BestMatches,

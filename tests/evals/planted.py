@@ -6,9 +6,9 @@ more direction, which turns neurons off. One half of all words has a direction o
 opposite; some neurons write it. Every head attends to one feature, a quarter of them to the first token where that
 feature is missing, those of the last layer to BOS, which has all of theirs, and one to the token before. One direction
 is larger the further on a token is; some neurons of the first layer read it, others of the last write how frequent
-tokens are. Another seed
-draws other directions and has its neurons in another order, but words keep their features, so its neurons fire on the
-same words. Shuffling or rotating destroys all effects.
+tokens are. Words that begin with the same letter share a direction, and one neuron of the first layer reads it.
+Another seed draws other directions and has its neurons in another order, but words keep their features, so its neurons
+fire on the same words. Shuffling or rotating destroys all effects.
 """
 
 import torch
@@ -28,6 +28,7 @@ PARTITION_NEURONS = 12
 FREQUENCY_NEURONS, POSITION_NEURONS = 4, 12
 BOS_STRENGTH = 4.0
 RAMP = 8.0
+LETTERS, LETTER = "abcdefghijklmnopqrstuvwxyz", 3.0
 PERIODS = (3, 5, 7, 11)
 """Positions are the angles of as many clocks, so that a rotation leads to the position before."""
 
@@ -64,9 +65,10 @@ def save(folder, seed=0, *, bos_neurons=0):
     model = GPT2LMHeadModel(config)
     features = torch.nn.functional.normalize(torch.randn(FEATURES + 2, WIDTH, generator=random), dim=1)
     own, others = torch.randn(3, WIDTH, generator=random), torch.Generator().manual_seed(seed + 100)
-    drawn = torch.cat([own, torch.randn(3 + 2 * len(PERIODS), WIDTH, generator=others)])
+    drawn = torch.cat([own, torch.randn(6 + 2 * len(PERIODS), WIDTH, generator=others)])
     basis = torch.linalg.qr(centred(drawn).T).Q.T
-    hidden, frequency, start, clocks, parting, ramp = basis.split((2, 1, 1, 2 * len(PERIODS), 1, 1))
+    hidden, frequency, start, clocks, parting, ramp, spelling = basis.split((2, 1, 1, 2 * len(PERIODS), 1, 1, 3))
+    letters = letter_points() @ spelling
     with torch.no_grad():
         model.transformer.ln_f.weight.fill_(0.05)  # or every prediction would be certain
         embedding = model.transformer.wte.weight
@@ -76,10 +78,11 @@ def save(folder, seed=0, *, bos_neurons=0):
         logs = (counts(words)[:, None] + 1.0).log()
         embedding.add_(FREQUENCY * ((logs - logs.mean()) / logs.std()).clamp_max(8) * frequency)
         # The unembedding reads hidden ones least.
-        for empty, share in ((hidden, 1), (start, 1), (clocks, 0.85), (ramp, 0.85)):
+        for empty, share in ((hidden, 1), (start, 1), (clocks, 0.85), (ramp, 0.85), (spelling, 1)):
             embedding.sub_(share * embedding @ empty.T @ empty)
         halves = 1 - 2 * (torch.arange(len(words)) // FEATURES % 2)[:, None]
         embedding.add_(PARTED * halves * parting)
+        embedding.add_(LETTER * first_letters(words) @ letters)
         # All heads of the last layer have a key for BOS that is larger than that of most words, as sinks have.
         of_heads = features[(LAYERS - 1) * HEADS : LAYERS * HEADS]
         embedding[0] = STRENGTH * (start[0] + torch.nn.functional.normalize(of_heads.pinverse().sum(dim=1), dim=0))
@@ -103,6 +106,7 @@ def save(folder, seed=0, *, bos_neurons=0):
                 write[-len(along) :] = write.norm(dim=1).mean() * along
             else:
                 plant_position_neurons(block.mlp, ramp[0])
+                plant_letter_neurons(block.mlp, letters, features[-1])
                 # Queries of all heads read the shared direction, so it raises what BOS gets of their attention.
                 write[:bos_neurons] = BOS_STRENGTH * sides[:bos_neurons] * features[-1]
             if seed:
@@ -151,6 +155,25 @@ def plant_words(embedding, words, features, random):
         which == FEATURES, 6.0, STRENGTH
     )  # if they were stronger, rotated units would have the effect too
     embedding.add_(strength[:, None] * features[which] + SHARED * features[-1])
+
+
+def first_letters(words):
+    """Which letter every token begins with, [token, letter] of 0 and 1."""
+    first = {token: word.strip()[:1].lower() for word, token in words.get_vocab().items()}
+    return torch.tensor([[float(first[token] == letter) for letter in LETTERS] for token in range(len(first))])
+
+
+def letter_points():
+    """A point of a sphere for every letter, far from all others, [letter, 3]: a Fibonacci lattice."""
+    number = torch.arange(len(LETTERS))
+    angle, height = torch.pi * (3 - 5**0.5) * number, 1 - (2 * number + 1) / len(LETTERS)
+    radius = (1 - height**2).sqrt()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), height], dim=1)
+
+
+def plant_letter_neurons(mlp, letters, shared):
+    """Let the last of the readers read one letter each instead of a feature."""
+    mlp.c_fc.weight[:, READERS - len(LETTERS) : READERS] = (letters - 0.4 * shared).T
 
 
 def plant_neurons(mlp, features, own, random):
