@@ -57,6 +57,27 @@ def test_a_missing_or_damaged_shard_is_named(shards, damage, words):
         load(shards)
 
 
+STRAY = "model-00003-of-00009.safetensors"
+
+
+@pytest.mark.parametrize("folder", ["shards", "llama"])
+def test_shards_that_would_be_ignored_are_named(folder, request):
+    """They are of another save or model, whether an index names others or one file holds the whole."""
+    folder = request.getfixturevalue(folder)
+    first = sorted(folder.glob("*.safetensors"))[0]
+    shutil.copy(first, folder / STRAY)
+    found = rf"1 weight files that would be ignored \({STRAY}; read: {first.name}.*\); remove those that are not"
+    with pytest.raises(ModelError, match=found):
+        load(folder)
+
+
+def test_shards_that_repeat_a_whole_file_are_allowed(shards, llama):
+    """The library reads the whole file; the index says that the others are the same model."""
+    for path in (*shards.glob("*.safetensors"), shards / INDEX):
+        shutil.copy(path, llama)
+    assert load(llama).weights_digest == weights_digest([llama / "model.safetensors"])
+
+
 @pytest.mark.parametrize("size", [0, 7, 2000])
 def test_a_truncated_file_is_an_error(llama, size):
     """The message is one sentence for any error that the library raises."""
