@@ -78,6 +78,19 @@ def test_shards_that_repeat_a_whole_file_are_allowed(shards, llama):
     assert load(llama).weights_digest == weights_digest([llama / "model.safetensors"])
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [(lambda path: path.symlink_to("nowhere"), "No such file or directory"), (lambda path: path.mkdir(), "directory")],
+)
+def test_a_file_that_cannot_be_read_is_named(llama, name, put, words):
+    """Such as a link in the cache of the hub to what was deleted there."""
+    (llama / name).unlink()
+    put(llama / name)
+    with pytest.raises(ModelError, match=rf"{name} cannot be read: .*{words}; fetch it again"):
+        load(llama)
+
+
 @pytest.mark.parametrize("size", [0, 7, 2000])
 def test_a_truncated_file_is_an_error(llama, size):
     """The message is one sentence for any error that the library raises."""
