@@ -91,6 +91,13 @@ def test_a_file_that_cannot_be_read_is_named(llama, name, put, words):
         load(llama)
 
 
+def test_an_error_that_is_only_a_key_says_that_it_is_missing(llama):
+    """An activation function that the library does not know is looked up by its name."""
+    change_json(llama / "config.json", hidden_act="nonsense")
+    with pytest.raises(ModelError, match="its weights cannot be loaded: KeyError: 'nonsense'"):
+        load(llama)
+
+
 @pytest.mark.parametrize("size", [0, 7, 2000])
 def test_a_truncated_file_is_an_error(llama, size):
     """The message is one sentence for any error that the library raises."""
