@@ -66,8 +66,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of the message of an error, or its type if it has none; at most 300 characters.
 
-    A first line that ends in a colon is followed by the second.
+    A first line that ends in a colon is followed by the second. The message of a KeyError, a key, follows its type.
     """
-    lines = (str(error).strip() or type(error).__name__).splitlines()
+    kind = type(error).__name__
+    message = f"{kind}: {error}" if isinstance(error, KeyError) else str(error)
+    lines = (message.strip() or kind).splitlines()
     text = " ".join(line.strip() for line in lines[: 2 if lines[0].rstrip().endswith(":") else 1])
     return text[:300].rstrip(".;: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,14 @@ def text_in(where: str, row: Mapping[str, Any], field: str) -> str:
     if field in row:
         found, then = _kind(text), "write text there, or name another field"
     raise CorpusError(f"{where}: no text in field {field!r} (found: {found}); {then} with --unineuron-text-field")
+
+
+def fact_in(where: str, row: Mapping[str, Any], field: str) -> str:
+    """Return the single value in a field of a row as text, empty without one. Raises CorpusError for several values."""
+    value = row.get(field)
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        _check(f"{where}, field {field!r}", value)
+    return str(value or "")
 
 
 def _kind(value: Any) -> str:

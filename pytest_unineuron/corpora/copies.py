@@ -2,7 +2,8 @@
 
 Texts are compared after Unicode NFKC and case folding, with white space and line ends collapsed. Sequences of 13 words
 are what contamination checks of language models compare (Brown et al. 2020, appendix C): shorter ones are common
-phrases. Within one text, 8 words show a repetition.
+phrases. Within one text, 8 words show a repetition. A document of 8 to 12 words has no longer sequence, so it is
+compared by those of 8; one of fewer words is a phrase, and a copy only of an equal one.
 
 Words are runs of letters, digits and marks; punctuation is left out, so that code is compared by its names and numbers.
 A sentence of a script without spaces would be one long word, so there the unit is smaller: one ideograph or kana, of
@@ -91,8 +92,9 @@ def first_copies(texts: Sequence[str]) -> tuple[int, ...]:
     """Return for each text the number of the first text that it is a copy of, directly or through others.
 
     A text is a copy of an equal one after normalising, and of a longer one that has more than half of its distinct
-    sequences of ``COPY_WORDS`` words: of the one that has most of them. So a licence that is a file of its own does not
-    make copies of all files that begin with it. A text that is no copy has its own number.
+    sequences of ``COPY_WORDS`` words, or of ``REPEAT_WORDS`` where it is shorter: of the one that has most of them. So
+    a licence that is a file of its own does not make copies of all files that begin with it. A text that is no copy has
+    its own number.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -100,7 +102,7 @@ def first_copies(texts: Sequence[str]) -> tuple[int, ...]:
     first: dict[str, int] = {}
     equal = [first.setdefault(normalised(text), number) for number, text in enumerate(texts)]
     distinct = list(first.values())
-    copy, original = _near_copies([texts[number] for number in distinct])
+    copy, original = _all_near_copies([texts[number] for number in distinct])
     links = coo_array((np.ones(len(copy)), (copy, original)), shape=(len(distinct), len(distinct)))
     cluster = connected_components(links, directed=False)[1]
     leader: dict[int, int] = {}
@@ -110,18 +112,33 @@ def first_copies(texts: Sequence[str]) -> tuple[int, ...]:
     return tuple(leaders[number] for number in equal)
 
 
-def _near_copies(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The numbers of the texts that are near-copies of a longer one, and those of the texts they are copies of.
+def _all_near_copies(texts: Sequence[str]) -> NDArray[np.int64]:
+    """The numbers of the texts that are near-copies of a longer one, and those of their originals; [2, copy].
+
+    Texts that are too short for a sequence of ``COPY_WORDS`` words are compared with all others by shorter ones.
+    """
+    found = [sequences(text, COPY_WORDS) for text in texts]
+    pairs = _near_copies(found)
+    if all(len(of_text) > 1 for of_text in found):
+        return pairs
+    found = [sequences(text, REPEAT_WORDS) for text in texts]
+    short = np.array([len(of_text) <= COPY_WORDS - REPEAT_WORDS for of_text in found])
+    of_short = _near_copies(found)
+    return np.concatenate([pairs, of_short[:, short[of_short[0]]]], axis=1)
+
+
+def _near_copies(found: Sequence[NDArray[np.uint64]]) -> NDArray[np.int64]:
+    """The same by the sequences of each text, all of one length.
 
     Of texts of one length, the first counts as the longest. A sequence that more than ``COMMON`` texts have counts for
     the longest of them alone, so that the number of pairs stays small.
     """
     from scipy.sparse import csr_array
 
-    found = [_distinct([sequences(text, COPY_WORDS)]) for text in texts]
-    size = np.array([len(of_text) for of_text in found])
+    texts = [_distinct([of_text]) for of_text in found]
+    size = np.array([len(of_text) for of_text in texts])
     owner = np.repeat(np.arange(len(texts)), size)
-    _, sequence = np.unique(np.concatenate(found), return_inverse=True)
+    _, sequence = np.unique(np.concatenate(texts), return_inverse=True)
     order = np.lexsort((owner, -size[owner], sequence))
     owner, sequence = owner[order], sequence[order]
     rank = np.arange(len(sequence)) - np.searchsorted(sequence, sequence)  # among the owners of the same sequence
@@ -135,4 +152,4 @@ def _near_copies(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.in
     copy, original, shared = copy[near], original[near], shared[near]
     best = np.lexsort((original, -size[original], -shared, copy))
     first = best[np.append(True, np.diff(copy[best]) > 0)[: len(best)]]
-    return copy[first], original[first]
+    return np.stack([copy[first], original[first]])

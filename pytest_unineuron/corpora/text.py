@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.corpora.checked import checked, text_in
+from pytest_unineuron.corpora.checked import checked, fact_in, text_in
 from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.corpora.formats import COMPRESSIONS, ROW_FORMATS, TEXT_SUFFIX, decode, read_rows, unpack
 from pytest_unineuron.errors import CorpusError
@@ -96,7 +96,7 @@ def _documents(name: str, path: Path, field: str, *, whole: bool) -> Iterator[Do
         return
     for line, row in read_rows(where, kind, content):
         place = f"{where}{line}"
-        provenance, language, domain, date = (str(row.get(key) or "") for key in KNOWN)
+        provenance, language, domain, date = (fact_in(place, row, key) for key in KNOWN)
         found = Document(text_in(place, row, field), provenance, language, domain, date)
         document = checked(place, found, field=field)
         if document.text.strip():

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
+from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.plugin.fixture_table import VERIFIED
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterable
 
     from pytest_unineuron.evidence.case import Case
     from pytest_unineuron.evidence.trial import Trial
 
+PLANNED = pytest.StashKey[PlannedItem]()
+"""The trial and the case of an item, noted when it is collected."""
 CASE = "unineuron_case"
 """The fixture whose parameter is an item's assignment."""
 
@@ -46,3 +51,9 @@ def arm_of(item: pytest.Item | None) -> Arm:
 def model_of(item: pytest.Item | None) -> str:
     """Return the label of the model that an item measures; empty if it measures none."""
     return arm_of(item).model
+
+
+def subjects_of(items: Iterable[pytest.Item]) -> set[tuple[Trial, Case]]:
+    """Return the trials and cases of the items that measure a model itself."""
+    planned = [item.stash[PLANNED] for item in items if PLANNED in item.stash]
+    return {each.subject for each in planned if not each.case.control}

@@ -17,7 +17,7 @@ from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import RUN, Arm, Request
 from pytest_unineuron.models.registry import reason_not_new, seeds_compared_with
-from pytest_unineuron.plugin.assignment import CASE, Assignment, arm_of, assignment_of, model_of
+from pytest_unineuron.plugin.assignment import CASE, PLANNED, Assignment, arm_of, assignment_of, model_of, subjects_of
 from pytest_unineuron.plugin.fixture_table import (
     ANY,
     CORPUS,
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.plugin.extensions import Extensions
     from pytest_unineuron.plugin.run import Run
 
-PLANNED = pytest.StashKey[PlannedItem]()
-"""The trial and the case of an item, noted when it is collected."""
-
 
 class Collection:
     """The trials of this session, whatever was selected of them.
@@ -54,6 +51,7 @@ class Collection:
         self._run = run
         self._items: dict[str, pytest.Item] = {}
         self._brought: set[str] = set()
+        self._selected: set[tuple[Trial, Case]] = set()
         self._functions: dict[str, str] = {}
         self._code = cache(extensions.code_digest)
         self._reason_not_new = cache(reason_not_new)  # it may read weights
@@ -161,6 +159,7 @@ class Collection:
             self._plan(item)
         self._bring_controls(items)
         self._order_by_model(items)
+        self._selected = subjects_of(items)
 
     def _plan(self, item: pytest.Item) -> None:
         """Note the trial and the case on an item."""
@@ -223,13 +222,28 @@ class Collection:
         """Remove the subjects from the items of a run, which leaves the controls. Returns the subjects."""
         subjects = [item for item in items if PLANNED in item.stash and not item.stash[PLANNED].case.control]
         items[:] = [item for item in items if item not in set(subjects)]
+        self._selected = set()
         return subjects
+
+    def _controls_alone(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """The controls whose model was deselected, without those that the command names or results choose."""
+        config = self._run.config
+        lost = self._selected - subjects_of(items)
+        if getattr(config.option, "lf", False) or getattr(config.option, "stepwise", False):
+            return []
+        named = " ".join([config.option.keyword, *(arg.partition("::")[2] for arg in config.args)])
+        planned = [(item, item.stash[PLANNED]) for item in items if PLANNED in item.stash]
+        return [item for item, its in planned if its.subject in lost and its.case.control not in named]
 
     def finish(self, items: list[pytest.Item]) -> None:
         """Make the plan and the requests of the items that will run. Without such items there is no plan.
 
-        The controls of each model among the items run along, even if they were deselected.
+        The controls of each model among the items run along, even if they were deselected, and those of a deselected
+        one do not.
         """
+        if alone := self._controls_alone(items):
+            items[:] = [item for item in items if item not in set(alone)]
+            self._run.config.hook.pytest_deselected(items=alone)
         before = len(items)
         self._bring_controls(items)
         if len(items) > before:

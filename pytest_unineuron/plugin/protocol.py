@@ -20,8 +20,7 @@ from pytest_unineuron.evidence.outcome import (
 )
 from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, bind_recorder
 from pytest_unineuron.evidence.text import escape_surrogates
-from pytest_unineuron.plugin.assignment import assignment_of
-from pytest_unineuron.plugin.collection import PLANNED
+from pytest_unineuron.plugin.assignment import PLANNED, assignment_of
 from pytest_unineuron.reports import junit
 
 if TYPE_CHECKING:

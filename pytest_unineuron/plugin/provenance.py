@@ -12,7 +12,7 @@ from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.loading.files_digest import files_digest
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.registry import seeds_compared_with
-from pytest_unineuron.plugin.collection import PLANNED
+from pytest_unineuron.plugin.assignment import PLANNED
 from pytest_unineuron.plugin.fixture_table import reads_any_text, reads_of
 
 if TYPE_CHECKING:

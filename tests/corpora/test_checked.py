@@ -69,6 +69,21 @@ def test_a_field_without_text_says_what_it_holds(tmp_path, monkeypatch, place, v
         find_corpus(spec)
 
 
+@pytest.mark.parametrize("value", [["en"], [], {"code": "en"}])
+def test_a_field_about_a_text_holds_one_value(tmp_path, monkeypatch, value):
+    """A list would be a language of its own."""
+    spec = in_lines(tmp_path, [GOOD, {"text": "One.", "language": value}], monkeypatch)
+    found = rf"my.jsonl, line 2, field 'language': no text \(found: {type(value).__name__}\); write text there"
+    with pytest.raises(CorpusError, match=found):
+        find_corpus(spec)
+
+
+def test_a_number_about_a_text_is_its_text(tmp_path, monkeypatch):
+    """JSON and Parquet have years that are no words."""
+    found = find_corpus(in_lines(tmp_path, [GOOD, {"text": "One.", "date": 2020}], monkeypatch))
+    assert [document.date for document in found.documents] == ["", "2020"]
+
+
 def test_a_name_of_a_field_is_shown_as_it_can_be_printed(tmp_path, monkeypatch):
     """It may hold half of a surrogate pair as well."""
     with pytest.raises(CorpusError, match=r"line 2: no text in field 'text' \(found: te\\ud800xt\)"):

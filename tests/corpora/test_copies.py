@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.corpora.copies import COMMON, COPY_WORDS, first_copies, repeated_share, share_found_in, words
+from pytest_unineuron.corpora.copies import COMMON, first_copies, repeated_share, share_found_in, words
 from pytest_unineuron.corpora.corpus import Corpus, Document
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.corpora.independence import reason_known, reason_repetitive
@@ -55,6 +55,25 @@ def test_texts_of_few_words_are_copies_only_if_equal():
     assert first_copies(["a = b", "a + b", "A =\tb", "???", "!!!", "x", "x y", "???"]) == (0, 1, 0, 3, 4, 5, 6, 3)
 
 
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=7).map(" ".join), min_size=1, max_size=8))
+def test_texts_of_fewer_than_eight_words_are_never_near_copies(lines):
+    """Neither of one another nor of a text that has them: they are phrases."""
+    longer = f"{text(18, 20)} {' '.join(lines)} {text(19, 20)}"
+    assert first_copies([longer, *lines]) == (0, *(1 + lines.index(line) for line in lines))
+
+
+SHORT = "Nobody was on the boat when we saw it."
+
+
+@pytest.mark.parametrize(
+    "near", [SHORT.replace(".", "!"), f"{SHORT} Really.", f"Well, {SHORT}", f"{text(0, 60)} {SHORT} {text(1, 60)}"]
+)
+def test_a_near_copy_of_a_short_text_is_found(near):
+    """With other punctuation, or inside of another text."""
+    unrelated = ["Nobody was on the boat.", "Nobody was on the ship when he saw us.", "The boat that we saw was empty."]
+    assert first_copies([SHORT, *unrelated, near]) == (0, 1, 2, 3, 0)
+
+
 def test_half_of_the_sequences_is_not_enough():
     """Of 40 sequences of the shorter text, 20 make no copy, and 21 do."""
     shorter, longer = text(3, 52).split(), text(4, 300)
@@ -75,14 +94,16 @@ def test_copies_are_those_of_the_definition(passages, drawn):
     texts = [" ".join(text((passage, part), 9 + 5 * part) for part, passage in enumerate(each)) for each in passages]
     drawn.shuffle(texts)
     split = [each.split() for each in texts]
-    found = [{tuple(each[i : i + COPY_WORDS]) for i in range(len(each) - COPY_WORDS + 1)} for each in split]
+    by_length = {n: [{tuple(each[i : i + n]) for i in range(len(each) - n + 1)} for each in split] for n in (8, 13)}
     cluster = list(range(len(texts)))
 
     def join(i, j):
         low, high = sorted((cluster[i], cluster[j]))
         cluster[:] = [low if number == high else number for number in cluster]
 
-    for i, own in enumerate(found):
+    for i, each in enumerate(split):
+        found = by_length[8 if len(each) < 13 else 13]
+        own = found[i]
         for j in range(i):
             if split[i] == split[j]:
                 join(i, j)

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import sys
 from importlib.util import find_spec
 
 import pandas
@@ -108,6 +109,30 @@ def test_a_field_without_a_value_is_absent(tmp_path, name):
         path.write_text(contents.get(name, "text,language,date\nOne.,en,2020\nTwo.\n"))
     found = find_corpus(str(path)).documents
     assert [(document.language, document.date) for document in found] == [("en", "2020"), ("", "")]
+
+
+def test_a_cell_of_a_table_with_several_values_is_an_error(tmp_path):
+    """In Parquet it is an array."""
+    parquet(tmp_path / "my.parquet", pandas.DataFrame([{"text": "One.", "language": ["en", "fr"]}] * 2))
+    with pytest.raises(CorpusError, match=r"my.parquet, row 1, field 'language': no text \(found: ndarray\)"):
+        find_corpus(str(tmp_path / "my.parquet"))
+
+
+def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    """The error of pandas is about the engines that it knows."""
+    for name in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (tmp_path / "my.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CorpusError, match=r"^corpus my: .*my.parquet: Parquet needs pyarrow: pip install pyarrow$"):
+        find_corpus(str(tmp_path / "my.parquet"))
+
+
+def test_zstandard_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    """The name of the package is that of its module."""
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    (tmp_path / "my.txt.zst").write_bytes(b"packed")
+    with pytest.raises(CorpusError, match=r"my.txt.zst cannot be unpacked: pip install zstandard$"):
+        find_corpus(str(tmp_path / "my.txt.zst"))
 
 
 def test_hidden_files_are_left_out_and_links_followed(tmp_path):

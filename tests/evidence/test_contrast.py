@@ -104,10 +104,11 @@ def test_lower_units_are_shown_as_the_probability_of_being_lower():
         ((0.99,), BoundStatus.HOLDS),
         ((0.99, 0.9, None), BoundStatus.HOLDS),
         ((0.6, 0.5, 0.5), BoundStatus.MISSES),
+        ((0.01, 0.7, 0.7), BoundStatus.MISSES),
     ],
 )
 def test_no_single_layer_decides(profile, status, lower):
-    """A claim that would not hold without its best layer is too close to call, in either direction."""
+    """A claim that would not hold without its best layer is too close to call; one layer is enough for a miss."""
     side = [value if value is None or not lower else 1 - value for value in profile]
     known = [value for value in side if value is not None]
     mean = sum(known) / len(known)

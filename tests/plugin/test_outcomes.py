@@ -204,6 +204,15 @@ def broken(unineuron_case):
 def test_breaks_in_setup(broken):
     pass
 
+@pytest.fixture
+def breaks_at_its_end(unineuron_case):
+    yield
+    {0}
+
+@pytest.mark.gt3(source="x", controls=["untrained", "shuffled"])
+def test_breaks_in_teardown(breaks_at_its_end, unineuron_case):
+    measure("size", 0 if unineuron_case.control else 1, above=0.5)
+
 def test_no_trial():
     assert 0, "no trial"
 """
@@ -213,10 +222,10 @@ def test_no_trial():
 def test_an_error_of_every_arm_is_shown_once(trials, workers):
     """Its traceback stands at the first arm of the case, with the number of the others; all are counted."""
     found = trials.write(BREAKS.format("raise KeyError('lost')")).run("--unineuron-model=nano:neox-a", workers)
-    found.result.assert_outcomes(failed=9, errors=3)
+    found.result.assert_outcomes(failed=9, errors=6, passed=3)
     text = found.result.stdout.str()
-    assert text.count(">       raise KeyError('lost')") + text.count(">   raise KeyError('lost')") == 3
-    assert (text.count("and 3 control arms, the same"), text.count("and 2 control arms, the same")) == (2, 1)
+    assert text.count(">       raise KeyError('lost')") + text.count(">   raise KeyError('lost')") == 4
+    assert (text.count("and 3 control arms, the same"), text.count("and 2 control arms, the same")) == (2, 2)
     assert text.count("FAILED test_trials.py::test_breaks[") == 2
     assert text.count("no trial") == 3
 

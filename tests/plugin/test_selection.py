@@ -84,6 +84,25 @@ def test_controls_run_along_with_their_model(trials, selection):
         found.result.stdout.fnmatch_lines(["control arms that run along with the models that were selected: 2"])
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize(
+    "selection", [("-k", "sizes", f"--deselect={SUBJECT}"), ("-k", "sizes and not test_sizes[neox-a-4]")]
+)
+def test_controls_do_not_run_without_their_model(trials, selection, workers):
+    """Its control arms are deselected with it, and those of another case run."""
+    found = trials.write(SEVERAL).run(MODEL, *selection, workers)
+    assert found.ret == 0
+    assert ran(found) == [f"test_sizes[neox-a{arm}-3]" for arm in ("", "~untrained", "~shuffled")]
+
+
+def test_a_control_that_is_named_runs_without_its_model(trials):
+    """Its name in an expression asks for it, and not for other controls of a deselected model."""
+    trials.write(SEVERAL)
+    assert ran(trials.run(MODEL, "-k", "sizes and untrained and 4")) == ["test_sizes[neox-a~untrained-4]"]
+    names = ran(trials.run(MODEL, "-k", "untrained or test_sizes", f"--deselect={SUBJECT}"))
+    assert [name for name in names if "-4" in name] == ["test_sizes[neox-a~untrained-4]"]
+
+
 def test_controls_run_along_in_a_class_and_on_a_corpus(trials):
     """The arms of one corpus of a method run, not those of another."""
     found = trials.write(SEVERAL).run(MODEL, "test_trials.py::TestClass::test_corpora[neox-a-code]")
@@ -93,8 +112,10 @@ def test_controls_run_along_in_a_class_and_on_a_corpus(trials):
 
 
 def test_a_control_runs_alone(trials):
-    """The node id of a control selects nothing else."""
-    found = trials.write(SEVERAL).run(MODEL, "test_trials.py::test_sizes[neox-a~shuffled-4]")
+    """The node id of a control selects nothing else, and a deselected model does not take it away."""
+    arm = "test_trials.py::test_sizes[neox-a~shuffled-4]"
+    found = trials.write(SEVERAL).run(MODEL, arm)
+    assert ran(trials.run(MODEL, arm, SUBJECT, f"--deselect={SUBJECT}")) == ["test_sizes[neox-a~shuffled-4]"]
     assert ran(found) == ["test_sizes[neox-a~shuffled-4]"]
     assert found.outcome("sizes") == "NOT_RUN"
 

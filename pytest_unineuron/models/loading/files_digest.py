@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.cache.digests import Digests
+from pytest_unineuron.errors import ModelError
 from pytest_unineuron.models.loading.source import IGNORED_FILES, MODEL_FILES
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def files_digest(source: Source, digests: Digests | None = None, folder: Path | 
     """SHA-256 over every file of a model: configuration, tokenizer and weights.
 
     ``digests`` may know those of some files, and ``folder`` is the folder of the model if it is known. For an
-    untrained model its spec is included, which seeds it. Raises ModelError for a model that cannot be downloaded.
+    untrained model its spec is included, which seeds it. Raises ModelError for a model that cannot be downloaded, or a
+    file that cannot be read.
     """
     folder = folder or source.folder
     if folder is None:
@@ -29,7 +31,12 @@ def files_digest(source: Source, digests: Digests | None = None, folder: Path | 
     total = hashlib.sha256(source.spec.encode() if source.untrained else b"")
     digests = digests or Digests()
     for path in files:
-        total.update(path.name.encode() + b"\0" + digests.of(path))
+        try:
+            total.update(path.name.encode() + b"\0" + digests.of(path))
+        except OSError as error:  # a broken link, or no file
+            raise ModelError(
+                f"model {source.spec}: {path.name} cannot be read: {error.strerror}; fetch it again"
+            ) from error
     return total.hexdigest()
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.loading.source import Source
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+SHARDS = "model-*-of-*.safetensors"
+"""The names of the files of a model that is saved in several."""
 PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
 """The precisions in safetensors, by their names there, whose values need no scale."""
 
@@ -36,7 +38,8 @@ PLAIN_DTYPES = ("F64", "F32", "F16", "BF16")
 def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list[Path]:
     """The safetensors files of a model, in the order of their names, or its GGUF file.
 
-    Raises ModelError if there are none, if one that the index names is missing, or if one cannot be read.
+    Raises ModelError if there are none, if one that the index names is missing, if there are shards that nothing names,
+    or if one cannot be read.
     """
     if source.gguf:
         return [folder / source.gguf]
@@ -48,6 +51,7 @@ def weight_files(source: Source, folder: Path, config: PretrainedConfig) -> list
         if not index.is_file():
             raise ModelError(f"model {source.spec}: {reason_no_weights(folder)}")
         files = _shards(source, index)
+    _check_no_stray_shards(source, folder, files)
     if has_adapter(folder) or (folder / ADAPTER_WEIGHTS).is_file():
         files.append(_adapter_weights(source, folder))
     for path in files:
@@ -86,9 +90,27 @@ def _shards(source: Source, index: Path) -> list[Path]:
     if absent or not files:
         raise ModelError(
             f"model {source.spec}: {len(absent)} of the {len(files)} weight files that {index.name} names are not "
-            f"there ({', '.join(absent[:3])}{', …' if len(absent) > 3 else ''}); fetch it again"
+            f"there ({_some(absent)}); fetch it again"
         )
     return files
+
+
+def _check_no_stray_shards(source: Source, folder: Path, files: Sequence[Path]) -> None:
+    """Raise ModelError for shards that are not read: of another save, or of another model.
+
+    An index beside the whole model names shards that hold it a second time; those are allowed.
+    """
+    stray, read = sorted(path.name for path in {*folder.glob(SHARDS)} - {*files}), [path.name for path in files]
+    repeated = not files[0].match(SHARDS) and (folder / INDEX_FILE).is_file()
+    if stray and not repeated:
+        raise ModelError(
+            f"model {source.spec}: its folder also holds {len(stray)} weight files that would be ignored "
+            f"({_some(stray)}; read: {_some(read)}); remove those that are not of this model, or fetch it again"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _adapter_weights(source: Source, folder: Path) -> Path:

@@ -57,6 +57,47 @@ def test_a_missing_or_damaged_shard_is_named(shards, damage, words):
         load(shards)
 
 
+STRAY = "model-00003-of-00009.safetensors"
+
+
+@pytest.mark.parametrize("folder", ["shards", "llama"])
+def test_shards_that_would_be_ignored_are_named(folder, request):
+    """They are of another save or model, whether an index names others or one file holds the whole."""
+    folder = request.getfixturevalue(folder)
+    first = sorted(folder.glob("*.safetensors"))[0]
+    shutil.copy(first, folder / STRAY)
+    found = rf"1 weight files that would be ignored \({STRAY}; read: {first.name}.*\); remove those that are not"
+    with pytest.raises(ModelError, match=found):
+        load(folder)
+
+
+def test_shards_that_repeat_a_whole_file_are_allowed(shards, llama):
+    """The library reads the whole file; the index says that the others are the same model."""
+    for path in (*shards.glob("*.safetensors"), shards / INDEX):
+        shutil.copy(path, llama)
+    assert load(llama).weights_digest == weights_digest([llama / "model.safetensors"])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [(lambda path: path.symlink_to("nowhere"), "No such file or directory"), (lambda path: path.mkdir(), "directory")],
+)
+def test_a_file_that_cannot_be_read_is_named(llama, name, put, words):
+    """Such as a link in the cache of the hub to what was deleted there."""
+    (llama / name).unlink()
+    put(llama / name)
+    with pytest.raises(ModelError, match=rf"{name} cannot be read: .*{words}; fetch it again"):
+        load(llama)
+
+
+def test_an_error_that_is_only_a_key_says_that_it_is_missing(llama):
+    """An activation function that the library does not know is looked up by its name."""
+    change_json(llama / "config.json", hidden_act="nonsense")
+    with pytest.raises(ModelError, match="its weights cannot be loaded: KeyError: 'nonsense'"):
+        load(llama)
+
+
 @pytest.mark.parametrize("size", [0, 7, 2000])
 def test_a_truncated_file_is_an_error(llama, size):
     """The message is one sentence for any error that the library raises."""
