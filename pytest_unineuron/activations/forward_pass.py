@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pytest_unineuron.corpora.blocks import Batch
-    from pytest_unineuron.models.discovery.attention import Attention
+    from pytest_unineuron.models.discovery.attention import AttentionLayer
     from pytest_unineuron.models.discovery.layout import NeuronLayout
 
 
@@ -85,7 +85,7 @@ def run_pass(
     batches: Iterable[Batch],
     consumers: Sequence[Consumer],
     *,
-    attentions: Sequence[Attention] = (),
+    attentions: Sequence[AttentionLayer] = (),
     encodings: Mapping[str, Encoding] | None = None,
 ) -> None:
     """Run a model on batches, and hand what is captured to all consumers that want it.

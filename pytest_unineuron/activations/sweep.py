@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.activations.forward_pass import Encoding
     from pytest_unineuron.corpora.blocks import Batch, Blocks
     from pytest_unineuron.distributed.single_process import ComputePart
-    from pytest_unineuron.models.discovery.attention import Attention
+    from pytest_unineuron.models.discovery.attention import AttentionLayer
     from pytest_unineuron.models.discovery.layout import NeuronLayout
 
     Transform = Callable[[str, int, Tensor], Tensor]
@@ -244,7 +244,7 @@ def sweep(
     batches: Sequence[Batch],
     consumers: Sequence[StatisticsConsumer],
     *,
-    attentions: Sequence[Attention] = (),
+    attentions: Sequence[AttentionLayer] = (),
     encodings: Mapping[str, Encoding] | None = None,
     progress: Callable[[Sequence[Batch]], Iterable[Batch]] | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,

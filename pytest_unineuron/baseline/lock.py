@@ -17,7 +17,7 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.evidence.versions import SOURCE
 from pytest_unineuron.options.settings import binding_settings
-from pytest_unineuron.options.sources import checked
+from pytest_unineuron.options.sources import checked_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,7 +72,7 @@ class Lock:
 
         try:
             fastjsonschema.validate(_schema(), content)
-            settings = checked(content["settings"])
+            settings = checked_settings(content["settings"])
         except fastjsonschema.JsonSchemaValueException as error:
             raise ReportError(f"lock {path}: {error.message}; {LOCK_HINT}") from None
         except OptionError as error:

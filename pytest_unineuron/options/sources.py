@@ -121,7 +121,7 @@ def _check_together(settings: Settings) -> None:
         raise OptionError("--unineuron-tolerate: none cannot be combined with other values")
 
 
-def checked(values: Mapping[str, Any]) -> dict[str, Any]:
+def checked_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values, if each is one that its option can have. Raises OptionError naming the first that is not."""
     for option in declared.OPTIONS:
         if option.setting in values:

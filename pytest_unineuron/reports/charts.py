@@ -65,7 +65,7 @@ class Dot(NamedTuple):
         return format_number(self.value) + format_interval(self.low, self.high)
 
 
-class Mark(NamedTuple):
+class ReferenceLine(NamedTuple):
     """A number that dots are compared with: a bound, the limit for controls, or no effect."""
 
     kind: str
@@ -79,7 +79,7 @@ class DotPlot:
     title: str
     claim: str
     dots: tuple[Dot, ...]
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ReferenceLine, ...] = ()
     fixed: Axis | None = None
 
     @property
@@ -112,7 +112,7 @@ class LinePlot:
     title: str
     layers: tuple[int, ...]
     lines: tuple[Line, ...]
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ReferenceLine, ...] = ()
     fixed: Axis | None = None
 
     @property
@@ -206,14 +206,14 @@ def _contrast_plot(found: list[Contrast], before: list[Contrast]) -> DotPlot:
     return DotPlot(title, claim, tuple(dots), _contrast_marks(first), Axis(0.0, 1.0) if first.by_unit else None)
 
 
-def _contrast_marks(c: Contrast) -> tuple[Mark, ...]:
-    return Mark("none", NO_EFFECT if c.by_unit else 0.0), Mark("bound", c.claimed)
+def _contrast_marks(c: Contrast) -> tuple[ReferenceLine, ...]:
+    return ReferenceLine("none", NO_EFFECT if c.by_unit else 0.0), ReferenceLine("bound", c.claimed)
 
 
-def _marks(m: Measurement) -> Iterator[Mark]:
-    yield from (Mark("bound", bound) for bound in (m.above, m.below) if bound is not None)
+def _marks(m: Measurement) -> Iterator[ReferenceLine]:
+    yield from (ReferenceLine("bound", bound) for bound in (m.above, m.below) if bound is not None)
     if m.null is not None:
-        yield Mark("limit", m.null)
+        yield ReferenceLine("limit", m.null)
 
 
 def _with_unit(m: Measurement) -> str:
@@ -221,7 +221,10 @@ def _with_unit(m: Measurement) -> str:
 
 
 def _line_plot(
-    title: str, profiles: list[tuple[str, str, Profile]], marks: tuple[Mark, ...] = (), fixed: Axis | None = None
+    title: str,
+    profiles: list[tuple[str, str, Profile]],
+    marks: tuple[ReferenceLine, ...] = (),
+    fixed: Axis | None = None,
 ) -> LinePlot:
     layers = tuple(sorted({layer for _, _, profile in profiles for layer, _ in profile}))
     lines = (Line(label, kind, tuple(map(dict(profile).get, layers))) for label, kind, profile in profiles if profile)

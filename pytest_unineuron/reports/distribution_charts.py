@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_unineuron.evidence.measurement import format_interval, format_number
-from pytest_unineuron.reports.charts import CONTROL, MODEL, Axis, Line, LinePlot, Mark
+from pytest_unineuron.reports.charts import CONTROL, MODEL, Axis, Line, LinePlot, ReferenceLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,7 +56,7 @@ class BoxPlot:
     title: str
     boxes: tuple[Box, ...]
     axis: Axis
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ReferenceLine, ...] = ()
 
 
 class DistributionPlots(NamedTuple):
@@ -83,7 +83,7 @@ def distribution_plots(found: Iterable[Distribution]) -> dict[str, list[list[Dis
 def _plots(arms: list[Distribution]) -> DistributionPlots:
     first, shown = arms[0], SHOWN[arms[0].statistic]
     title = f"{shown.words} on {first.corpus}" if first.corpus else shown.words
-    marks = () if shown.plain is None else (Mark("none", shown.plain),)
+    marks = () if shown.plain is None else (ReferenceLine("none", shown.plain),)
     boxes = tuple(Box(arm.label, kind_of(arm), arm.rows[0].quantiles) for arm in arms)
     axis = _axis(shown, [end for box in boxes for end in box.quantiles])
     layers = tuple(sorted({row.layer for arm in arms for row in arm.rows if row.layer is not None}))

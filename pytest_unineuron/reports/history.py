@@ -25,7 +25,7 @@ class NamedReport(NamedTuple):
     evidence: Evidence
 
 
-class Cell(NamedTuple):
+class CaseResult(NamedTuple):
     """What a case came to in one report: its outcome, the number that decides it, and whether the outcome is another.
 
     ``changed`` says that it differs from the one in the last report before in which the case ran.
@@ -36,15 +36,15 @@ class Cell(NamedTuple):
     changed: bool
 
 
-class Row(NamedTuple):
+class CaseHistory(NamedTuple):
     """One case, with what it came to in each report; None where a report does not have it."""
 
     name: str
     anchor: str
-    cells: list[Cell | None]
+    cells: list[CaseResult | None]
 
     @property
-    def last(self) -> Cell:
+    def last(self) -> CaseResult:
         """What the case came to in the last report that has it."""
         return next(cell for cell in reversed(self.cells) if cell is not None)
 
@@ -78,18 +78,20 @@ class History:
                 yield criterion, model, found
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[CaseHistory]:
         """Every case that applied to its model in any report, those of the last report first."""
         columns = [{each.name: each for each in _applying(evidence)} for _, evidence in self.reports]
         names = dict.fromkeys(name for column in reversed(columns) for name in column)
-        return [Row(name, anchor(name), list(_cells([column.get(name) for column in columns]))) for name in names]
+        return [
+            CaseHistory(name, anchor(name), list(_cells([column.get(name) for column in columns]))) for name in names
+        ]
 
 
 def _applying(evidence: Evidence) -> Iterator[RecordedCase]:
     yield from (each for each in evidence.cases if not each.subject.not_applicable)
 
 
-def _cells(found: Sequence[RecordedCase | None]) -> Iterator[Cell | None]:
+def _cells(found: Sequence[RecordedCase | None]) -> Iterator[CaseResult | None]:
     """What a case came to in each report."""
     before = None
     for each in found:
@@ -98,5 +100,5 @@ def _cells(found: Sequence[RecordedCase | None]) -> Iterator[Cell | None]:
             continue
         claim, outcome = weakest_claim(each), each.case.outcome
         ran = outcome is not Outcome.NOT_RUN
-        yield Cell(outcome, claim.value if claim else "", changed=ran and before not in (None, outcome))
+        yield CaseResult(outcome, claim.value if claim else "", changed=ran and before not in (None, outcome))
         before = outcome if ran else before

@@ -12,7 +12,7 @@ from typing import Any
 NOT_APPLICABLE = "not applicable"
 
 
-def shorten(text: str, longest: int = 400) -> str:
+def one_line(text: str, longest: int = 400) -> str:
     """The text on one line of at most ``longest`` characters; the JSON report has all of it."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
@@ -50,10 +50,10 @@ def list_trials(report: dict[str, Any], criterion: str, outcomes: list[str]) -> 
             controls = dict.fromkeys(name for case in subject["cases"] for name in case["controls"])
             lines += [
                 f"{subject['outcome']}  {trial['name']}{'*' if trial['primary'] else ''} on {model}",
-                f"    claim:    {shorten(trial['claim'])}",
-                f"    result:   {shorten(subject['reason'])}",
+                f"    claim:    {one_line(trial['claim'])}",
+                f"    result:   {one_line(subject['reason'])}",
                 f"    controls: {', '.join(controls) or 'none'}",
-                f"    source:   {shorten(trial['source'])}",
+                f"    source:   {one_line(trial['source'])}",
             ]
     return "\n".join(lines) or "None."
 
@@ -81,9 +81,9 @@ def missing_evidence(report: dict[str, Any], criterion: str) -> str:
         if does_not_apply(subject):
             names.setdefault((model, subject["reason"]), []).append(trial["name"])
     for (model, reason), absent in names.items():
-        lines.append(f"Does not apply to {model} ({shorten(reason)}): {', '.join(dict.fromkeys(absent))}")
-    lines += [f"Lost: {shorten(what)}" for what in report["incomplete"]]
-    return "\n".join([*lines, *(f"Lock violated: {shorten(what)}" for what in report["lock_violations"])])
+        lines.append(f"Does not apply to {model} ({one_line(reason)}): {', '.join(dict.fromkeys(absent))}")
+    lines += [f"Lost: {one_line(what)}" for what in report["incomplete"]]
+    return "\n".join([*lines, *(f"Lock violated: {one_line(what)}" for what in report["lock_violations"])])
 
 
 def checklist(report: dict[str, Any], keys: dict[str, str]) -> str:

@@ -53,7 +53,7 @@ class PatternProducts:
 
         They are nan for a head whose probabilities never vary.
         """
-        return [correlations(of_layer.sum(dim=0)) for of_layer in self.products]
+        return [head_correlations(of_layer.sum(dim=0)) for of_layer in self.products]
 
     def matched(self) -> Tensor:
         """Return the correlation of every head with its partner in the same layer of the other model, [head].
@@ -70,7 +70,7 @@ class PatternProducts:
         return torch.cat(found)
 
 
-def correlations(products: Tensor) -> Tensor:
+def head_correlations(products: Tensor) -> Tensor:
     """Return correlations from summed products [1 + 2 · head, 1 + 2 · head] of ones and two models, [head, head]."""
     heads = len(products) // 2
     mean = products[0, 1:] / products[0, 0]

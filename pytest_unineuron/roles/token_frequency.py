@@ -22,7 +22,7 @@ def frequency_correlations(view: WeightView, counts: Tensor) -> Tensor:
     logit, or writes elsewhere. Raises NotApplicable for a model without an unembedding behind its last norm.
     """
     direction, of_gram = frequency_direction(view.unembedding, counts), gram(view.unembedding)
-    return by_neuron(view, lambda write: correlations(write, direction, of_gram))
+    return by_neuron(view, lambda write: logit_correlations(write, direction, of_gram))
 
 
 def random_correlations(view: WeightView, counts: Tensor, directions: int, draws: int) -> Tensor:
@@ -34,7 +34,7 @@ def random_correlations(view: WeightView, counts: Tensor, directions: int, draws
     direction, of_gram = frequency_direction(unembedding, counts), gram(unembedding)
     generator = torch.Generator().manual_seed(1)
     sets = (torch.randn(directions, unembedding.shape[1], generator=generator).to(unembedding) for _ in range(draws))
-    return torch.stack([correlations(random, direction, of_gram) for random in sets]).cpu()
+    return torch.stack([logit_correlations(random, direction, of_gram) for random in sets]).cpu()
 
 
 def frequency_direction(unembedding: Tensor, counts: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def log_frequency(counts: Tensor, vocabulary: int) -> Tensor:
     return torch.nn.functional.normalize(logs - logs.mean(), dim=0)
 
 
-def correlations(write: Tensor, direction: Tensor, of_gram: Tensor) -> Tensor:
+def logit_correlations(write: Tensor, direction: Tensor, of_gram: Tensor) -> Tensor:
     """Return the correlation of the logits that each row of ``write`` [neuron, width] adds with u, [neuron]."""
     write = write.double()
     size = ((write @ of_gram) * write).sum(dim=1).clamp_min(0).sqrt()  # ‖Ŵ_U ŵ_out‖; its mean over tokens is 0

@@ -16,7 +16,7 @@ from pytest_unineuron.reports.charts import (
     Dot,
     Line,
     LinePlot,
-    Mark,
+    ReferenceLine,
     dot_plots,
     line_plots,
 )
@@ -46,8 +46,8 @@ def test_a_plot_has_the_model_the_controls_and_the_bounds():
     plot, limited = dot_plots(CaseResult({"untrained": arm(share(0.2)), "lost": arm()}, own), "m")
     assert (plot.title, plot.claim) == ("share", "> 0.5")
     assert plot.dots == (Dot("m", MODEL, 0.9, 0.9 - 0.02131, 0.9 + 0.02131), Dot("untrained", CONTROL, 0.2))
-    assert plot.marks == (Mark("bound", 0.5),)
-    assert limited.marks == (Mark("bound", 0.5), Mark("limit", 0.3))
+    assert plot.marks == (ReferenceLine("bound", 0.5),)
+    assert limited.marks == (ReferenceLine("bound", 0.5), ReferenceLine("limit", 0.3))
     assert plot.axis == Axis(0.2, 0.9 + 0.02131)
 
 
@@ -74,7 +74,7 @@ def test_a_claim_about_units_is_plotted_on_the_claimed_side():
     values, plot = dot_plots(case_of_units(), "m")
     assert values.dots == (Dot("m", MODEL, 0.5), Dot("untrained", CONTROL, 0.9))
     assert plot.dots == (Dot("against untrained", MODEL, 0.8, 0.75, 0.9),)
-    assert plot.marks == (Mark("none", 0.5), Mark("bound", 0.36))
+    assert plot.marks == (ReferenceLine("none", 0.5), ReferenceLine("bound", 0.36))
     assert plot.axis == Axis(0.0, 1.0)
     assert plot.claim == "> 0.36 for every control"
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pytest_unineuron.evidence.distribution import LayerQuantiles
-from pytest_unineuron.reports.charts import CONTROL, MODEL, Axis, Line, Mark
+from pytest_unineuron.reports.charts import CONTROL, MODEL, Axis, Line, ReferenceLine
 from pytest_unineuron.reports.distribution_charts import Box, distribution_plots
 from tests.evidence.made import distribution
 
@@ -20,7 +20,7 @@ def test_a_plot_has_the_model_before_its_controls():
     )
     assert boxes.boxes[0].text == "5 [2.5, 10]"
     assert boxes.axis == Axis(0.5, 10.0, log=True)
-    assert boxes.marks == (Mark("none", 3.0),)
+    assert boxes.marks == (ReferenceLine("none", 3.0),)
 
 
 def test_lines_over_layers_are_medians_with_the_middle_nine_tenths():

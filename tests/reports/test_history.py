@@ -5,7 +5,7 @@ import pytest
 from pytest_unineuron.cli.main import main
 from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, Outcome
 from pytest_unineuron.reports import history, page, write
-from pytest_unineuron.reports.history import Cell, History, NamedReport, render_history
+from pytest_unineuron.reports.history import CaseResult, History, NamedReport, render_history
 from tests.evidence.made import arm, evidence, share
 from tests.reports.test_page import Parsed, hostile_run, words
 
@@ -23,9 +23,9 @@ def test_a_line_has_what_a_trial_came_to_in_each_report():
     shown = History([report(FIRST, 1), report(heads, 2), report(SECOND, 3)], 0)
     rows = {row.name: row.cells for row in shown.rows}
     assert list(rows) == ["heavy on m", "new on n", "left_out on m", "gone on m"]
-    assert rows["heavy on m"] == [Cell(Outcome.PASS, "0.9", False), None, Cell(Outcome.FAIL, "0.1", True)]
-    assert rows["new on n"] == [None, None, Cell(Outcome.PASS, "0.9", False)]
-    assert rows["left_out on m"][2] == Cell(Outcome.NOT_RUN, "", False)
+    assert rows["heavy on m"] == [CaseResult(Outcome.PASS, "0.9", False), None, CaseResult(Outcome.FAIL, "0.1", True)]
+    assert rows["new on n"] == [None, None, CaseResult(Outcome.PASS, "0.9", False)]
+    assert rows["left_out on m"][2] == CaseResult(Outcome.NOT_RUN, "", False)
     assert [row.last.outcome for row in shown.rows] == ["FAIL", "PASS", "NOT_RUN", "PASS"]
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_unineuron.reports.charts import CONTROL, MODEL, Dot, DotPlot, Mark
+from pytest_unineuron.reports.charts import CONTROL, MODEL, Dot, DotPlot, ReferenceLine
 from pytest_unineuron.reports.text_charts import MAX_PLOTS, WIDTH, chart_section, plot_line
 from tests.evidence.made import arm, evidence, share
 
@@ -13,7 +13,7 @@ numbers = st.floats(-1e9, 1e9)
 def test_a_line_has_the_model_its_interval_the_controls_and_the_bound():
     """They are on one axis, from left to right as their numbers are."""
     dots = (Dot("m", MODEL, 0.8, 0.6, 1.0), Dot("untrained", CONTROL, 0.0, 0.0, 0.1))
-    plot = DotPlot("share", "> 0.5", dots, (Mark("bound", 0.5), Mark("limit", 0.3)))
+    plot = DotPlot("share", "> 0.5", dots, (ReferenceLine("bound", 0.5), ReferenceLine("limit", 0.3)))
     # With margins of 4 %, 0.3 is at column 4 + 0.3 · 92 = 31.6 % of the 24 steps: the eighth.
     assert plot_line(plot, 25) == "0 ·○······╎···┃·─────●────· 1"
 
@@ -22,7 +22,7 @@ def test_a_line_has_the_model_its_interval_the_controls_and_the_bound():
 def test_every_line_is_of_one_width(found, bound):
     """The model is seen wherever controls and bounds are."""
     dots = tuple(Dot("a", kind, value, value, value) for kind, value in found)
-    line = plot_line(DotPlot("t", "c", dots, (Mark("bound", bound),)))
+    line = plot_line(DotPlot("t", "c", dots, (ReferenceLine("bound", bound),)))
     drawn = line.split(" ")[1]
     assert len(drawn) == WIDTH
     assert ("●" in drawn) == any(kind == MODEL and value is not None for kind, value in found)

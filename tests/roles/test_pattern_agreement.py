@@ -6,7 +6,7 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.roles.attention import attention_patterns, eager_attention
-from pytest_unineuron.roles.pattern_agreement import PatternProducts, correlations, pattern_products
+from pytest_unineuron.roles.pattern_agreement import PatternProducts, head_correlations, pattern_products
 from tests.roles.views import batches, view_of
 
 FIRST_QUERY = 2
@@ -78,7 +78,7 @@ def test_whole_matrices_agree_because_of_the_half_that_no_query_sees():
         ([(each - even)[:, seen] for each in (one, other)], 0.0),
     ):
         stacked = torch.from_numpy(np.concatenate([np.ones((1, values[0].shape[1])), *values]))
-        assert float(correlations(stacked @ stacked.T).mean()) == pytest.approx(expected, abs=0.03)
+        assert float(head_correlations(stacked @ stacked.T).mean()) == pytest.approx(expected, abs=0.03)
 
 
 def patterns_of(deviation, seed):
@@ -98,7 +98,7 @@ def test_flat_products_take_the_whole_matrix():
 def test_a_head_that_attends_evenly_has_no_correlation():
     """It never varies beyond even attention, so nothing is known of it."""
     values = np.stack([np.ones(289), np.zeros(289), patterns_of(1, 0).flatten()])
-    assert correlations(torch.from_numpy(values @ values.T)).isnan().all()
+    assert head_correlations(torch.from_numpy(values @ values.T)).isnan().all()
 
 
 def test_models_of_other_shapes_are_not_compared():

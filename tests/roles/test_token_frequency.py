@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from pytest_unineuron.roles.null_space import gram
 from pytest_unineuron.roles.token_frequency import (
-    correlations,
     frequency_correlations,
     frequency_direction,
+    logit_correlations,
     random_correlations,
 )
 from tests.roles.views import normal, view_of, writes
@@ -43,16 +43,16 @@ def test_a_reversed_neuron_has_the_opposite_correlation(seed):
     unembedding -= unembedding.mean(dim=0)
     write, of_gram = normal(4, 8, seed=seed + 1).double(), gram(unembedding)
     direction = frequency_direction(unembedding, counts)
-    found = correlations(write, direction, of_gram)
-    torch.testing.assert_close(correlations(-3 * write, direction, of_gram), -found)
+    found = logit_correlations(write, direction, of_gram)
+    torch.testing.assert_close(logit_correlations(-3 * write, direction, of_gram), -found)
     order = torch.randperm(80, generator=torch.Generator().manual_seed(seed))
     torch.testing.assert_close(frequency_direction(unembedding[order], counts[order]), direction)
     best = torch.linalg.solve(of_gram, direction)[None]
-    assert float(correlations(best, direction, of_gram)) >= float(found.abs().max()) - 1e-9
+    assert float(logit_correlations(best, direction, of_gram)) >= float(found.abs().max()) - 1e-9
 
 
 def test_a_neuron_that_moves_no_logit_has_none():
     unembedding = torch.zeros(10, 3, dtype=torch.float64)
     unembedding[:, 0] = torch.linspace(-1, 1, 10)
-    found = correlations(torch.eye(3), frequency_direction(unembedding, counts_of(10)), gram(unembedding))
+    found = logit_correlations(torch.eye(3), frequency_direction(unembedding, counts_of(10)), gram(unembedding))
     assert found.isnan().tolist() == [False, True, True]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.errors import ModelError, NeuronsNotFound, first_line
-from pytest_unineuron.models.discovery.attention import Attention, Head, find_attentions, find_heads
+from pytest_unineuron.models.discovery.attention import AttentionLayer, Head, find_attentions, find_heads
 from pytest_unineuron.models.discovery.dataflow import input_norm
 from pytest_unineuron.models.discovery.graph import NORM, Trace, TracedOp
 from pytest_unineuron.models.discovery.layout import NeuronLayout  # noqa: TC001 - revive reads this annotation
@@ -48,7 +48,7 @@ class Anatomy:
     final_norm: str
     capped: bool
     heads: tuple[Head, ...]
-    attentions: tuple[Attention, ...]
+    attentions: tuple[AttentionLayer, ...]
 
     @property
     def middle_width(self) -> int:

@@ -47,7 +47,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionLayer:
     """One attention layer: ``out`` is its output projection, which reads ``heads`` times ``dimension`` values."""
 
     layer: int
@@ -142,9 +142,9 @@ def _is_read_in_block(trace: Trace, op: TracedOp) -> bool:
     return False
 
 
-def find_attentions(trace: Trace) -> tuple[Attention, ...]:
+def find_attentions(trace: Trace) -> tuple[AttentionLayer, ...]:
     """The attention layers whose output projection reads the values of all heads in order, and runs once in a pass."""
-    found: list[Attention] = []
+    found: list[AttentionLayer] = []
     for number, call in enumerate(attention_calls(trace)):
         output = _output(trace, call)
         if output is None:
@@ -153,7 +153,7 @@ def find_attentions(trace: Trace) -> tuple[Attention, ...]:
         in_order = [column for of_head in columns for column in of_head] == list(range(op.inputs.shape[1]))
         one_row = op.input.dim() != 3 or op.input.shape[0] == 1
         if op.projection.whole and not op.projection.channels_first and in_order and one_row:
-            found.append(Attention(call.layer(number), op.module, call.heads, call.value.shape[-1]))
+            found.append(AttentionLayer(call.layer(number), op.module, call.heads, call.value.shape[-1]))
     runs = Counter(attention.out for attention in found)
     return tuple(attention for attention in found if runs[attention.out] == 1)
 
