@@ -71,7 +71,7 @@ def test_public2_prediction_neurons(weights, measure):
     The run printed mean kurtosis of 3.036 in the earlier and 3.510 in the later half, and mean skew of 0.0438 in the
     first 41 and -0.0287 in the last 4 of 48 layers; the three between were left out. The best of the public trials, but
     without a null or an interval. The interval is ours: without it, signs decide, and an untrained model passed. The
-    versions that can fail are neurons_single_out_tokens and logit_neurons_are_late.
+    versions that can fail are more_logit_neurons_are_late and suppression_neurons_are_last.
     """
     layer, found = weights.layer, weights.composition
     place = np.searchsorted(np.unique(layer), layer) / len(np.unique(layer))  # of the neuron's layer, from 0 to 1

@@ -43,8 +43,8 @@ KNOWN_VACUOUS = {
 larger logits sharpen any softmax."""
 
 
-APART = "bos_neurons_move_attention[prose]"
-"""A trial whose effect is planted in a model of its own."""
+BOS, LAST = "bos_neurons_move_attention[prose]", "suppression_neurons_are_last[prose]"
+"""Trials whose effects are planted in models of their own."""
 
 
 def trials(report, *, public):
@@ -52,7 +52,7 @@ def trials(report, *, public):
     return {
         t["name"]: t["subjects"]["planted"]
         for t in report["trials"]
-        if t["source"].startswith("public run") is public and t["name"] not in {*KNOWN_VACUOUS, APART}
+        if t["source"].startswith("public run") is public and t["name"] not in {*KNOWN_VACUOUS, BOS, LAST}
     }
 
 
@@ -125,11 +125,23 @@ def test_planted_neurons_move_the_attention_to_bos(tmp_path):
     from tests.evals.planted import save
 
     report = run_trials(tmp_path, save(tmp_path / "planted", bos_neurons=8), "-k", "bos_neurons_move_attention")
-    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == APART)
+    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == BOS)
     assert found["outcome"] == "PASS", found["reason"]
     assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"compared"}
     measured = {m["name"]: m["value"] for m in found["cases"][0]["subject"]["measurements"]}
     assert measured["mean correlation of that with its activation"] > 0.3
+
+
+def test_planted_suppression_neurons_lie_in_the_last_tenth_of_ten_layers(tmp_path):
+    """Readers of a feature write it in the other layers; in the last, half of them write its opposite."""
+    from tests.evals.planted import save
+
+    report = run_trials(tmp_path, save(tmp_path / "planted", layers=10), "-k", "suppression_neurons_are_last")
+    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == LAST)
+    assert found["outcome"] == "PASS", found["reason"]
+    assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"missed"}
+    measured = {m["name"]: m["value"] for m in found["cases"][0]["subject"]["measurements"]}
+    assert measured["share of suppression neurons, last tenth"] > 0.1
 
 
 def test_sets_that_were_set_to_their_mean_are_listed(report):
