@@ -26,7 +26,8 @@ def test_public1_biases_below_a_percentile(weights, measure):
 def test_public1_low_biases_are_silent(public_texts, weights, measure):
     """Five neurons of low bias are off at more tokens of one text than five drawn from the upper half of biases.
 
-    A lower bias lowers firing in any network. The version that can fail is neurons_are_mostly_off.
+    A lower bias lowers firing in any network, as low_biases_silence_neurons shows for all neurons. The version that can
+    fail is neurons_are_mostly_off.
     """
     text = public_texts["style 1"]
     low = np.flatnonzero(weights.bias < np.percentile(weights.bias, 5))[:5]

@@ -38,9 +38,11 @@ def run_trials(folder, model, *options):
 KNOWN_VACUOUS = {
     "density_persists[news]": {"untrained", "reinitialised", "shuffled", "rotation"},
     "large_weights_sharpen_heads[prose]": {"reinitialised", "shuffled", "exchanged-entries"},
+    "low_biases_silence_neurons[prose]": {"reinitialised", "shuffled", "exchanged-input-weights"},
+    "low_biases_silence_neurons_on_new_data[news]": {"reinitialised", "shuffled"},
 }
-"""Negative controls of the suite, with the nulls that show them: any fixed function has a persistent density, and
-larger logits sharpen any softmax."""
+"""Negative controls of the suite, with the nulls that show them: any fixed function has a persistent density, larger
+logits sharpen any softmax, and a bias is added to what decides whether a neuron is on."""
 
 
 BOS, LAST = "bos_neurons_move_attention[prose]", "suppression_neurons_are_last[prose]"
