@@ -93,6 +93,70 @@ def heaviest():
 
 
 @pytest.fixture
+def measure_heavy_bias(neurons, weights, heaviest, less, measure):
+    """A function that claims that the heaviest-tailed tenth of a layer has a lower folded bias than the rest of it."""
+    from pytest_unineuron import jackknife, within
+
+    def measure_heavy_bias():
+        measure.needs("documents", neurons.documents, at_least=64)
+        auroc = jackknife(
+            lambda n: within(weights.bias, heaviest(n.kurtosis, n.layer), n.layer), neurons, limits=(0, 1)
+        )
+        measure("AUROC of the bias within layers", auroc, **less)
+
+    return measure_heavy_bias
+
+
+@pytest.fixture
+def measure_bias_of_active(neurons, weights, measure):
+    """A function that claims that the half of a layer that is on more often has a higher folded bias than the other.
+
+    Controls must not even lean to that side. All biases of an untrained model are 0 and have no rank correlation with
+    anything, but they have an AUROC.
+    """
+    import numpy as np
+
+    from pytest_unineuron import jackknife, within
+
+    def active(density, layer):
+        marked = np.zeros(len(layer), dtype=bool)
+        for number in np.unique(layer):
+            here = layer == number
+            marked[here] = density[here] > np.nanmedian(density[here])
+        return marked
+
+    def measure_bias_of_active():
+        bias = weights.bias  # first, so that a model without biases is not run
+        measure.needs("documents", neurons.documents, at_least=64)
+        auroc = jackknife(lambda n: within(bias, active(n.density, n.layer), n.layer), neurons, limits=(0, 1))
+        measure("AUROC of the bias within layers, neurons on more often than the median", auroc, above=0.5, null=0.5)
+
+    return measure_bias_of_active
+
+
+@pytest.fixture
+def measure_position(weights, first_layers, measure):
+    """A function that claims that more neurons of the first layers than in any null clearly go with position.
+
+    It is given their correlations [sample, neuron], which have to be beyond ±0.8, of one sign, in all samples.
+    """
+    import numpy as np
+
+    from pytest_unineuron.statistics.resampling import over_unit_groups
+
+    def measure_position(correlations):
+        early, layer = first_layers(1 / 4), weights.layer
+        with_position = (correlations > 0.8).all(axis=0) | (correlations < -0.8).all(axis=0)
+        step = 1 / np.sum(early)
+        share = over_unit_groups(np.mean, layer[early], with_position[early], resolution=step, limits=(0, 1))
+        measure("share that clearly goes with position, first quarter of layers", share, higher_by=0.01)
+        if not early.all():
+            measure("the same, later layers", np.mean(with_position[~early]))
+
+    return measure_position
+
+
+@pytest.fixture
 def first_word_neurons(public_texts):
     """The five neurons of the first layer that respond most to the first word of three sentences, as in eval1."""
     import numpy as np
@@ -189,6 +253,12 @@ def weights(unineuron_weights):
 def runs(unineuron_runs):
     """Runs of the model over a small part of the trial's corpus, for instruments that intervene."""
     return unineuron_runs
+
+
+@pytest.fixture
+def reference_runs(unineuron_reference_runs):
+    """Runs of the model over a small part of the reference corpus."""
+    return unineuron_reference_runs
 
 
 @pytest.fixture

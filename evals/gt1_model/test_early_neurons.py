@@ -13,8 +13,6 @@ MEMBER = 0.5
 """The share of a neuron's variance that a word has to explain."""
 TELLS = 0.9
 """The AUROC of a neuron that tells the tokens of a letter from others."""
-CLEAR = 0.8
-"""The size of a correlation with position that is called clear."""
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 4.3, unigram neurons; catalogue GT1-U")
@@ -65,12 +63,6 @@ def test_neurons_respond_to_first_letters(runs, measure):
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 4.3, position neurons; catalogue GT1-P")
-def test_neurons_go_with_position(runs, weights, first_layers, measure):
+def test_neurons_go_with_position(runs, measure_position):
     """More neurons of the first quarter of layers than in any null rise, or fall, with position in all documents."""
-    even, odd = runs.role(position_correlations)
-    early = first_layers(1 / 4)
-    clear = np.where(even * odd > 0, np.minimum(abs(even), abs(odd)), 0) > CLEAR
-    share = over_unit_groups(np.mean, weights.layer[early], clear[early], resolution=1 / np.sum(early), limits=(0, 1))
-    measure("share that clearly goes with position, first quarter of layers", share, higher_by=0.01)
-    if not early.all():
-        measure("the same, later layers", np.mean(clear[~early]))
+    measure_position(runs.role(position_correlations))

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import jackknife, within
-
 
 @pytest.mark.gt1(source="public run eval1_new GT1-2 (reconstructed, code not public)")
 def test_notebook_negative_input_bias(weights, measure):
@@ -16,13 +14,22 @@ def test_notebook_negative_input_bias(weights, measure):
     measure("share of negative biases", np.mean(weights.raw_bias < 0), above=0.5)
 
 
-@pytest.mark.gt1(
-    source="Gurnee et al. 2024, figure 3; catalogue GT1-B1",
-    # In a rotated basis the units have no bias of their own.
-    controls=["untrained", "reinitialised", "shuffled"],
-)
-def test_heavy_neurons_have_lower_bias(neurons, weights, heaviest, less, measure):
+PARAMETRIC = ["untrained", "reinitialised", "shuffled"]
+"""In a rotated basis the units have no bias of their own."""
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, figure 3; catalogue GT1-B1", controls=PARAMETRIC)
+def test_heavy_neurons_have_lower_bias(measure_heavy_bias):
     """The heaviest-tailed tenth of a layer has a more negative folded input bias than its other neurons."""
-    measure.needs("documents", neurons.documents, at_least=64)
-    auroc = jackknife(lambda n: within(weights.bias, heaviest(n.kurtosis, n.layer), n.layer), neurons, limits=(0, 1))
-    measure("AUROC of the bias within layers", auroc, **less)
+    measure_heavy_bias()
+
+
+@pytest.mark.gt1(
+    source="catalogue GT1-B2, a trial that is known to be vacuous", controls=[*PARAMETRIC, "exchanged-input-weights"]
+)
+def test_low_biases_silence_neurons(measure_bias_of_active):
+    """Within layers, the neurons that are on more often have a higher folded bias.
+
+    A negative control of this suite: it holds if the entries of every neuron's input weights are exchanged, too.
+    """
+    measure_bias_of_active()

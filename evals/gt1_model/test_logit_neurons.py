@@ -14,9 +14,25 @@ def late(layer):
     return layer > layers[(len(layers) - 1) // 2]
 
 
+def in_halves(layer):
+    """Mark the neurons of either half of the layers: all but those of the middle one of an odd number, [neuron]."""
+    layers = np.unique(layer)
+    return late(layer) | (layer < layers[len(layers) // 2])
+
+
 def share_of(marked, layer):
     """The share of marked neurons, with an interval over groups of neurons."""
     return over_unit_groups(np.mean, layer, marked, resolution=1 / len(layer), limits=(0, 1))
+
+
+def difference_of_shares(marked, chosen, layer):
+    """The share of marked neurons among the chosen ones less that among the others, over groups of neurons."""
+
+    def difference(marked, chosen):
+        return np.mean(marked[chosen]) - np.mean(marked[~chosen])
+
+    step = 1 / min(np.sum(chosen), np.sum(~chosen))
+    return over_unit_groups(difference, layer, marked, chosen, resolution=step, limits=(-1, 1))
 
 
 def median(values):
@@ -51,17 +67,24 @@ def test_some_neurons_partition_the_vocabulary(weights, measure):
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V1")
 def test_logit_neurons_are_late(weights, more, measure):
     """Neurons in the second half of the layers are directed at fewer tokens, and lean to one side of them, more."""
-    layers = np.unique(weights.layer)
-    measure.needs("layers", len(layers), at_least=2)
-    in_late, in_early = late(weights.layer), weights.layer < layers[len(layers) // 2]
-    known = in_late | in_early  # the middle one of an odd number of layers is in neither half
-    kurtosis = weights.composition.kurtosis
+    measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
+    in_late, known = late(weights.layer), in_halves(weights.layer)
     # Of gated neurons, the sign of the skew is arbitrary.
-    for name, values in (("kurtosis", kurtosis), ("size of the skew", np.abs(weights.composition.skew))):
+    kurtosis, skew = weights.composition.kurtosis, np.abs(weights.composition.skew)
+    for name, values in (("kurtosis", kurtosis), ("size of the skew", skew)):
         found = over_unit_groups(auroc, weights.layer[known], values[known], in_late[known], limits=(0, 1))
         measure(f"AUROC of the {name}, late against early layers", found, **more)
-    measure("share with kurtosis above 10, late layers", np.mean(kurtosis[in_late] > 10))
-    measure("share with kurtosis above 10, early layers", np.mean(kurtosis[in_early] > 10))
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V5")
+def test_more_logit_neurons_are_late(weights, measure):
+    """More neurons in the second half of the layers than in the first raise or lower the logits of few tokens."""
+    measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
+    in_late, known, sharp = late(weights.layer), in_halves(weights.layer), weights.composition.logit_neurons
+    share = difference_of_shares(sharp[known], in_late[known], weights.layer[known])
+    measure("share with kurtosis above 10, late less early layers", share, above=0, higher_by=0.0025)
+    measure("share with kurtosis above 10, late layers", np.mean(sharp[in_late]))
+    measure("share with kurtosis above 10, early layers", np.mean(sharp[known & ~in_late]))
 
 
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1; catalogue GT1-V2")
@@ -88,3 +111,18 @@ def test_suppression_follows_prediction(weights, runs, more, measure):
     layer = weights.layer[either]
     depth = over_unit_groups(auroc, layer, layer.astype(float), lowering[either], limits=(0, 1))
     measure("AUROC of the layer, suppression against prediction", depth, **more)
+
+
+@pytest.mark.gt1(source="Gurnee et al. 2024, section 5.1 and figure 6; catalogue GT1-V6")
+def test_suppression_neurons_are_last(weights, runs, measure):
+    """More neurons in the last tenth of the layers than in the tenth before lower the logits of few tokens."""
+    layers = np.unique(weights.layer)
+    measure.needs("layers", len(layers), at_least=10)
+    tenth = len(layers) // 10
+    last, known = weights.layer >= layers[-tenth], weights.layer >= layers[-2 * tenth]
+    lowering = weights.composition.suppression(runs.role(orientation))  # of gated neurons, the sign of the activation
+    measure.needs("neurons of suppression in the last two tenths", int(np.sum(lowering[known])), at_least=10)
+    share = difference_of_shares(lowering[known], last[known], weights.layer[known])
+    measure("share of suppression neurons, last tenth less the tenth before", share, above=0, higher_by=0.0025)
+    measure("share of suppression neurons, last tenth", np.mean(lowering[last]))
+    measure("share of suppression neurons, the tenth before", np.mean(lowering[known & ~last]))

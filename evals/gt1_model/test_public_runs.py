@@ -26,7 +26,8 @@ def test_public1_biases_below_a_percentile(weights, measure):
 def test_public1_low_biases_are_silent(public_texts, weights, measure):
     """Five neurons of low bias are off at more tokens of one text than five drawn from the upper half of biases.
 
-    A lower bias lowers firing in any network. The version that can fail is neurons_are_mostly_off.
+    A lower bias lowers firing in any network, as low_biases_silence_neurons shows for all neurons. The version that can
+    fail is neurons_are_mostly_off.
     """
     text = public_texts["style 1"]
     low = np.flatnonzero(weights.bias < np.percentile(weights.bias, 5))[:5]
@@ -71,7 +72,7 @@ def test_public2_prediction_neurons(weights, measure):
     The run printed mean kurtosis of 3.036 in the earlier and 3.510 in the later half, and mean skew of 0.0438 in the
     first 41 and -0.0287 in the last 4 of 48 layers; the three between were left out. The best of the public trials, but
     without a null or an interval. The interval is ours: without it, signs decide, and an untrained model passed. The
-    versions that can fail are neurons_single_out_tokens and logit_neurons_are_late.
+    versions that can fail are more_logit_neurons_are_late and suppression_neurons_are_last.
     """
     layer, found = weights.layer, weights.composition
     place = np.searchsorted(np.unique(layer), layer) / len(np.unique(layer))  # of the neuron's layer, from 0 to 1

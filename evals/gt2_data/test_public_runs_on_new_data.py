@@ -25,7 +25,7 @@ def test_public1_position_neuron_again(public_texts, position_neuron, measure):
     """On three other texts, the neuron chosen for its correlation with position is larger on the same side.
 
     The run compared the first three tokens, the start token among them, with the last three: that token alone gives
-    most of it, and is left out here. The version that can fail is neurons_go_with_position.
+    most of it, and is left out here. The version that can fail is the_same_neurons_go_with_position.
     """
     neuron, r = position_neuron
     for name in list(public_texts.of("style"))[:3]:
@@ -37,7 +37,8 @@ def test_public1_position_neuron_again(public_texts, position_neuron, measure):
 def test_public1_low_bias_is_silent_again(public_texts, weights, measure):
     """On five short texts, the first neuron is on at fewer tokens than the first one whose bias is positive.
 
-    Two neurons of layer 0, in the run 0 % against 41.7 %. The version that can fail is neurons_are_mostly_off.
+    Two neurons of layer 0, in the run 0 % against 41.7 %. A lower bias lowers firing in any network, as
+    low_biases_silence_neurons_on_new_data shows for all neurons. The version that can fail is neurons_are_mostly_off.
     """
     texts = public_texts.of("style").values()
     positive = np.flatnonzero((weights.bias > 0) & (weights.layer == weights.layer[0]))
@@ -53,7 +54,7 @@ def test_public3_bias_goes_with_tails_in_three_texts(bias_with_tails, measure):
     """On three texts, a lower bias goes with more skew and kurtosis in the first layer, after the activation function.
 
     The run printed +0.163 and +0.037, the wrong sign, called it confirmed, and tried another corpus. The version that
-    can fail is heavy_neurons_have_lower_bias.
+    can fail is heavy_neurons_on_new_data_have_lower_bias.
     """
     for name, r in bias_with_tails("three topics", 1 / 48).items():
         measure(f"correlation of bias and {name}", r, below=0)
@@ -64,7 +65,7 @@ def test_public3_bias_goes_with_tails_in_news(bias_with_tails, measure):
     """On twenty news texts, a lower bias goes with more skew and kurtosis in the first tenth of layers.
 
     The second try of the same claim: -0.298 and -0.348. The activation function alone gives it. The version that can
-    fail is heavy_neurons_have_lower_bias.
+    fail is heavy_neurons_on_new_data_have_lower_bias.
     """
     for name, r in bias_with_tails("twenty of news", 5 / 48).items():
         measure(f"correlation of bias and {name}", r, below=0)

@@ -103,10 +103,17 @@ BUILT_IN = {
         "keeps all but the places of the entries of query and key weights, permuted within each head",
         default=False,
     ),
+    "exchanged-input-weights": Control(
+        "pytest_unineuron.controls.exchanged_input_weights:exchanged_input_weights",
+        MODEL,
+        "keeps all but the places of the entries of each neuron's input weights",
+        default=False,
+    ),
 }
 CONTROLS = Table("control", BUILT_IN)
 """N0, N1, N2, N5, N4, a control for claims about text, and N6 of the trials' catalogue, in this order; then N7,
-N8, a null for claims about pooled activations, and N9, one for claims about the size of heads' weights."""
+N8, a null for claims about pooled activations, N9, one for claims about the size of heads' weights, and N10, one for
+claims about biases."""
 
 
 def applicable(inputs: Set[str]) -> tuple[str, ...]:

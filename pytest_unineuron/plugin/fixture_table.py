@@ -57,6 +57,7 @@ FIXTURES: dict[str, Reads] = {
     "unineuron_up": Reads(ACTIVATIONS, ITEM, (UP,)),
     "unineuron_extremes": Reads(ACTIVATIONS, ITEM, (EXTREMES,)),
     "unineuron_runs": Reads(text=ITEM, runs=True),
+    "unineuron_reference_runs": Reads(text=REFERENCE, runs=True),
     "unineuron_attention": Reads(text=ITEM, runs=True),
     "unineuron_public_attention": Reads(text=PUBLIC, runs=True),
     "unineuron_patterns": Reads((controls.SEEDS,), ITEM, runs=True),

@@ -196,6 +196,12 @@ def unineuron_runs(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.Fi
 
 
 @pytest.fixture
+def unineuron_reference_runs(unineuron_arm: Arm, request: pytest.FixtureRequest) -> Runs:
+    """Runs of the arm over a small part of the reference corpus, for instruments that intervene."""
+    return _lab(request).runs(unineuron_arm, _session(request).run.reference)
+
+
+@pytest.fixture
 def unineuron_attention(unineuron_arm: Arm, unineuron_corpus: str, request: pytest.FixtureRequest) -> Attention:
     """What every head of the arm attends to on a part of the item's corpus."""
     return _lab(request).attention.attention(unineuron_arm, unineuron_corpus)

@@ -107,6 +107,7 @@ NEURONS_BY = {
     "logit": "vocabulary",
     "single_out": "vocabulary",
     "prediction": "vocabulary",
+    "suppression": "vocabulary",
     "kurtosis": "kurtosis",
     "skew": "skew",
     "density": "density",

@@ -11,6 +11,7 @@ from scipy import stats
 
 from pytest_unineuron import controls
 from pytest_unineuron.controls.exchanged_entries import exchanged_entries
+from pytest_unineuron.controls.exchanged_input_weights import exchanged_input_weights
 from pytest_unineuron.controls.other_seed import other_seed
 from pytest_unineuron.controls.permuted_labels import permuted_labels
 from pytest_unineuron.controls.planted_sink import POSITIONS, planted_sink
@@ -25,6 +26,7 @@ from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.discovery.matrix import projection_matrix
 from pytest_unineuron.models.loading.load import LoadedModel
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
@@ -57,9 +59,9 @@ def test_a_control_model_is_a_seeded_copy(name, architecture):
     for key, value in weights(model).items():
         assert torch.equal(value, before[key])
         assert torch.equal(first[key], again[key])
-    key = next(k for k in before if "c_attn.weight" in k or "query_key_value.weight" in k)
-    assert not torch.equal(first[key], other[key])
-    assert not torch.equal(first[key], before[key])
+    changed = [key for key in before if not torch.equal(first[key], before[key])]
+    assert any("h.0." in key or "layers.0." in key for key in changed)
+    assert not all(torch.equal(first[key], other[key]) for key in changed)
     assert twins[0].config.tie_word_embeddings == model.config.tie_word_embeddings
     assert not twins[0].training
 
@@ -157,6 +159,24 @@ def test_exchanged_entries_stay_within_the_queries_and_the_keys_of_a_head(archit
     }
     assert all("attn" in name or "attention" in name for name in attention)
     assert all(name.endswith("weight") for name in attention)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
+def test_exchanged_input_weights_stay_within_each_neuron(architecture):
+    """Each neuron keeps the values of its input weights in other places, and the rest of the model is as it was."""
+    loaded = LoadedModel(build(architecture), tokenizer(), "", None)
+    twin = replace(loaded, model=exchanged_input_weights(loaded.model, 5))
+    layers = dissect(loaded).layout.layers
+    for layer in layers:
+        for factor in layer.up:
+            own, changed = (
+                projection_matrix(each.model, factor.projection, layer.input_width).weight for each in (loaded, twin)
+            )
+            assert not torch.equal(own, changed)
+            assert torch.equal(own.sort(dim=1).values, changed.sort(dim=1).values)
+    before, after = weights(loaded.model), weights(twin.model)
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {f"{factor.projection.path}.weight" for layer in layers for factor in layer.up}
 
 
 def test_a_model_without_heads_has_no_entries_to_exchange():

@@ -43,15 +43,16 @@ def tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", unk_token="<unk>")
 
 
-def save(folder, seed=0, *, bos_neurons=0):
+def save(folder, seed=0, *, layers=LAYERS, bos_neurons=0):
     """Write the planted model to a folder.
 
     So many neurons of the first layer move the attention to BOS. They write so much more than others that a control
-    with shuffled weights has heavy tails, so they are for a model of their own.
+    with shuffled weights has heavy tails, so they are for a model of their own. So are more layers, whose neurons have
+    fewer features to read.
     """
     words, random = tokenizer(), torch.Generator().manual_seed(seed)
     config = GPT2Config(
-        n_layer=LAYERS,
+        n_layer=layers,
         n_embd=WIDTH,
         n_head=HEADS,
         n_inner=NEURONS,
@@ -84,7 +85,7 @@ def save(folder, seed=0, *, bos_neurons=0):
         embedding.add_(PARTED * halves * parting)
         embedding.add_(LETTER * first_letters(words) @ letters)
         # All heads of the last layer have a key for BOS that is larger than that of most words, as sinks have.
-        of_heads = features[(LAYERS - 1) * HEADS : LAYERS * HEADS]
+        of_heads = features[(layers - 1) * HEADS : layers * HEADS]
         embedding[0] = STRENGTH * (start[0] + torch.nn.functional.normalize(of_heads.pinverse().sum(dim=1), dim=0))
         # The stream has no part along frequency, or neurons that write it would act through the scale of the last norm.
         model.lm_head.weight.copy_(embedding)
@@ -96,12 +97,12 @@ def save(folder, seed=0, *, bos_neurons=0):
         places.add_(torch.linspace(-RAMP, RAMP, 256)[:, None] * ramp)
         for number, block in enumerate(model.transformer.h):
             # Layers have different features, so that partners in other seeds are in the same layer.
-            plant_neurons(block.mlp, features, list(range(number, FEATURES, LAYERS)), random)
-            plant_writers(block.mlp, number, features)
+            plant_neurons(block.mlp, features, list(range(number, FEATURES, layers)), random)
+            plant_writers(block.mlp, number, features, last=number == layers - 1)
             write = block.mlp.c_proj.weight
             sides = torch.tensor([1.0, -1.0]).repeat(PARTITION_NEURONS // 2)[:, None]
             write[READERS : READERS + PARTITION_NEURONS] = write.norm(dim=1).mean() * sides * parting
-            if number == LAYERS - 1:
+            if number == layers - 1:
                 along = torch.cat([4 * hidden, 4 * hidden[:1], *[frequency] * FREQUENCY_NEURONS])
                 write[-len(along) :] = write.norm(dim=1).mean() * along
             else:
@@ -198,16 +199,16 @@ def shuffle_neurons(mlp, random):
     mlp.c_proj.weight.copy_(mlp.c_proj.weight[order].clone())
 
 
-def plant_writers(mlp, number, features):
+def plant_writers(mlp, number, features, *, last):
     """Let readers of a feature write it, which raises the logits of its words; in the last layer, half lower them.
 
     In the first layer, some write what the queries and the values of a head of the second read.
     """
     size = mlp.c_proj.weight.norm(dim=1).mean()
     written = torch.nn.functional.normalize(mlp.c_fc.weight[:, :READERS].T, dim=1)
-    if number:
+    if last:
         written[::2] *= -1
-    else:
+    elif not number:
         heads = features[HEADS + torch.arange(READERS) % HEADS]
         to_heads = torch.arange(READERS) >= READERS * 6 // 10
         written[to_heads] = torch.nn.functional.normalize(heads + features[-1], dim=1)[to_heads]

@@ -38,13 +38,15 @@ def run_trials(folder, model, *options):
 KNOWN_VACUOUS = {
     "density_persists[news]": {"untrained", "reinitialised", "shuffled", "rotation"},
     "large_weights_sharpen_heads[prose]": {"reinitialised", "shuffled", "exchanged-entries"},
+    "low_biases_silence_neurons[prose]": {"reinitialised", "shuffled", "exchanged-input-weights"},
+    "low_biases_silence_neurons_on_new_data[news]": {"reinitialised", "shuffled"},
 }
-"""Negative controls of the suite, with the nulls that show them: any fixed function has a persistent density, and
-larger logits sharpen any softmax."""
+"""Negative controls of the suite, with the nulls that show them: any fixed function has a persistent density, larger
+logits sharpen any softmax, and a bias is added to what decides whether a neuron is on."""
 
 
-APART = "bos_neurons_move_attention[prose]"
-"""A trial whose effect is planted in a model of its own."""
+BOS, LAST = "bos_neurons_move_attention[prose]", "suppression_neurons_are_last[prose]"
+"""Trials whose effects are planted in models of their own."""
 
 
 def trials(report, *, public):
@@ -52,7 +54,7 @@ def trials(report, *, public):
     return {
         t["name"]: t["subjects"]["planted"]
         for t in report["trials"]
-        if t["source"].startswith("public run") is public and t["name"] not in {*KNOWN_VACUOUS, APART}
+        if t["source"].startswith("public run") is public and t["name"] not in {*KNOWN_VACUOUS, BOS, LAST}
     }
 
 
@@ -126,11 +128,23 @@ def test_planted_neurons_move_the_attention_to_bos(tmp_path):
     from tests.evals.planted import save
 
     report = run_trials(tmp_path, save(tmp_path / "planted", bos_neurons=8), "-k", "bos_neurons_move_attention")
-    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == APART)
+    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == BOS)
     assert found["outcome"] == "PASS", found["reason"]
     assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"compared"}
     measured = {m["name"]: m["value"] for m in found["cases"][0]["subject"]["measurements"]}
     assert measured["mean correlation of that with its activation"] > 0.3
+
+
+def test_planted_suppression_neurons_lie_in_the_last_tenth_of_ten_layers(tmp_path):
+    """Readers of a feature write it in the other layers; in the last, half of them write its opposite."""
+    from tests.evals.planted import save
+
+    report = run_trials(tmp_path, save(tmp_path / "planted", layers=10), "-k", "suppression_neurons_are_last")
+    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == LAST)
+    assert found["outcome"] == "PASS", found["reason"]
+    assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"missed"}
+    measured = {m["name"]: m["value"] for m in found["cases"][0]["subject"]["measurements"]}
+    assert measured["share of suppression neurons, last tenth"] > 0.1
 
 
 def test_sets_that_were_set_to_their_mean_are_listed(report):

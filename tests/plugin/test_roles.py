@@ -46,6 +46,15 @@ def test_runs(unineuron_runs, unineuron_weights, unineuron_measure):
     unineuron_measure("loss", float(effects.mean("loss")[0]), higher_by=0.1)
     unineuron_measure("sign", by_unit(lambda r: r.role(orientation), unineuron_runs), higher_by=SMALL)
 """
+TEXTS = """
+def sum_of_ids(view, batches):
+    return sum(int(batch.ids.sum()) for batch in batches)
+
+@pytest.mark.gt2(source="x")
+def test_texts(unineuron_reference_runs, unineuron_runs, unineuron_measure):
+    for name, runs in (("reference", unineuron_reference_runs), ("new", unineuron_runs)):
+        unineuron_measure(name, runs.role(sum_of_ids))
+"""
 
 
 @pytest.fixture
@@ -97,6 +106,17 @@ def test_a_role_may_run_the_model(trials, tiny, cache, architecture):
     assert hits(second) == {"orientation", "ablation_effects"}
     other = trials.write(RUNS.replace("torch.ones(", "torch.eye(").replace("(1, len(", "(2, len("))
     assert other.run(model, *NEVER, cache).report["forward_passes"] == 2
+
+
+def test_runs_on_the_reference_text_are_the_same_beside_every_new_text(trials, tiny):
+    """Each text is read once by the model and by its control."""
+    model = f"--unineuron-model={tiny('gpt2')}"
+    report = trials.write(TEXTS).run(model, *NEVER, "--unineuron-corpus=news", "--unineuron-corpus=code").report
+    cases = [subject["cases"][0] for trial in report["trials"] for subject in trial["subjects"].values()]
+    reference, new = zip(*([m["value"] for m in case["subject"]["measurements"]] for case in cases), strict=True)
+    assert len(set(reference)) == 1
+    assert len({*reference, *new}) == 3
+    assert report["forward_passes"] == 2 * 3
 
 
 def test_the_cache_is_filled_with_nothing_for_short_runs(trials, tiny, cache):

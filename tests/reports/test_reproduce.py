@@ -80,6 +80,7 @@ def test_a_command_has_every_setting_that_results_depend_on_and_no_other():
         ("t", share(0.9, name="share of universal neurons"), ["--by=excess"]),
         ("universal_neurons_have_a_signature", Measurement("bias", 0.3, lower_by=0.56, by_unit=True), ["--by=excess"]),
         ("logit_neurons_are_late", share(0.9, name="share with kurtosis above 10"), ["--by=vocabulary"]),
+        ("t", share(0.9, name="share of suppression neurons"), ["--by=vocabulary"]),
         ("t", share(0.9, name="share with kurtosis above 4.5"), ["--by=kurtosis"]),
         ("t", Measurement("density", 0.3, lower_by=0.56, by_unit=True), ["--by=density", "--lowest"]),
         ("t", share(0.9, name="mean excess of residual dimensions"), []),
