@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 
 from pytest_unineuron.cli import init
@@ -9,6 +10,7 @@ from pytest_unineuron.cli.main import main
 from pytest_unineuron.options.settings import OPTIONS
 
 
+@pytest.mark.slow
 def test_the_starter_suite_passes_at_once(trials, capsys):
     """It has one primary trial for each criterion, which a model that ships passes beside its controls."""
     assert main(["init"]) == 0

@@ -91,6 +91,7 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name, cache, tmp_path, monkeypatch):
     """They run from top to bottom: tutorials in an empty folder, others beside a copy of the trials."""

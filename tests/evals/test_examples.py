@@ -20,6 +20,7 @@ MODELS = {"attention_heads": "gpt2-a"}
 EXTENSIONS = ("own_null/exchanged_inputs.py", "own_null/crest.py", "sae_features/sae_features.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/test_*.py")))
 def test_an_example_passes(name, trials):
     """Its claims hold for a model that ships beyond every control, with the control of its own among them."""
@@ -33,6 +34,7 @@ def test_an_example_passes(name, trials):
     assert {control for case in cases.values() for control in case["controls"]} == CONTROLS[name]
 
 
+@pytest.mark.slow
 def test_the_extensions_obey_their_laws(capsys):
     """The command is the one that their page names."""
     assert main(["check", *(str(EXAMPLES / name) for name in EXTENSIONS)]) == 0

@@ -11,6 +11,8 @@ from pytest_unineuron.reports.write import REPORT
 from tests.evals.catalogue import EVALS, catalogue
 from tests.evals.shared import get_or_compute
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory):

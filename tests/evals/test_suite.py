@@ -64,6 +64,7 @@ def untrained(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_an_untrained_model_passes_nothing(untrained):
     """Its measurements are like those of its own controls."""
     report, *_ = untrained
@@ -73,6 +74,7 @@ def test_an_untrained_model_passes_nothing(untrained):
     assert "PASS" not in {line["verdict"] for line in report["criteria"].values()}
 
 
+@pytest.mark.slow
 def test_forward_passes_are_shared_by_trials(untrained):
     """There is one pass for each arm, text and kind of result, however many trials read it."""
     report, _, passes = untrained
@@ -80,6 +82,7 @@ def test_forward_passes_are_shared_by_trials(untrained):
     assert not [event for event in passes if passes.count(event) > 1]
 
 
+@pytest.mark.slow
 def test_the_report_describes_models_and_corpora(untrained):
     """It has the neurons of each model, the fingerprint and tokens of each corpus, and versions."""
     report, *_ = untrained
@@ -92,6 +95,7 @@ def test_the_report_describes_models_and_corpora(untrained):
     assert report["versions"]["torch"]
 
 
+@pytest.mark.slow
 def test_every_arm_has_its_measurements(untrained):
     """Control arms record measurements with the names of those of the subject."""
     report, *_ = untrained
@@ -129,6 +133,7 @@ def test_gt1_is_not_applicable_to_a_studied_model(tmp_path):
     assert report["forward_passes"] == 0
 
 
+@pytest.mark.slow
 def test_a_trained_seed_lies_beyond_every_control(tmp_path):
     """The share of universal neurons does, beyond that of directions, on GPT-2; the tutorial has GPT-NeoX."""
     report, _ = run(tmp_path, "-k", "privileged_basis and gpt2", "--unineuron-seed=nano:gpt2-b")
@@ -215,6 +220,7 @@ def test_every_trial_is_in_the_catalogue():
     assert functions == set(catalogue())
 
 
+@pytest.mark.slow
 def test_the_summary_has_two_keys(untrained, tmp_path):
     """The format is that which other programs read."""
     run(tmp_path, "-m", "gt3", "-k", "head_circuits", "--unineuron-model=nano:neox-a")

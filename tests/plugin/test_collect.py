@@ -154,6 +154,7 @@ def assert_same(expected, found):
 # -- processes -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_result_is_one_line_of_output(filled):
     """The line says what was computed, in how many forward passes."""
     output, stored = filled
@@ -161,6 +162,7 @@ def test_every_result_is_one_line_of_output(filled):
     assert len(stored) == REQUESTS + len(("news", "prose"))  # and the sinks on each text
 
 
+@pytest.mark.slow
 def test_hosts_that_share_only_the_network_compute_what_one_process_does(project, filled, trials):
     """The cache of the first of two hosts is filled, to 1e-9 in float64. Pytest then makes no forward pass."""
     port = free_port()
@@ -191,6 +193,7 @@ def test_hosts_that_share_only_the_network_compute_what_one_process_does(project
     assert read.report["forward_passes"] == 0
 
 
+@pytest.mark.slow
 def test_a_lost_rank_is_named_and_a_rerun_goes_on(project, filled):
     """A rerun reads finished results from the cache, and the finished part of an unfinished result."""
     (project.path / "conftest.py").write_text(DIES)
@@ -206,6 +209,7 @@ def test_a_lost_rank_is_named_and_a_rerun_goes_on(project, filled):
     assert_same(filled[1], entries(project.path / "cache"))
 
 
+@pytest.mark.slow
 def test_a_result_that_fails_does_not_stop_the_others(project, filled):
     """Every rank of torchrun skips a result that one rank cannot compute, so none waits for another."""
     broken = shutil.copytree(project.arguments[0].partition("=")[2], project.path / "broken")

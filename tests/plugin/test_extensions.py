@@ -139,6 +139,7 @@ def test_bias(unineuron_weights, unineuron_measure):
     assert "noised" not in trials.run("--unineuron-model=nano:neox-a").arms("bias")
 
 
+@pytest.mark.slow
 def test_a_package_names_its_extensions_in_an_entry_point(trials, monkeypatch):
     """Their source is that of all modules of the package that they import."""
     package = trials.path / "site-packages" / "acme"
