@@ -5,20 +5,26 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.errors import FindingsError, first_line
+from pytest_unineuron.errors import FindingsError, NotApplicable, first_line
 from pytest_unineuron.models.registry import published_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     import pandas
+    from numpy.typing import NDArray
 
     from pytest_unineuron.models.loading.source import Source
 
 TABLES_FOLDER = "dataframes/interpretable_neurons"
 EXCESS = "excess_corr"
 """The column of the excess correlation, which not every table has."""
+COSINE = "in_out_sim"
+"""The column of the cosine of what a neuron reads and writes, by which the weights are known. Small tables lack it."""
+SAME_WEIGHTS = 0.9
+"""The correlation of published cosines with those of the same weights is 1 but for rounding; of others it is near 0."""
 MEANS = {"mean input bias": "input_bias", "mean skew": "skew", "mean kurtosis": "kurt"}
 """The means over the universal neurons that are reported, and the column of each."""
 
@@ -38,7 +44,7 @@ def universal_neurons(table: Path, widths: Sequence[tuple[int, int]]) -> pandas.
     """
     starts = accumulate((width for _, width in widths), initial=0)
     layers = {layer: (start, width) for (layer, width), start in zip(widths, starts, strict=False)}
-    rows = _read_table(table, ["layer", "neuron", "skew"], [EXCESS])
+    rows = _read_table(table, ["layer", "neuron", "skew"], [EXCESS, COSINE])
     positions = []
     for layer, neuron in zip(rows["layer"].astype(int), rows["neuron"].astype(int), strict=True):
         start, width = layers.get(layer, (0, 0))
@@ -50,6 +56,24 @@ def universal_neurons(table: Path, widths: Sequence[tuple[int, int]]) -> pandas.
             )
         positions.append(start + neuron)
     return rows.set_axis(positions).loc[lambda table: ~table.index.duplicated()]
+
+
+def check_weights(table: Path, rows: pandas.DataFrame, cosines: NDArray[np.float64]) -> None:
+    """Raise NotApplicable if a table is not of the weights of a model, whatever its name is.
+
+    ``rows`` are those of ``universal_neurons``, and ``cosines`` [neuron] those of the model. A table of fewer than
+    three neurons, or without the column, cannot be checked.
+    """
+    import numpy as np
+
+    if COSINE not in rows or len(rows) < 3:
+        return
+    found = float(np.corrcoef(rows[COSINE], cosines[rows.index])[0, 1])
+    if not found >= SAME_WEIGHTS:
+        raise NotApplicable(
+            f"{table} is not of these weights: its {COSINE} and the cosines of the model correlate by {found:.2f}; "
+            "name the model that the table is of, or another revision"
+        )
 
 
 def original_findings(checkout: Path) -> dict[str, dict[str, float]]:

@@ -154,13 +154,15 @@ def unineuron_published_table(
     unineuron_case: Case, unineuron_relabelled: NDArray[np.int64], request: pytest.FixtureRequest
 ) -> pandas.DataFrame:
     """What the paper published of each neuron of the model, NaN for the others, [neuron]. Raises NotApplicable."""
-    from pytest_unineuron.models.published import universal_neurons
+    from pytest_unineuron.lab.arm import Arm
+    from pytest_unineuron.models.published import check_weights, universal_neurons
 
     table = _session(request).run.published(unineuron_case.model)
     if table is None:
         raise NotApplicable(f"no universal neurons of {unineuron_case.model} were published")
     layers = _lab(request).anatomy(unineuron_case.model).layout.layers
     rows = universal_neurons(table, [(layer.number, layer.width) for layer in layers])
+    check_weights(table, rows, _lab(request).weights(Arm(unineuron_case.model)).cosine)
     return rows.reindex(unineuron_relabelled).reset_index(drop=True)
 
 

@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from pytest_unineuron.errors import FindingsError
+from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.loading.load import load_model
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.published import TABLES_FOLDER, original_findings, universal_neurons, universal_table
+from pytest_unineuron.models.weights.weight_view import WeightView
+from pytest_unineuron.roles.neuron_vectors import read_write_cosines
 
 HEADER = "layer,neuron,input_bias,skew,kurt\n"
 
@@ -119,6 +123,26 @@ def test_claim(unineuron_published):
     assert found.outcome("claim") == "NA"
     assert found.reason("claim").startswith("no published neurons of it")
     assert list(found.arms("claim")) == []
+
+
+@pytest.mark.parametrize(("seed", "outcome"), [("neox-a", "PASS"), ("neox-b", "NA")])
+def test_a_table_of_other_weights_is_refused(trials, seed, outcome):
+    """A model may have the name of another one: what its neurons read and write tells them apart."""
+    folder = trials.path / TABLES_FOLDER / "neox-a"
+    folder.mkdir(parents=True)
+    loaded = load_model(parse_source(f"nano:{seed}"))
+    cosines = read_write_cosines(WeightView(loaded, dissect(loaded)))
+    rows = [f"0,{neuron},0,1,5,{cosines[neuron]:.4f}" for neuron in range(0, 60, 3)]
+    (folder / "universal.csv").write_text("\n".join(["layer,neuron,input_bias,skew,kurt,in_out_sim", *rows]))
+    trials.write("""
+@pytest.mark.gt2(source='x', controls=[])
+def test_claim(unineuron_published):
+    measure('labelled', unineuron_published.sum(), above=19)
+""")
+    found = trials.run("--unineuron-model=nano:neox-a", "--unineuron-findings=.", "--unineuron-corpus=news")
+    (case,) = found.trial("claim")["subjects"]["neox-a"]["cases"]
+    assert case["subject"]["outcome"] == outcome, case
+    assert ("is not of these weights: its in_out_sim" in case["subject"]["reason"]) is (outcome == "NA")
 
 
 def test_findings_are_printed_and_reported(trials, checkout):
