@@ -36,6 +36,14 @@ def test_it_is_the_squared_correlation(seed, scale, shift):
     np.testing.assert_allclose(joined.reduction().numpy(), expected, rtol=1e-6, atol=1e-12)
 
 
+def test_a_feature_explains_of_independent_values_what_chance_does():
+    """P47: 1 / (n − 1) on average."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(50, 20_000, generator=generator, dtype=torch.float64)
+    feature = (torch.randperm(50, generator=generator) < 20).double()[:, None]
+    assert float(FeatureSums.of(values, feature).reduction().mean()) == pytest.approx(1 / 49, rel=0.05)
+
+
 def test_it_is_one_where_the_feature_decides_and_undefined_where_there_is_none():
     """P48: a feature that all tokens have, and a unit that never varies."""
     values, features = sample(0)
