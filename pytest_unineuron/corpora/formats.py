@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
 import lzma
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from pytest_unineuron.corpora.checked import unix_text
 from pytest_unineuron.errors import CorpusError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     Rows = Iterator[tuple[str, Mapping[str, Any]]]
@@ -89,6 +91,8 @@ def _table(separator: str) -> Callable[[str, bytes], Rows]:
             table = pandas.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
         except ValueError as error:
             raise CorpusError(f"{where}: not a table: {first_line(error)}; {quote}") from None
+        if repeated := _repeated(next(csv.reader(io.StringIO(text), delimiter=separator), ())):
+            raise CorpusError(f"{where}: two columns are named {repeated!r}; rename or delete one")
         if len(table) and not isinstance(table.index, pandas.RangeIndex):  # of what longer rows begin with
             raise CorpusError(f"{where}, row 1: more fields than the header ({', '.join(table)}); {quote}")
         return _rows(table)
@@ -116,9 +120,21 @@ def _rows(table: Any) -> Rows:
 
 def _parse(where: str, text: str, hint: str = "") -> Any:
     try:
-        return json.loads(text, parse_constant=lambda _: None)  # NaN, which pandas writes for no value
+        # NaN is what pandas writes for no value.
+        return json.loads(text, parse_constant=lambda _: None, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{where}: not JSON ({error}){hint}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object with these fields. Raises ValueError for one that comes twice, of which JSON takes the last."""
+    if repeated := _repeated(name for name, _ in pairs):
+        raise ValueError(f"the field {repeated!r} comes twice")
+    return dict(pairs)
+
+
+def _repeated(names: Iterable[str]) -> str:
+    return next((name for name, times in Counter(names).items() if times > 1), "")
 
 
 def _object(where: str, row: Any) -> Mapping[str, Any]:

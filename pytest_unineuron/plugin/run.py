@@ -244,10 +244,11 @@ class Run:
     def _check_controls(self) -> None:
         given = self.settings.controls
         if unknown := set(given) - {"default", "none"} - set(controls.CONTROLS):
+            once = "; give the option once for each" if "," in min(unknown) else ""
             raise OptionError(
                 f"--unineuron-controls: there is no control {', '.join(sorted(unknown))}; "
                 f"choose default, none, or from {', '.join(controls.CONTROLS)}"
-                f"{did_you_mean(min(unknown), controls.CONTROLS)}"
+                f"{once or did_you_mean(min(unknown), controls.CONTROLS)}"
             )
         if "none" in given and len(given) > 1:
             raise OptionError("--unineuron-controls: none cannot be combined with other values")

@@ -179,6 +179,7 @@ def test_options_in_the_ini_file_are_used(trials):
         (["--unineuron-corpus=my_text.txt"], "corpus my_text: 1 document with text, needs at least 2*"),
         (["--unineuron-corpus=empty"], "corpus empty: empty holds no file of these kinds: *"),
         (["--unineuron-controls=shufled"], "*there is no control shufled; *; did you mean shuffled?"),
+        (["--unineuron-controls=untrained,shuffled"], "*untrained,shuffled; *; give the option once for each"),
         (
             ["--unineuron-device=gpu"],
             "--unineuron-device=gpu: there is no such device; choose auto, cpu, cuda*; did you mean cpu?",
