@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from scipy import stats
 
-from pytest_unineuron.activations.capture import capture_activations
-from pytest_unineuron.statistics import POST
+from pytest_unineuron.roles.label_sums import sums_by_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,24 +73,9 @@ def means_by_type(view: WeightView, batches: Sequence[Batch], type_of: Tensor, t
     They are those of the neurons of the first layers. ``type_of`` [token id] is below ``types``, negative for none.
     """
     layout = _first_layers(view.anatomy.layout.per_token)
-    sums = [torch.zeros(layer.width, types, dtype=torch.float64) for layer in layout.layers]
-    tokens = torch.zeros(types, dtype=torch.float64)
-    current: list[Tensor] = []
-
-    def receive(site: str, index: int, values: Tensor, rows: Tensor | None) -> None:
-        if site != POST:
-            return
-        of_row = current[0] if rows is None else current[0][rows.cpu()]
-        chosen = of_row >= 0
-        sums[index].index_add_(1, of_row[chosen], values.cpu()[chosen].double().T)
-
-    with capture_activations(view.loaded.model, layout, receive, stream=False) as capture:
-        for batch in batches:
-            current[:] = [torch.where(batch.text_mask, type_of[batch.ids], -1).flatten()]
-            tokens += torch.bincount(current[0][current[0] >= 0], minlength=types)
-            capture.forward(batch.ids, batch.attention_mask)
+    sums, tokens = sums_by_label(view, layout, batches, types, lambda batch: type_of[batch.ids])
     gated = torch.cat([torch.full((layer.width,), layer.gated) for layer in layout.layers])
-    return torch.cat(sums) / tokens, gated
+    return sums / tokens, gated
 
 
 def aurocs(values: Tensor, of_letter: Tensor) -> Tensor:

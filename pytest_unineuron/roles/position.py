@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from scipy import stats
 
-from pytest_unineuron.activations.capture import capture_activations
-from pytest_unineuron.statistics import POST
+from pytest_unineuron.roles.label_sums import sums_by_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,24 +42,10 @@ def sums_by_position(view: WeightView, batches: Sequence[Batch]) -> tuple[Tensor
 
     They are over text tokens; a position is that in the row, with special tokens counted.
     """
-    layout = view.anatomy.layout.per_token
     width = max(batch.ids.shape[1] for batch in batches)
-    sums = [torch.zeros(2, layer.width, width, dtype=torch.float64) for layer in layout.layers]
-    tokens = torch.zeros(2, width, dtype=torch.float64)
-    current: list[Batch] = []
 
-    def receive(site: str, index: int, values: Tensor, rows: Tensor | None) -> None:
-        if site != POST:
-            return
-        batch = current[0]
-        text, place = batch.text_mask.flatten(), torch.arange(batch.ids.shape[1]).repeat(len(batch.ids))
-        read = torch.arange(len(text)) if rows is None else rows.cpu()
-        chosen = text[read]
-        sums[index][batch.group % 2].index_add_(1, place[read][chosen], values.cpu()[chosen].double().T)
+    def label(batch: Batch) -> Tensor:
+        return (batch.group % 2 * width + torch.arange(batch.ids.shape[1])).expand(batch.ids.shape)
 
-    with capture_activations(view.loaded.model, layout, receive, stream=False) as capture:
-        for batch in batches:
-            current[:] = [batch]
-            tokens[batch.group % 2, : batch.ids.shape[1]] += batch.text_mask.sum(dim=0)
-            capture.forward(batch.ids, batch.attention_mask)
-    return torch.cat(sums, dim=1), tokens
+    sums, tokens = sums_by_label(view, view.anatomy.layout.per_token, batches, 2 * width, label)
+    return sums.unflatten(1, (2, width)).transpose(0, 1), tokens.view(2, width)
