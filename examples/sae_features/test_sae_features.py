@@ -28,7 +28,7 @@ def test_features_are_universal(unineuron_neurons, unineuron_universality, unine
 
 @pytest.mark.gt3(source="an example", controls=["reinitialised"])
 def test_features_single_out_tokens(unineuron_weights, unineuron_measure):
-    """What a feature writes is directed at fewer tokens than random directions are, unlike in a model of drawn weights.
+    """Features write at fewer tokens than random directions do, unlike those of a model of drawn weights.
 
     In that model an autoencoder is trained too, and the unembedding is drawn. The autoencoders here are too small and
     too short of training to tell: the claim is undecided on the models that ship.

@@ -19,8 +19,8 @@ def exchanged_input_weights(model: PreTrainedModel, seed: int) -> PreTrainedMode
     """Return a copy with the entries of the input weights of every neuron permuted.
 
     Unlike a permutation of whole tensors, it leaves every neuron its bias and the norm of its weights. Both read
-    vectors of a gated neuron are permuted, each by itself. Raises
-    NotApplicable for a model whose neurons are not found, or with weights that are not stored as they are used.
+    vectors of a gated neuron are permuted, each by itself. Raises NotApplicable for a model whose neurons are not
+    found, or with weights that are not stored as they are used.
     """
     twin = copy.deepcopy(model)
     try:

@@ -136,7 +136,6 @@ class Results:
         """
         arm = arm.activation_source
         source = source_of(instrument)
-
         path = f"{instrument.__module__}.{instrument.__qualname__}"
 
         def noted(part: Any = None) -> Any:

@@ -47,7 +47,7 @@ def test_kurtosis_and_rank_agree_with_scipy(architecture):
 
 
 def test_neurons_as_directions_are_neurons():
-    """What neurons write, given as directions, has the composition of neurons."""
+    """Neurons that are given as directions have the composition of neurons."""
     weights = Weights(view_of("gpt_neox"))
     kurtosis, rank = weights.role(direction_kurtosis, torch.from_numpy(writes(view_of("gpt_neox"))))
     np.testing.assert_allclose(kurtosis, weights.composition.kurtosis, rtol=1e-5)
