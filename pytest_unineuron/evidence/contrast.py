@@ -17,7 +17,7 @@ from pytest_unineuron.evidence.standard_error import error_of_difference, studen
 from pytest_unineuron.evidence.unit_contrast import Profile, profile_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 NO_EFFECT = 0.5
 """The probability of superiority of two samples of one distribution."""
@@ -55,8 +55,8 @@ class Contrast:
         if self.value is None:
             return BoundStatus.UNDEFINED
         above, below = (None, self.claimed) if self.lower else (self.claimed, None)
-        method = "jackknife" if self.by_unit else ""  # a probability without an interval decides nothing
-        judged = Measurement("", self.value, above=above, below=below, low=self.low, high=self.high, method=method)
+        # A value without an interval decides nothing.
+        judged = Measurement("", self.value, above=above, below=below, low=self.low, high=self.high, method="jackknife")
         return judged.bound_status
 
     @property
@@ -132,33 +132,38 @@ def _complement(probability: float | None) -> float | None:
     return None if probability is None else 1 - probability
 
 
-def contrasts(model: Sequence[Measurement], arms: Mapping[str, Sequence[Measurement]]) -> Iterator[Contrast]:
+def contrasts(
+    model: Sequence[Measurement], arms: Mapping[str, Sequence[Measurement]], ended: Collection[str] = ()
+) -> Iterator[Contrast]:
     """Every comparison that the model's measurements claim, with each arm that made the measurement.
 
-    ``arms`` holds the measurements of each control arm, by its name.
+    ``arms`` holds the measurements of each control arm, by its name. With those in ``ended``, which came to their end,
+    a comparison is undefined if they did not make the measurement.
     """
     for name, measurements in arms.items():
         found = measurements_by_key(measurements)
         for key, own in measurements_by_key(model).items():
-            if own.compared and key in found:
-                yield _contrast(own, found[key], name)
+            if own.compared and (key in found or name in ended):
+                yield _contrast(own, found.get(key), name)
 
 
-def _contrast(own: Measurement, control: Measurement, name: str) -> Contrast:
+def _contrast(own: Measurement, control: Measurement | None, name: str) -> Contrast:
     """The contrast of one measurement with one arm: the one that the arm made unit by unit, else the difference."""
     lower = own.lower_by is not None
     by = own.lower_by if own.lower_by is not None else own.higher_by
     assert by is not None
     if own.by_unit:
         claimed = 1 - by if lower else by
-        made = control.contrast
+        made = control.contrast if control else None
         if made is None:
             return Contrast(own.name, name, True, lower, claimed, None)
         return Contrast(own.name, name, True, lower, claimed, made.value, made.low, made.high, made.p, made.profile)
     claimed = -by if lower else by
-    if own.value is None or control.value is None:
+    if own.value is None or control is None or control.value is None:
         return Contrast(own.name, name, False, lower, claimed, None)
     difference = own.value - control.value
+    if control.method and control.low is None:
+        return Contrast(own.name, name, False, lower, claimed, difference)
     error, degrees = error_of_difference(own.spread, control.spread)
     reach = student_quantile(degrees) * error
     p = _one_sided_p(difference - claimed, error, degrees, lower)

@@ -59,12 +59,13 @@ class ArmResult:
         missed as well if an effect is too rare there to be counted, or too small to be clear: it is not shown. One that
         was skipped, or whose claimed value is undefined, says nothing.
         """
-        if self.outcome in (Outcome.PASS, Outcome.FAIL) and any(m.compared for m in self.measurements):
-            return ControlStatus.COMPARED
-        if self.outcome is Outcome.PASS:
+        compared = any(m.compared for m in self.measurements)
+        if self.outcome is Outcome.PASS and not compared:
             return ControlStatus.HELD
         if any(m.exceeds_control_limit for m in self.measurements):
             return ControlStatus.NEAR
+        if self.outcome in (Outcome.PASS, Outcome.FAIL) and compared:
+            return ControlStatus.COMPARED
         finished = self.outcome is Outcome.FAIL or (self.outcome is Outcome.NA and self._is_not_shown)
         return ControlStatus.MISSED if finished else ControlStatus.UNFINISHED
 
@@ -170,7 +171,7 @@ class CaseResult:
         """The subject's measurements against those of every control that finished, where the claim compares them."""
         finished = {name: arm for name, arm in self.arms.items() if arm.control_status is not ControlStatus.UNFINISHED}
         measurements = {name: arm.measurements for name, arm in finished.items()}
-        return tuple(contrasts(self.subject.measurements, measurements))
+        return tuple(contrasts(self.subject.measurements, measurements, self.controls(ControlStatus.COMPARED)))
 
     @property
     def permutation_p_values(self) -> dict[str, float]:

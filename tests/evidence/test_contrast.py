@@ -145,6 +145,41 @@ def test_a_difference_without_a_value_is_undefined():
     assert result.outcome()[0] is Outcome.NA
 
 
+def test_a_control_whose_interval_could_not_be_made_is_not_taken_as_exact():
+    """The difference is shown, and decides nothing."""
+    control = Measurement("x", 0.4, method="jackknife", higher_by=0.1)
+    found = case(number(0.6, error=0.02, higher_by=0.1), untrained=control)
+    assert found.outcome() == (
+        Outcome.NA,
+        "too close to call: x against untrained: difference = 0.2, claimed > 0.1",
+    )
+
+
+@pytest.mark.parametrize("by_unit", [False, True])
+def test_a_name_that_a_control_did_not_measure_is_compared_with_nothing(by_unit):
+    """A name with data in it would pass beyond every control."""
+    five, seven = (Measurement(f"neuron {n}", n, by_unit=by_unit, higher_by=0.6) for n in (5, 7))
+    outcome, reason = case(five, untrained=seven).outcome()
+    assert outcome is Outcome.NA
+    assert reason.startswith("undefined: neuron 5 against untrained: ")
+
+
+def test_a_limit_for_controls_counts_beside_a_comparison():
+    """A control beyond it is too near, whatever else the claim compares."""
+
+    def measured(auroc, share):
+        limited = Measurement("auroc", auroc, above=0.5, null=0.6)
+        outcome, reason = judge(made := [limited, Measurement("share", share, higher_by=0.1)])
+        return ArmResult(outcome, reason, tuple(made))
+
+    found = CaseResult({"untrained": measured(0.7, 0.1)}, measured(0.9, 0.5))
+    assert found.outcome() == (
+        Outcome.VACUOUS,
+        "untrained comes too near: auroc = 0.7, beyond the 0.6 allowed for controls",
+    )
+    assert CaseResult({"untrained": measured(0.55, 0.1)}, measured(0.9, 0.5)).outcome()[0] is Outcome.PASS
+
+
 def test_measurements_of_one_name_are_compared_in_their_order():
     """A trial can use a name several times."""
     model = [number(value, higher_by=0.0) for value in (5.0, 7.0)]
