@@ -138,14 +138,18 @@ def measure_bias_of_active(neurons, weights, measure):
 def measure_position(weights, first_layers, measure):
     """A function that claims that more neurons of the first layers than in any null clearly go with position.
 
-    It is given their correlations [sample, neuron], which have to be beyond ±0.8, of one sign, in all samples.
+    It is given runs over one or more texts. Correlations with the position have to be beyond ±0.8, of one sign, in
+    either half of each.
     """
     import numpy as np
 
+    from pytest_unineuron.roles.position import position_correlations
     from pytest_unineuron.statistics.resampling import over_unit_groups
 
-    def measure_position(correlations):
-        early, layer = first_layers(1 / 4), weights.layer
+    def measure_position(*texts):
+        found, positions = zip(*(runs.role(position_correlations) for runs in texts), strict=True)
+        measure.needs("positions of 8 tokens in either half", min(positions), at_least=16)
+        correlations, early, layer = np.concatenate(found), first_layers(1 / 4), weights.layer
         with_position = (correlations > 0.8).all(axis=0) | (correlations < -0.8).all(axis=0)
         step = 1 / np.sum(early)
         share = over_unit_groups(np.mean, layer[early], with_position[early], resolution=step, limits=(0, 1))

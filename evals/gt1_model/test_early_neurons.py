@@ -6,8 +6,7 @@ import pytest
 from pytest_unineuron import jackknife
 from pytest_unineuron.roles.families import families
 from pytest_unineuron.roles.letters import letter_neurons
-from pytest_unineuron.roles.position import position_correlations
-from pytest_unineuron.statistics.resampling import over_unit_groups
+from pytest_unineuron.statistics.resampling import UnitGroups, over_unit_groups
 
 MEMBER = 0.5
 """The share of a neuron's variance that a word has to explain."""
@@ -24,13 +23,15 @@ def test_neurons_respond_to_single_words(runs, measure):
     found = runs.role(families, "word")
     layers = np.unique(runs.layer)
     early = np.isin(runs.layer, layers[:2])
-    mixtures = len(found.mixed_reduction) // len(layers) * min(2, len(layers))  # those of the first two layers
+    mixtures = np.flatnonzero(np.isin(found.mixed_layer.numpy(), layers[:2]))
+    drawn = UnitGroups(np.zeros(len(mixtures), dtype=int), mixtures)
     measure.needs("neurons with a word", int(np.sum(found.feature.numpy()[early] >= 0)), at_least=100)
 
-    def beyond(f):
-        return np.mean(f.reduction.numpy()[early] > MEMBER) - np.mean(f.mixed_reduction.numpy()[:mixtures] > MEMBER)
+    def beyond(f, drawn):
+        mixed = f.mixed_reduction.numpy()[drawn.values[0]]
+        return np.mean(f.reduction.numpy()[early] > MEMBER) - np.mean(mixed > MEMBER)
 
-    share = jackknife(beyond, found, resolution=1 / np.sum(early))
+    share = jackknife(beyond, found, drawn, resolution=1 / min(np.sum(early), len(mixtures)))
     measure("share of which one word explains half, beyond random mixtures of neurons", share, higher_by=0.0025)
     explained = found.reduction.numpy()
     measure("share of neurons of which one word explains half, first two layers", np.mean(explained[early] > MEMBER))
@@ -65,4 +66,4 @@ def test_neurons_respond_to_first_letters(runs, measure):
 @pytest.mark.gt1(source="Gurnee et al. 2024, section 4.3, position neurons; catalogue GT1-P")
 def test_neurons_go_with_position(runs, measure_position):
     """More neurons of the first quarter of layers than in any null rise, or fall, with position in all documents."""
-    measure_position(runs.role(position_correlations))
+    measure_position(runs)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pytest_unineuron import SMALL, auroc, by_unit, within
+from pytest_unineuron import SMALL, auroc, by_unit, jackknife, within
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.roles.orientation import orientation
-from pytest_unineuron.statistics.resampling import over_unit_groups
+from pytest_unineuron.statistics.resampling import UnitGroups, over_unit_groups
 
 
 def late(layer):
@@ -57,8 +57,13 @@ def test_neurons_single_out_tokens(weights, measure):
 def test_some_neurons_partition_the_vocabulary(weights, measure):
     """More neurons than random directions, and than in any null, raise one part of all tokens and lower the rest."""
     partition, layer = weights.composition.partition, weights.layer
-    random = np.mean(weights.random_composition.partition)
-    share = over_unit_groups(lambda marked: np.mean(marked) - random, layer, partition, resolution=1 / len(layer))
+    random = weights.random_composition.partition
+    share = jackknife(
+        lambda own, drawn: np.mean(own.values[0]) - np.mean(drawn.values[0]),
+        UnitGroups(layer, partition),
+        UnitGroups(np.zeros(len(random), dtype=int), random),
+        resolution=1 / min(len(layer), len(random)),
+    )
     measure("share of partition neurons, beyond random directions", share, higher_by=0.0002)
     measure("share of partition neurons", np.mean(partition))
     measure("median kurtosis of partition neurons", median(weights.composition.kurtosis[partition]))

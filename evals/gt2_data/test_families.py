@@ -5,6 +5,7 @@ import pytest
 
 from pytest_unineuron import LARGE, auroc, jackknife
 from pytest_unineuron.roles.families import families
+from pytest_unineuron.statistics.resampling import UnitGroups
 
 MEMBER = 0.5
 """The share of a neuron's variance that a feature has to explain to be its family."""
@@ -20,14 +21,16 @@ def test_neurons_form_families(runs, measure):
     explained = found.reduction.numpy()
     measure.needs("neurons with a feature", int(np.sum(~np.isnan(explained))), at_least=100)
 
-    def beyond(f):
-        return np.mean(f.reduction.numpy() > MEMBER) - np.mean(f.mixed_reduction.numpy() > MEMBER)
+    def beyond(f, drawn):
+        return np.mean(f.reduction.numpy() > MEMBER) - np.mean(f.mixed_reduction.numpy()[drawn.values[0]] > MEMBER)
 
     def above_permuted(f):
         either = np.concatenate([f.reduction.numpy(), f.permuted_reduction.numpy()])
         return auroc(either, np.arange(len(either)) < len(f.feature))
 
-    share = jackknife(beyond, found, resolution=1 / len(explained))
+    mixtures = found.mixed_layer.numpy()
+    drawn = UnitGroups(mixtures, np.arange(len(mixtures)))
+    share = jackknife(beyond, found, drawn, resolution=1 / min(len(explained), len(mixtures)))
     measure("share of which one feature explains half, beyond random mixtures of neurons", share, higher_by=0.0025)
     measure("share of neurons of which one feature explains half", np.mean(explained > MEMBER))
     measure("AUROC against permuted features", jackknife(above_permuted, found, limits=(0, 1)), above=LARGE)

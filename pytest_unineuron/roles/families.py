@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from pytest_unineuron.corpora.blocks import Batch
     from pytest_unineuron.models.weights.weight_view import WeightView
 
-MIXTURES = 64
+MIXTURES = 512
+"""Mixtures of the neurons of each layer. Shares of few of them would be known less well than those of neurons."""
 LEAST = 8
 """A feature that fewer tokens have, or lack, explains nothing."""
+CONSTANT = 1e-12
+"""The sum of squares around the mean of a unit that never varied, as a share of that around zero: rounding alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ def explained(count: Tensor, has: Tensor, total: Tensor, squares: Tensor, produc
     lacks = count - has
     variance = squares - total**2 / count
     between = products - has * total / count
-    known = (has >= LEAST) & (lacks >= LEAST) & (variance > 1e-12 * squares)
+    known = (has >= LEAST) & (lacks >= LEAST) & (variance > CONSTANT * squares)
     return torch.where(known, between**2 / (has * lacks / count) / variance, torch.nan)
 
 
@@ -72,7 +75,8 @@ class Families:
 
     ``feature`` [neuron] is its number among ``names``, −1 where none is known. How much it explains is read in the
     other groups, from the sums of ``explained`` in each of them, [sum, group, unit]: of the neurons, of the neurons
-    with the features of other tokens, and of ``MIXTURES`` random mixtures of the standardised neurons of each layer.
+    with the features of other tokens, and of ``MIXTURES`` random mixtures of the standardised neurons of each layer,
+    which ``mixed_layer`` [mixture] has the number of.
     """
 
     feature: Tensor
@@ -80,6 +84,7 @@ class Families:
     own: Tensor
     permuted: Tensor
     mixed: Tensor
+    mixed_layer: Tensor
 
     @property
     def groups(self) -> int:
@@ -89,7 +94,8 @@ class Families:
     def without(self, group: int) -> Families:
         """Return the families without one of these groups."""
         keep = torch.arange(self.groups) != group
-        return Families(self.feature, self.names, *(sums[:, keep] for sums in (self.own, self.permuted, self.mixed)))
+        own, permuted, mixed = (sums[:, keep] for sums in (self.own, self.permuted, self.mixed))
+        return Families(self.feature, self.names, own, permuted, mixed, self.mixed_layer)
 
     @property
     def reduction(self) -> Tensor:
@@ -103,7 +109,7 @@ class Families:
 
     @property
     def mixed_reduction(self) -> Tensor:
-        """The same of the mixtures, [layer · MIXTURES]."""
+        """The same of the mixtures, [mixture]."""
         return explained(*self.mixed.sum(dim=1))
 
 
@@ -115,7 +121,7 @@ def families(view: WeightView, batches: Sequence[Batch], kind: str = "") -> Fami
     """
     reader = _Reader(view, batches, kind)
     choosing = {key: sums.reduction() for key, sums in reader.choosing_sums().items()}
-    widths = [layer.width for layer in view.anatomy.layout.per_token.layers]
+    widths = reader.widths
     features = {
         (permuted, index): _largest(choosing.get((permuted, index)), width + MIXTURES, reader.known)
         for permuted in (False, True)
@@ -129,7 +135,8 @@ def families(view: WeightView, batches: Sequence[Batch], kind: str = "") -> Fami
 
     feature = torch.cat([features[False, index][:width] for index, width in enumerate(widths)])
     own, permuted, mixed = parts(False), parts(True), parts(False, slice(-MIXTURES, None))
-    return Families(feature, list(reader.features.names), own, permuted, mixed)
+    layers = torch.tensor(view.anatomy.layout.per_token.layer_numbers).repeat_interleave(MIXTURES)
+    return Families(feature, list(reader.features.names), own, permuted, mixed, layers)
 
 
 class _Reader:
@@ -139,14 +146,30 @@ class _Reader:
         self._view = view
         self._halves = [[batch for batch in batches if batch.group % 2 == half] for half in (0, 1)]
         self._generator = torch.Generator().manual_seed(0)
-        self._mixing: dict[int, Tensor] = {}
+        self.widths = [layer.width for layer in view.anatomy.layout.per_token.layers]
         self.features = Features(view.loaded.tokenizer, batches)
+        self._mixing: dict[int, Tensor] = {}
+        deviations = self._deviations()
+        self._mixing = {index: _mixing(index, width, deviations.get(index)) for index, width in enumerate(self.widths)}
         has, lacks = torch.zeros(2, len(self.features.names), dtype=torch.float64)
         for batch in self._halves[1]:
             labels, counted = self.features.of(batch)
             has, lacks = has + labels[counted].sum(0), lacks + (1 - labels[counted]).sum(0)
         of_kind = torch.tensor([name.startswith(f"{kind} " if kind else "") for name in self.features.names])
         self.known = of_kind & (has >= LEAST) & (lacks >= LEAST)
+
+    def _deviations(self) -> dict[int, Tensor]:
+        """Return the standard deviation of each unit in the choosing half, [unit], by layer; ∞ where it never varied."""
+        sums: dict[int, Tensor] = {}
+
+        def add(batch: Batch, key: tuple[bool, int], units: Tensor, labels: Tensor) -> None:
+            permuted, index = key
+            if not permuted:
+                found = torch.stack([torch.ones_like(units), units, units.square()]).sum(dim=1)
+                sums[index] = sums[index] + found if index in sums else found
+
+        self._run(self._halves[0], add)
+        return {index: _deviation(*of_layer) for index, of_layer in sums.items()}
 
     def choosing_sums(self) -> dict[tuple[bool, int], FeatureSums]:
         """Return the sums of all features and units of each layer, with whether features are permuted as a key."""
@@ -173,7 +196,7 @@ class _Reader:
         return sums
 
     def _run(self, batches: Sequence[Batch], add: Callable[[Batch, tuple[bool, int], Tensor, Tensor], None]) -> None:
-        """Give ``add`` the units of each layer and their mixtures [token, unit], with the features of their tokens.
+        """Give ``add`` the units of each layer and its mixtures [token, unit], with the features of their tokens.
 
         It gets them twice, with the features of the tokens, and with those of other tokens of the batch.
         """
@@ -200,10 +223,20 @@ class _Reader:
                 capture.forward(batch.ids, batch.attention_mask)
 
     def _with_mixtures(self, index: int, units: Tensor) -> Tensor:
-        if index not in self._mixing:
-            mixing = torch.randn(units.shape[1], MIXTURES, generator=self._generator, dtype=torch.float64)
-            self._mixing[index] = mixing / (units.std(dim=0, correction=0) + 1e-12)[:, None]
-        return torch.cat([units, units @ self._mixing[index]], dim=1)
+        """Add the mixtures, once they are known."""
+        return torch.cat([units, units @ self._mixing[index]], dim=1) if self._mixing else units
+
+
+def _deviation(count: Tensor, total: Tensor, squares: Tensor) -> Tensor:
+    """The standard deviation of each unit from its sums, [unit]; ∞ for one that never varied, which mixes nothing in."""
+    around_mean = squares - total**2 / count
+    return torch.where(around_mean > CONSTANT * squares, (around_mean / count).clamp_min(0).sqrt(), torch.inf)
+
+
+def _mixing(layer: int, width: int, deviation: Tensor | None) -> Tensor:
+    """The weights of the standardised units of a layer in its mixtures, [unit, mixture]; none if no token reached it."""
+    weights = torch.randn(width, MIXTURES, generator=torch.Generator().manual_seed(layer), dtype=torch.float64)
+    return torch.zeros_like(weights) if deviation is None else weights / deviation[:, None]
 
 
 def _largest(reduction: Tensor | None, units: int, known: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.weights.heads import folded, output_weight, require_value
 from pytest_unineuron.models.weights.weight_view import centred
-from pytest_unineuron.roles.composition import RANDOM_DIRECTIONS, ranks
+from pytest_unineuron.roles.composition import ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 QUERY, KEY, VALUE, OUTPUT = "query", "key", "value", "output"
 """What of a head meets a neuron: its queries, keys or values read what the neuron writes, or the neuron reads what the
 head writes."""
+RANDOM_DIRECTIONS = 1000
 
 
 def head_composition(view: WeightView) -> dict[str, Tensor]:

@@ -21,20 +21,21 @@ LEAST = 8
 """A position at which fewer tokens were read, in either half of the documents, is left out."""
 
 
-def position_correlations(view: WeightView, batches: Sequence[Batch]) -> Tensor:
+def position_correlations(view: WeightView, batches: Sequence[Batch]) -> tuple[Tensor, int]:
     """Return Spearman's correlation of the mean post-activation at a position with the position, [half, neuron].
 
-    The halves are the document groups of even and of odd numbers: of many neurons, some go with position by chance,
-    but not with the same sign in other documents. nan for a neuron whose mean is the same everywhere, and for all
-    neurons where fewer than two positions were read.
+    The number of positions that were read comes with it. The halves are the document groups of even and of odd numbers:
+    of many neurons, some go with position by chance, but not with the same sign in other documents. nan for a neuron
+    whose mean is the same everywhere, and for all neurons where fewer than two positions were read.
     """
     sums, tokens = sums_by_position(view, batches)
     read = (tokens >= LEAST).all(dim=0)
     means = sums[:, :, read] / tokens[:, None, read]  # [half, neuron, position]
-    ranks = torch.from_numpy(stats.rankdata(means.numpy(), axis=-1)) - (int(read.sum()) + 1) / 2
-    place = torch.arange(int(read.sum()), dtype=torch.float64) - (int(read.sum()) - 1) / 2
+    positions = int(read.sum())
+    ranks = torch.from_numpy(stats.rankdata(means.numpy(), axis=-1)) - (positions + 1) / 2
+    place = torch.arange(positions, dtype=torch.float64) - (positions - 1) / 2
     size = ranks.norm(dim=-1) * place.norm()
-    return torch.where(size > 0, ranks @ place / size, torch.nan)
+    return torch.where(size > 0, ranks @ place / size, torch.nan), positions
 
 
 def sums_by_position(view: WeightView, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:

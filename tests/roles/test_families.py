@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
-from pytest_unineuron.roles.families import LEAST, MIXTURES, FeatureSums, families
+from pytest_unineuron.roles.families import LEAST, MIXTURES, FeatureSums, _deviation, _mixing, families
 from pytest_unineuron.roles.features import Features
 from tests.models.tiny import tokenizer
 from tests.roles.views import batches, view_of
@@ -99,7 +99,8 @@ def test_a_planted_family_is_found(architecture):
     features = Features(view.loaded.tokenizer, read)
     number = features.names.index("starts with a space")
     layer = view.anatomy.layout.layers[0]
-    current = iter(sorted(read, key=lambda batch: batch.group % 2))  # chosen in the first, read in the others
+    even, odd = ([batch for batch in read if batch.group % 2 == half] for half in (0, 1))
+    current = iter([*even, *even, *odd])  # standardised, then chosen in the first half, read in the other
 
     def plant(module, args):
         labels = features.of(next(current))[0][:, number]
@@ -141,3 +142,21 @@ def test_what_a_feature_explains_is_read_in_other_documents():
                 expected = np.corrcoef(units[kept, unit], feature)[0, 1] ** 2
                 assert float(sample.reduction[unit]) == pytest.approx(expected, rel=1e-4)
     assert found.mixed_reduction.shape == (2 * MIXTURES,)
+    assert found.mixed_layer.tolist() == [0] * MIXTURES + [1] * MIXTURES
+
+
+def test_a_unit_that_is_silent_at_first_does_not_make_up_the_mixtures():
+    """Every unit has the same weight over the half in which features are chosen, whatever it does in the first batch."""
+    view, read = view_of("gpt2", activation_function="relu"), batches(budget=700)
+    first, rest = (families(view, order) for order in (read, read[::-1]))
+    assert int(first.feature.max()) >= 0
+    torch.testing.assert_close(first.mixed_reduction, rest.mixed_reduction, rtol=1e-6, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("values", [[0.0] * 50, [0.3] * 50])
+def test_a_unit_that_never_varies_is_in_no_mixture(values):
+    units = torch.tensor([values, list(range(50))], dtype=torch.float64).T
+    deviation = _deviation(*torch.stack([torch.ones_like(units), units, units.square()]).sum(dim=1))
+    assert deviation.tolist() == [float("inf"), pytest.approx(float(units[:, 1].std(correction=0)))]
+    weights = _mixing(0, 2, deviation)
+    assert weights[0].abs().max() == 0 < weights[1].abs().min()

@@ -6,7 +6,7 @@ from scipy import stats
 
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
-from pytest_unineuron.roles.position import position_correlations, sums_by_position
+from pytest_unineuron.roles.position import LEAST, position_correlations, sums_by_position
 from tests.models.tiny import build, in_memory
 from tests.roles.views import batches, view_of
 
@@ -32,7 +32,8 @@ def test_it_agrees_with_scipy(architecture):
     torch.testing.assert_close(counted, tokens)
     torch.testing.assert_close(found[:, 48 + 5], sums, rtol=1e-5, atol=1e-7)
     places = (tokens > 0).all(dim=0)
-    correlations = position_correlations(view, read)
+    correlations, positions = position_correlations(view, read)
+    assert positions == int((tokens >= LEAST).all(dim=0).sum())
     for half in (0, 1):
         expected = stats.spearmanr((sums / tokens)[half, places], torch.arange(width)[places]).statistic
         assert float(correlations[half, 48 + 5]) == pytest.approx(expected, rel=1e-6)
@@ -46,7 +47,7 @@ def test_a_neuron_that_reads_a_ramp_of_positions_goes_with_them():
         push -= push.mean()
         transformer.wpe.weight += 0.3 * torch.arange(len(transformer.wpe.weight))[:, None] * push
         transformer.h[0].mlp.c_fc.weight[:, 3], transformer.h[0].mlp.c_fc.weight[:, 4] = 0.05 * push, -0.05 * push
-    found = position_correlations(WeightView(loaded, dissect(loaded)), batches())
+    found, _ = position_correlations(WeightView(loaded, dissect(loaded)), batches())
     assert bool((found[:, 3] > 0.8).all())
     assert bool((found[:, 4] < -0.8).all())
 
@@ -55,5 +56,5 @@ def test_a_neuron_that_never_varies_has_no_correlation():
     view = view_of("gpt2")
     with torch.no_grad():
         view.loaded.model.transformer.h[0].mlp.c_fc.weight[:, 7] = 0
-    found = position_correlations(WeightView(view.loaded, view.anatomy), batches())
+    found, _ = position_correlations(WeightView(view.loaded, view.anatomy), batches())
     assert bool(found[:, 7].isnan().all())
