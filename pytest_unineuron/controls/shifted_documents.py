@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -11,19 +12,25 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.corpora.blocks import Block, Blocks
 
+REACH = 17
+"""How far apart, in the order of lengths, a block and the one that it gets its text from may be."""
+
 
 def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int) -> Blocks:
     """Return blocks of the same lengths in the same places, each with the text of another document.
 
-    Blocks are ordered by length. Each gets as much text as it has room for from the first block of another document
-    that is at least ``1 + seed % 17`` places further; the order is cyclic. Special tokens stay in place.
+    Blocks are ordered by length, but for random exchanges of near ones, other ones for every ``seed``. Each gets as much
+    text as it has room for from the next block of another document; the order is cyclic. Special tokens stay in place.
     """
     del tokenizer
-    order = sorted(range(len(blocks.blocks)), key=lambda i: (len(blocks.blocks[i].ids), i))
+    generator = random.Random(seed)
+    by_length = sorted(range(len(blocks.blocks)), key=lambda i: (len(blocks.blocks[i].ids), i))
+    places = {index: place + generator.uniform(0, REACH) for place, index in enumerate(by_length)}
+    order = sorted(by_length, key=places.__getitem__)
     made = list(blocks.blocks)
     for place, index in enumerate(order):
         own = blocks.blocks[index]
-        later = (order[(place + step) % len(order)] for step in range(1 + seed % 17, len(order) + 17))
+        later = (order[(place + step) % len(order)] for step in range(1, len(order)))
         other = next((b for b in (blocks.blocks[i] for i in later) if b.document != own.document), own)
         made[index] = _with_text_of(own, other)
     return replace(blocks, blocks=tuple(made))

@@ -139,7 +139,7 @@ def test_shifted_documents_change_every_block():
         assert new.ids[0] == old.ids[0]
         assert new.ids != old.ids
         assert set(new.ids) <= set().union(*(texts[d] for d in texts if d != old.document))
-    assert shifted_documents(blocks, tokenizer(), 4).blocks != other.blocks
+    assert len({shifted_documents(blocks, tokenizer(), seed).digest for seed in range(19)}) == 19
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
