@@ -37,7 +37,9 @@ def test_bos_neurons_move_attention(weights, runs, measure):
     """
     measure.needs("layers", len(np.unique(weights.layer)), at_least=2)
     cosine, _, head = weights.role(bos_alignment)
-    chosen = np.argsort(-np.abs(np.nan_to_num(cosine)), kind="stable")[:PAIRS]
+    known = np.flatnonzero(~np.isnan(head))
+    measure.needs("neurons with a later head", len(known), at_least=PAIRS)
+    chosen = known[np.argsort(-np.abs(cosine[known]), kind="stable")[:PAIRS]]
     measure.lists("taken out of the queries of a head", by_layer(np.isin(np.arange(len(head)), chosen), weights.layer))
     pairs = np.stack([chosen, head[chosen].astype(int)], axis=1)
     effects = runs.thinned(2).role(added_attention, torch.from_numpy(pairs))

@@ -19,8 +19,9 @@ REACH = 17
 def shifted_documents(blocks: Blocks, tokenizer: PreTrainedTokenizerBase, seed: int) -> Blocks:
     """Return blocks of the same lengths in the same places, each with the text of another document.
 
-    Blocks are ordered by length, but for random exchanges of near ones, other ones for every ``seed``. Each gets as much
-    text as it has room for from the next block of another document; the order is cyclic. Special tokens stay in place.
+    Blocks are ordered by length, but for random exchanges of near ones, other ones for every ``seed``. Each gets as
+    much text as it has room for from the next block of another document; the order is cyclic. Special tokens stay in
+    place.
     """
     del tokenizer
     generator = random.Random(seed)

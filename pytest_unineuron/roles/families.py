@@ -159,7 +159,7 @@ class _Reader:
         self.known = of_kind & (has >= LEAST) & (lacks >= LEAST)
 
     def _deviations(self) -> dict[int, Tensor]:
-        """Return the standard deviation of each unit in the choosing half, [unit], by layer; ∞ where it never varied."""
+        """Return the standard deviation of each unit in the choosing half, [unit], by layer."""
         sums: dict[int, Tensor] = {}
 
         def add(batch: Batch, key: tuple[bool, int], units: Tensor, labels: Tensor) -> None:
@@ -228,13 +228,13 @@ class _Reader:
 
 
 def _deviation(count: Tensor, total: Tensor, squares: Tensor) -> Tensor:
-    """The standard deviation of each unit from its sums, [unit]; ∞ for one that never varied, which mixes nothing in."""
+    """The standard deviation of each unit from its sums, [unit]; ∞ for one that never varied, so that it is not mixed."""
     around_mean = squares - total**2 / count
     return torch.where(around_mean > CONSTANT * squares, (around_mean / count).clamp_min(0).sqrt(), torch.inf)
 
 
 def _mixing(layer: int, width: int, deviation: Tensor | None) -> Tensor:
-    """The weights of the standardised units of a layer in its mixtures, [unit, mixture]; none if no token reached it."""
+    """The weights of the standardised units of a layer in its mixtures, [unit, mixture]; 0 if no token reached it."""
     weights = torch.randn(width, MIXTURES, generator=torch.Generator().manual_seed(layer), dtype=torch.float64)
     return torch.zeros_like(weights) if deviation is None else weights / deviation[:, None]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.corpora import number_words
+from pytest_unineuron.roles.token_texts import token_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ class Features:
     def __init__(self, tokenizer: Any, batches: Sequence[Batch]) -> None:
         counts: Counter[str] = Counter()
         ids = torch.cat([batch.ids.flatten() for batch in batches]).unique().tolist()
-        self._tokens = {token: str(tokenizer.decode([token])) for token in ids}
+        self._tokens = token_texts(tokenizer, ids)
         for batch in batches:
             if batch.group % 2 == 0:
                 counts.update(self._word(token) for token in batch.ids[batch.text_mask].tolist())

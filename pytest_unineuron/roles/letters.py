@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 from pytest_unineuron.roles.label_sums import sums_by_label
+from pytest_unineuron.roles.token_texts import token_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def letter_neurons(view: WeightView, batches: Sequence[Batch]) -> LetterNeurons:
 def token_types(tokenizer: Any, batches: Sequence[Batch]) -> tuple[list[str], Tensor]:
     """Return the token types of a text that begin with an ASCII letter, and the type of each token id, −1 for none."""
     ids = torch.cat([batch.ids[batch.text_mask] for batch in batches]).unique().tolist()
-    texts = {token: str(tokenizer.decode([token])).strip().lower() for token in ids}
+    texts = {token: text.strip().lower() for token, text in token_texts(tokenizer, ids).items()}
     types = sorted({text for text in texts.values() if "a" <= text[:1] <= "z"})
     number = {text: place for place, text in enumerate(types)}
     type_of = torch.full((max(int(batch.ids.max()) for batch in batches) + 1,), -1)

@@ -36,7 +36,7 @@ def within(values: NDArray[np.float64], positive: NDArray[np.bool_], layer: NDAr
     """
     scores, weights = [], []
     for number in np.unique(layer):
-        chosen = layer == number
+        chosen = (layer == number) & ~np.isnan(values)
         score = auroc(values[chosen], positive[chosen])
         if not np.isnan(score):
             n1 = int(positive[chosen].sum())

@@ -146,7 +146,7 @@ def test_what_a_feature_explains_is_read_in_other_documents():
 
 
 def test_a_unit_that_is_silent_at_first_does_not_make_up_the_mixtures():
-    """Every unit has the same weight over the half in which features are chosen, whatever it does in the first batch."""
+    """What a unit weighs depends on the half in which features are chosen, and not on its first batch."""
     view, read = view_of("gpt2", activation_function="relu"), batches(budget=700)
     first, rest = (families(view, order) for order in (read, read[::-1]))
     assert int(first.feature.max()) >= 0

@@ -37,3 +37,11 @@ def test_a_difference_between_layers_is_no_difference_within_layers():
 def test_layers_without_both_groups_are_left_out():
     """The AUROC is undefined, not one half, if no layer is left."""
     assert np.isnan(within(np.arange(4.0), np.array([True, True, False, False]), np.array([0, 0, 1, 1])))
+
+
+def test_a_unit_without_a_value_gives_its_layer_no_weight():
+    """A layer of which two units are known counts for one pair, however many it has."""
+    values = np.concatenate([[1.0, 0.0], np.full(98, np.nan), np.random.default_rng(0).normal(size=100)])
+    layer, positive = np.repeat([0, 1], 100), np.tile(np.arange(100) % 2 == 0, 2)
+    own = auroc(values[100:], positive[100:])
+    assert within(values, positive, layer) == pytest.approx((2500 * own + 1) / 2501)
