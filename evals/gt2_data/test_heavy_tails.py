@@ -27,9 +27,9 @@ def test_notebook_heavy_tails(kind, public_texts, measure):
 @pytest.mark.gt2(primary=True, source="Gurnee et al. 2024, section 4.1; catalogue GT2-C")
 def test_heavy_tails_replicate(reference_neurons, neurons, measure):
     """On the reference text and on text of another kind alike, neurons are heavier-tailed than those of any null."""
-    for corpus in (reference_neurons, neurons):
-        measure.needs("documents", corpus.documents, at_least=64)
-        measure.needs("tokens", corpus.tokens, at_least=8000)
+    for text, read in (("reference", reference_neurons), ("new", neurons)):
+        measure.needs(f"documents of {text} text", read.documents, at_least=64)
+        measure.needs(f"tokens of {text} text", read.tokens, at_least=8000)
 
     def on_both(new, reference):
         return np.minimum(new.kurtosis, reference.kurtosis)

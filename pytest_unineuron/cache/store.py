@@ -101,7 +101,7 @@ class Store:
             self._evict(keep=path)
         except OSError as error:
             self._writable = False
-            self._notify(f"the cache {self.folder} can no longer be written to: {error.strerror or error}")
+            self._notify(f"the cache {self.folder} cannot be written to: {error.strerror or error}")
             return False
         return True
 

@@ -59,7 +59,7 @@ def gate_report(typed: argparse.Namespace) -> int:
     gate = Gate.of(evidence, settings, accepted)
     own = gate.pytest_status(evidence)
     status, reason = gate.status(own, evidence)
-    reason = reason or ("an item broke or failed" if own else "nothing fails it")
+    reason = reason or ("an item broke or failed, or a trial missed its bound" if own else "nothing fails it")
     typed.status = status  # main returns it even if the reader closes the pipe before the end
     _print((f"LOCK: {violation}", "red") for violation in evidence.violations)
     _print(terminal.gate_lines(gate))

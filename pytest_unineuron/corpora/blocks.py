@@ -193,6 +193,11 @@ def to_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, context: in
     if room < 2:
         raise CorpusError(f"a context of {context} tokens leaves no room for text; raise --unineuron-context")
     read = draw_documents(corpus, tokenizer, budget, shares=GROUPS)
+    if not read:
+        raise CorpusError(
+            f"corpus {corpus.name}: its {len(corpus.documents)} documents have special tokens alone, which are not "
+            "read; give text"
+        )
     if len(read) < 2:
         tokens = sum(each.tokens for each in read)
         raise CorpusError(

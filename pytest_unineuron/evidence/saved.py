@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SCHEMA_FILE = Path(__file__).parent / "schema.json"
 SENTENCES = ("reason", "question", "basis")
-REPORT_HINT = "make one: pytest evals/, then pytest-unineuron accept"
+REPORT_HINT = "make one: pytest evals/, and for a baseline pytest-unineuron accept --baseline FILE"
 
 
 def report_schema() -> dict[str, Any]:

@@ -97,9 +97,12 @@ FAMILIES = Table("family of models", {family.names: family for family in BUILT_I
 def seeds_compared_with(source: Source, asked: Sequence[str]) -> tuple[str, ...]:
     """The seeds a model is compared with, as a user would type them: those ``asked`` for, else the known ones.
 
-    Raises NotApplicable if there are none.
+    Raises NotApplicable if there are none, or if the model itself is the only one asked for.
     """
-    seeds = tuple(spec for spec in asked if spec != source.spec) or known_seeds(source)
+    seeds = tuple(spec for spec in asked if spec != source.spec)
+    if asked and not seeds:
+        raise NotApplicable(f"--unineuron-seed={source.spec} is the model itself; name one of another training seed")
+    seeds = seeds or known_seeds(source)
     if not seeds:
         raise NotApplicable(f"no further seeds of {source.label} are known; name some with --unineuron-seed")
     return seeds

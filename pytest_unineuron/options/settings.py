@@ -97,8 +97,8 @@ class Settings:
 
     model: tuple[str, ...] = declare(
         (),
-        "a model under test: hub id[@revision], folder, nano:NAME or untrained:MODEL; repeatable (default: nano:neox-a "
-        "for GT1 and GT3, nano:gpt2-a for GT2 and GT3)",
+        "a model under test: hub id[@revision], folder, .gguf file, nano:NAME or untrained:MODEL; repeatable (default: "
+        "nano:neox-a for GT1 and GT3, nano:gpt2-a for GT2 and GT3)",
         Affects.RUN,
         metavar="MODEL",
     )
@@ -111,8 +111,8 @@ class Settings:
     )
     corpus: tuple[str, ...] = declare(
         ("news", "code", "multilingual"),
-        "a corpus of new data: a bundled name, stdlib, pydoc, a .txt or .jsonl file, a folder, or a data set's name; "
-        "repeatable",
+        "a corpus of new data: prose, news, code or multilingual, which are bundled, stdlib, pydoc, a file of text "
+        "(.txt, .jsonl, .json, .csv, .tsv, .parquet), a folder of them, or a data set's name; repeatable",
         Affects.RUN,
         metavar="CORPUS",
     )

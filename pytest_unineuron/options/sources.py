@@ -148,7 +148,7 @@ def convert(option: Option, found: Any, where: str) -> Any:
     if option.choices:
         _check_choice(option, text, where)
     if not text and (option.default or where == option.flag):
-        raise OptionError(f"{where}: is empty; leave it out for {option.default or 'none'!r}")
+        raise OptionError(f"{where}: is empty; leave it out" + (f" for {option.default!r}" if option.default else ""))
     return text
 
 

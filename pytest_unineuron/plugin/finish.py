@@ -177,7 +177,8 @@ class Finisher:
             same.setdefault((item.subject, report.when, _error(report)) if item else id(report), []).append(report)
         for first, *others in same.values():
             if others:
-                first.sections.append(("control arms", f"and {len(others)} control arms, the same"))
+                arms = "control arms" if others[1:] else "control arm"
+                first.sections.append(("control arms", f"and {len(others)} {arms}, the same"))
             yield first
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

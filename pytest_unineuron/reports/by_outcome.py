@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HOLDS = WEAKEST_FIRST.index(BoundStatus.HOLDS)
 """The status of a claim that holds."""
 HEADINGS = {
-    Outcome.PASS: "shown by the model, and by no control",
+    Outcome.PASS: "shown by the model, beyond every control",
     Outcome.FAIL: "not shown by the model, or not beyond every control",
     Outcome.VACUOUS: "shown by a control too, so it supports nothing",
     Outcome.NA: "too close to call, or too little to tell",

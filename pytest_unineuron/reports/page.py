@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,7 +88,18 @@ def _environment() -> Any:
     script = (_TEMPLATES / "filter.js").read_text(encoding="utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.globals |= {"script": script, "script_digest": digest}
+    environment.filters["fact"] = fact_text
     return environment
+
+
+def fact_text(value: Any) -> str:
+    """A fact of a report in words, which is plain JSON data."""
+    if isinstance(value, Mapping):
+        texts = [(name, fact_text(each), isinstance(each, Mapping)) for name, each in value.items()]
+        return "; ".join(f"{name} ({text})" if nested else f"{name} {text}" for name, text, nested in texts) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(fact_text, value)) or "–"
+    return "–" if value is None or value == "" else str(value)
 
 
 def render_frame(page: str, rows: int = FRAME_ROWS) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.comparison import CaseState
@@ -39,7 +40,7 @@ def report_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) 
     yield from outcome_lines(evidence, width)
     if any(record.trial.primary for record in evidence.trials):
         yield "", ""
-        yield "* decides its criterion", ""
+        yield "* decides its criterion, unless one that compares seeds does", ""
     for lines in (table_lines(evidence, width) if verbose else (), note_lines(evidence, width, verbose=verbose)):
         if found := list(lines):
             yield from (("", ""), *found)
@@ -121,7 +122,8 @@ def assessment(evidence: Evidence) -> str:
     """The overall assessment: criteria by verdict, trials by outcome, and the number of forward passes."""
     by_verdict = {v: [line.id for line in evidence.criteria if line.verdict is v] for v in Verdict}
     criteria = "; ".join(f"{word}: {', '.join(by_verdict[v])}" for v, word in VERDICT_WORDS.items() if by_verdict[v])
-    counts = [f"{evidence.count(o)} {o}" for o in Outcome if evidence.count(o)]
+    outcomes = Counter(each.case.outcome for each in evidence.cases if not each.subject.not_applicable)
+    counts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome]]
     if absent := evidence.n_not_applicable:
         counts.append(f"{absent} not applicable")
     trials = ", ".join(counts) or "none"

@@ -228,7 +228,7 @@ class _Reader:
 
 
 def _deviation(count: Tensor, total: Tensor, squares: Tensor) -> Tensor:
-    """The standard deviation of each unit from its sums, [unit]; ∞ for one that never varied, so that it is not mixed."""
+    """The standard deviation of each unit from its sums, [unit]; ∞ for one that never varied, which is left out."""
     around_mean = squares - total**2 / count
     return torch.where(around_mean > CONSTANT * squares, (around_mean / count).clamp_min(0).sqrt(), torch.inf)
 

@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, messages):
         with store.exclusive(KEY):
             store.put(KEY | {"tokens": tokens}, entry())
     assert len(messages) == 1
-    assert "can no longer be written to" in messages[0]
+    assert "cannot be written to" in messages[0]
 
 
 def test_clearing_removes_only_entries(store):

@@ -156,6 +156,7 @@ BROKEN_MODELS = {
 }
 
 
+@pytest.mark.slow
 def test_models_that_cannot_be_loaded_are_errors_of_one_line(tiny, tmp_path):
     """The outcome is ERROR and the exit status is 1. There is no traceback."""
     for name, (make, _) in BROKEN_MODELS.items():
@@ -206,6 +207,7 @@ def test_a_damaged_corpus_is_refused_at_the_start(run_on, name):
     assert words in printed
 
 
+@pytest.mark.slow
 def test_a_corpus_that_is_too_small_is_na(run_on):
     """It says what is missing."""
     report, _ = run_on("tiny.txt", b"a\n\nb")

@@ -86,6 +86,8 @@ def test_requested_seeds_replace_the_registry():
     asked = [f"EleutherAI/pythia-70m-seed{i}@step143000" for i in range(1, 6)]
     assert seeds_compared_with(parse_source("EleutherAI/pythia-70m"), asked) == tuple(asked)
     assert seeds_compared_with(parse_source(asked[0]), asked) == tuple(asked[1:])
+    with pytest.raises(NotApplicable, match=f"--unineuron-seed={asked[0]} is the model itself; name one"):
+        seeds_compared_with(parse_source(asked[0]), asked[:1])
 
 
 def test_a_model_without_seeds_is_not_applicable():

@@ -56,13 +56,10 @@ def test_a_trained_model_differs_from_its_controls_and_an_untrained_one_does_not
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
-def test_without_seeds_a_verdict_rests_on_the_signature(trials, folders, workers):
+def test_without_seeds_a_verdict_rests_on_the_signature(trials, folders):
     """The run says before it starts what can be decided, and its verdict that universality was not tested."""
     own, _ = folders
-    found = trials.write(UNITS + SEEDS).run(
-        NEVER, TOKENS, f"--unineuron-model={own}", *workers, subprocess=bool(workers)
-    )
+    found = trials.write(UNITS + SEEDS).run(NEVER, TOKENS, f"--unineuron-model={own}")
     assert found.outcome("seeds[prose]", own.name) == "NA"
     assert found.report["criteria"]["GT1"]["basis"][own.name].startswith(
         "signature, universality not tested: no further seeds of "
@@ -71,8 +68,7 @@ def test_without_seeds_a_verdict_rests_on_the_signature(trials, folders, workers
         "(signature, universality not tested: no further seeds" in found.summary["Rationale"]["GT1_ModelGeneralization"]
     )
     assert f"does not apply to {own.name}: 1 trial (no further seeds of " in found.shown
-    if not workers:
-        found.result.stdout.fnmatch_lines([f"{own.name}:", "  GT1 by units (signature)"])
+    found.result.stdout.fnmatch_lines([f"{own.name}:", "  GT1 by units (signature)"])
 
 
 def test_a_trial_that_decides_and_was_not_selected_leaves_its_criterion_undecided(trials, folders):

@@ -256,7 +256,7 @@ def test_a_cache_that_cannot_be_written_is_a_failure(fill, trials):
     status, result = fill("-k", "kurtosis")
     assert status == 1
     result.stdout.fnmatch_lines(
-        ["*can no longer be written to*", "* results could not be stored; pytest computes them again."]
+        ["*cannot be written to*", "* results could not be stored; pytest computes them again."]
     )
 
 

@@ -82,6 +82,7 @@ SHORT = (
 )
 
 
+@pytest.mark.slow
 def test_a_control_a_statistic_and_units_of_a_conftest(trials):
     """They are used by name, under xdist too; a change of their source is another result, and breaks a lock."""
     trials.write(TRIAL).path.joinpath("conftest.py").write_text(CONTROL + STATISTIC + UNITS)
@@ -103,7 +104,7 @@ def test_a_control_a_statistic_and_units_of_a_conftest(trials):
     assert violated.ret == 24
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n1", marks=pytest.mark.slow)])
 def test_a_conftest_below_the_folder_is_reported(trials, workers):
     """Only workers read it, and the report names what it declares, with the words of its author."""
     deep = trials.write(NOISED).path / "deep"

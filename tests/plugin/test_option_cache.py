@@ -157,6 +157,7 @@ def test_a_damaged_entry_is_measured_again(run_trials, trials):
     assert run_trials("-k", "kurtosis").report["cache"]["notes"] == []
 
 
+@pytest.mark.slow
 def test_workers_share_the_cache(run_trials):
     """Every result is computed once, however items are distributed among workers."""
     given = ("-k", "kurtosis", "--unineuron-cache=kept")

@@ -148,6 +148,7 @@ def test_long(unineuron_case, unineuron_corpus, unineuron_universality):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_without_a_model_takes_over_a_text(trials):
     """All items of a text run on one worker."""
     few = ("--unineuron-tokens=1000", "--unineuron-correlation-tokens=500", "--unineuron-cache=stored")

@@ -11,7 +11,7 @@ from pytest_unineuron.evidence.layer_table import LayerTable
 from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, Outcome
 from pytest_unineuron.evidence.strict_json import add_digest, to_json
 from pytest_unineuron.reports import page, write
-from pytest_unineuron.reports.page import anchor, render_page
+from pytest_unineuron.reports.page import anchor, fact_text, render_page
 from tests.evidence.made import arm, distribution, evidence, share
 from tests.evidence.test_saved import of_schema_5
 from tests.reports.test_charts import compared
@@ -127,6 +127,14 @@ def test_every_link_has_a_target_and_every_id_is_given_once(run):
     assert sorted(set(parsed.ids)) == sorted(parsed.ids)
     assert {link.removeprefix("#") for link in parsed.links} <= set(parsed.ids)
     assert {anchor(each.name) for each in run.cases} <= set(parsed.ids)
+
+
+def test_facts_are_written_in_words():
+    """Whatever is nested in them; what is empty is a dash."""
+    verified = {"W h = y": {"sites": 4, "error": 1e-7}, "act": {}}
+    assert fact_text(verified) == "W h = y (sites 4; error 1e-07); act (–)"
+    assert fact_text(["one", 2, None]) == "one, 2, –"
+    assert [fact_text(empty) for empty in ([], {}, "", None)] == ["–"] * 4
 
 
 def test_a_trial_that_does_not_apply_has_an_anchor():

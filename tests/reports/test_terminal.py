@@ -36,7 +36,7 @@ def text(*trials, width=200, verbose=False, **more):
 def test_trials_stand_under_their_outcome_with_claim_and_value():
     shown = text(("good", "m", 0.9, 0.1), ("bad", "m", 0.2, 0.1), ("good", "n", 0.8, 0.1))
     paragraphs = dict(part.split("\n", 1) for part in shown.split("\n\n") if "\n" in part)
-    assert paragraphs["PASS (2): shown by the model, and by no control"].splitlines() == [
+    assert paragraphs["PASS (2): shown by the model, beyond every control"].splitlines() == [
         "  good: size > 0.5",
         "      m 0.9",
         "      n 0.8",

@@ -27,7 +27,10 @@ def test_neurons_are_skewed_on_new_data(neurons, measure):
 
 @pytest.mark.gt3(primary=True, source="Elhage et al. 2021, QK circuits")
 def test_heads_compare_few_directions(weights, measure):
-    """GT3, the method on something else: attention heads compare fewer directions than those of any null."""
+    """GT3, the method on something else: attention heads compare fewer directions than those of any null.
+
+    A model that was trained on words in random order shows this too: it tells trained models from others, no more.
+    """
     measure.needs("heads", len(weights.heads), at_least=8)
 
     def ranks(weights):
