@@ -12,7 +12,7 @@ from pytest_unineuron.corpora.checked import checked
 from pytest_unineuron.corpora.text import file_format, from_path, name_without_suffixes
 from pytest_unineuron.errors import CharacterError, CorpusError, did_you_mean
 from pytest_unineuron.extend.table import load
-from pytest_unineuron.system.paths import beside, cached_hub_id, typed
+from pytest_unineuron.system.paths import beside, cached_hub_id, status_of, typed
 
 if TYPE_CHECKING:
     from pytest_unineuron.corpora.corpus import Corpus
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def check_spec(spec: str) -> None:
     """Raise CorpusError if ``spec`` can be neither a known name, a path that exists, nor a data set of the Hub."""
-    if spec in corpus_names() or Path(spec).expanduser().exists():
+    if spec in corpus_names() or _existing_path(spec):
         return
     if spec.startswith((".", "/", "~")) or file_format(Path(spec)) or "/" not in spec:
         path = Path(spec).expanduser()
@@ -36,7 +36,7 @@ def check_readable(spec: str, *, field: str) -> None:
 
     A document that is no text is left to the trials on this corpus.
     """
-    if spec not in corpus_names() and Path(spec).expanduser().exists():
+    if spec not in corpus_names() and _existing_path(spec):
         with suppress(CharacterError):
             find_corpus(spec, field=field)
 
@@ -55,8 +55,7 @@ def find_corpus(spec: str, *, field: str = "text") -> Corpus:
     bundled = BUNDLED / f"{spec}.jsonl"
     if bundled.exists():
         return from_path(spec, bundled)
-    path = Path(spec).expanduser()
-    if path.exists():
+    if path := _existing_path(spec):
         return from_path(corpus_label(spec), path, field=field)
     from pytest_unineuron.corpora.hub import from_hub
 
@@ -65,12 +64,22 @@ def find_corpus(spec: str, *, field: str = "text") -> Corpus:
 
 def corpus_label(spec: str) -> str:
     """Return the short name of a corpus: that of a file or folder as it was typed, its hub id, or the name itself."""
-    path = Path(spec).expanduser()
-    if spec in corpus_names() or not path.exists():
+    path = None if spec in corpus_names() else _existing_path(spec)
+    if path is None:
         return spec
     if path.is_dir():
         return cached_hub_id(path, "datasets") or typed(path).name
     return name_without_suffixes(typed(path))
+
+
+def _existing_path(spec: str) -> Path | None:
+    """The path of the file or folder that ``spec`` names, or None if there is none. Raises CorpusError."""
+    try:
+        path = Path(spec).expanduser()
+        return None if status_of(path) is None else path
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be read, no such user
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"corpus {spec}: cannot be looked up ({reason}); give the whole path of a file") from None
 
 
 def corpora_by_label(specs: tuple[str, ...]) -> dict[str, str]:

@@ -91,7 +91,11 @@ def _table(separator: str) -> Callable[[str, bytes], Rows]:
             table = pandas.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
         except ValueError as error:
             raise CorpusError(f"{where}: not a table: {first_line(error)}; {quote}") from None
-        if repeated := _repeated(next(csv.reader(io.StringIO(text), delimiter=separator), ())):
+        try:
+            header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
+        except csv.Error as error:  # a document where the names of the columns should be
+            raise CorpusError(f"{where}, line 1: no names of columns: {error}; write them there") from None
+        if repeated := _repeated(header):
             raise CorpusError(f"{where}: two columns are named {repeated!r}; rename or delete one")
         if len(table) and not isinstance(table.index, pandas.RangeIndex):  # of what longer rows begin with
             raise CorpusError(f"{where}, row 1: more fields than the header ({', '.join(table)}); {quote}")

@@ -84,12 +84,14 @@ def original_findings(checkout: Path) -> dict[str, dict[str, float]]:
     that is missing or has a value that is not a number.
     """
     folder = checkout / TABLES_FOLDER
-    if not folder.is_dir():
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
         raise FindingsError(
-            f"--unineuron-findings={checkout}: there is no folder {TABLES_FOLDER}; give a checkout of the paper's "
-            "repository"
-        )
-    found = {path.name: _findings_of(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+            f"--unineuron-findings={checkout}: there is no folder {TABLES_FOLDER} ({error.strerror}); give a checkout "
+            "of the paper's repository"
+        ) from None
+    found = {path.name: _findings_of(path) for path in inside if path.is_dir()}
     if not found:
         raise FindingsError(f"--unineuron-findings={checkout}: {TABLES_FOLDER} holds no model's tables")
     return found

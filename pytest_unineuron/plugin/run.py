@@ -195,7 +195,8 @@ class Run:
         """End the run, before anything is measured, if the baseline that was named for it cannot be used."""
         if self.gated and isinstance(self.accepted, ReportError):
             path = self.path(self.settings.baseline)
-            reason = f"{self.accepted}{'' if path.exists() else did_you_mean(str(path), beside(path))}"
+            names = beside(path)
+            reason = f"{self.accepted}{'' if str(path) in names else did_you_mean(str(path), names)}"
             if step := GitHubStep.of():
                 step.print_commands([Annotation(ERROR, UNUSABLE_BASELINE, reason)])
             pytest.exit(reason, returncode=ExitStatus.BASELINE)
@@ -259,8 +260,11 @@ class Run:
                 f"--unineuron-baseline={self.settings.baseline}: is what this run is going to write; accept it under "
                 "another name: pytest-unineuron accept --baseline FILE"
             )
-        if self.settings.write_lock and self.write_lock.exists():
-            raise OptionError(
-                f"--unineuron-write-lock={self.settings.write_lock}: exists, and a lock is not written twice; name "
-                "another file, or remove this one if nothing was tested under it"
-            )
+        if lock := self.settings.write_lock:
+            if str(self.write_lock) in beside(self.write_lock):
+                raise OptionError(
+                    f"--unineuron-write-lock={lock}: exists, and a lock is not written twice; name another file, or "
+                    "remove this one if nothing was tested under it"
+                )
+            if reason := reason_unwritable(self.write_lock):
+                raise OptionError(f"--unineuron-write-lock={lock}: cannot be written to: {reason}")

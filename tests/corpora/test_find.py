@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytest_unineuron.corpora.find import corpora_by_label, corpus_label, find_corpus
+from pytest_unineuron.corpora.find import check_readable, corpora_by_label, corpus_label, find_corpus
 from pytest_unineuron.errors import CorpusError
 
 
@@ -127,6 +127,21 @@ def test_the_error_for_an_unknown_name_lists_the_known_ones(spec):
     """A name, a file and a path that do not exist are refused alike."""
     with pytest.raises(CorpusError, match="no such corpus, file or folder; known by name: code, multilingual, news"):
         find_corpus(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("~nobody-of-this-name/x.txt", "Could not determine home directory."),
+        ("x" * 300, "File name too long"),
+        ("./" + "x" * 300 + ".txt", "File name too long"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_refused(spec, reason):
+    """The error is the same wherever the name is looked up."""
+    for look_up in (find_corpus, corpus_label, lambda spec: check_readable(spec, field="text")):
+        with pytest.raises(CorpusError, match=f"^corpus {spec}: cannot be looked up .{reason}.; give the whole path"):
+            look_up(spec)
 
 
 def test_a_hub_data_set_needs_the_datasets_library(monkeypatch):

@@ -82,6 +82,7 @@ def test_line_ends_and_byte_order_marks_are_no_text(tmp_path, name):
         ),
         ("my.csv", b"text,to\nOne.,a\nTwo, three.,b\n", r"saw 3; quote fields that hold ','"),
         ("my.csv", b"text,to,text\nOne,a,Two\n", r"two columns are named 'text'; rename or delete one"),
+        ("my.csv", b"One " * 40_000 + b"\nTwo\n", r"line 1: no names of columns: field larger than field limit"),
         ("my.jsonl", b'{"text": "One", "text": "Two"}\n', r"line 1: not JSON \(the field 'text' comes twice\)"),
         ("my.tsv", b"text\tto\nOne\t.\ta\n", r"more fields .* quote fields that hold '\\t'"),
         ("my.parquet", b"PAR1junk", "not Parquet|needs pyarrow"),

@@ -250,6 +250,9 @@ def test_trials_below_a_linked_folder_are_compared(accepted):
     assert counts(found) == {"missing": 1, "new": 1, "same": 3}
 
 
+PATHS = ("baseline", "lock", "write-lock", "findings", "corpus", "reference", "model")
+
+
 @pytest.mark.parametrize("option", ["baseline", "lock", "write-lock"])
 def test_an_empty_name_does_not_switch_a_gate_off(accepted, option):
     """An empty name is an error, since it usually comes from an unset variable of the shell."""
@@ -258,9 +261,17 @@ def test_an_empty_name_does_not_switch_a_gate_off(accepted, option):
     found.result.stderr.fnmatch_lines([f"ERROR: --unineuron-{option}: is empty; leave it out*"])
 
 
-@pytest.mark.parametrize("option", ["baseline", "lock", "write-lock", "out", "findings"])
+@pytest.mark.parametrize("option", [*PATHS, "out"])
 def test_a_home_folder_that_does_not_exist_is_an_error(accepted, option):
     """A path of the form ~NAME/x is refused in one sentence if there is no user NAME."""
     found = accepted.run(*ARGS, f"--unineuron-{option}=~nobody-of-this-name/x")
     assert found.ret == 4
     assert "nobody-of-this-name" in found.result.stderr.str()
+
+
+@pytest.mark.parametrize("option", PATHS)
+def test_a_name_that_no_file_can_have_is_an_error(accepted, option):
+    """It is refused in one sentence, whichever option it is given to."""
+    found = accepted.run(*ARGS, f"--unineuron-{option}={'x' * 300}")
+    assert found.ret == (23 if option == "baseline" else 4)
+    assert "File name too long" in found.result.stderr.str()
