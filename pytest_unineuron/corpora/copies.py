@@ -3,7 +3,7 @@
 Texts are compared after Unicode NFKC and case folding, with white space and line ends collapsed. Sequences of 13 words
 are what contamination checks of language models compare (Brown et al. 2020, appendix C): shorter ones are common
 phrases. Within one text, 8 words show a repetition. A document of 8 to 12 words has no longer sequence, so it is
-compared by those of 8; one of fewer words is a phrase, and a copy only of an equal one.
+compared by those of 8, with other corpora too; one of fewer words is a phrase, and a copy only of an equal one.
 
 Words are runs of letters, digits and marks; punctuation is left out, so that code is compared by its names and numbers.
 A sentence of a script without spaces would be one long word, so there the unit is smaller: one ideograph or kana, of
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,9 +78,24 @@ def repeated_share(texts: Sequence[str]) -> float:
 
 
 def share_found_in(texts: Sequence[str], others: Sequence[str]) -> float:
-    """Return the share of the distinct sequences of ``COPY_WORDS`` words of some texts that are in others."""
-    own, known = (_distinct([sequences(text, COPY_WORDS) for text in each]) for each in (texts, others))
-    return float(np.isin(own, known, assume_unique=True).mean())
+    """Return the share of the distinct sequences of some texts that are in others.
+
+    Sequences are of ``COPY_WORDS`` words, and of ``REPEAT_WORDS`` in a text that is shorter.
+    """
+    long, short = [], []
+    for text in texts:
+        (short if _is_short(text) else long).append(text)
+    found = []
+    for part, size in ((long, COPY_WORDS), (short, REPEAT_WORDS)):
+        if part:
+            own, known = (_distinct([sequences(text, size) for text in each]) for each in (part, others))
+            found.append(np.isin(own, known, assume_unique=True))
+    return float(np.concatenate(found).mean())
+
+
+def _is_short(text: str) -> bool:
+    """Whether a text has no sequence of ``COPY_WORDS`` words."""
+    return sum(1 for _ in islice(_WORD.finditer(normalised(text)), COPY_WORDS)) < COPY_WORDS
 
 
 def _distinct(hashes: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:

@@ -38,6 +38,6 @@ def reason_known(corpus: Corpus, reference: Corpus, name: str) -> str:
     if known < MAX_KNOWN:
         return ""
     return (
-        f"not new data: {100 * known:.3g} % of its {COPY_WORDS}-word sequences are in the reference corpus {name}; "
-        "name another with --unineuron-corpus"
+        f"not new data: {100 * known:.3g} % of its {COPY_WORDS}-word sequences ({REPEAT_WORDS}-word ones of shorter "
+        f"documents) are in the reference corpus {name}; name another with --unineuron-corpus"
     )

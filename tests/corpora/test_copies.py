@@ -215,7 +215,21 @@ def test_new_data_with_parts_of_the_reference_is_not_new(mixed):
     assert bool(reason) == (mixed > 0.05)
     if reason:
         assert reason.startswith("not new data: ")
-        assert " % of its 13-word sequences are in the reference corpus ./old.txt; name another with" in reason
+        assert " % of its 13-word sequences (8-word ones of shorter documents) are in the reference " in reason
+        assert reason.endswith("corpus ./old.txt; name another with --unineuron-corpus")
+
+
+@pytest.mark.parametrize("count", [8, 12, 13])
+def test_the_reference_cut_into_short_documents_is_not_new(count):
+    """Not even where no document has a sequence of 13 words; another text cut up in the same way is new."""
+
+    def cut(name):
+        units = [text.split() for text in texts_of(name)[:20]]
+        return [" ".join(each[at : at + count]) for each in units for at in range(0, len(each) - count + 1, count)]
+
+    assert share_found_in([text for text in cut("prose") if len(words(text)) >= 8], texts_of("prose")) == 1
+    assert share_found_in(cut("news"), texts_of("prose")) < 0.001
+    assert 0 < share_found_in([*cut("prose"), *texts_of("news")], texts_of("prose")) < 1  # both kinds count
 
 
 def test_short_documents_of_the_reference_are_not_new():
