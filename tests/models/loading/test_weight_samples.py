@@ -16,6 +16,7 @@ from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.models.loading.weight_samples import COPIED, samples_of_files, samples_of_model, share_same
 from pytest_unineuron.models.registry import reason_not_new
 from tests.models.checkpoints import change_weights
+from tests.models.tiny import configuration
 
 STUDIED = zoo.folders()["gpt2-b"]
 WEIGHTS = STUDIED / "model.safetensors"
@@ -177,6 +178,25 @@ def test_values_are_read_as_the_library_reads_them(tmp_path):
     assert set(found) == set(expected)
     for shape, (corner,) in found.items():
         np.testing.assert_array_equal(corner, expected[shape].double().numpy())
+
+
+def test_a_copy_with_fused_projections_is_a_copy():
+    """Most matrices of the smaller file are in the other one, whichever of both is asked first."""
+    torch.manual_seed(0)
+    fused, split = (AutoModelForCausalLM.from_config(configuration(kind)) for kind in ("phi3", "llama"))
+    state = {}
+    for name, tensor in fused.state_dict().items():
+        if "qkv_proj" in name:
+            parts = zip("qkv", tensor.split([32, 16, 16]), strict=True)
+            state.update({name.replace("qkv_proj", f"{letter}_proj"): part for letter, part in parts})
+        elif "gate_up_proj" in name:
+            parts = zip(("gate_proj", "up_proj"), tensor.chunk(2), strict=True)
+            state.update({name.replace("gate_up_proj", half): part for half, part in parts})
+        else:
+            state[name] = tensor
+    split.load_state_dict(state)
+    one, other = samples_of_model(fused), samples_of_model(split)
+    assert share_same(one, other) == share_same(other, one) > COPIED
 
 
 def test_seeds_of_one_family_have_no_matrix_in_common():
