@@ -40,7 +40,9 @@ def frequency_mediation(view: WeightView, batches: Sequence[Batch], neurons: Ten
     Direct is the change with the logits' component along log frequency frozen (Stolfo et al. 2024, section 4). It is
     standardised over tokens, of which there are ``counts`` [token] in a text. All else is as for ``_mediation``.
     """
-    unit = log_frequency(counts, view.loaded.vocabulary).cpu()
+    rows = len(view.unembedding_weight.weight)
+    unit = log_frequency(counts, min(rows, view.loaded.vocabulary)).cpu()
+    unit = torch.nn.functional.pad(unit, (0, rows - len(unit)))  # padding rows of the unembedding are no tokens
 
     def frozen(before: Tensor, after: Tensor, step: Tensor) -> Tensor:
         return after - ((after - before) @ unit)[:, None] * unit

@@ -173,6 +173,17 @@ def test_mediation_by_token_frequency_agrees_with_real_runs(architecture):
         assert found.mean(name)[0] == pytest.approx(value / float(found.tokens.sum()), rel=1e-5)
 
 
+def test_mediation_by_token_frequency_leaves_padding_of_the_unembedding_alone():
+    """Rows beyond the ids of the tokenizer have no part along log frequency; the total effect is the same."""
+    loaded = in_memory(build("gpt_neox", vocab_size=320).double())
+    view, neurons = WeightView(loaded, dissect(loaded)), torch.tensor([4])
+    counts = torch.arange(loaded.vocabulary) % 50
+    found, same = frequency_mediation(view, batches(), neurons, counts), scale_mediation(view, batches(), neurons)
+    assert len(view.unembedding_weight.weight) == loaded.vocabulary + 20
+    assert found.mean("total") == same.mean("total")
+    assert found.mean("mediated")[0] > 0
+
+
 def test_a_neuron_along_token_frequency_acts_along_it_alone():
     """Where the unembedding holds nothing but log frequency, freezing that leaves no effect."""
     view = wide("gpt2")
