@@ -21,6 +21,8 @@ from pytest_unineuron.universality.units import ComparedModel
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from transformers import PreTrainedModel
+
     from pytest_unineuron.activations.forward_pass import Consumer, Encoding
     from pytest_unineuron.activations.sweep import Transform
     from pytest_unineuron.corpora.blocks import Batch, Blocks
@@ -141,11 +143,17 @@ class Comparisons:
         return blocks.batches(self.positions(model), compare=self._settings.correlation_tokens)
 
     def check_comparable(self, model: str, seeds: Sequence[str], longest: int) -> None:
-        """Raise ModelError for a seed that cannot read the same tokens, or has the weights of the model or a seed."""
+        """Raise ModelError for a seed that has another shape or tokenizer than the model, or the weights of another."""
         subject = self._models.loaded(Arm(model))
         samples = {model: samples_of_model(subject.model)}
         for name in seeds:
             seed = self._models.loaded(Arm(name))
+            if _shapes(seed.model) != _shapes(subject.model):
+                kinds = [type(each.model).__name__ for each in (seed, subject)]
+                raise ModelError(
+                    f"{name} ({kinds[0]}) has another shape than {model} ({kinds[1]}), so it is not another seed; "
+                    "name models of other training runs with --unineuron-seed"
+                )
             if seed.tokenizer.get_vocab() != subject.tokenizer.get_vocab():
                 raise ModelError(f"{name} has another tokenizer than {model}: their tokens cannot be compared")
             if seed.context < longest:
@@ -161,3 +169,8 @@ class Comparisons:
                         "name models of other training runs with --unineuron-seed"
                     )
             samples[name] = own
+
+
+def _shapes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter by name, which two runs of one training recipe share."""
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}

@@ -98,6 +98,13 @@ def test_seeds_with_another_tokenizer_are_an_error(folders, trials, tmp_path):
     assert "Traceback" not in found.result.stdout.str()
 
 
+def test_a_model_of_another_shape_is_no_seed(folders, trials):
+    """Even if both read the same tokens: the verdict would say that seeds were compared."""
+    found = trials.write(COMPARES).run(NEVER, NONE, f"--unineuron-model={folders[0]}", f"--unineuron-seed={folders[2]}")
+    assert " (GPT2LMHeadModel) has another shape than " in found.shown
+    assert " Trials: 1 ERROR. Forward passes: 0." in found.shown
+
+
 def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
     """A copy under another name would agree with the model perfectly. Other trials are measured."""
     own = folders[0]
