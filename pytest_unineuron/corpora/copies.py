@@ -82,11 +82,11 @@ def share_found_in(texts: Sequence[str], others: Sequence[str]) -> float:
 
     Sequences are of ``COPY_WORDS`` words, and of ``REPEAT_WORDS`` in a text that is shorter.
     """
-    long, short = [], []
+    by_size: dict[int, list[str]] = {COPY_WORDS: [], REPEAT_WORDS: []}
     for text in texts:
-        (short if _is_short(text) else long).append(text)
+        by_size[REPEAT_WORDS if _is_short(text) else COPY_WORDS].append(text)
     found = []
-    for part, size in ((long, COPY_WORDS), (short, REPEAT_WORDS)):
+    for size, part in by_size.items():
         if part:
             own, known = (_distinct([sequences(text, size) for text in each]) for each in (part, others))
             found.append(np.isin(own, known, assume_unique=True))

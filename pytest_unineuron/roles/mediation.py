@@ -9,6 +9,7 @@ import torch
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.loading.forward import run_model
 from pytest_unineuron.models.weights.weight_view import centred
+from pytest_unineuron.roles.direct_effects import require_direct_logits, require_direct_writes
 from pytest_unineuron.roles.interventions import Effects, changed_units, predicting
 from pytest_unineuron.roles.token_frequency import log_frequency
 
@@ -60,12 +61,14 @@ def _mediation(
     difference between the two: they can cancel, since the length of what the unembedding reads is fixed. ``frozen`` is
     given the logits before and after, and by how much they change under the scale of the norm as it was, [token,
     vocabulary] each. Since nothing reads these neurons but the final norm, all follow from one run. Raises
-    NotApplicable where logits are bent by a soft cap, where the model predicts no next token, and where what neurons
-    write has a norm of its own.
+    NotApplicable where logits are bent by a soft cap or scaled, where the model predicts no next token, and where what
+    neurons write is scaled or has a norm of its own.
     """
-    weights, write = view.layers[-1], view.stream_writes[-1]
-    if view.anatomy.capped or not view.anatomy.unembedding or write is None or write is not weights.write:
+    if view.anatomy.capped or not view.anatomy.unembedding:
         raise NotApplicable("the last layer of this model acts on its logits through more than the scale of one norm")
+    require_direct_writes(view, batches[0], len(view.layers) - 1)
+    require_direct_logits(view, batches[0])
+    write = view.layers[-1].write
     norm = view.norm(view.anatomy.final_norm, view.anatomy.width)
     assert norm is not None
     linear = view.unembedding_weight

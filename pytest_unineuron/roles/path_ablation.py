@@ -10,6 +10,7 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.roles.attention import attention_patterns, returned_attention
+from pytest_unineuron.roles.direct_effects import require_direct_writes
 from pytest_unineuron.roles.interventions import Effects, changed_units
 
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ def added_attention(view: WeightView, batches: Sequence[Batch], pairs: Tensor) -
     ``pairs`` [pair, 2] are the number of a neuron and that of a head of a later layer. Added is the attention to the
     first token as it is, less that without the neuron's part in the queries of the head (Gurnee et al. 2024, section
     5.3). ``added`` and ``activation`` are the means of both, with their ``added²``, ``activation²`` and ``product``.
-    Raises NotApplicable for a model whose attention probabilities cannot be had, or whose queries cannot be changed
-    alone.
+    Raises NotApplicable for a model whose attention probabilities cannot be had, whose queries cannot be changed alone,
+    or whose neurons add other vectors to the stream than they write.
     """
+    place_of = view.anatomy.layout.per_token.place_of
+    for layer in sorted({place_of(neuron)[0] for neuron in pairs[:, 0].tolist()}):
+        require_direct_writes(view, batches[0], layer)
     groups = 1 + max(batch.group for batch in batches)
     tokens = torch.zeros(groups, dtype=torch.float64)
     sums = {name: torch.zeros(len(pairs), groups, dtype=torch.float64) for name in QUANTITIES}
@@ -102,7 +106,7 @@ def attention_without(view: WeightView, batch: Batch, neuron: int, head: int) ->
 
     model, write = view.loaded.model, view.stream_writes[layer]
     norm = model.get_submodule(at.query.input_norm.norm)
-    if write is None or write is not view.layers[layer].write or not at.query.projection.whole:
+    if write is None or not at.query.projection.whole:
         raise NotApplicable("the queries of this model's heads cannot be changed alone")
     written, rows = write[unit], list(at.query.rows)
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Tiny random models of six architectures, with a tokenizer like the zoo's, in memory or saved to a folder."""
+"""Tiny random models of eight architectures, with a tokenizer like the zoo's, in memory or saved to a folder."""
 
 from functools import cache
 
@@ -24,6 +24,8 @@ SHAPES = {
     "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_inner": 48, "n_positions": 64},
     "gpt_neox": COMMON,
     "llama": {**COMMON, "num_key_value_heads": 2},
+    "granite": {**COMMON, "num_key_value_heads": 2, "pad_token_id": 0},
+    "cohere": {**COMMON, "num_key_value_heads": 2, "pad_token_id": 0},
     "phi3": {**COMMON, "num_key_value_heads": 2, "pad_token_id": 0},
     "bert": COMMON,
     "mamba": {"num_hidden_layers": 2, "hidden_size": 32, "state_size": 4},
