@@ -6,7 +6,7 @@ import ast
 import hashlib
 import sys
 import sysconfig
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,15 +46,14 @@ def _with_imports(files: Iterable[Path], plugins: Iterable[Path] = ()) -> dict[P
     """
     own = list(files)
     packages = {package for package in map(_package_of, own) if package}
-    waiting = [*own, *plugins]
+    waiting, tried = [*own, *plugins], set()
     seen: dict[Path, bytes] = {}
     while waiting:
         path = waiting.pop()
-        if (
-            path not in seen
-            and path.is_file()
-            and (path in own or packages.intersection(path.parents) or _is_project_file(path))
-        ):
+        if path in tried:
+            continue
+        tried.add(path)
+        if path.is_file() and (path in own or packages.intersection(path.parents) or _is_project_file(path)):
             seen[path] = path.read_bytes()
             waiting += _imported_files(path, seen[path])
     return seen
@@ -108,22 +107,28 @@ def project_files(modules: Iterable[object]) -> list[Path]:
 
 def _imported_files(path: Path, source: bytes) -> Iterator[Path]:
     """The paths at which the modules that a file imports may be."""
+    for name, level in _imports(source):
+        yield from _below(path.parents[level - 1], name) if level else _module_files(name)
+
+
+@lru_cache(maxsize=4096)
+def _imports(source: bytes) -> tuple[tuple[str, int], ...]:
+    """The modules that a source imports or names in ``pytest_plugins``, each with the dots of a relative import."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return
+        return ()
+    found: dict[tuple[str, int], None] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _module_files(alias.name)
+            found |= {(alias.name, 0): None for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}" if node.module else alias.name
-                yield from _module_files(name) if not node.level else _below(path.parents[node.level - 1], name)
+            names = (f"{node.module}.{alias.name}" if node.module else alias.name for alias in node.names)
+            found |= {(name, node.level): None for name in names}
         elif isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "pytest_plugins" for t in node.targets):
-            for part in ast.walk(node.value):
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield from _module_files(part.value)
+            parts = (part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+            found |= {(part, 0): None for part in parts if isinstance(part, str)}
+    return tuple(found)
 
 
 def _module_files(name: str) -> Iterator[Path]:
