@@ -109,17 +109,8 @@ class Collection:
                 reason = self._not_applicable(trial, model, corpus, fixtures)
                 case = Case(model, corpus)
                 cases = [case] if reason else case.arms(arms, run.settings.control_draws)
-                made += [Assignment(trial, each, reason) for each in cases if not self._is_repeated(each)]
+                made += [Assignment(trial, each, reason) for each in cases if not run.repeats(each)]
         return made
-
-    def _is_repeated(self, case: Case) -> bool:
-        """Whether a draw of a control has the weights of an earlier one: there are only so many further seeds."""
-        if case.draw == 1 or controls.CONTROLS[case.control].replaces != controls.SEED:
-            return False
-        try:
-            return case.draw > len(seeds_compared_with(self._run.models[case.model], self._run.settings.seed))
-        except NotApplicable:
-            return True
 
     def _not_applicable(self, trial: Trial, model: str, corpus: str, fixtures: Sequence[str]) -> str:
         """The reason why the question of a trial does not apply to a model and a corpus; empty if it applies."""

@@ -15,9 +15,10 @@ from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.cache.store import PARTS_FOLDER, RESULTS_FOLDER, Store
 from pytest_unineuron.corpora.find import check_readable, corpora_by_label
-from pytest_unineuron.errors import OptionError, ReportError, did_you_mean
+from pytest_unineuron.errors import NotApplicable, OptionError, ReportError, did_you_mean
 from pytest_unineuron.models.loading import source
 from pytest_unineuron.models.loading.devices import DEVICE_KINDS, SPREAD_MODES
+from pytest_unineuron.models.registry import seeds_compared_with
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.plugin.arguments import Arguments
 from pytest_unineuron.reports.github import ERROR, UNUSABLE_BASELINE, Annotation
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_unineuron.evidence.case import Case
     from pytest_unineuron.evidence.records import Evidence
     from pytest_unineuron.options.settings import Settings
 
@@ -94,6 +96,15 @@ class Run:
         """The models under test by label. Raises ModelError."""
         found = source.sources_by_label(self.settings.models)
         return self._relabelled({label: (model.spec, model) for label, model in found.items()})
+
+    def repeats(self, case: Case) -> bool:
+        """Return whether a draw has the weights of an earlier one: of further seeds, there are only so many."""
+        if case.draw == 1 or controls.CONTROLS[case.control].replaces != controls.SEED:
+            return False
+        try:
+            return case.draw > len(seeds_compared_with(self.models[case.model], self.settings.seed))
+        except NotApplicable:
+            return True
 
     def models_asked(self, criterion: str) -> list[str]:
         """Return the labels of the models under test that the trials of a criterion are about.

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from benchmarks.evals import forward_passes as passes_in
 from pytest_unineuron import controls
-from pytest_unineuron.evidence.journal import JOURNAL_FOLDER, read_journal
+from pytest_unineuron.evidence.journal import JOURNAL_FOLDER
 from pytest_unineuron.reports.write import REPORT, SUMMARY
 from tests.evals.catalogue import EVALS, catalogue
 from tests.evals.shared import get_or_compute
@@ -43,8 +44,7 @@ def run(out, *args, status=0):
 def forward_passes(out):
     """The event of every forward pass of a run, in order."""
     (journal,) = (out / JOURNAL_FOLDER).iterdir()
-    phases = [event["envelope"] for event in read_journal(journal).events if "envelope" in event]
-    return [event for phase in phases for event in phase["events"] if event["kind"] == "forward_pass"]
+    return list(passes_in(journal))
 
 
 def outcomes(report):
