@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_unineuron.activations.capture import capture_activations
-from pytest_unineuron.statistics import POST
+from pytest_unineuron.statistics import POST, PRE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,23 +20,31 @@ if TYPE_CHECKING:
 
 
 def sums_by_label(
-    view: WeightView, layout: NeuronLayout, batches: Sequence[Batch], count: int, label: Callable[[Batch], Tensor]
+    view: WeightView,
+    layout: NeuronLayout,
+    batches: Sequence[Batch],
+    count: int,
+    label: Callable[[Batch], Tensor],
+    *,
+    on: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return sums of post-activations [neuron, label] and the number of tokens [label], float64.
 
     They are over the text tokens that have one of ``count`` labels: ``label`` returns that of every position of a
-    batch, [row, position], negative for none. Neurons are those of ``layout``.
+    batch, [row, position], negative for none. Neurons are those of ``layout``. With ``on``, it is the number of these
+    tokens at which a neuron is on, its pre-activation above 0, instead of a sum.
     """
     sums = [torch.zeros(layer.width, count, dtype=torch.float64) for layer in layout.layers]
     tokens = torch.zeros(count, dtype=torch.float64)
     current: list[Tensor] = []
 
     def receive(site: str, index: int, values: Tensor, rows: Tensor | None) -> None:
-        if site != POST:
+        if site != (PRE if on else POST):
             return
         of_row = current[0] if rows is None else current[0][rows.cpu()]
         chosen = of_row >= 0
-        sums[index].index_add_(1, of_row[chosen], values.cpu()[chosen].double().T)
+        counted = (values > 0 if on else values).cpu()[chosen].double()
+        sums[index].index_add_(1, of_row[chosen], counted.T)
 
     with capture_activations(view.loaded.model, layout, receive, stream=False) as capture:
         for batch in batches:

@@ -38,15 +38,38 @@ def position_correlations(view: WeightView, batches: Sequence[Batch]) -> tuple[T
     return torch.where(size > 0, ranks @ place / size, torch.nan), positions
 
 
-def sums_by_position(view: WeightView, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+def position_information(view: WeightView, batches: Sequence[Batch]) -> Tensor:
+    """Return the mutual information of being on and the position, in nats, [neuron] float64.
+
+    It is that of a token drawn from a position at random, with all positions alike (Gurnee et al. 2024, section 4.3):
+    the mean over positions of the divergence of Bernoulli(share on at this position) from Bernoulli(their mean). It is
+    0 for a neuron that is on as often everywhere, and ln 2 at most. Chance adds to it what a few tokens a position
+    leave open, about (positions − 1) / (2 × tokens). nan where no position has enough tokens.
+    """
+    on, tokens = (of.sum(dim=0) for of in sums_by_position(view, batches, on=True))
+    read = tokens >= LEAST
+    return information(on[:, read] / tokens[read])
+
+
+def information(shares: Tensor) -> Tensor:
+    """Return the mean divergence of shares [..., position] in [0, 1] from their mean, in nats [...]."""
+    mean = shares.mean(dim=-1, keepdim=True).expand_as(shares)
+    both: list[Tensor] = [
+        torch.special.xlogy(p, p) - torch.special.xlogy(p, q) for p, q in ((shares, mean), (1 - shares, 1 - mean))
+    ]
+    return torch.stack(both).sum(dim=0).mean(dim=-1).clamp(min=0)
+
+
+def sums_by_position(view: WeightView, batches: Sequence[Batch], *, on: bool = False) -> tuple[Tensor, Tensor]:
     """Return sums of post-activations [half, neuron, position] and the number of tokens [half, position], float64.
 
-    They are over text tokens; a position is that in the row, with special tokens counted.
+    They are over text tokens; a position is that in the row, with special tokens counted. With ``on``, it is the number
+    of tokens at which a neuron is on, instead of a sum.
     """
     width = max(batch.ids.shape[1] for batch in batches)
 
     def label(batch: Batch) -> Tensor:
         return (batch.group % 2 * width + torch.arange(batch.ids.shape[1])).expand(batch.ids.shape)
 
-    sums, tokens = sums_by_label(view, view.anatomy.layout.per_token, batches, 2 * width, label)
+    sums, tokens = sums_by_label(view, view.anatomy.layout.per_token, batches, 2 * width, label, on=on)
     return sums.unflatten(1, (2, width)).transpose(0, 1), tokens.view(2, width)
