@@ -5,7 +5,7 @@ import pytest
 
 from pytest_unineuron import LARGE, MEDIUM, by_unit
 from pytest_unineuron.roles.head_circuits import circuit_ranks, query_key_norms
-from pytest_unineuron.roles.head_writes import head_kurtosis
+from pytest_unineuron.roles.head_writes import copying, head_kurtosis
 
 
 @pytest.mark.gt3(source="public run eval1_new GT3-1 (reconstructed, code not public)")
@@ -39,3 +39,4 @@ def test_heads_single_out_tokens(weights, measure):
     beyond = by_unit(lambda w: w.role(head_kurtosis)[1], weights, layer=lambda w: w.head_layer)
     measure("share of random directions of smaller kurtosis over the vocabulary", beyond, higher_by=MEDIUM)
     measure("median kurtosis over the vocabulary", np.median(weights.role(head_kurtosis)[0]))
+    measure("median tr(W_OV) / ‖W_OV‖", np.median(weights.role(copying)))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.heads import folded, output_weight, require_value
+from pytest_unineuron.models.weights.heads import folded, output_weight, require_heads, require_value
 from pytest_unineuron.models.weights.weight_view import centred
 from pytest_unineuron.roles.composition import cosine_moments, random_kurtosis, ranks
 
@@ -29,10 +28,24 @@ def head_kurtosis(view: WeightView) -> Tensor:
     """
     null = random_kurtosis(view)
     # The heads of a layer share a pass over the vocabulary.
-    found = [_of_layer(view, list(heads), null) for _, heads in groupby(view.anatomy.heads, lambda head: head.layer)]
-    if not found:
-        raise NotApplicable("no attention with separate query and key projections was found")
+    found = [_of_layer(view, list(heads), null) for _, heads in groupby(require_heads(view), lambda head: head.layer)]
     return torch.cat(found, dim=1).cpu()
+
+
+def copying(view: WeightView) -> Tensor:
+    """Return tr(W_OV) / ‖W_OV‖ of every head, [head] float64.
+
+    It is positive if a head writes what it reads, and negative if it writes the opposite. For a head that reads one
+    direction and writes one, it is the cosine of both, as of the weights of a neuron; of others its size is at most the
+    square root of the head's dimension. Elhage et al. (2021) compare the eigenvalues of W_OV instead.
+    0 for a head that writes nothing. Raises NotApplicable for heads whose values are not separate or not behind a norm.
+    """
+    found = []
+    for head in require_heads(view):
+        output, value = output_weight(view, head).double(), folded(view, require_value(head)).double()
+        size = ((output.T @ output) * (value @ value.T)).sum().clamp(min=0).sqrt()  # ‖W_O W_V‖
+        found.append(torch.where(size > 0, (output.T * value).sum() / size, 0.0))
+    return torch.stack(found).cpu()
 
 
 def _of_layer(view: WeightView, heads: list[Head], null: Tensor) -> Tensor:

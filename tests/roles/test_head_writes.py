@@ -10,7 +10,8 @@ from scipy import stats
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.weights.heads import folded
-from pytest_unineuron.roles.head_writes import head_kurtosis, output_directions
+from pytest_unineuron.models.weights.weight_view import WeightView
+from pytest_unineuron.roles.head_writes import copying, head_kurtosis, output_directions
 from tests.roles.views import normal, view_of
 
 
@@ -46,6 +47,37 @@ def test_the_basis_of_the_values_does_not_matter(seed):
     )
     torch.testing.assert_close(same, sizes)
     torch.testing.assert_close((other * one).sum(dim=1).abs(), torch.ones(3, dtype=torch.float64), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
+def test_copying_agrees_with_the_whole_circuit(architecture):
+    """The trace of W_O W_V over its Frobenius norm, in float64; its size is at most the square root of its rank."""
+    view = view_of(architecture)
+    expected = []
+    for head, weights in zip(view.anatomy.heads, Weights(view).heads, strict=True):
+        circuit = (weights.output.double() @ folded(view, head.value).double()).numpy()
+        expected.append(np.trace(circuit) / np.linalg.norm(circuit))
+    found = copying(view).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+    assert (np.abs(found) <= 8**0.5).all()
+
+
+def test_a_head_of_one_direction_copies_as_far_as_it_writes_what_it_reads():
+    """P45: the cosine of both directions; a head that writes nothing copies nothing."""
+    view = view_of("gpt2")
+    reads, writes = normal(32, seed=1), normal(32, seed=2)
+    writes -= writes.mean()
+    reads -= reads.mean()  # behind a layer norm, the constant direction is not read
+    with torch.no_grad():
+        for size, block in enumerate(view.loaded.model.transformer.h):
+            block.ln_1.weight[:] = 1
+            block.attn.c_attn.weight[:, 64:] = 0
+            block.attn.c_attn.weight[:, 64 + 5] = reads  # the first of the four heads, of dimension 8
+            block.attn.c_proj.weight[5] = size * writes
+    found = copying(WeightView(view.loaded, view.anatomy))
+    assert found[:4].tolist() == [0.0] * 4
+    assert float(found[4]) == pytest.approx(float(torch.cosine_similarity(reads, writes, dim=0)), rel=1e-5)
+    assert found[5:].tolist() == [0.0] * 3
 
 
 def test_a_model_without_an_unembedding_has_none():
