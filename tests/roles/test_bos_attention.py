@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from pytest_unineuron.corpora.encode import special_tokens
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
-from pytest_unineuron.models.discovery.anatomy import dissect
+from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.bos_attention import bos_alignment, bos_query_directions
 from tests.models.tiny import build, in_memory, prepared
@@ -64,6 +64,50 @@ def test_a_push_along_the_direction_raises_the_attention_to_bos(architecture):
     before, after, opposite = attention(0.0), attention(0.05), attention(-0.05)
     others = before[1:5].sum()
     assert float(after[0] / after[1:5].sum()) > float(before[0] / others) > float(opposite[0] / opposite[1:5].sum())
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
+def test_directions_agree_with_finite_differences(architecture, monkeypatch):
+    """P46: what the attention logit of BOS gains when the normalised input of a query moves, linear and odd.
+
+    In float64, along every axis, for the head of layer 1 that a scaled dot product is given second. Each destination
+    counts alike.
+    """
+    loaded = in_memory(build(architecture).double())
+    view = WeightView(loaded, dissect(loaded))
+    layers, directions = bos_query_directions(view)
+    (norm,) = {part.query.input_norm.norm for part in view.anatomy.heads if part.layer == 1}
+    gain = view.norm(norm, 32).gain.double()
+    before, text = special_tokens(loaded.tokenizer)[0], probe_ids(loaded)
+    ids = torch.cat([torch.tensor([before[:1]]), text], dim=1)
+    attend, seen = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watch(query, key, value, *args, scale=None, **options):
+        seen.append((query[0, 1] @ key[0, key.shape[1] // query.shape[1], 0]) * (scale or query.shape[-1] ** -0.5))
+        return attend(query, key, value, *args, scale=scale, **options)
+
+    def logits(move):
+        hook = loaded.model.get_submodule(norm).register_forward_hook(lambda module, args, output: output + gain * move)
+        seen.clear()
+        with torch.no_grad():
+            loaded.model(ids)
+        hook.remove()
+        return seen[1][1:]  # of layer 1, [destination]
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watch)
+    loaded.model.set_attn_implementation("sdpa")
+    queries = (torch.arange(ids.shape[1]) > 0).double()[:, None]  # BOS keeps its key
+    clean = logits(0 * queries)
+    gained = torch.stack([logits(axis * queries) - clean for axis in torch.eye(32, dtype=torch.float64)])
+    if architecture != "llama":
+        gained = gained - gained.mean(dim=0)  # a layer norm makes no constant direction
+    expected = normalize(normalize(gained, dim=0).mean(dim=1), dim=0)
+    index = [number for number, layer in enumerate(layers.tolist()) if layer == 1][1]
+    torch.testing.assert_close(directions[index], expected, rtol=1e-6, atol=1e-8)
+    push = torch.randn(32, generator=torch.Generator().manual_seed(4)).double() * queries
+    half, whole, opposite = (logits(size * push) - clean for size in (0.5, 1.0, -1.0))
+    torch.testing.assert_close(2 * half, whole)
+    torch.testing.assert_close(-opposite, whole)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])

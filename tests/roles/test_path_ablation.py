@@ -57,6 +57,23 @@ def test_it_agrees_with_attention_by_hand():
     assert not torch.allclose(clean[text], without[text])
 
 
+def test_other_heads_attend_as_they_did():
+    """P55: keys and values are restored, so only the pattern of that head changes in its layer."""
+    loaded = in_memory(build("gpt2"))
+    view, batch, head = WeightView(loaded, dissect(loaded)), batches()[0], 2
+    seen = []
+    module = loaded.model.transformer.h[1].attn
+    hook = module.register_forward_hook(lambda m, args, output: seen.append(output[1]))
+    with eager_attention(loaded.model):
+        attention_patterns(view, batch)
+        attention_without(view, batch, 7, 4 + head)
+    hook.remove()
+    clean, without = (patterns.movedim(1, 0) for patterns in seen)  # [head, row, query, key]
+    assert not torch.allclose(clean[head], without[head], atol=1e-6)
+    others = [number for number in range(len(clean)) if number != head]
+    torch.testing.assert_close(without[others], clean[others], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
 def test_a_neuron_that_writes_nothing_adds_nothing(architecture):
     """P55: the attention stays; and how attention is computed is as before."""
