@@ -1,12 +1,14 @@
 """The suite on a model with planted effects: trials that can fail pass, and their controls miss."""
 
 import json
+import random
 import re
 import subprocess
 import sys
 
 import pytest
 
+from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.reports.write import REPORT
 from tests.evals.catalogue import EVALS, catalogue
 from tests.evals.shared import get_or_compute
@@ -49,6 +51,8 @@ logits sharpen any softmax, and a bias is added to what decides whether a neuron
 
 BOS, LAST = "bos_neurons_move_attention[prose]", "suppression_neurons_are_last[prose]"
 """Trials whose effects are planted in models of their own."""
+NEW_HEAVY = "heavy_neurons_matter_on_new_data"
+"""The trial of neurons that are heavy-tailed on the reference: those of the rarest features, of which news has few."""
 
 
 def trials(report, *, public):
@@ -56,7 +60,8 @@ def trials(report, *, public):
     return {
         t["name"]: t["subjects"]["planted"]
         for t in report["trials"]
-        if t["source"].startswith("public run") is public and t["name"] not in {*KNOWN_VACUOUS, BOS, LAST}
+        if t["source"].startswith("public run") is public
+        and t["name"] not in {*KNOWN_VACUOUS, BOS, LAST, f"{NEW_HEAVY}[news]"}
     }
 
 
@@ -147,6 +152,21 @@ def test_planted_suppression_neurons_lie_in_the_last_tenth_of_ten_layers(tmp_pat
     assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"missed"}
     measured = {m["name"]: m["value"] for m in found["cases"][0]["subject"]["measurements"]}
     assert measured["share of suppression neurons, last tenth"] > 0.1
+
+
+def test_neurons_chosen_on_the_reference_matter_on_text_that_has_their_features(tmp_path):
+    """The new text has the words of the reference in another order."""
+    from tests.evals.planted import save
+
+    words = " ".join(document.text for document in find_corpus("prose").documents).split()
+    random.Random(0).shuffle(words)
+    texts = [" ".join(words[start : start + 60]) for start in range(0, 9000, 60)]
+    (tmp_path / "mixed.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
+    model = save(tmp_path / "planted")
+    report = run_trials(tmp_path, model, "-k", NEW_HEAVY, f"--unineuron-corpus={tmp_path / 'mixed.jsonl'}")
+    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == f"{NEW_HEAVY}[mixed]")
+    assert found["outcome"] == "PASS", found["reason"]
+    assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} <= {"missed", "compared"}
 
 
 def test_sets_that_were_set_to_their_mean_are_listed(report):
