@@ -1,14 +1,12 @@
-"""What trials of more than one criterion claim, and what they claim it of; conftest.py makes these fixtures known."""
+"""What trials of more than one criterion claim, and what they claim it of; conftest.py makes these fixtures known.
 
-import numpy as np
+Each imports what it needs itself: pytest reads conftest files before it finds a mistake in an option, and PyTorch takes
+seconds to import.
+"""
+
+import math
+
 import pytest
-import torch
-
-from pytest_unineuron import SMALL, jackknife, within
-from pytest_unineuron.roles.interventions import ablation_effects
-from pytest_unineuron.roles.matching import by_layer, dealt, matched
-from pytest_unineuron.roles.position import position_correlations, position_information
-from pytest_unineuron.statistics.resampling import UnitGroups, over_unit_groups
 
 __all__ = [
     "claimed",
@@ -24,7 +22,7 @@ __all__ = [
 
 PARTS = 8
 """Sets that neurons are dealt into. With few neurons, it makes a difference which ones a layer happens to have."""
-QUARTER = np.log(1.25)
+QUARTER = math.log(1.25)
 """The logarithm of a ratio that is larger by a quarter."""
 
 
@@ -41,18 +39,23 @@ def claimed(universality):
 @pytest.fixture
 def more():
     """A small effect of selected neurons against the rest of their layer, and of the model against every control."""
+    from pytest_unineuron import SMALL
+
     return {"above": SMALL, "higher_by": SMALL - 0.5}
 
 
 @pytest.fixture
 def less():
     """The same in the other direction."""
+    from pytest_unineuron import SMALL
+
     return {"below": 1 - SMALL, "lower_by": SMALL - 0.5}
 
 
 @pytest.fixture
 def heaviest():
     """A function that marks the tenth of the neurons of each layer that have the largest kurtosis, [neuron]."""
+    import numpy as np
 
     def mark(kurtosis, layer):
         marked = np.zeros(len(layer), dtype=bool)
@@ -70,6 +73,7 @@ def first_layers(weights):
 
     With ``layer`` [unit] it marks other units, such as heads.
     """
+    import numpy as np
 
     def first(share, layer=weights.layer):
         numbers = np.unique(layer)
@@ -81,6 +85,7 @@ def first_layers(weights):
 @pytest.fixture
 def measure_heavy_bias(neurons, weights, heaviest, less, measure):
     """A function that claims that the heaviest-tailed tenth of a layer has a lower folded bias than the rest of it."""
+    from pytest_unineuron import jackknife, within
 
     def measure_heavy_bias():
         measure.needs("documents", neurons.documents, at_least=64)
@@ -99,6 +104,9 @@ def measure_bias_of_active(neurons, weights, measure):
     Controls must not even lean to that side. All biases of an untrained model are 0 and have no rank correlation with
     anything, but they have an AUROC.
     """
+    import numpy as np
+
+    from pytest_unineuron import jackknife, within
 
     def active(density, layer):
         marked = np.zeros(len(layer), dtype=bool)
@@ -123,6 +131,10 @@ def measure_position(weights, first_layers, measure):
     It is given runs over one or more texts. Correlations with the position have to be beyond ±0.8, of one sign, in
     either half of each.
     """
+    import numpy as np
+
+    from pytest_unineuron.roles.position import position_correlations, position_information
+    from pytest_unineuron.statistics.resampling import over_unit_groups
 
     def measure_position(*texts):
         found, positions = zip(*(runs.role(position_correlations) for runs in texts), strict=True)
@@ -148,6 +160,14 @@ def measure_ablation(neurons, weights, runs, measure):
     neuron of great effect does not decide. The interval leaves out documents, and eighths. The first layer is left out
     of the claim and measured apart: predictions depend on any of its neurons.
     """
+    import numpy as np
+    import torch
+
+    from pytest_unineuron import jackknife
+    from pytest_unineuron.roles.interventions import ablation_effects
+    from pytest_unineuron.roles.matching import by_layer, dealt, matched
+    from pytest_unineuron.statistics.resampling import UnitGroups
+
     layer = weights.layer
     first = layer == layer.min()
 

@@ -1,8 +1,9 @@
-"""Neurons of a model chosen as the public evaluations chose theirs; conftest.py makes these fixtures known."""
+"""Neurons of a model chosen as the public evaluations chose theirs; conftest.py makes these fixtures known.
 
-import numpy as np
+As in claims.py, each imports what it needs itself.
+"""
+
 import pytest
-from scipy import stats
 
 __all__ = [
     "bias_with_tails",
@@ -15,6 +16,8 @@ __all__ = [
 @pytest.fixture
 def first_word_neurons(public_texts):
     """The five neurons of the first layer that respond most to the first word of three sentences, as in eval1."""
+    import numpy as np
+
     layer = public_texts["one first word"].layer
     first = np.flatnonzero(layer == layer[0])
     return first[np.argsort(-public_texts.words("one first word")[0, first])[:5]]
@@ -23,6 +26,8 @@ def first_word_neurons(public_texts):
 @pytest.fixture
 def position_neuron(public_texts):
     """The neuron of the second layer that goes most with position in three lists, chosen as in eval1, and its r."""
+    import numpy as np
+
     layer = public_texts["symbols 1"].layer
     here = np.flatnonzero(layer == np.unique(layer)[:2][-1])
     lists = [public_texts.words(name)[:, here] for name in public_texts.of("symbols")]  # each [word, neuron]
@@ -40,6 +45,7 @@ def letter_selectivity(public_texts):
 
     It is [neuron], of those of the first layer, and texts are read word by word, as in eval3.
     """
+    import numpy as np
 
     def selectivity(kind):
         layer = public_texts[f"{kind} 1"].layer
@@ -52,6 +58,8 @@ def letter_selectivity(public_texts):
 @pytest.fixture
 def bias_with_tails(public_texts, weights, first_layers):
     """A function that correlates folded bias with skew and kurtosis after the activation function, in first layers."""
+    import numpy as np
+    from scipy import stats
 
     def correlations(texts, share):
         found = {}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 
 from pytest_unineuron.evidence import saved
 from pytest_unineuron.plugin import session  # noqa: F401 - pytester would drop it after an inner run, and import a copy
@@ -24,9 +25,10 @@ def test_bad():
 """
 ONE = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 """One model and one control: a trial is two items."""
-BLOCKED = ("cacheprovider", "randomly", "html", "hypothesispytest", "metadata", "rerunfailures", "timeout")
+INSTALLED = {point.name for point in entry_points(group="pytest11")}
+BLOCKED = ("cacheprovider", *sorted(INSTALLED - {"unineuron", "xdist"}))
 """Plugins that are off in inner runs unless ``-p NAME`` asks for one, so that no test depends on which are installed.
-Hypothesis takes longer to import than most inner runs take."""
+Some, such as that of Hypothesis, take longer to import than most inner runs take."""
 
 
 @dataclass

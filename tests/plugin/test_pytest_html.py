@@ -8,7 +8,7 @@ import pytest
 
 from tests.plugin.inner import HOLDS, ONE
 
-PLUGIN = ("-p", "html", "-p", "metadata", "--html=tests.html", "--self-contained-html")
+PLUGIN = ("-p", "html", "-p", "html_fixtures", "-p", "metadata", "--html=tests.html", "--self-contained-html")
 
 
 def extras_of(path):
