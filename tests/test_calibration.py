@@ -280,6 +280,7 @@ def test_both_files_hold_the_same_tables(tmp_path):
     assert "| heavy | 2 | 1 | 1 | 0 | 0 | 0 | 50.0 | 1.26 | 98.7 | untrained gpt2 |" in text
 
 
+@pytest.mark.slow
 def test_the_trials_run_on_nulls_and_give_a_line_for_each(tmp_path, monkeypatch):
     """In a process of its own, as by the command, but only two trials."""
     monkeypatch.setattr(suite, "OPTIONS", (*suite.OPTIONS, "-k", "head_circuits or head_weight"))

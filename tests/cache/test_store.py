@@ -128,6 +128,7 @@ for number in range(300):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_can_evict_at_once(tmp_path):
     """An entry that another process removed while both looked at all of them is no reason to stop."""
     command = [sys.executable, "-c", WRITE, str(tmp_path)]

@@ -125,6 +125,7 @@ def test_an_encoder_runs_to_the_end(minilm, tmp_path):
     assert report["models"]["model"]["class"] == "BertModel"
 
 
+@pytest.mark.slow
 def test_gt1_is_not_applicable_to_a_studied_model(tmp_path):
     """The reason is reported, and the model is not run."""
     report, _ = run(tmp_path, "-m", "gt1", "--unineuron-model=nano:gpt2-a")

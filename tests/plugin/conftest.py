@@ -12,6 +12,15 @@ from pytest_unineuron.lab import lab  # noqa: F401
 from pytest_unineuron.plugin import scheduling, session  # noqa: F401
 
 
+@pytest.fixture(scope="session")
+def nano_modules():
+    """What a nano model imports when it is loaded, since pytester removes what is first imported in an inner run."""
+    from pytest_unineuron.models.loading.load import load_model
+    from pytest_unineuron.models.loading.source import parse_source
+
+    load_model(parse_source("nano:neox-a"))
+
+
 @pytest.fixture(scope="module")
 def two_seeds(tiny):
     """Two seeds. They are loaded here because pytester removes modules that are first imported in an inner run."""

@@ -14,7 +14,9 @@ def test_one(request):
 """
 
 
-@pytest.mark.parametrize(("arguments", "shown"), [((), True), (("-q",), False), (("-n1",), False)])
+@pytest.mark.parametrize(
+    ("arguments", "shown"), [((), True), (("-q",), False), pytest.param(("-n1",), False, marks=pytest.mark.slow)]
+)
 def test_an_announcement_is_a_line_of_its_own(pytester, arguments, shown):
     """It is shown although pytest captures output, but not with -q and not from a worker."""
     pytester.makepyfile(BODY.format(expected=shown))

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugin.inner import HOLDS, MISSES, ONE
+from tests.plugin.inner import HOLDS, MISSES, ONE, WORKERS
 
 NEVER = (*ONE, "--unineuron-fail-on=never")
 SUMMARY = "evaluation/generalization_eval_summary.json"
@@ -56,7 +56,7 @@ def is_complete(found):
     return True
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_no_warning_is_raised(trials, workers):
     """The plugin raises no warning at the start, in collection, in a trial, on a worker or at the end."""
     found = trials.write(HOLDS + MISSES).run(*NEVER, "-W", "error", workers, subprocess=True)
@@ -110,6 +110,7 @@ def test_two_runs_in_one_process_are_independent(trials):
     assert second.report["settings"]["fail_on"] == "trial"
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_can_share_a_folder(trials):
     """Both runs succeed, and the folder holds the complete report of one of them."""
     trials.write(HOLDS + MISSES + OVERLAP)
@@ -154,7 +155,7 @@ def test_no_other_program_is_needed(trials, monkeypatch):
     assert is_complete(found)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n2",), marks=pytest.mark.slow)])
 def test_another_order_of_items_changes_no_verdict(trials, workers):
     """If another plugin shuffles items, controls may run before their subject. The summary is identical."""
     trials.write(HOLDS + MISSES).run(*NEVER)

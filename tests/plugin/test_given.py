@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugin.inner import ONE
+from tests.plugin.inner import ONE, WORKERS
 
 TRIAL = """
 from hypothesis import given, settings, strategies as st
@@ -23,7 +23,7 @@ def run(trials, body, *args):
     return trials.write(TRIAL.replace("BODY", body)).run(*ONE, "-p", "hypothesispytest", *args)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_every_example_is_measured_and_judged(trials, workers):
     """The claim holds for all examples, on the control as well, so the trial is vacuous."""
     found = run(trials, "measure('size', x, above=-1)", workers)

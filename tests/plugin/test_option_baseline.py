@@ -117,6 +117,7 @@ def test_what_did_not_run_is_not_a_regression(accepted, args, states, status):
         found.result.stdout.fnmatch_lines(["Exit status 23: nothing was compared: *"])
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_in_the_comparison(accepted):
     """The controller compares the results of all workers."""
     accepted.write(CLAIMS.replace("0.9", "0.3"))

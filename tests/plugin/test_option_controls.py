@@ -107,7 +107,7 @@ def test_claim(unineuron_published, unineuron_weights):
 
 
 @pytest.mark.parametrize("seeds", [(), ("nano:neox-c",)])
-def test_another_seed_has_other_weights_under_the_same_labels(trials, seeds):
+def test_another_seed_has_other_weights_under_the_same_labels(trials, nano_modules, seeds):
     """Trials on published neurons have this control. Its weights are those of the first further seed.
 
     There are no more draws than further seeds, in which each would be counted again.
@@ -117,7 +117,7 @@ def test_another_seed_has_other_weights_under_the_same_labels(trials, seeds):
     (folder / "universal.csv").write_text("layer,neuron,input_bias,skew,kurt\n0,3,0,1,5\n", encoding="utf-8")
     given = (f"--unineuron-seed={seed}" for seed in seeds)
     options = ["--unineuron-findings=.", "--unineuron-corpus=news", "--unineuron-control-draws=3", *given]
-    found = trials.write(PUBLISHED).run(MODEL, *options, subprocess=True)  # each loads other models
+    found = trials.write(PUBLISHED).run(MODEL, *options)
     (case,) = found.trial("claim")["subjects"]["neox-a"]["cases"]
     assert list(case["controls"]) == ["other-seed", "other-seed.2"][: len(seeds) or 2]
     arms = [case["subject"], case["controls"]["other-seed"]]

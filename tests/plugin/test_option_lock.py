@@ -162,6 +162,7 @@ def test_an_unusable_lock_ends_the_run_before_any_trial(locked, damage, message)
     assert message in found.result.stderr.str()
 
 
+@pytest.mark.slow
 def test_a_lock_applies_to_workers(locked):
     """All processes use the locked settings and run the same trials."""
     found = locked.run(LOCK, "-n2", "--unineuron-policy=any", subprocess=True)

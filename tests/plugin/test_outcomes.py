@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugin.inner import HOLDS, ONE
+from tests.plugin.inner import HOLDS, ONE, WORKERS
 
 BODY = """
 @pytest.mark.gt1(source="test")
@@ -218,7 +218,7 @@ def test_no_trial():
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_an_error_of_every_arm_is_shown_once(trials, workers):
     """Its traceback stands at the first arm of the case, with the number of the others; all are counted."""
     found = trials.write(BREAKS.format("raise KeyError('lost')")).run("--unineuron-model=nano:neox-a", workers)

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.plugin.inner import ONE
+from tests.plugin.inner import ONE, WORKERS
 
 pytest.importorskip("pytest_rerunfailures", reason="pytest-rerunfailures is not installed")
 
@@ -33,7 +33,7 @@ def subject(found):
     return case["subject"]
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_measurements_are_those_of_the_last_attempt(trials, workers):
     """The trial passes, and a note says that it failed before."""
     found = run(trials, CLAIM, workers)

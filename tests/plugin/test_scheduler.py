@@ -103,7 +103,14 @@ def test_an_item_that_killed_its_worker_can_be_run_again(trials):
     assert found.ret == 22
 
 
-@pytest.mark.parametrize("args", [("-n4",), ("-n4", "--maxprocesses=3"), ("--dist=load", "--tx=3*popen")])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("-n4",),
+        pytest.param(("-n4", "--maxprocesses=3"), marks=pytest.mark.slow),
+        pytest.param(("--dist=load", "--tx=3*popen"), marks=pytest.mark.slow),
+    ],
+)
 def test_workers_without_a_model_end(trials, args):
     """Only as many workers as there are models run items. The others end without an error."""
     found = trials.write(LOGGED.replace("DIES", "''")).run(NEVER, *args)

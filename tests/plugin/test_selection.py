@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.plugin.inner import HOLDS, MISSES, ONE
+from tests.plugin.inner import HOLDS, MISSES, ONE, WORKERS
 
 MORE = HOLDS.replace("good", "other").replace("gt1", "gt2")
 
@@ -84,7 +84,7 @@ def test_controls_run_along_with_their_model(trials, selection):
         found.result.stdout.fnmatch_lines(["control arms that run along with the models that were selected: 2"])
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(
     "selection", [("-k", "sizes", f"--deselect={SUBJECT}"), ("-k", "sizes and not test_sizes[neox-a-4]")]
 )
@@ -152,7 +152,7 @@ def test_collecting_only(trials, quiet):
     found.result.stdout.no_fnmatch_line("*do they generalize*")
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_last_failed(trials, workers):
     """Only the failed subject runs again, with its control, also where pytest skips the files of other trials."""
     trials.write(HOLDS + MISSES).write(HOLDS.replace("good", "elsewhere"), "test_other.py")

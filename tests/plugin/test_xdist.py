@@ -37,7 +37,13 @@ def test_serial_and_parallel_give_the_same_summary(trials):
     assert (trials.path / SUMMARY).read_bytes() == serial
 
 
-@pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal", "each"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "load",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("loadscope", "loadfile", "loadgroup", "worksteal", "each")),
+    ],
+)
 def test_every_distribution_mode_loses_nothing(trials, mode):
     """Items of one model run on one worker with ``load`` only. All modes give the same outcomes."""
     found = trials.write(CLAIMS).run(NEVER, *BOTH, "-n2", f"--dist={mode}")
@@ -116,7 +122,7 @@ def test_last(unineuron_case):
 """
 
 
-@pytest.mark.parametrize("where", ["setup", "call"])
+@pytest.mark.parametrize("where", [pytest.param("setup", marks=pytest.mark.slow), "call"])
 def test_a_killed_worker_loses_one_item(trials, where):
     """The item that it ran is an ERROR, all others have results, and the exit status says that one was lost."""
     found = trials.write(KILLED.format(where=where)).run(NEVER, "-n2")

@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from pytest_unineuron.study.neuron import Neuron
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "neurons.ipynb"
 
 
+@pytest.mark.slow
 def test_every_cell_runs_and_shows_what_it_says(tmp_path, monkeypatch):
     """The last line of every cell but the first is a table or a card, which Jupyter shows."""
     monkeypatch.chdir(tmp_path)
