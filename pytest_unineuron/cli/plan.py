@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.errors import NotApplicable, OptionError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     FormulaRow = tuple[str, str, str]
     """A name, how the amount comes about, and the amount."""
 
+WIDTH = 80
+"""The columns of the table."""
 SHAPE_ARGUMENTS = ("layers", "width", "neurons", "heads", "vocabulary")
 """The arguments that give the shape of a model; the first three are needed without a model."""
 
@@ -69,8 +72,7 @@ class TimedEstimate:
             f"{estimate.compared:,}"
         )
         rows = [*self._operation_rows(), *self._memory_rows(), *self._time_rows()]
-        wide = max(len(formula) for _, formula, _ in rows)
-        return [title, "", *(f"{name:16}  {formula:{wide}}  {amount}".rstrip() for name, formula, amount in rows)]
+        return [*wrap(title, WIDTH), "", *(line for row in rows for line in _lines_of(*row))]
 
     def _operation_rows(self) -> Iterator[FormulaRow]:
         n, estimate, shape = self.numbers, self.estimate, self.estimate.shape
@@ -79,8 +81,8 @@ class TimedEstimate:
         yield "", "dimensions, head values and heads", ", ".join(f"{count:,}" for count in units[1:])
         yield (
             "forward passes",
-            f"the model and {estimate.seeds} seeds, once; half again for a further block",
-            f"{n['forward_passes']:g} passes, {n['forward_tokens']:.3g} tokens",
+            f"the model and {estimate.seeds} seeds: {n['forward_tokens']:.3g} tokens; half again for a further block",
+            f"{n['forward_passes']:g} passes",
         )
         yield (
             "",
@@ -129,6 +131,12 @@ class TimedEstimate:
         )
         if self.device_memory:
             yield "device", f"has {format_gib(self.device_memory)}", "fits" if self.fits else "does not fit"
+
+
+def _lines_of(name: str, formula: str, amount: str) -> list[str]:
+    """A row of the table, in as many lines as its formula needs."""
+    first = f"{name:16}  {amount:>14}  "
+    return wrap(first + formula, WIDTH, subsequent_indent=" " * len(first)) if formula else [first.rstrip()]
 
 
 def format_duration(seconds: float) -> str:
