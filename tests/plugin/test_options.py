@@ -156,6 +156,7 @@ def test_options_in_the_ini_file_are_used(trials):
     ("args", "words"),
     [
         (["--unineuron-model=nano:gpt9"], "model nano:gpt9: there is no such nano model; there are *nano:neox-a*"),
+        (["--unineuron-model=untrained:"], "model untrained:: name a model after the colon*"),
         (["--unineuron-model=./nowhere"], "model ./nowhere: no such folder; give a folder with config.json*"),
         (["--unineuron-model="], "--unineuron-model: is empty; leave it out for the default"),
         (["--unineuron-corpus=novels"], "corpus novels: no such corpus, file or folder; known by name: code*"),
@@ -223,7 +224,7 @@ def test_claim(unineuron_case, unineuron_corpus, unineuron_lab):
     assert "half.jsonl, line 2" in found.reason("claim[half]")
 
 
-def test_files_of_a_folder_that_are_not_read_are_named(trials):
+def test_files_of_a_folder_that_are_not_read_are_named(trials, nano_modules):
     """It is no warning, which pytest can be asked to raise wherever it is given."""
     folder = trials.path / "texts"
     folder.mkdir()
@@ -235,8 +236,7 @@ def test_claim(unineuron_corpus, unineuron_neurons):
     unineuron_neurons.pre.kurtosis
     measure("x", 1, above=0.5)
 """
-    found = trials.write(body).run(
-        "--unineuron-model=nano:neox-a", f"--unineuron-corpus={folder}", "-Werror::UserWarning", subprocess=True
-    )
+    warnings = ("-Werror::UserWarning", "-Wignore::pytest.PytestAssertRewriteWarning")  # this process has the plugin
+    found = trials.write(body).run("--unineuron-model=nano:neox-a", f"--unineuron-corpus={folder}", *warnings)
     found.result.assert_outcomes(passed=1)
     found.result.stdout.fnmatch_lines(["NOT READ in the folder texts: README.md"])

@@ -58,7 +58,10 @@ def parse_source(spec: str) -> Source:
     'step143000'
     """
     if spec.startswith(UNTRAINED):
-        inner = parse_source(spec.removeprefix(UNTRAINED))
+        name = spec.removeprefix(UNTRAINED)
+        if not name.strip():
+            raise ModelError(f"model {spec}: name a model after the colon, such as {UNTRAINED}{zoo.PREFIX}neox-a")
+        inner = parse_source(name)
         return replace(inner, spec=spec, label=UNTRAINED + inner.label, untrained=True)
     if spec.startswith(zoo.PREFIX):
         name = spec.removeprefix(zoo.PREFIX)
