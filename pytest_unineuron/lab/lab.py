@@ -24,7 +24,7 @@ from pytest_unineuron.lab.public_texts import PublicTexts
 from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
-from pytest_unineuron.lab.runs import LOGITS_AT_ONCE, Runs, small_part
+from pytest_unineuron.lab.runs import LOGITS_AT_ONCE, Runs, ShownBatches, small_part
 from pytest_unineuron.lab.texts import PROBES, Texts
 from pytest_unineuron.lab.universality import Universality, universality_threshold
 from pytest_unineuron.lab.weights import Weights
@@ -68,7 +68,7 @@ class Lab:
         *,
         reference: str = "",
         requests: Iterable[Request] = (),
-        progress: Callable[[str], Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
+        progress: Callable[..., Callable[[Sequence[Batch]], Iterable[Batch]]] | None = None,
         folder: Path | None = None,
         processes: ProcessGroup = SINGLE_PROCESS,
         announce: Callable[[str], None] | None = None,
@@ -248,9 +248,11 @@ class Lab:
         """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""
         view = WeightView(partial(self.loaded, arm), self.anatomy(arm.model))
 
-        def batches() -> list[Batch]:
+        def batches(what: str) -> Sequence[Batch]:
             blocks = small_part(self._texts.blocks_of_arm(arm, corpus, controls.TEXT))
-            return blocks.batches(min(self._models.positions, LOGITS_AT_ONCE // view.loaded.vocabulary))
+            found = blocks.batches(min(self._models.positions, LOGITS_AT_ONCE // view.loaded.vocabulary))
+            bar = self._reporting.bar(arm, f"{corpus}, {what}", part=True)
+            return ShownBatches(found, bar) if bar else found
 
         subject = self._subject_of(arm)
         return Runs(

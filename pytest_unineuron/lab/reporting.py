@@ -19,7 +19,7 @@ class Reporting:
 
     def __init__(
         self,
-        progress: Callable[[str], Progress] | None = None,
+        progress: Callable[..., Progress] | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self.events: list[dict[str, Any]] = []
@@ -42,9 +42,12 @@ class Reporting:
         """Add a result that was found in the cache."""
         self.note({"kind": "cache_hit", "what": job.kind, **_place(job.arm, job.corpus)})
 
-    def bar(self, arm: Arm, what: str) -> Progress | None:
-        """Return a progress bar over the batches of a pass, or None where none is shown."""
-        return self._progress(f"{arm} on {what}") if self._progress else None
+    def bar(self, arm: Arm, what: str, *, part: bool = False) -> Progress | None:
+        """Return a progress bar over the batches of a pass, or None where none is shown.
+
+        One over a small ``part`` of a text is not counted among the passes of the run.
+        """
+        return self._progress(f"{arm} on {what}", part=part) if self._progress else None
 
 
 def _place(arm: Arm, corpus: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from pytest_unineuron.lab.arm import RUN_TOKENS
 from pytest_unineuron.lab.results import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.corpora.blocks import Batch, Block, Blocks
     from pytest_unineuron.lab.results import Recall
     from pytest_unineuron.models.weights.weight_view import WeightView
+    from pytest_unineuron.universality.match import Progress
 
 FEWEST = 6
 """Batches that thinning has to leave: intervals are over document groups, of which each has batches of its own."""
@@ -30,14 +32,14 @@ LOGITS_AT_ONCE = 2**24
 class Runs:
     """Runs of an arm over some batches, of which ``layer`` [neuron] has the layer of each neuron.
 
-    ``recall`` returns what an instrument found before, or has it computed. For a control arm, ``subject`` are the runs
-    of the model itself.
+    ``batches`` returns them, given the name of an instrument that reads them. ``recall`` returns what an instrument
+    found before, or has it computed. For a control arm, ``subject`` are the runs of the model itself.
     """
 
     def __init__(
         self,
         view: WeightView,
-        batches: Callable[[], Sequence[Batch]],
+        batches: Callable[[str], Sequence[Batch]],
         recall: Recall,
         layer: NDArray[np.int64],
         subject: Runs | None = None,
@@ -53,7 +55,9 @@ class Runs:
 
         It is computed once per arm and text, unless it is given more than tensors and plain values.
         """
-        found = self._recall(instrument, digest_of(given), lambda: instrument(self._view, self._batches(), *given))
+        found = self._recall(
+            instrument, digest_of(given), lambda: instrument(self._view, self._batches(instrument.__name__), *given)
+        )
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     def thinned(self, step: int) -> Runs:
@@ -62,8 +66,8 @@ class Runs:
         Where that would leave too few, it is all batches.
         """
 
-        def batches() -> Sequence[Batch]:
-            whole = self._batches()
+        def batches(what: str) -> Sequence[Batch]:
+            whole = self._batches(what)
             return whole[::step] if len(whole) >= step * FEWEST else whole
 
         return Runs(
@@ -75,6 +79,23 @@ class Runs:
             self.layer,
             self.subject.thinned(step) if self.subject else None,
         )
+
+
+class ShownBatches(Sequence["Batch"]):
+    """Batches that a progress bar is drawn for whenever they are read in turn."""
+
+    def __init__(self, batches: Sequence[Batch], bar: Progress) -> None:
+        self._batches, self._bar = batches, bar
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, at: Any) -> Any:
+        found = self._batches[at]
+        return ShownBatches(found, self._bar) if isinstance(at, slice) else found
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._bar(self._batches))
 
 
 def small_part(blocks: Blocks, most: int = RUN_TOKENS) -> Blocks:

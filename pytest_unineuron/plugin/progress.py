@@ -38,8 +38,11 @@ class Bar:
         self._terminal.write(f"\n\r{text}\x1b[K{back}")
         self._terminal.flush()
 
-    def wrap_batches(self, title: str) -> Callable[[Sequence[Any]], Iterator[Any]]:
-        """Return a function that iterates over the batches of a pass and draws a bar meanwhile."""
+    def wrap_batches(self, title: str, *, part: bool = False) -> Callable[[Sequence[Any]], Iterator[Any]]:
+        """Return a function that iterates over the batches of a pass and draws a bar meanwhile.
+
+        A pass over a small ``part`` of a text is none of those that are planned.
+        """
 
         def iterate(batches: Sequence[Any]) -> Iterator[Any]:
             start = drawn = time.monotonic()
@@ -47,20 +50,25 @@ class Bar:
                 now = time.monotonic()
                 if now - start > DELAY_SECONDS and now - drawn > INTERVAL_SECONDS:
                     drawn = now
-                    self.draw(self._meter(title, done, len(batches), now - start))
+                    rest = "" if part else self._rest(done / len(batches), now - start)
+                    self.draw(self._meter(title, done, len(batches), now - start, rest))
                 yield batch
-            self._passes += 1
-            self._seconds += time.monotonic() - start
+            if not part:
+                self._passes += 1
+                self._seconds += time.monotonic() - start
             if drawn != start:
                 self.draw("")
 
         return iterate
 
-    def _meter(self, title: str, done: int, batches: int, seconds: float) -> str:
-        """The progress of this pass, and the time left for all that are planned, if these go on as before."""
-        passes, planned = self._passes + done / batches, self._planned()
+    def _rest(self, share: float, seconds: float) -> str:
+        """The number of this pass, and the time left for all that are planned, if these go on as before."""
+        passes, planned = self._passes + share, self._planned()
         left = (self._seconds + seconds) / passes * (planned - passes) if 0 < passes < planned else 0.0
-        rest = f" pass {self._passes + 1} of {planned}, {tqdm.format_interval(left)} left" if left else ""
+        return f" pass {self._passes + 1} of {planned}, {tqdm.format_interval(left)} left" if left else ""
+
+    def _meter(self, title: str, done: int, batches: int, seconds: float, rest: str) -> str:
+        """The progress of this pass, and what comes behind it."""
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt}"
         meter: str = tqdm.format_meter(done, batches, seconds, ncols=79 - len(rest), prefix=title, bar_format=form)
         return meter + rest

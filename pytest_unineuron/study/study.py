@@ -288,8 +288,8 @@ def _added_columns(units: Units, site: str, neurons: int) -> Iterator[tuple[str,
                     yield name, values.numpy()
 
 
-def _bar(title: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
-    """A progress bar of tqdm over batches; none where the output is no terminal."""
+def _bar(title: str, *, part: bool = False) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    """A progress bar of tqdm over batches, of a whole text or a part; none where the output is no terminal."""
     from tqdm.auto import tqdm
 
     return lambda batches: tqdm(batches, desc=title, disable=None, leave=False)
