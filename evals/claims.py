@@ -193,9 +193,15 @@ def measure_ablation(neurons, weights, runs, measure):
         found = jackknife(lambda e, kept: log_ratio(e, *kept.values), effects, eighths)
         measure(f"mean log of the divergence of {name} over that of matched ones", found, above=0, higher_by=QUARTER)
         measure("the same in the first layer", jackknife(lambda e: log_ratio(e, [-2], [-1]), effects))
-        for title, kl, loss in zip(sets, effects.mean("kl"), effects.mean("loss"), strict=True):
-            measure(f"divergence in nats, {title}", kl)
-            measure(f"rise of the loss in nats, {title}", loss)
+        kl, loss = effects.mean("kl"), effects.mean("loss")
+        for title, numbers in (
+            (f"an eighth of {name}", part),
+            ("an eighth of matched neurons", PARTS + part),
+            (f"{name} of the first layer", [-2]),
+            ("matched neurons of the first layer", [-1]),
+        ):
+            measure(f"divergence in nats, {title}", np.mean(kl[numbers]))
+            measure(f"rise of the loss in nats, {title}", np.mean(loss[numbers]))
         for value, values in zip(("norm", "density"), like, strict=True):
             for kind, numbers in ((name, part), ("matched neurons", PARTS + part)):
                 measure(f"mean {value}, {kind}", np.mean(values[masks[numbers].any(axis=0)]))
