@@ -32,7 +32,7 @@ LOGITS_AT_ONCE = 2**24
 class Runs:
     """Runs of an arm over some batches, of which ``layer`` [neuron] has the layer of each neuron.
 
-    ``batches`` returns them, given the name of an instrument that reads them. ``recall`` returns what an instrument
+    ``batches`` returns them, given a title for what reads them. ``recall`` returns what an instrument
     found before, or has it computed. For a control arm, ``subject`` are the runs of the model itself.
     """
 
@@ -55,9 +55,8 @@ class Runs:
 
         It is computed once per arm and text, unless it is given more than tensors and plain values.
         """
-        found = self._recall(
-            instrument, digest_of(given), lambda: instrument(self._view, self._batches(instrument.__name__), *given)
-        )
+        title = instrument.__name__.replace("_", " ")
+        found = self._recall(instrument, digest_of(given), lambda: instrument(self._view, self._batches(title), *given))
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     def thinned(self, step: int) -> Runs:

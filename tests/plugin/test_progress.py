@@ -32,11 +32,11 @@ def test_a_bar_says_which_pass_it_is_and_what_is_left(terminal):
 def test_a_pass_over_a_part_of_a_text_is_not_counted(terminal):
     """Such passes are not planned. Batches can be counted and cut, and are drawn whenever they are read in turn."""
     bar = progress.Bar(terminal, lambda: 0, lambda: 3)
-    batches = ShownBatches(range(6), bar.wrap_batches("neox-a on prose, ablation_effects", part=True))
+    batches = ShownBatches(range(6), bar.wrap_batches("neox-a on prose, ablation effects", part=True))
     assert (len(batches), batches[0]) == (6, 0)
     assert list(batches[::2]) == [0, 2, 4]
     assert list(batches) == list(range(6))
-    assert "neox-a on prose, ablation_effects:  33%" in terminal.getvalue()
+    assert "neox-a on prose, ablation effects:  33%" in terminal.getvalue()
     assert "pass" not in terminal.getvalue()
     list(bar.wrap_batches("neox-a on prose")(range(4)))
     assert "pass 1 of 3" in terminal.getvalue()
