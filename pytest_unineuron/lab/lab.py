@@ -246,17 +246,15 @@ class Lab:
 
     def runs(self, arm: Arm, corpus: str) -> Runs:
         """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""
-        view = WeightView(partial(self.loaded, arm), self.anatomy(arm.model))
 
-        def batches(what: str) -> Sequence[Batch]:
+        def batches(title: str) -> Sequence[Batch]:
             blocks = small_part(self._texts.blocks_of_arm(arm, corpus, controls.TEXT))
-            found = blocks.batches(min(self._models.positions, LOGITS_AT_ONCE // view.loaded.vocabulary))
-            bar = self._reporting.bar(arm, f"{corpus}, {what}", part=True)
-            return ShownBatches(found, bar) if bar else found
+            found = blocks.batches(min(self._models.positions, LOGITS_AT_ONCE // self.loaded(arm).vocabulary))
+            return ShownBatches(found, self._reporting.bar(arm, f"{corpus}, {title}", part=True))
 
         subject = self._subject_of(arm)
         return Runs(
-            view,
+            WeightView(partial(self.loaded, arm), self.anatomy(arm.model)),
             batches,
             partial(self._results.role, arm, corpus),
             self.layer(arm.model),

@@ -65,8 +65,8 @@ class Runs:
         Where that would leave too few, it is all batches.
         """
 
-        def batches(what: str) -> Sequence[Batch]:
-            whole = self._batches(what)
+        def batches(title: str) -> Sequence[Batch]:
+            whole = self._batches(title)
             return whole[::step] if len(whole) >= step * FEWEST else whole
 
         return Runs(
@@ -81,9 +81,9 @@ class Runs:
 
 
 class ShownBatches(Sequence["Batch"]):
-    """Batches that a progress bar is drawn for whenever they are read in turn."""
+    """Batches that a progress bar, if there is one, is drawn for whenever they are read in turn."""
 
-    def __init__(self, batches: Sequence[Batch], bar: Progress) -> None:
+    def __init__(self, batches: Sequence[Batch], bar: Progress | None) -> None:
         self._batches, self._bar = batches, bar
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class ShownBatches(Sequence["Batch"]):
         return ShownBatches(found, self._bar) if isinstance(at, slice) else found
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._bar(self._batches))
+        return iter(self._bar(self._batches) if self._bar else self._batches)
 
 
 def small_part(blocks: Blocks, most: int = RUN_TOKENS) -> Blocks:
