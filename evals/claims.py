@@ -1,4 +1,4 @@
-"""What trials of more than one criterion claim, and what they claim it of; conftest.py makes these fixtures known.
+"""Claims that trials of more than one criterion make, and units that these are made of, as fixtures for conftest.py.
 
 Each imports what it needs itself: pytest reads conftest files before it finds a mistake in an option, and PyTorch takes
 seconds to import.
@@ -55,16 +55,18 @@ def less():
 @pytest.fixture
 def heaviest():
     """A function that marks the tenth of the neurons of each layer that have the largest kurtosis, [neuron]."""
+    return lambda kurtosis, layer: above_quantile(kurtosis, layer, 0.9)
+
+
+def above_quantile(values, layer, share):
+    """Mark the units [unit] whose value is above the quantile of their layer that so large a share lies below."""
     import numpy as np
 
-    def mark(kurtosis, layer):
-        marked = np.zeros(len(layer), dtype=bool)
-        for number in np.unique(layer):
-            here = layer == number
-            marked[here] = kurtosis[here] > np.nanquantile(kurtosis[here], 0.9)
-        return marked
-
-    return mark
+    marked = np.zeros(len(layer), dtype=bool)
+    for number in np.unique(layer):
+        here = layer == number
+        marked[here] = values[here] > np.nanquantile(values[here], share)
+    return marked
 
 
 @pytest.fixture
@@ -104,21 +106,14 @@ def measure_bias_of_active(neurons, weights, measure):
     Controls must not even lean to that side. All biases of an untrained model are 0 and have no rank correlation with
     anything, but they have an AUROC.
     """
-    import numpy as np
-
     from pytest_unineuron import jackknife, within
-
-    def active(density, layer):
-        marked = np.zeros(len(layer), dtype=bool)
-        for number in np.unique(layer):
-            here = layer == number
-            marked[here] = density[here] > np.nanmedian(density[here])
-        return marked
 
     def measure_bias_of_active():
         bias = weights.bias  # first, so that a model without biases is not run
         measure.needs("documents", neurons.documents, at_least=64)
-        auroc = jackknife(lambda n: within(bias, active(n.density, n.layer), n.layer), neurons, limits=(0, 1))
+        auroc = jackknife(
+            lambda n: within(bias, above_quantile(n.density, n.layer, 0.5), n.layer), neurons, limits=(0, 1)
+        )
         measure("AUROC of the bias within layers, neurons on more often than the median", auroc, above=0.5, null=0.5)
 
     return measure_bias_of_active

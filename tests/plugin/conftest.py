@@ -14,7 +14,7 @@ from pytest_unineuron.plugin import scheduling, session  # noqa: F401
 
 @pytest.fixture(scope="session")
 def nano_modules():
-    """What a nano model imports when it is loaded, since pytester removes what is first imported in an inner run."""
+    """Load a nano model here, since pytester removes modules that are first imported in an inner run."""
     from pytest_unineuron.models.loading.load import load_model
     from pytest_unineuron.models.loading.source import parse_source
 

@@ -27,10 +27,9 @@ def test_bad():
 """
 ONE = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
 """One model and one control: a trial is two items."""
-INSTALLED = {point.name for point in entry_points(group="pytest11")}
 WORKERS = ["-n0", pytest.param("-n2", marks=pytest.mark.slow)]
 """One process, or a controller with two workers, to be parametrized."""
-BLOCKED = ("cacheprovider", *sorted(INSTALLED - {"unineuron", "xdist"}))
+BLOCKED = ("cacheprovider", *sorted(set(entry_points(group="pytest11").names) - {"unineuron", "xdist"}))
 """Plugins that are off in inner runs unless ``-p NAME`` asks for one, so that no test depends on which are installed.
 Some, such as that of Hypothesis, take longer to import than most inner runs take."""
 
