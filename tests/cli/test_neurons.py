@@ -27,7 +27,7 @@ def cache(tmp_path_factory):
 def neurons(cache, tmp_path, monkeypatch):
     """A function that runs the command on a little text in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    return lambda *more: main(["neurons", "nano:neox-a", "--tokens=6000", f"--cache={cache}", *more])
+    return lambda *more: main(["neurons", "nano:neox-a", "--tokens=2000", f"--cache={cache}", *more])
 
 
 def test_the_table_has_the_highest_first(neurons, capsys):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-TOKENS = "--unineuron-tokens=3000"
+TOKENS, FEW = "--unineuron-tokens=3000", "--unineuron-tokens=300"
 NEVER = "--unineuron-fail-on=never"
 UNITS = """
 from pytest_unineuron import MEDIUM, by_unit
@@ -147,8 +147,8 @@ def test_fixture(unineuron_case, part):
 def test_a_lock_is_written_without_a_look_at_the_model(trials):
     """Controls are measured and compared with nothing; under the lock the model is."""
     trials.write(UNITS)
-    model = "--unineuron-model=nano:neox-a"
-    locked = trials.run(TOKENS, model, "--unineuron-write-lock=claim.lock")
+    asked = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
+    locked = trials.run(FEW, *asked, "--unineuron-write-lock=claim.lock")
     assert locked.ret == 0
     assert locked.report is None
     found = trials.run(NEVER, "--unineuron-lock=claim.lock")
@@ -166,5 +166,6 @@ def test_a_lock_is_written_without_a_look_at_the_model(trials):
 )
 def test_a_claim_about_units_needs_a_probability(trials, claim, message):
     """The error says what was given and what to type."""
-    found = trials.write(UNITS.replace(", higher_by=MEDIUM", claim)).run(NEVER, TOKENS, "--unineuron-model=nano:neox-a")
+    asked = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained")
+    found = trials.write(UNITS.replace(", higher_by=MEDIUM", claim)).run(NEVER, FEW, *asked)
     assert re.search(rf"ERROR \(1\): broken units\[prose\] on neox-a: [^*]*{re.escape(message)}", found.shown)

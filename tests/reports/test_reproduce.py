@@ -210,6 +210,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="a command is quoted for a PO
 
 
 @posix
+@pytest.mark.slow
 def test_each_command_runs_one_case_with_the_same_results(trials):
     """The trials are one in a class with corpora, a parametrized one with quotes in its id, and a broken one."""
     model = trials.path / "my model's folder"

@@ -205,6 +205,7 @@ def test_a_card_that_states_another_loss_is_not_confirmed(trained, command, tmp_
     assert "other weights" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_measured_models_say_on_their_cards_how_universal_they_are(command, tmp_path):
     train.main([*command[:-2], "--only", "neox-a", "neox-b", "--seeds", "2", "--out", str(tmp_path)])
     assert measure.main([str(tmp_path), "--tokens", "3000"]) == 0

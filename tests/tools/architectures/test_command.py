@@ -11,6 +11,7 @@ from tools.architectures.table import count_outcomes, render_table, summarise
 from tools.architectures.workers import examine_all
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_json_and_prints_counts(tmp_path, capsys):
     table, results = tmp_path / "table.md", tmp_path / "all.json"
     chosen = ["--only", "gpt2", "mamba", "seq2seq:t5", "--out", str(table), "--json", str(results)]
