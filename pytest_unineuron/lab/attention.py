@@ -11,7 +11,7 @@ import numpy as np
 from pytest_unineuron import controls
 from pytest_unineuron.corpora import public_texts
 from pytest_unineuron.lab.arm import Arm
-from pytest_unineuron.lab.runs import small_part
+from pytest_unineuron.lab.runs import opening, small_part
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.attention import attention_sums, head_layers
 from pytest_unineuron.roles.pattern_agreement import pattern_products
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_unineuron.corpora.blocks import Batch, Block, Blocks
+    from pytest_unineuron.corpora.blocks import Batch, Blocks
     from pytest_unineuron.lab.comparisons import Comparisons
     from pytest_unineuron.lab.models import Models
     from pytest_unineuron.lab.reporting import Reporting
@@ -186,7 +186,7 @@ class AttentionResults:
             view = self._view(arm)
             return attention_sums(view, self._batches(view, blocks), first_query)
 
-        found: AttentionSums = self._results.role(arm, corpus, attention_sums, kind, compute)
+        found: AttentionSums = self._results.role(arm, corpus, attention_sums, f"openings {kind}", compute)
         return found
 
     def _products(
@@ -218,18 +218,5 @@ class AttentionResults:
 def openings(blocks: Blocks) -> Blocks:
     """Return the first tokens of every document, up to ``ATTENTION_TOKENS`` of all groups in turn."""
     first = {block.document: block for block in reversed(blocks.blocks)}
-    made = tuple(_opening(block) for block in reversed(first.values()))
+    made = tuple(opening(block, OPENING) for block in reversed(first.values()))
     return small_part(replace(blocks, blocks=made, sinks=()), ATTENTION_TOKENS)
-
-
-def _opening(block: Block) -> Block:
-    """The first tokens of a block with the special tokens after its text."""
-    after = next((number for number, text in enumerate(reversed(block.text_mask)) if text), 0)
-    end = len(block.ids) - after  # of the text
-    start = min(end, OPENING - after)
-    return replace(
-        block,
-        ids=block.ids[:start] + block.ids[end:],
-        text_mask=block.text_mask[:start] + block.text_mask[end:],
-        labels=block.labels[:start] + block.labels[end:],
-    )

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FEWEST = 6
 """Batches that thinning has to leave: intervals are over document groups, of which each has batches of its own."""
+RUN_LENGTH = 128
+"""The most tokens of a block that are read. Of longer ones, a small part would hold few, and few document groups."""
 LOGITS_AT_ONCE = 2**24
 """Logits of one batch, which are compared with others as a whole."""
 
@@ -98,11 +100,27 @@ class ShownBatches(Sequence["Batch"]):
 
 
 def small_part(blocks: Blocks, most: int = RUN_TOKENS) -> Blocks:
-    """Return some blocks of all document groups in turn, of at most ``most`` tokens of text, but at least two."""
+    """Return the openings of some blocks, of all document groups in turn.
+
+    They have at most ``most`` tokens of text, but they are two at least.
+    """
     queues: dict[int, list[Block]] = {}
-    for block in blocks.blocks:
+    for block in (opening(whole, RUN_LENGTH) for whole in blocks.blocks):
         queues.setdefault(block.document % blocks.groups, []).append(block)
     in_turn = [block for row in zip_longest(*queues.values()) for block in row if block is not None]
     tokens = list(accumulate(sum(block.text_mask) for block in in_turn))
     few = max(2, sum(count <= most for count in tokens))
     return replace(blocks, blocks=tuple(in_turn[:few]), sinks=())
+
+
+def opening(block: Block, length: int) -> Block:
+    """Return the first tokens of a block with the special tokens after its text, ``length`` in all at most."""
+    after = next((number for number, text in enumerate(reversed(block.text_mask)) if text), 0)
+    end = len(block.ids) - after  # of the text
+    start = min(end, length - after)
+    return replace(
+        block,
+        ids=block.ids[:start] + block.ids[end:],
+        text_mask=block.text_mask[:start] + block.text_mask[end:],
+        labels=block.labels[:start] + block.labels[end:],
+    )

@@ -1,12 +1,20 @@
 """The part of a corpus at which attention is read."""
 
+import numpy as np
+
 from pytest_unineuron import corpora
 from pytest_unineuron.corpora import public_texts
 from pytest_unineuron.corpora.blocks import Block, Blocks, to_blocks
 from pytest_unineuron.corpora.encode import UNLABELLED
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.corpora.text import from_path
+from pytest_unineuron.lab.arm import RUN_TOKENS, Arm
 from pytest_unineuron.lab.attention import ATTENTION_TOKENS, OPENING, openings
+from pytest_unineuron.lab.lab import Lab
+from pytest_unineuron.lab.runs import RUN_LENGTH, small_part
+from pytest_unineuron.models.loading.source import parse_source
+from pytest_unineuron.options.settings import Settings
+from pytest_unineuron.roles.attention import attention_sums
 from tests.models.tiny import tokenizer
 
 
@@ -39,3 +47,24 @@ def test_public_texts_of_a_kind_are_groups_of_their_own():
     assert public_texts.one_by_one(blocks, "style 3").groups == 1
     news = public_texts.one_by_one(blocks, "twenty of news")
     assert [batch.group for batch in news.batches(1)] == list(range(20))
+
+
+def test_long_documents_leave_room_for_others_in_a_small_part():
+    """Of blocks of a whole context, openings are read, so that there are document groups enough for an interval."""
+    ids = tuple(range(512))
+    long = [Block(ids, (False, *[True] * 511), (UNLABELLED,) * 512, number // 3, "") for number in range(3 * 40)]
+    found = small_part(Blocks(find_corpus("news"), tuple(long), groups=16, padding=0))
+    assert {block.document % 16 for block in found.blocks} == set(range(16))
+    assert RUN_TOKENS - RUN_LENGTH < found.tokens <= RUN_TOKENS
+
+
+def test_a_trial_may_read_attention_by_itself(tiny, tmp_path):
+    """What it reads is another part of the text than that of the fixture, and another result in the cache."""
+    first, second = (
+        Lab(Settings(tokens=3000), {"m": parse_source(str(tiny("gpt2")))}, {"prose": "prose"}, folder=tmp_path)
+        for _ in range(2)
+    )
+    own = first.runs(Arm("m"), "prose").role(attention_sums)
+    of_fixture, again = (lab.attention.attention(Arm("m"), "prose").mean("first") for lab in (first, second))
+    assert not np.allclose(own.mean("first").numpy(), of_fixture)
+    np.testing.assert_array_equal(again, of_fixture)
