@@ -141,8 +141,8 @@ def measure_position(weights, first_layers, measure):
         measure("share that clearly goes with position, first quarter of layers", share, higher_by=0.01)
         if not early.all():
             measure("the same, later layers", np.mean(with_position[~early]))
-        told = [runs.role(position_information)[early].max() for runs in texts]
-        measure("largest information of being on about the position, in nats, first quarter of layers", min(told))
+        told = np.min([runs.role(position_information)[early] for runs in texts], axis=0)
+        measure("largest information of being on about the position, in nats, first quarter of layers", told.max())
 
     return measure_position
 
@@ -160,7 +160,7 @@ def measure_ablation(neurons, weights, runs, measure):
 
     from pytest_unineuron import jackknife
     from pytest_unineuron.roles.interventions import ablation_effects
-    from pytest_unineuron.roles.matching import by_layer, dealt, matched
+    from pytest_unineuron.roles.matching import as_many, by_layer, dealt, matched
     from pytest_unineuron.statistics.resampling import UnitGroups
 
     layer = weights.layer
@@ -170,7 +170,8 @@ def measure_ablation(neurons, weights, runs, measure):
         measure.needs(f"{name} behind the first layer", int(np.sum(marked & ~first)), at_least=10)
         like, sets = (weights.write_norm, neurons.density), {}
         for where, here, count in (("", marked & ~first, PARTS), (" of the first layer", marked & first, 1)):
-            for kind, chosen in ((name, here), ("matched", matched(here, layer, *like))):
+            others = matched(here, layer, *like)
+            for kind, chosen in ((name, as_many(here, others, layer)), ("matched", others)):
                 sets |= {f"{kind}{where}{part_name(n, count)}": part for n, part in enumerate(dealt(chosen, count))}
         for title, chosen in sets.items():
             measure.lists(f"set to their mean: {title}", by_layer(chosen, layer))

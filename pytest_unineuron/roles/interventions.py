@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_unineuron.activations.sinks import find_sinks
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.loading.forward import run_model
 
@@ -66,19 +67,35 @@ def changed_units(view: WeightView, changes: Mapping[int, Change]) -> Iterator[N
             hook.remove()
 
 
-def set_units(indices: Tensor, values: Tensor) -> Change:
-    """Return the change that sets the units ``indices`` [chosen] to ``values`` [chosen] or [], at every token."""
+def set_units(indices: Tensor, values: Tensor, mask: Tensor | None = None) -> Change:
+    """Return the change that sets the units ``indices`` [chosen] to ``values`` [chosen] or [].
+
+    It does so at every token, or at those that ``mask`` [row, position] marks.
+    """
 
     def change(units: Tensor) -> Tensor:
-        changed = units.clone()
-        changed[..., indices.to(units.device)] = values.to(units)
-        return changed
+        changed, chosen = units.clone(), indices.to(units.device)
+        if mask is None:
+            changed[..., chosen] = values.to(units)
+            return changed
+        rows = _by_token(changed, mask.shape)
+        rows[..., chosen] = torch.where(mask.to(units.device)[..., None], values.to(units), rows[..., chosen])
+        return rows.reshape(units.shape)
 
     return change
 
 
-def mean_units(view: WeightView, batches: Sequence[Batch]) -> list[Tensor]:
-    """Return the mean of every unit over the text tokens of some batches, [unit] float64 for each layer."""
+def ordinary_tokens(view: WeightView, batches: Sequence[Batch]) -> list[Tensor]:
+    """Return the tokens of text that are no attention sinks, [row, position] for each of some batches."""
+    sinks = torch.tensor(find_sinks(view.loaded.model, view.anatomy.layout, batches).tokens, dtype=torch.long)
+    masks = [batch.text_mask.clone() for batch in batches]
+    for batch, mask in zip(batches, masks, strict=True):
+        mask[batch.text_mask] = ~torch.isin(batch.offset + torch.arange(batch.tokens), sinks)
+    return masks
+
+
+def mean_units(view: WeightView, batches: Sequence[Batch], masks: Sequence[Tensor]) -> list[Tensor]:
+    """Return the mean of every unit over the tokens that ``masks`` mark in each batch, [unit] float64 by layer."""
     layers = view.anatomy.layout.per_token.layers
     sums = [torch.zeros(layer.width, dtype=torch.float64) for layer in layers]
     mask = torch.empty(0)
@@ -92,34 +109,33 @@ def mean_units(view: WeightView, batches: Sequence[Batch]) -> list[Tensor]:
         return add
 
     with changed_units(view, {number: watch(number) for number in range(len(layers))}):
-        for batch in batches:
-            mask = batch.text_mask
+        for batch, mask in zip(batches, masks, strict=True):  # noqa: B007 - watched
             run_model(view.loaded.model, batch.ids, batch.attention_mask)
-    tokens = sum(batch.tokens for batch in batches)
+    tokens = sum(int(mask.sum()) for mask in masks)
     return [total / tokens for total in sums]
 
 
 def ablation_effects(view: WeightView, batches: Sequence[Batch], sets: Tensor) -> Effects:
     """Return how predictions change when all neurons of a set are at their mean, for each of ``sets`` [set, neuron].
 
-    ``loss`` is the rise of the cross entropy of the next token, ``kl`` the divergence of the new prediction from the
-    old one; both in nats. They are compared in float64: a divergence is a small difference of large numbers. Raises
-    NotApplicable for a model that predicts no next token, and for experts.
+    They are so at the tokens of text that are no attention sinks, and the mean is over these: who changes a sink, or
+    BOS, changes what every later head attends to. ``loss`` is the rise of the cross entropy of the next token, ``kl``
+    the divergence of the new prediction from the old one; both in nats. They are compared in float64: a divergence is a
+    small difference of large numbers. Raises NotApplicable for a model that predicts no next token, and for experts.
     """
-    if not view.anatomy.unembedding:
-        raise NotApplicable(f"{type(view.loaded.model).__name__} predicts no next token from its last norm")
-    means = mean_units(view, batches)
-    changes = [_to_mean(view, chosen, means) for chosen in sets.bool()]
+    require_predictions(view, batches[0])
+    masks = ordinary_tokens(view, batches)
+    means = mean_units(view, batches, masks)
     groups = 1 + max(batch.group for batch in batches)
     tokens = torch.zeros(groups, dtype=torch.float64)
     loss, kl = torch.zeros(2, len(sets), groups, dtype=torch.float64)
-    for batch in batches:
+    for batch, mask in zip(batches, masks, strict=True):
         before = next_token_logits(view, batch).double().log_softmax(dim=-1)
         targets = batch.ids[:, 1:][predicting(batch)][:, None].to(before.device)
         probabilities = before.exp()
         tokens[batch.group] += len(before)
-        for number, change in enumerate(changes):
-            with changed_units(view, change):
+        for number, chosen in enumerate(sets.bool()):
+            with changed_units(view, _to_mean(chosen, means, mask)):
                 after = next_token_logits(view, batch)
             for rows in torch.arange(len(before)).split(max(1, VALUES_AT_ONCE // before.shape[1])):
                 change_of_logs = before[rows] - after[rows].double().log_softmax(dim=-1)
@@ -127,6 +143,23 @@ def ablation_effects(view: WeightView, batches: Sequence[Batch], sets: Tensor) -
                 kl[number, batch.group] += (probabilities[rows] * change_of_logs).sum().cpu()
     read = tokens > 0
     return Effects({"loss": loss[:, read], "kl": kl[:, read]}, tokens[read])
+
+
+def require_predictions(view: WeightView, batch: Batch) -> None:
+    """Raise NotApplicable for a model that predicts no next token, or that has read the tokens that it predicts."""
+    name = type(view.loaded.model).__name__
+    if not view.anatomy.unembedding:
+        raise NotApplicable(f"{name} predicts no next token from its last norm")
+    row = int(batch.text_mask.sum(dim=1).argmax())
+    ids, attended = batch.ids[[row]], batch.attention_mask[[row]]
+    places = batch.text_mask[row].nonzero().flatten()
+    changed = ids.clone()
+    changed[0, places[-1]] = ids[0, places][ids[0, places] != ids[0, places[-1]]][0]
+    before, after = (
+        run_model(view.loaded.model, each, attended, whole=True)[0][0, places[:-1]] for each in (ids, changed)
+    )
+    if bool((before - after).norm() > 1e-3 * before.norm()):
+        raise NotApplicable(f"{name} reads the tokens that it predicts")
 
 
 def predicting(batch: Batch) -> Tensor:
@@ -140,11 +173,11 @@ def next_token_logits(view: WeightView, batch: Batch) -> Tensor:
     return logits[:, :-1][predicting(batch).to(logits.device)]
 
 
-def _to_mean(view: WeightView, chosen: Tensor, means: Sequence[Tensor]) -> dict[int, Change]:
-    """The changes that set the chosen neurons [neuron] to their mean, by layer."""
+def _to_mean(chosen: Tensor, means: Sequence[Tensor], mask: Tensor) -> dict[int, Change]:
+    """The changes that set the chosen neurons [neuron] to their mean where ``mask`` is set, by layer."""
     parts = chosen.split([len(mean) for mean in means])
     return {
-        number: set_units(part.nonzero().flatten(), mean[part])
+        number: set_units(part.nonzero().flatten(), mean[part], mask)
         for number, (part, mean) in enumerate(zip(parts, means, strict=True))
         if bool(part.any())
     }

@@ -39,6 +39,22 @@ def matched(
     return found
 
 
+def as_many(
+    marked: NDArray[np.bool_], others: NDArray[np.bool_], layer: NDArray[np.int64], seed: int = 0
+) -> NDArray[np.bool_]:
+    """Return the marked neurons, of each layer at most as many as there are others, drawn at random; all [neuron].
+
+    More than half of a layer have fewer others than they are.
+    """
+    random = np.random.default_rng(seed)
+    kept = marked.copy()
+    for number in np.unique(layer[marked]):
+        here = np.flatnonzero(marked & (layer == number))
+        most = int(np.sum(others & (layer == number)))
+        kept[random.permutation(here)[most:]] = False
+    return kept
+
+
 def dealt(marked: NDArray[np.bool_], parts: int) -> NDArray[np.bool_]:
     """Deal the marked neurons [neuron] out in turn, so that every part has as many of each layer; [part, neuron]."""
     turn = (np.cumsum(marked) - 1) % parts
