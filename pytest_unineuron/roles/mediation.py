@@ -10,7 +10,7 @@ from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.loading.forward import run_model
 from pytest_unineuron.models.weights.weight_view import centred
 from pytest_unineuron.roles.direct_effects import require_direct_logits, require_direct_writes
-from pytest_unineuron.roles.interventions import Effects, changed_units, predicting
+from pytest_unineuron.roles.interventions import Effects, changed_units, predicting, require_predictions
 from pytest_unineuron.roles.token_frequency import log_frequency
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def frequency_mediation(view: WeightView, batches: Sequence[Batch], neurons: Ten
     standardised over tokens, of which there are ``counts`` [token] in a text. All else is as for ``_mediation``.
     """
     rows = len(view.unembedding_weight.weight)
-    unit = log_frequency(counts, min(rows, view.loaded.vocabulary)).cpu()
+    unit = log_frequency(counts, min(rows, view.loaded.vocabulary))
     unit = torch.nn.functional.pad(unit, (0, rows - len(unit)))  # padding rows of the unembedding are no tokens
+    unit = unit.to(view.unembedding_weight.weight.device)
 
     def frozen(before: Tensor, after: Tensor, step: Tensor) -> Tensor:
         return after - ((after - before) @ unit)[:, None] * unit
@@ -61,10 +62,14 @@ def _mediation(
     difference between the two: they can cancel, since the length of what the unembedding reads is fixed. ``frozen`` is
     given the logits before and after, and by how much they change under the scale of the norm as it was, [token,
     vocabulary] each. Since nothing reads these neurons but the final norm, all follow from one run. Raises
-    NotApplicable where logits are bent by a soft cap or scaled, where the model predicts no next token, and where what
-    neurons write is scaled or has a norm of its own.
+    NotApplicable where logits are bent by a soft cap or scaled, where the model predicts no next token, where what
+    neurons write is scaled or has a norm of its own, and for a last layer that has a shared expert beside others.
     """
-    if view.anatomy.capped or not view.anatomy.unembedding:
+    numbers = [layer.number for layer in view.anatomy.layout.per_token.layers]
+    if numbers.count(numbers[-1]) > 1:
+        raise NotApplicable("the last layer of this model has several sets of neurons")
+    require_predictions(view, batches[0])
+    if view.anatomy.capped:
         raise NotApplicable("the last layer of this model acts on its logits through more than the scale of one norm")
     require_direct_writes(view, batches[0], len(view.layers) - 1)
     require_direct_logits(view, batches[0])
@@ -77,11 +82,11 @@ def _mediation(
     shift = linear.weight @ norm.shift + (0 if linear.bias is None else linear.bias)
     written = (centred(write) if norm.centres else write)[neurons].to(unembedding)  # [condition, width]
     logits_of_unit = (written @ unembedding.T).double()  # [condition, vocabulary]
-    group, stream, normal, units = _observe(view, batches, neurons)
+    group, stream, normal, units = (found.to(unembedding.device) for found in _observe(view, batches, neurons))
     stream = centred(stream) if norm.centres else stream
     change = units.mean(dim=0) - units  # [token, condition]
     scale, after = scales(stream, normal, change, written.double())
-    total, direct, mediated = torch.zeros(3, len(neurons), int(group.max()) + 1, dtype=torch.float64)
+    total, direct, mediated = torch.zeros(3, len(neurons), int(group.max()) + 1, dtype=torch.float64).to(group.device)
     for rows in torch.arange(len(group)).split(max(1, VALUES_AT_ONCE // len(shift))):
         logits, s = (normal[rows].to(unembedding) @ unembedding.T).double(), scale[rows][:, None]
         before = logits + shift
@@ -94,7 +99,7 @@ def _mediation(
                 sums[number].index_add_(0, group[rows], found.abs())
     tokens = torch.bincount(group).double()
     sums = {"total": total, "direct": direct, "mediated": mediated}
-    return Effects({name: of[:, tokens > 0] for name, of in sums.items()}, tokens[tokens > 0])
+    return Effects({name: of[:, tokens > 0].cpu() for name, of in sums.items()}, tokens[tokens > 0].cpu())
 
 
 def scales(stream: Tensor, normal: Tensor, change: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ def write_norms(view: WeightView) -> Tensor:
 def read_write_cosines(view: WeightView) -> Tensor:
     """Return cos(ŵ_in, ŵ_out), [neuron]; 0 where one of them is 0."""
     pairs = [(layer.read.double(), layer.write.double()) for layer in view.layers]
-    return torch.cat([torch.cosine_similarity(read, write, dim=1, eps=1e-100) for read, write in pairs])
+    return torch.cat([torch.cosine_similarity(read, write, dim=1, eps=1e-100).cpu() for read, write in pairs])
 
 
 def folded_biases(view: WeightView) -> Tensor:
@@ -48,11 +48,11 @@ def _biases(biases: Iterable[Tensor | None]) -> Tensor:
     for bias in biases:
         if bias is None:
             raise NotApplicable("the MLPs of this model have no input bias")
-        found.append(bias.double())
+        found.append(bias.double().cpu())
     return torch.cat(found)
 
 
 def _norms(vectors: Tensor) -> Tensor:
     """The norm of each row, [row]: squares of float32 values may not be float32."""
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
-    return norms
+    return norms.cpu()

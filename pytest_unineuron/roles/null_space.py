@@ -51,7 +51,7 @@ def null_size(width: int) -> int:
 def fractions(write: Tensor, null: Tensor) -> Tensor:
     """Return the share of the length of ``write`` [neuron, width] along ``null`` [width, direction], [neuron]."""
     write = write.double()
-    found: Tensor = (write @ null).norm(dim=1) / write.norm(dim=1)
+    found: Tensor = (write @ null.to(write.device)).norm(dim=1) / write.norm(dim=1)
     return found
 
 

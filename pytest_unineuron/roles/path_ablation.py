@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pytest_unineuron.errors import NotApplicable
+from pytest_unineuron.models.weights.heads import require_heads
 from pytest_unineuron.roles.attention import attention_patterns, returned_attention
 from pytest_unineuron.roles.direct_effects import require_direct_writes
 from pytest_unineuron.roles.interventions import Effects, changed_units
@@ -34,6 +35,7 @@ def added_attention(view: WeightView, batches: Sequence[Batch], pairs: Tensor) -
     Raises NotApplicable for a model whose attention probabilities cannot be had, whose queries cannot be changed alone,
     or whose neurons add other vectors to the stream than they write.
     """
+    require_heads(view)
     place_of = view.anatomy.layout.per_token.place_of
     for layer in sorted({place_of(neuron)[0] for neuron in pairs[:, 0].tolist()}):
         require_direct_writes(view, batches[0], layer)
@@ -98,7 +100,8 @@ def attention_without(view: WeightView, batch: Batch, neuron: int, head: int) ->
         return units
 
     def requery(module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        part = seen["fired"].reshape(*seen["stream"].shape[:-1], 1) * written.to(seen["stream"])
+        fired = seen["fired"].to(seen["stream"]).reshape(*seen["stream"].shape[:-1], 1)
+        part = fired * written.to(seen["stream"])
         moved = module.forward(norm.forward(seen["stream"] - part))
         changed = output.clone()
         changed[..., rows] = moved[..., rows]

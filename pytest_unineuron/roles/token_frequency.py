@@ -52,7 +52,7 @@ def log_frequency(counts: Tensor, vocabulary: int) -> Tensor:
 
 def logit_correlations(write: Tensor, direction: Tensor, of_gram: Tensor) -> Tensor:
     """Return the correlation of the logits that each row of ``write`` [neuron, width] adds with u, [neuron]."""
-    write = write.double()
+    write, direction, of_gram = write.double(), direction.to(write.device), of_gram.to(write.device)
     size = ((write @ of_gram) * write).sum(dim=1).clamp_min(0).sqrt()  # ‖Ŵ_U ŵ_out‖; its mean over tokens is 0
     least = 1e-6 * write.norm(dim=1) * of_gram.trace().sqrt()
     return torch.where(size > least, write @ direction / size, torch.nan)

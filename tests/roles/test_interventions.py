@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect
 from pytest_unineuron.models.weights.weight_view import WeightView
-from pytest_unineuron.roles.interventions import ablation_effects, changed_units, mean_units, set_units
-from pytest_unineuron.roles.matching import by_layer, dealt, matched
+from pytest_unineuron.roles.interventions import (
+    ablation_effects,
+    changed_units,
+    mean_units,
+    ordinary_tokens,
+    set_units,
+)
 from pytest_unineuron.roles.mediation import entropy, frequency_mediation, scale_mediation, scales
 from pytest_unineuron.roles.orientation import orientation
 from pytest_unineuron.roles.token_frequency import log_frequency
@@ -65,10 +70,13 @@ def test_effects_of_ablation_agree_with_the_same_by_hand(architecture):
     sets = torch.zeros(2, 96, dtype=torch.bool)
     sets[0, [2, 60]] = True
     found = ablation_effects(view, read, sets)
-    means = mean_units(view, read)
-    change = {0: set_units(torch.tensor([2]), means[0][2]), 1: set_units(torch.tensor([12]), means[1][12])}
+    means = mean_units(view, read, [batch.text_mask for batch in read])
     loss, kl, count = 0.0, 0.0, 0
     for batch in read:
+        change = {
+            layer: set_units(torch.tensor([unit]), means[layer][unit], batch.text_mask)
+            for layer, unit in ((0, 2), (1, 12))
+        }
         before, after = (logits(view, batch, each).log_softmax(-1) for each in ({}, change))
         for row, position in batch.text_mask.nonzero().tolist():
             if position + 1 < batch.ids.shape[1] and batch.text_mask[row, position + 1]:
@@ -87,9 +95,9 @@ def test_effects_of_a_float32_model_are_those_of_its_logits(architecture):
     view, (batch, *_) = view_of(architecture), batches()
     sets = torch.zeros(1, 96, dtype=torch.bool)
     sets[0, [2, 60]] = True
+    means = mean_units(view, [batch], [batch.text_mask])
     change = {
-        layer: set_units(torch.tensor([unit]), mean_units(view, [batch])[layer][unit])
-        for layer, unit in ((0, 2), (1, 12))
+        layer: set_units(torch.tensor([unit]), means[layer][unit], batch.text_mask) for layer, unit in ((0, 2), (1, 12))
     }
     text = torch.nn.functional.pad(batch.text_mask[:, 1:] & batch.text_mask[:, :-1], (0, 1))
     p, q = (logits(view, batch, each)[text].double().log_softmax(-1) for each in ({}, change))
@@ -232,37 +240,6 @@ def test_entropy(seed, scale, shift):
     assert bool((entropy(z / (1 + scale)) >= found - 1e-9).all())
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
-def test_matched_neurons_are_others_of_the_same_layer(seed, count):
-    """As many in each layer, nearer to the marked ones than neurons at random, the same for the same seed."""
-    random = np.random.default_rng(seed)
-    layer, value = np.repeat([0, 1, 2], 40), random.normal(size=120)
-    marked = np.zeros(120, dtype=bool)
-    marked[random.choice(80, count, replace=False)] = True  # none in the last layer
-    found = matched(marked, layer, value, seed=seed)
-    assert not (found & marked).any()
-    np.testing.assert_array_equal(np.bincount(layer[found], minlength=3), np.bincount(layer[marked], minlength=3))
-    np.testing.assert_array_equal(matched(marked, layer, value, seed=seed), found)
-    everyone = matched(np.arange(120) < 30, layer, value)
-    assert everyone.sum() == 10  # there are no more others
-    listed = by_layer(found, layer)
-    assert (
-        sorted(40 * number + unit for number, units in listed.items() for unit in units)
-        == np.flatnonzero(found).tolist()
-    )
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
-def test_neurons_are_dealt_out_evenly(seed, parts):
-    """Every marked neuron is in one part, and parts differ by one neuron at most, in every layer and in all."""
-    marked = np.random.default_rng(seed).random(120) < 0.3
-    found = dealt(marked, parts)
-    np.testing.assert_array_equal(found.sum(axis=0), marked)
-    for here in (slice(None), slice(0, 40), slice(40, 120)):
-        counts = found[:, here].sum(axis=1)
-        assert counts.max() - counts.min() <= 1
-
-
 def test_the_sign_of_gated_neurons_undoes_their_symmetry():
     """Reversing the up projection and the write vector of a neuron reverses its sign, and changes no logit."""
     loaded = in_memory(build("llama"))
@@ -282,9 +259,38 @@ def test_the_sign_of_gated_neurons_undoes_their_symmetry():
 
 @pytest.mark.parametrize(
     ("mapping", "model_type", "reason"),
-    [("causal", "mixtral", "are not the input of a module"), ("masked", "bert", "predicts no next token")],
+    [
+        ("causal", "mixtral", "are not the input of a module"),
+        ("masked", "bert", "predicts no next token"),
+        ("causal", "xlm", "reads the tokens that it predicts"),
+    ],
 )
 def test_the_reason_is_given_where_nothing_can_be_changed(mapping, model_type, reason):
     view = WeightView(*prepared(mapping, model_type))
     with pytest.raises(NotApplicable, match=reason):
         ablation_effects(view, batches(), torch.ones(1, view.anatomy.layout.per_token.n_neurons, dtype=torch.bool))
+
+
+def test_neurons_are_numbered_in_one_set_of_the_last_layer():
+    """A shared expert beside others is a set of its own."""
+    view = WeightView(*prepared("causal", "deepseek_v3"))
+    with pytest.raises(NotApplicable, match="several sets of neurons"):
+        scale_mediation(view, batches(), torch.tensor([3, 5]))
+
+
+def test_special_tokens_and_sinks_keep_their_units():
+    """BOS before a text, and a position at which the stream is very large."""
+    view, read = view_of("gpt2"), batches(600)
+    with torch.no_grad():
+        view.loaded.model.transformer.wpe.weight[3] *= 1000
+    masks = ordinary_tokens(view, read)
+    for batch, mask in zip(read, masks, strict=True):
+        assert not mask[:, 3].any()
+        assert torch.equal(mask[:, 4:], batch.text_mask[:, 4:])
+    seen = []
+    change = set_units(torch.tensor([5]), torch.tensor(2.5), masks[0])
+    with changed_units(view, {0: lambda units: seen.append((units, change(units))) or units}), torch.no_grad():
+        view.loaded.model(read[0].ids, attention_mask=read[0].attention_mask)
+    ((before, after),) = seen
+    assert bool((after[..., 5][masks[0]] == 2.5).all())
+    assert torch.equal(after[~masks[0]], before[~masks[0]])
