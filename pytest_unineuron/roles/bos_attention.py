@@ -94,5 +94,7 @@ def _direction(view: WeightView, trace: Trace, call: AttentionCall, head: int) -
     if norm.obstacle:
         raise NotApplicable(f"attention cannot be folded: {norm.obstacle}")
     width = op.inputs.shape[1]
+    if width != view.anatomy.width:
+        raise NotApplicable("the queries of this model do not read the residual stream itself")
     rows = gradient[1:].double() @ view.linear(op.projection, width).weight.double()
     return normalize(normalize(fold(rows, view.norm(norm.norm, width)).double(), dim=1).mean(dim=0), dim=0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.models.weights.heads import folded, require_heads, weight_of
+from pytest_unineuron.models.weights.heads import folded, require_heads, require_plain_queries, weight_of
 from pytest_unineuron.statistics.heads import circuit_rank
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 def circuit_ranks(view: WeightView) -> Tensor:
     """Return the stable rank of W_QK of every head as a share of its dimension, [head] float64; see ``circuit_rank``.
 
-    Raises NotApplicable without heads, and where the norm in front of one cannot be folded.
+    Raises NotApplicable without heads, where the norm in front of one cannot be folded, and for queries and keys with
+    norms of their own.
     """
-    pairs = ((folded(view, head.query), folded(view, head.key)) for head in require_heads(view))
+    heads = require_heads(view)
+    require_plain_queries(heads[0])
+    pairs = ((folded(view, head.query), folded(view, head.key)) for head in heads)
     return torch.tensor([circuit_rank(query, key) for query, key in pairs], dtype=torch.float64)
 
 
@@ -35,8 +38,9 @@ def query_key_norms(view: WeightView) -> Tensor:
 def folded_query_key_norms(view: WeightView) -> Tensor:
     """Return the same with the norm in front folded in, [head, 2] float64.
 
-    Raises NotApplicable without heads, and where the norm in front of one cannot be folded.
+    Raises NotApplicable as ``circuit_ranks``.
     """
+    require_plain_queries(require_heads(view)[0])
     return _norms(view, folded)
 
 

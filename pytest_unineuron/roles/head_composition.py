@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.heads import folded, output_weight, require_value
+from pytest_unineuron.models.weights.heads import folded, folded_output, require_plain_queries, require_value
 from pytest_unineuron.models.weights.weight_view import centred
 from pytest_unineuron.roles.composition import ranks
 
@@ -52,8 +52,8 @@ def head_composition(view: WeightView) -> dict[str, Tensor]:
                 meets, vectors = _is_before, weights.read
             met = [of[part] for head, of in circuits if meets(head, layer)]
             largest, null = largest_score(vectors, met), largest_score(random.to(vectors), met).sort().values
-            scores.append(torch.stack([largest, ranks(largest, null)]))
-    return {part: torch.cat(scores, dim=1).cpu() for part, scores in found.items()}
+            scores.append(torch.stack([largest, ranks(largest, null)]).cpu())
+    return {part: torch.cat(scores, dim=1) for part, scores in found.items()}
 
 
 def _is_later(head: Head, layer: NeuronLayer) -> bool:
@@ -65,9 +65,17 @@ def _is_before(head: Head, layer: NeuronLayer) -> bool:
 
 
 def parts_of(view: WeightView, head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return W_Q, W_K and W_V with norms folded, each [dimension of the head, width], and W_O, [width, dimension]."""
-    query, key, value = (folded(view, part) for part in (head.query, head.key, require_value(head)))
-    return query, key, value, output_weight(view, head)
+    """Return W_Q, W_K and W_V with norms folded, each [dimension of the head, width], and W_O, [width, dimension].
+
+    Raises NotApplicable for queries and keys with norms of their own, and for a head that reads something else than the
+    residual stream.
+    """
+    require_plain_queries(head)
+    read = head.query, head.key, require_value(head)
+    if any(part.width != view.anatomy.width for part in read):
+        raise NotApplicable("the heads of this model do not read the residual stream itself")
+    query, key, value = (folded(view, part) for part in read)
+    return query, key, value, folded_output(view, head)
 
 
 def circuits_of(query: Tensor, key: Tensor, value: Tensor, output: Tensor) -> dict[str, Tensor]:
@@ -90,7 +98,7 @@ def largest_score(vectors: Tensor, circuits: list[Tensor]) -> Tensor:
     largest = torch.full((len(vectors),), torch.nan, dtype=torch.float64, device=vectors.device)
     unit = normalize(vectors.double(), dim=1).to(vectors.dtype)
     for circuit in circuits:
-        score = (unit @ circuit.T.to(unit)).norm(dim=1).double() / circuit.norm()
+        score = (unit @ circuit.T.to(unit)).norm(dim=1).double() / circuit.norm().to(unit.device)
         largest = torch.fmax(largest, score)
     return largest
 

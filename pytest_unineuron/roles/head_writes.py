@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_unineuron.models.weights.heads import folded, output_weight, require_heads, require_value
-from pytest_unineuron.models.weights.weight_view import centred
+from pytest_unineuron.models.weights.heads import folded, folded_output, require_heads, require_value
 from pytest_unineuron.roles.composition import cosine_moments, random_kurtosis, ranks
 
 if TYPE_CHECKING:
@@ -38,24 +37,26 @@ def copying(view: WeightView) -> Tensor:
     It is positive if a head writes what it reads, and negative if it writes the opposite. For a head that reads one
     direction and writes one, it is the cosine of both, as of the weights of a neuron; of others its size is at most the
     square root of the head's dimension. Elhage et al. (2021) compare the eigenvalues of W_OV instead.
-    0 for a head that writes nothing. Raises NotApplicable for heads whose values are not separate or not behind a norm.
+    0 for a head that writes nothing, nan for one that reads something else than the residual stream. Raises
+    NotApplicable for heads whose values are not separate or not behind a norm.
     """
     found = []
     for head in require_heads(view):
-        output, value = output_weight(view, head).double(), folded(view, require_value(head)).double()
+        output, value = (of.double().cpu() for of in (folded_output(view, head), folded(view, require_value(head))))
+        if output.T.shape != value.shape:
+            found.append(torch.tensor(torch.nan, dtype=torch.float64))
+            continue
         size = ((output.T @ output) * (value @ value.T)).sum().clamp(min=0).sqrt()  # ‖W_O W_V‖
         found.append(torch.where(size > 0, (output.T * value).sum() / size, 0.0))
-    return torch.stack(found).cpu()
+    return torch.stack(found)
 
 
 def _of_layer(view: WeightView, heads: list[Head], null: Tensor) -> Tensor:
     """The mean kurtosis and rank of what each head of one layer writes, [2, head]."""
-    pairs = [output_directions(output_weight(view, h), folded(view, require_value(h))) for h in heads]
-    directions = torch.cat([directions for directions, _ in pairs])
-    if view.final_norm_centres:
-        directions = centred(directions)
+    pairs = [output_directions(folded_output(view, h), folded(view, require_value(h))) for h in heads]
+    directions = torch.cat([directions for directions, _ in pairs]).to(view.unembedding.device)
     kurtosis = cosine_moments(directions, view.unembedding).kurtosis
-    weights = torch.where(kurtosis.isnan(), 0.0, torch.cat([values for _, values in pairs]) ** 2)
+    weights = torch.where(kurtosis.isnan(), 0.0, torch.cat([values for _, values in pairs]).to(kurtosis) ** 2)
     both = torch.stack([kurtosis, ranks(kurtosis, null)]).nan_to_num(0.0) * weights
     sizes = [len(values) for _, values in pairs]
     means = [of.sum(dim=1) / w.sum() for of, w in zip(both.split(sizes, dim=1), weights.split(sizes), strict=True)]

@@ -44,11 +44,11 @@ def position_information(view: WeightView, batches: Sequence[Batch]) -> Tensor:
     It is that of a token drawn from a position at random, with all positions alike (Gurnee et al. 2024, section 4.3):
     the mean over positions of the divergence of Bernoulli(share on at this position) from Bernoulli(their mean). It is
     0 for a neuron that is on as often everywhere, and ln 2 at most. Chance adds to it what a few tokens a position
-    leave open, about (positions − 1) / (2 × tokens). nan where no position has enough tokens.
+    leave open: up to the mean over positions of 1 / (2 × tokens there). nan where no position has enough tokens.
     """
-    on, tokens = (of.sum(dim=0) for of in sums_by_position(view, batches, on=True))
-    read = tokens >= LEAST
-    return information(on[:, read] / tokens[read])
+    on, tokens = sums_by_position(view, batches, on=True)
+    read = (tokens >= LEAST).all(dim=0)
+    return information(on[:, :, read].sum(dim=0) / tokens[:, read].sum(dim=0))
 
 
 def information(shares: Tensor) -> Tensor:

@@ -142,6 +142,7 @@ def test_planted_neurons_are_beyond_random_directions():
     [
         ("seq2seq", "pegasus", "an encoder and a decoder"),
         ("causal", "qwen3", "not the output of one projection"),
+        ("causal", "deepseek_v2", "do not read the residual stream itself"),
     ],
 )
 def test_the_reason_is_given_where_there_is_none(mapping, model_type, reason):

@@ -9,6 +9,7 @@ from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.head_circuits import circuit_ranks, folded_query_key_norms, query_key_norms
+from tests.models.tiny import prepared
 from tests.roles.views import view_of
 
 
@@ -41,3 +42,12 @@ def test_a_model_without_heads_has_no_circuits(instrument):
     bare = WeightView(view.loaded, replace(view.anatomy, heads=()))
     with pytest.raises(NotApplicable, match="no attention with separate query and key projections"):
         instrument(bare)
+
+
+@pytest.mark.parametrize("instrument", [circuit_ranks, folded_query_key_norms])
+def test_queries_and_keys_with_norms_of_their_own_are_not_judged_by_their_weights(instrument):
+    """A norm behind them makes the size of the weights irrelevant, and its gain changes the rank."""
+    view = WeightView(*prepared("causal", "qwen3"))
+    with pytest.raises(NotApplicable, match="norms of their own"):
+        instrument(view)
+    assert query_key_norms(view).shape == (len(view.anatomy.heads), 2)  # as they are stored

@@ -11,8 +11,16 @@ from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.models.weights.heads import folded
 from pytest_unineuron.models.weights.weight_view import WeightView
+from pytest_unineuron.roles.head_composition import head_composition
 from pytest_unineuron.roles.head_writes import copying, head_kurtosis, output_directions
+from tests.models.tiny import prepared
 from tests.roles.views import normal, view_of
+
+
+def circuit_of(view, head, weights):
+    """W_O W_V, of which a layer norm behind it leaves what is not the same in all features."""
+    circuit = (weights.output.double() @ folded(view, head.value).double()).numpy()
+    return circuit - circuit.mean(axis=0) * view.final_norm_centres
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "llama"])
@@ -23,12 +31,9 @@ def test_kurtosis_agrees_with_the_whole_circuit(architecture):
     units = unembedding / np.linalg.norm(unembedding, axis=1, keepdims=True)
     expected = []
     for head, weights in zip(view.anatomy.heads, Weights(view).heads, strict=True):
-        circuit = (weights.output.double() @ folded(view, head.value).double()).numpy()
-        left, values, _ = np.linalg.svd(circuit)
+        left, values, _ = np.linalg.svd(circuit_of(view, head, weights))
         rank = weights.output.shape[1]
         left, values = left[:, :rank], values[:rank]
-        if architecture != "llama":
-            left = left - left.mean(axis=0)
         kurtosis = stats.kurtosis(units @ (left / np.linalg.norm(left, axis=0)), fisher=False)
         expected.append(np.average(kurtosis, weights=values**2))
     kurtosis, rank = head_kurtosis(view).numpy()
@@ -55,7 +60,7 @@ def test_copying_agrees_with_the_whole_circuit(architecture):
     view = view_of(architecture)
     expected = []
     for head, weights in zip(view.anatomy.heads, Weights(view).heads, strict=True):
-        circuit = (weights.output.double() @ folded(view, head.value).double()).numpy()
+        circuit = circuit_of(view, head, weights)
         expected.append(np.trace(circuit) / np.linalg.norm(circuit))
     found = copying(view).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
@@ -78,6 +83,26 @@ def test_a_head_of_one_direction_copies_as_far_as_it_writes_what_it_reads():
     assert found[:4].tolist() == [0.0] * 4
     assert float(found[4]) == pytest.approx(float(torch.cosine_similarity(reads, writes, dim=0)), rel=1e-5)
     assert found[5:].tolist() == [0.0] * 3
+
+
+def test_a_constant_that_no_norm_reads_changes_nothing():
+    """P33: what heads write to all features alike is gone behind a layer norm."""
+    view = view_of("gpt2")
+    before = copying(view), head_kurtosis(view), *head_composition(view).values()
+    with torch.no_grad():
+        for block in view.loaded.model.transformer.h:
+            block.attn.c_proj.weight += normal(32, 1, seed=3)
+    view = WeightView(view.loaded, view.anatomy)
+    after = copying(view), head_kurtosis(view), *head_composition(view).values()
+    for one, two in zip(before, after, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+def test_a_head_that_reads_more_than_the_stream_copies_nothing_that_can_be_told():
+    """As in Zamba2, where it reads the embedding beside it."""
+    view = WeightView(*prepared("causal", "zamba2"))
+    assert copying(view).isnan().all()
+    assert head_kurtosis(view).isfinite().all()
 
 
 def test_a_model_without_an_unembedding_has_none():

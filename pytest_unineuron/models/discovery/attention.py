@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeadPart:
-    """The query, key or value of a head: the ``rows`` of a projection that reads ``width`` features behind a norm."""
+    """The query, key or value of a head: the ``rows`` of a projection that reads ``width`` features behind a norm.
+
+    ``own_norm`` is the module that norms the output of the projection, as some models do with queries and keys.
+    """
 
     projection: Projection
     rows: tuple[int, ...]
     input_norm: InputNorm
     width: int
+    own_norm: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,9 +190,11 @@ def _gradient(scalar: Tensor, leaf: Tensor) -> Tensor | None:
 
 def _part(trace: Trace, parts: Tensor, head: int) -> HeadPart | None:
     """The matmul outputs that one head of ``parts`` [head, token, dimension] is made of; None if of several matmuls."""
+    own_norm = ""
     sources = trace.gradients(_random_sum(parts[head], seed=0), parts)
     while len(sources) == 1 and next(iter(sources)).kind not in (LINEAR, MIX):
         ((norm, gradient),) = sources.items()  # a norm of queries or keys
+        own_norm = norm.module
         tokens, features = gradient.any(dim=1).nonzero().flatten(), gradient.any(dim=0).nonzero().flatten()
         sources = trace.gradients(_random_sum(norm.inputs[tokens][:, features], seed=1), norm.inputs)
     if len(sources) != 1:
@@ -197,7 +203,7 @@ def _part(trace: Trace, parts: Tensor, head: int) -> HeadPart | None:
     if op.kind != LINEAR:
         return None
     rows = tuple(gradient.any(dim=0).nonzero().flatten().tolist())
-    return HeadPart(op.projection, rows, input_norm(trace, op), op.inputs.shape[1])
+    return HeadPart(op.projection, rows, input_norm(trace, op), op.inputs.shape[1], own_norm)
 
 
 def _random_sum(x: Tensor, seed: int) -> Tensor:

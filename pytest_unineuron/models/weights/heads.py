@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.weight_view import fold
+from pytest_unineuron.models.weights.weight_view import centred, fold
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +38,24 @@ def output_weight(view: WeightView, head: Head) -> Tensor:
     if head.out is None:
         raise NotApplicable("no projection reads the values of this model's heads one by one")
     return view.linear(head.out, head.inputs).weight[:, list(head.columns)]
+
+
+def folded_output(view: WeightView, head: Head) -> Tensor:
+    """Return the same without what it adds to all features alike, where norms subtract their mean.
+
+    Raises NotApplicable.
+    """
+    output = output_weight(view, head)
+    return centred(output.T).T if view.final_norm_centres else output
+
+
+def require_plain_queries(head: Head) -> None:
+    """Raise NotApplicable for a head whose query or key passes a norm before the two are compared.
+
+    The size of its weights changes nothing then, and how much they compare depends on the gain of that norm.
+    """
+    if head.query.own_norm or head.key.own_norm:
+        raise NotApplicable("the queries and keys of this model have norms of their own")
 
 
 def require_value(head: Head) -> HeadPart:
