@@ -75,9 +75,10 @@ def test_information_is_that_of_the_pre_activation(architecture):
     assert 0 < float(position_information(view, read)[48 + 5]) == pytest.approx(expected, rel=1e-6)
 
 
-@given(arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 20)), elements=st.floats(0, 1)))
-def test_information_lies_between_nothing_and_the_entropy_of_being_on(shares):
+@given(arrays(np.int64, st.tuples(st.integers(1, 3), st.integers(1, 20)), elements=st.integers(0, 60)))
+def test_information_lies_between_nothing_and_the_entropy_of_being_on(counts):
     """P50; it is nothing if a neuron is on as often everywhere, all of its entropy if positions decide."""
+    shares = counts / 60
     mean = shares.mean(axis=1)
     entropy = stats.entropy([mean, 1 - mean])
     found = information(torch.from_numpy(shares)).numpy()
