@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_unineuron.evidence.standard_error import error_of_difference, two_sided_p_value
@@ -52,12 +51,4 @@ def _margin(measurement: Measurement) -> float:
 
 def _error_of_difference(before: Measurement, after: Measurement) -> tuple[float, int]:
     """The standard error of the difference of the two values, and its degrees of freedom."""
-    if before.spread is None and after.spread is None:
-        return _error_from_intervals(before, after)
-    return error_of_difference(before.spread, after.spread)
-
-
-def _error_from_intervals(before: Measurement, after: Measurement) -> tuple[float, int]:
-    """The standard error from 95 % intervals that a trial gave without a standard error, taken as Normal."""
-    halves = [(m.high - m.low) / 2 for m in (before, after) if m.low is not None and m.high is not None]
-    return math.hypot(*halves) / 1.96, 1000
+    return error_of_difference(before.standard_error, after.standard_error)

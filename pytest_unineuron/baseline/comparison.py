@@ -188,9 +188,9 @@ def _state_of_pair(old: RecordedCase, new: RecordedCase, incomparable: str) -> t
         return CaseState.REGRESSED, f"{change} (the model itself: {own} before, {own_now} now)"
     if before is after:
         return CaseState.SAME, ""
-    # That no null shows the claim any more is no improvement of a model that does not show it either.
-    unshown = before is Outcome.VACUOUS and after is not Outcome.PASS and own is own_now
-    return (CaseState.SAME if unshown else CaseState.IMPROVED), change
+    # That no null shows the claim any more, or that nulls were lost, is no improvement of a model that shows the same.
+    unshown = after is Outcome.NA or (before is Outcome.VACUOUS and after is not Outcome.PASS)
+    return (CaseState.SAME if unshown and own is own_now else CaseState.IMPROVED), change
 
 
 def _outcomes(before: Outcome | None, after: Outcome | None) -> str:

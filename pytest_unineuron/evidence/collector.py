@@ -15,7 +15,7 @@ from pytest_unineuron.evidence.build import build_evidence
 from pytest_unineuron.evidence.distribution import Distribution
 from pytest_unineuron.evidence.events import CRASHED, PHASE_REPORT, PLAN, WORKER_ENDED
 from pytest_unineuron.evidence.layer_table import LayerTable
-from pytest_unineuron.evidence.outcome import WORST_FIRST, ArmResult, Outcome
+from pytest_unineuron.evidence.outcome import WORST_CONTROL_FIRST, WORST_FIRST, ArmResult, Outcome
 from pytest_unineuron.evidence.planned import PlannedItem
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ class Collector:
         if phase == "teardown":
             return replace(before, outcome=result.outcome, reason=result.reason, notes=result.notes)
         if self._worker_of.get(nodeid, worker) != worker:
-            # With --dist=each every worker runs every item, and the worst result counts.
+            # With --dist=each every worker runs every item, and the worst result counts: of a control, that it held.
+            if self.planned[nodeid].case.control:
+                return min(before, result, key=lambda arm: WORST_CONTROL_FIRST.index(arm.control_status))
             return min(before, result, key=lambda arm: WORST_FIRST.index(arm.outcome))
         return replace(result, notes=(*result.notes, f"ran again after {before.outcome}"))
 

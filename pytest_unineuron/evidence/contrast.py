@@ -64,9 +64,11 @@ class Contrast:
         """The layer without which the claim would not hold of the others; None if no single layer decides it."""
         sign = -1 if self.lower else 1
         values = [(sign * value, layer) for layer, value in self.profile if value is not None]
-        if len(values) < 2 or self._status_of_mean is not BoundStatus.HOLDS:
+        if not values or len(self.profile) < 2 or self._status_of_mean is not BoundStatus.HOLDS:
             return None
         best, layer = max(values)
+        if len(values) < 2:
+            return layer
         rest = (math.fsum(value for value, _ in values) - best) / (len(values) - 1)
         return None if rest > sign * self.claimed else layer
 
@@ -164,7 +166,7 @@ def _contrast(own: Measurement, control: Measurement | None, name: str) -> Contr
     difference = own.value - control.value
     if control.method and control.low is None:
         return Contrast(own.name, name, False, lower, claimed, difference)
-    error, degrees = error_of_difference(own.spread, control.spread)
+    error, degrees = error_of_difference(own.standard_error, control.standard_error)
     reach = student_quantile(degrees) * error
     p = _one_sided_p(difference - claimed, error, degrees, lower)
     return Contrast(own.name, name, False, lower, claimed, difference, difference - reach, difference + reach, p)

@@ -111,6 +111,13 @@ class Measurement:
         return not self.needed and self.bound_status is not BoundStatus.REPORTED
 
     @property
+    def standard_error(self) -> StandardError | None:
+        """The standard error; of an interval that came without one, that of a Normal value. None for an exact one."""
+        if self.spread is not None or self.low is None or self.high is None:
+            return self.spread
+        return StandardError((self.high - self.low) / 2 / 1.96, 1000)
+
+    @property
     def _ends(self) -> tuple[float, float]:
         """The interval, widened to contain the value; the value twice if there is no interval."""
         value = math.nan if self.value is None else self.value
@@ -122,7 +129,9 @@ class Measurement:
         """Whether the number, measured on a control, is beyond the limit for controls."""
         if self.null is None or self.value is None:
             return False
-        return self.value > self.null if self.above is not None else self.value < self.null
+        sign = 1 if self.above is not None else -1
+        value = sign * self.value
+        return _one_sided_status(value, sign * self.null, value, value) is BoundStatus.HOLDS
 
     def reached_by(self, value: float) -> bool:
         """Whether ``value``, measured on another arm, is at least as far on the claimed side as this number."""

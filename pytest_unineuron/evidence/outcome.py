@@ -75,10 +75,15 @@ class ArmResult:
 
         Whether a claim to lie beyond the control is undefined is for the comparison to say.
         """
-        claimed = {m.bound_status for m in self.measurements if m.claimed}
-        scarce = any(m.needed and m.bound_status is not BoundStatus.HOLDS for m in self.measurements)
-        unclear = BoundStatus.UNCLEAR in claimed and BoundStatus.UNDEFINED not in claimed
-        return scarce or unclear or any(m.compared for m in self.measurements)
+        claimed = [m for m in self.measurements if m.claimed]
+        undefined = any(m.bound_status is BoundStatus.UNDEFINED for m in claimed if not m.compared)
+        unclear = any(m.compared or m.bound_status is BoundStatus.UNCLEAR for m in claimed)
+        return self.is_scarce or (unclear and not undefined)
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether a minimum is not met, so that there is nothing to measure."""
+        return any(m.needed and m.bound_status is BoundStatus.MISSES for m in self.measurements)
 
     @property
     def p_value(self) -> float | None:
@@ -89,7 +94,7 @@ class ArmResult:
     def exceeded_limits(self) -> str:
         """The measurements beyond the limit for controls, with the limit."""
         return "; ".join(
-            f"{m.name} = {format_number(m.value)}, beyond the {format_number(m.null)} allowed for controls"
+            f"{m.name} = {format_number(m.value, m.null)}, beyond the {format_number(m.null)} allowed for controls"
             for m in self.measurements
             if m.exceeds_control_limit
         )
@@ -171,7 +176,10 @@ class CaseResult:
         """The subject's measurements against those of every control that finished, where the claim compares them."""
         finished = {name: arm for name, arm in self.arms.items() if arm.control_status is not ControlStatus.UNFINISHED}
         measurements = {name: arm.measurements for name, arm in finished.items()}
-        return tuple(contrasts(self.subject.measurements, measurements, self.controls(ControlStatus.COMPARED)))
+        # One that went on to the comparisons has to have made them all, however it ended.
+        began = [name for name, arm in finished.items() if any(m.compared for m in arm.measurements)]
+        ended = [name for name in began if not finished[name].is_scarce]
+        return tuple(contrasts(self.subject.measurements, measurements, ended))
 
     @property
     def permutation_p_values(self) -> dict[str, float]:
@@ -279,6 +287,13 @@ def _control_of(arm: str) -> str:
     return arm.partition(".")[0]
 
 
+WORST_CONTROL_FIRST = (
+    ControlStatus.HELD,
+    ControlStatus.NEAR,
+    ControlStatus.UNFINISHED,
+    ControlStatus.COMPARED,
+    ControlStatus.MISSED,
+)
 WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS, Outcome.NOT_RUN, Outcome.NA, Outcome.PASS)
 
 

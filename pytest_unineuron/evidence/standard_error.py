@@ -35,10 +35,13 @@ class StandardError:
         degrees = int(getattr(estimate, "degrees", 1))
         if not isinstance(error, float | int) or not math.isfinite(error) or error < 0 or degrees < 1:
             return None
+        resolution = float(getattr(estimate, "resolution", 0.0))
+        if not (math.isfinite(resolution) and resolution >= 0):
+            return None
         parts = tuple(tuple(map(float, sample)) for sample in getattr(estimate, "parts", ()))
         if not all(math.isfinite(value) for sample in parts for value in sample):
             parts = ()
-        return cls(float(error), degrees, float(getattr(estimate, "resolution", 0.0)), parts)
+        return cls(float(error), degrees, resolution, parts)
 
     def as_dict(self) -> dict[str, Any]:
         """The standard error as plain JSON data."""

@@ -1,6 +1,7 @@
 """Laws of a model against its controls: differences, probabilities by unit, and what they make of a case."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,10 @@ reals = st.floats(-100, 100)
 def number(value, parts=(), error=0.0, **claim):
     spread = StandardError(error, len(parts[0]) - 1 if parts else 15, 0.0, tuple(parts)) if parts or error else None
     return Measurement("x", value, spread=spread, **claim)
+
+
+def named(name, value, **claim):
+    return Measurement(name, value, **claim)
 
 
 def unit(probability, reach=0.01, **claim):
@@ -206,3 +211,60 @@ def test_a_distance_that_is_none_is_refused(claim, message):
     """The error says what to type instead."""
     with pytest.raises(TrialError, match=message):
         make_measurement("x", 1.0, **claim)
+
+
+def skipped(*measurements):
+    return ArmResult(Outcome.NA, "skipped", measurements)
+
+
+def test_a_control_that_ended_after_a_comparison_leaves_the_others_open():
+    """It was finished with the first number, and says nothing about the second."""
+    subject = ArmResult(Outcome.PASS, "", (named("a", 1.0, higher_by=0.1), named("b", 1.0, higher_by=0.1)))
+    found = CaseResult({"untrained": skipped(named("a", 0.0, higher_by=0.1))}, subject)
+    assert [(c.measurement, c.status) for c in found.contrasts] == [
+        ("a", BoundStatus.HOLDS),
+        ("b", BoundStatus.UNDEFINED),
+    ]
+    assert found.outcome()[0] is Outcome.NA
+
+
+def test_a_control_with_an_undefined_bound_or_minimum_is_unfinished():
+    """Whatever else it was compared in; a count that is no number is not a small one."""
+    compared, undefined = named("a", 0.0, higher_by=0.1), make_measurement("b", math.nan, above=0.5)
+    count = Measurement("n", None, above=30.0, needed=True)
+    assert skipped(compared, undefined).control_status is ControlStatus.UNFINISHED
+    assert skipped(count).control_status is ControlStatus.UNFINISHED
+
+
+def test_an_interval_without_a_standard_error_is_no_exact_number():
+    """Its half width is that of a Normal value."""
+    wide = {"higher_by": 0.1, "method": "given"}
+    (found,) = contrasts(
+        [Measurement("x", 0.5, low=0.1, high=0.9, **wide)],
+        {"untrained": [Measurement("x", 0.35, low=0.05, high=0.75, **wide)]},
+    )
+    assert found.status is BoundStatus.UNCLEAR
+    assert found.high - found.low == pytest.approx(2 * math.hypot(0.4, 0.35), rel=0.01)
+
+
+def test_a_layer_that_is_alone_because_others_are_undefined_decides_nothing():
+    made = UnitContrast(0.99, 0.98, 1.0, "made", 0.01, ((0, 0.99), (1, None), (2, None)))
+    claim = {"by_unit": True, "higher_by": 0.64}
+    (found,) = contrasts(
+        [Measurement("x", 5.0, **claim)], {"untrained": [Measurement("x", 3.0, contrast=made, **claim)]}
+    )
+    assert found.status is BoundStatus.UNCLEAR
+
+
+def test_a_control_in_the_last_bit_of_its_limit_is_not_beyond_it():
+    """As for every other bound, and a number beyond it is written so that it looks so."""
+    near, beyond = (Measurement("x", value, above=0.5, null=0.5) for value in (0.5 + 1e-16, 0.50004))
+    assert not near.exceeds_control_limit
+    assert beyond.exceeds_control_limit
+    assert arm(beyond).exceeded_limits == "x = 0.50004, beyond the 0.5 allowed for controls"
+
+
+def test_a_resolution_that_is_no_number_is_no_standard_error():
+    """It could not be written into a report."""
+    estimate = SimpleNamespace(error=0.1, degrees=7, resolution=math.nan)
+    assert StandardError.of(estimate) is None
