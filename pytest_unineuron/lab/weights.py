@@ -132,11 +132,14 @@ class Weights:
     def logit_effects(self, neuron: int) -> NDArray[np.float64]:
         """Return the effect on each logit of one unit of activation of a neuron, Ŵ_U ŵ_out, [token].
 
-        ``neuron`` is its number among all neurons. Raises NotApplicable for a model without an unembedding.
+        ``neuron`` is its number among all neurons. Raises NotApplicable for a model without an unembedding, and for a
+        neuron that writes to another stream, such as an encoder's.
         """
         layer, unit = self._view.anatomy.layout.per_token.place_of(neuron)
-        effects = self._view.unembedding.double() @ self._view.layers[layer].write[unit].double()
-        return effects.cpu().numpy()
+        unembedding, write = self._view.unembedding.double(), self._view.stream_writes[layer]
+        if write is None:
+            raise NotApplicable("this neuron does not write to the stream that the unembedding reads")
+        return (unembedding @ write[unit].double().to(unembedding.device)).cpu().numpy()
 
     @cached_property
     def embedding(self) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from pytest_unineuron.roles.null_space import null_space_fractions
 from pytest_unineuron.roles.path_ablation import added_attention
 from pytest_unineuron.roles.position import position_correlations, position_information
 from pytest_unineuron.roles.token_frequency import frequency_correlations, random_correlations
-from tests.devices import simulated_gpus, spread_over
+from tests.devices import move_to, simulated_gpus, spread_over
 from tests.models.tiny import VOCABULARY
 from tests.roles.views import batches, normal, view_of
 
@@ -60,3 +60,15 @@ def test_a_role_on_gpus_is_that_on_the_cpu(name, monkeypatch):
     for one, two in zip(found, expected, strict=True):
         assert one.device.type == "cpu"
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["composition", "null space", "frequency", "kurtosis of heads"])
+def test_a_tied_unembedding_may_be_far_from_the_last_norm(name, monkeypatch):
+    """It is where the embedding is, on the first device, and the norm is on the last."""
+    expected, moved = numbers(ROLES[name](view_of("gpt2"))), view_of("gpt2")
+    norm = move_to(moved.loaded.model.transformer.ln_f, "cuda:1")
+    spread_over(moved.loaded.model, ("cuda:0", "cuda:1"))
+    del norm.forward  # which fetches its inputs to the first device
+    with simulated_gpus(monkeypatch):
+        for one, two in zip(numbers(ROLES[name](moved)), expected, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4, equal_nan=True)

@@ -76,6 +76,9 @@ class _SimilarLayers:
         self._tokens = max((len(op.inputs) for op in trace.matmuls), default=0)
         self._templates = {path_pattern(layer.down.parameter): layer for layer in reversed(found)}
         self._layers = {_down_call(layer.down, layer.call): layer for layer in found}
+        self._readers = {
+            (layer.stack, layer.number, path_pattern(layer.down.parameter)): layer.reading_norms for layer in found
+        }
 
     def all(self) -> tuple[NeuronLayer, ...]:
         """Every layer, in the order in which they run."""
@@ -147,15 +150,18 @@ class _SimilarLayers:
         if not all(term.projection.parameter in self._names for factor in up for term in factor.terms):
             return  # only the name of the output projection is alike
         stack, _, number = (block or moved_path(f"{like.stack}.{like.number}", old, new)).rpartition(".")
+        at = int(number) if number.isdigit() else like.number
         self._layers[key] = replace(
             like,
             stack=stack,
-            number=int(number) if number.isdigit() else like.number,
+            number=at,
             down=down,
             call=call,
             up=up,
             norm=moved_path(like.norm, old, new),
             inner_norm=moved_path(like.inner_norm, old, new),
+            # What reads the output is that of the block: a template in another one is read by other norms.
+            reading_norms=self._readers.get((stack, at, path_pattern(new)), like.reading_norms),
         )
 
     def _number_experts(self) -> None:

@@ -201,10 +201,10 @@ def fold(weight: Tensor, norm: Norm | None) -> Tensor:
     """Read vectors [unit, width] with the gain of their norm folded in, and centred if it centres."""
     if norm is None:
         return weight
-    scaled = weight * norm.gain
+    scaled = weight * norm.gain.to(weight.device)
     return centred(scaled) if norm.centres else scaled
 
 
 def fold_bias(bias: Tensor, weight: Tensor, norm: Norm | None) -> Tensor:
     """A bias [unit] plus the product of the raw read vectors [unit, width] with the shift of their norm."""
-    return bias if norm is None else bias + weight @ norm.shift
+    return bias if norm is None else bias + weight @ norm.shift.to(weight.device)
