@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_unineuron.controls.plain_weights import plain_parameters
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -15,12 +17,12 @@ def shuffled(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """Return a copy with the values of each parameter permuted within it.
 
     It keeps the distribution of every tensor, heavy tails included, and none of its structure. Tied parameters stay
-    tied.
+    tied. Raises NotApplicable for packed weights.
     """
     twin = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in twin.parameters():
+        for parameter in plain_parameters(twin):
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
     return twin

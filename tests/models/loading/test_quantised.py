@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from pytest_unineuron.errors import ModelError, NeuronsNotFound
+from pytest_unineuron.controls.reinitialised import reinitialised
+from pytest_unineuron.controls.shuffled import shuffled
+from pytest_unineuron.errors import ModelError, NeuronsNotFound, NotApplicable
 from pytest_unineuron.models.discovery.anatomy import dissect, probe_ids
 from pytest_unineuron.models.discovery.verification import verify
 from pytest_unineuron.models.weights.weight_view import WeightView
@@ -178,3 +180,11 @@ def test_neurons_are_found_in_quantised_tensors_of_other_libraries(make):
     layout = dissect(loaded).layout
     assert [layer.number for layer in layout.layers] == [0, 1]
     verify(loaded.model, layout, probe_ids(loaded, rows=2))
+
+
+@pytest.mark.parametrize("control", [reinitialised, shuffled])
+def test_no_null_is_made_of_packed_weights(control):
+    """They are buffers, or codes: what is left of the trained model would be called a null."""
+    with pytest.raises(NotApplicable, match="packed into integers"):
+        control(quantised(RowLinear8).model, 0)
+    control(build("llama"), 0)
