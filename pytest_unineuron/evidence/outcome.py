@@ -287,13 +287,7 @@ def _control_of(arm: str) -> str:
     return arm.partition(".")[0]
 
 
-WORST_CONTROL_FIRST = (
-    ControlStatus.HELD,
-    ControlStatus.NEAR,
-    ControlStatus.UNFINISHED,
-    ControlStatus.COMPARED,
-    ControlStatus.MISSED,
-)
+WORST_CONTROL_FIRST = tuple(map(ControlStatus, ("held", "near", "unfinished", "compared", "missed")))
 WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.VACUOUS, Outcome.NOT_RUN, Outcome.NA, Outcome.PASS)
 
 
