@@ -153,8 +153,8 @@ def require_predictions(view: WeightView, batch: Batch) -> None:
     row = int(batch.text_mask.sum(dim=1).argmax())
     ids, attended = batch.ids[[row]], batch.attention_mask[[row]]
     places = batch.text_mask[row].nonzero().flatten()
-    changed = ids.clone()
-    changed[0, places[-1]] = ids[0, places][ids[0, places] != ids[0, places[-1]]][0]
+    changed, others = ids.clone(), batch.ids[batch.text_mask & (batch.ids != ids[0, places[-1]])]
+    changed[0, places[-1]] = others[0] if len(others) else 0  # a text of one token repeated
     before, after = (
         run_model(view.loaded.model, each, attended, whole=True)[0][0, places[:-1]] for each in (ids, changed)
     )
