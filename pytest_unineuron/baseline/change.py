@@ -32,7 +32,7 @@ def measure_change(before: Measurement, after: Measurement) -> ValueChange:
     counts = float(before.value).is_integer() and float(after.value).is_integer()
     if abs(worsening) <= (0 if counts else ROUNDING_TOLERANCE * max(abs(before.value), abs(after.value))):
         return ValueChange(worsening, 1.0)
-    error, degrees = _error_of_difference(before, after)
+    error, degrees = error_of_difference(before.standard_error, after.standard_error)
     if error == 0:
         return ValueChange(worsening, 0.0)
     return ValueChange(worsening, two_sided_p_value(abs(worsening) / error, degrees))
@@ -47,8 +47,3 @@ def _margin(measurement: Measurement) -> float:
     value = m.value or 0.0
     sides = ((m.above, 1), (m.below, -1), (m.higher_by, 1), (m.lower_by, -1))
     return min(sign * (value - bound) for bound, sign in sides if bound is not None)
-
-
-def _error_of_difference(before: Measurement, after: Measurement) -> tuple[float, int]:
-    """The standard error of the difference of the two values, and its degrees of freedom."""
-    return error_of_difference(before.standard_error, after.standard_error)

@@ -25,7 +25,7 @@ def circuit_ranks(view: WeightView) -> Tensor:
     norms of their own.
     """
     heads = require_heads(view)
-    require_plain_queries(heads[0])
+    require_plain_queries(*heads)
     pairs = ((folded(view, head.query), folded(view, head.key)) for head in heads)
     return torch.tensor([circuit_rank(query, key) for query, key in pairs], dtype=torch.float64)
 
@@ -40,7 +40,7 @@ def folded_query_key_norms(view: WeightView) -> Tensor:
 
     Raises NotApplicable as ``circuit_ranks``.
     """
-    require_plain_queries(require_heads(view)[0])
+    require_plain_queries(*require_heads(view))
     return _norms(view, folded)
 
 

@@ -78,8 +78,8 @@ def _mediation(
     assert norm is not None
     linear = view.unembedding_weight
     # As in the model itself: the unembedding with the gain, and what is added to the logits whatever the stream is.
-    unembedding = (linear.weight * norm.gain.to(linear.weight)).float()
-    shift = linear.weight @ norm.shift.to(linear.weight) + (0 if linear.bias is None else linear.bias)
+    unembedding = (linear.weight * norm.gain.to(linear.weight.device)).float()
+    shift = linear.weight @ norm.shift.to(linear.weight.device) + (0 if linear.bias is None else linear.bias)
     written = (centred(write) if norm.centres else write)[neurons].to(unembedding)  # [condition, width]
     logits_of_unit = (written @ unembedding.T).double()  # [condition, vocabulary]
     group, stream, normal, units = (found.to(unembedding.device) for found in _observe(view, batches, neurons))

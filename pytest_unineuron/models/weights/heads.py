@@ -49,12 +49,12 @@ def folded_output(view: WeightView, head: Head) -> Tensor:
     return centred(output.T).T if view.final_norm_centres else output
 
 
-def require_plain_queries(head: Head) -> None:
-    """Raise NotApplicable for a head whose query or key passes a norm before the two are compared.
+def require_plain_queries(*heads: Head) -> None:
+    """Raise NotApplicable for heads of which a query or key passes a norm before the two are compared.
 
-    The size of its weights changes nothing then, and how much they compare depends on the gain of that norm.
+    The size of the weights changes nothing then, and how much they compare depends on the gain of that norm.
     """
-    if head.query.own_norm or head.key.own_norm:
+    if any(head.query.own_norm or head.key.own_norm for head in heads):
         raise NotApplicable("the queries and keys of this model have norms of their own")
 
 
