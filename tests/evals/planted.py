@@ -202,15 +202,15 @@ def shuffle_neurons(mlp, random):
 def plant_writers(mlp, number, features, *, last):
     """Let readers of a feature write it, which raises the logits of its words; in the last layer, most lower them.
 
-    In the first layer, some write what the queries and the values of a head of the second read.
+    In the first two, some write what the queries and the values of a head of the next layer read.
     """
     size = mlp.c_proj.weight.norm(dim=1).mean()
     written = torch.nn.functional.normalize(mlp.c_fc.weight[:, :READERS].T, dim=1)
     if last:
         written = torch.nn.functional.normalize(mlp.c_fc.weight[:, :READERS].T + 0.4 * features[-1], dim=1)
         written[torch.arange(READERS) % 8 > 0] *= -1
-    elif not number:
-        heads = features[HEADS + torch.arange(READERS) % HEADS]
+    elif number < 2:
+        heads = features[(number + 1) * HEADS + torch.arange(READERS) % HEADS]
         to_heads = torch.arange(READERS) >= READERS * 6 // 10
         written[to_heads] = torch.nn.functional.normalize(heads + features[-1], dim=1)[to_heads]
         written[READERS * 6 // 10 :: 2] *= -1

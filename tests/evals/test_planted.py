@@ -50,6 +50,7 @@ logits sharpen any softmax, and a bias is added to what decides whether a neuron
 
 
 BOS, LAST = "bos_neurons_move_attention[prose]", "suppression_neurons_are_last[prose]"
+COMPOSED = "heads_read_what_neurons_write"
 """Trials whose effects are planted in models of their own."""
 NEW_HEAVY = "heavy_neurons_matter_on_new_data"
 """The trial of neurons that are heavy-tailed on the reference: those of the rarest features, of which news has few."""
@@ -61,7 +62,7 @@ def trials(report, *, public):
         t["name"]: t["subjects"]["planted"]
         for t in report["trials"]
         if t["source"].startswith("public run") is public
-        and t["name"] not in {*KNOWN_VACUOUS, BOS, LAST, f"{NEW_HEAVY}[news]"}
+        and t["name"] not in {*KNOWN_VACUOUS, BOS, LAST, COMPOSED, f"{NEW_HEAVY}[news]"}
     }
 
 
@@ -152,6 +153,16 @@ def test_planted_suppression_neurons_lie_in_the_last_tenth_of_ten_layers(tmp_pat
     assert {arm["standing"] for arm in found["cases"][0]["controls"].values()} == {"missed"}
     measured = {m["name"]: m["value"] for m in found["cases"][0]["subject"]["measurements"]}
     assert measured["share of suppression neurons, last tenth"] > 0.1
+
+
+def test_planted_heads_read_what_neurons_of_two_layers_write(tmp_path):
+    """Of two layers, only the first has heads above it, and one layer alone is no evidence."""
+    from tests.evals.planted import save
+
+    report = run_trials(tmp_path, save(tmp_path / "planted", layers=3), "-k", COMPOSED)
+    (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == COMPOSED)
+    assert found["outcome"] == "PASS", found["reason"]
+    assert {contrast["standing"] for contrast in found["cases"][0]["contrasts"]} == {"holds"}
 
 
 def test_neurons_chosen_on_the_reference_matter_on_text_that_has_their_features(tmp_path):
