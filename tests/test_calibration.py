@@ -209,6 +209,20 @@ def test_outcomes_are_read_from_a_report_whatever_a_verdict_is_stored_with():
     assert found["trials"] == {"one": {"criterion": "GT1", "outcome": "PASS", "reason": "r"}}
 
 
+def test_a_planted_model_counts_for_the_trials_whose_effects_it_has():
+    """Those of other effects are planted in models of their own, which count for nothing else."""
+    on_model = {"m": {"outcome": "PASS", "reason": ""}}
+    names = ["heavy_tailed_neurons[prose]", "suppression_neurons_are_last[prose]", "bos_neurons_move_attention[prose]"]
+    trials = [{"name": name, "criterion": "GT1", "subjects": on_model} for name in names]
+    report = {"criteria": {"GT1": {"subjects": {"m": "PASS"}}}, "trials": trials}
+    of_all, of_one = Specimen("planted", "gpt2"), Specimen("planted", "gpt2", trial="suppression_neurons_are_last")
+    assert list(suite.record(of_all, report, "m")["trials"]) == names[:1]
+    assert suite.record(of_all, report, "m")["criteria"] == {"GT1": "PASS"}
+    assert list(suite.record(of_one, report, "m")["trials"]) == names[1:2]
+    assert suite.record(of_one, report, "m")["criteria"] == {}
+    assert list(suite.record(Specimen("sink", "gpt2"), report, "m")["trials"]) == names
+
+
 def test_the_digest_of_the_suite_covers_the_trials():
     files = [path.name for pattern in suite.SOURCES for path in suite.ROOT.glob(pattern)]
     assert {"test_heavy_tails.py", "conftest.py", "nulls.py"} <= set(files)

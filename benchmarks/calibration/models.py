@@ -45,21 +45,31 @@ NULLS = {
 }
 """The kinds of null models, each made by the function of ``nulls.MAKERS`` with its name."""
 N_PLANTED = 5
+PLANTED_APART = {
+    "bos_neurons_move_attention": {"bos_neurons": 8},
+    "heads_read_what_neurons_write": {"layers": 3},
+    "suppression_neurons_are_last": {"layers": 10},
+}
+"""Trials whose effects are planted in models of their own, on which no other trial is run, with how they differ."""
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """One model: a null, or of the kinds planted, zoo and real. ``spec`` is its name for the plugin if it exists."""
+    """One model: a null, or of the kinds planted, zoo and real.
+
+    ``spec`` is its name for the plugin if it exists, and ``trial`` the one of ``PLANTED_APART`` that it is made for.
+    """
 
     kind: str
     architecture: str
     seed: int = 0
     spec: str = ""
+    trial: str = ""
 
     @property
     def name(self) -> str:
         """The name of its folder and its line in the results, such as ``sink-gpt2-0``."""
-        return f"{self.kind}-{self.architecture}-{self.seed}"
+        return "-".join(filter(None, (self.kind, self.architecture, str(self.seed), self.trial)))
 
     @property
     def is_null(self) -> bool:
@@ -74,7 +84,9 @@ def all_specimens() -> list[Specimen]:
         for name, kind in NULLS.items()
     ]
     nulls = [each for turn in zip_longest(*by_kind) for each in turn if each is not None]
-    planted = [Specimen(PLANTED, "gpt2", seed) for seed in range(N_PLANTED)]
+    planted = [
+        Specimen(PLANTED, "gpt2", seed, trial=trial) for seed in range(N_PLANTED) for trial in ("", *PLANTED_APART)
+    ]
     trained = [Specimen(ZOO, name, spec=f"{zoo.PREFIX}{name}") for name in sorted(zoo.folders())]
     return [*nulls, *planted, *trained, *(Specimen(REAL, path.stem, spec=str(path)) for path in _smollm2())]
 

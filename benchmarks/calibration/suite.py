@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.calibration.models import REAL
+from benchmarks.calibration.models import N_PLANTED, PLANTED, PLANTED_APART, REAL
 from pytest_unineuron.cache.source_code import package_digest
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.summary import report_data
@@ -26,7 +26,10 @@ OPTIONS = ("--unineuron-corpus=news", "--unineuron-fail-on=never", "--unineuron-
 """One corpus of new data beside the reference, which is the default."""
 FEW_TOKENS = ("--unineuron-tokens=20000",)
 """For nulls, which are many, and for the real model, which is large: enough for what the trials need."""
-SOURCES = ("evals/**/*.py", *(f"benchmarks/calibration/{name}.py" for name in ("models", "nulls", "suite")))
+SOURCES = (
+    *("evals/**/*.py", "tests/evals/planted.py"),
+    *(f"benchmarks/calibration/{name}.py" for name in ("models", "nulls", "suite")),
+)
 
 
 def suite_digest() -> str:
@@ -47,6 +50,7 @@ def run(specimens: Sequence[Specimen], folder: Path) -> list[dict[str, Any]]:
         *("nice", sys.executable, "-m", "pytest", "evals/", "-q", "-p", "no:cacheprovider", *options),
         *(f"--unineuron-model={name}" for name in names.values()),
         *(f"--unineuron-out={folder / 'out'}", f"--unineuron-cache={folder / 'cache'}"),
+        *_options_of_planted(specimens[0], folder),
     ]
     before = _processor_seconds()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -63,12 +67,17 @@ def run(specimens: Sequence[Specimen], folder: Path) -> list[dict[str, Any]]:
 
 def record(specimen: Specimen, report: dict[str, Any], label: str) -> dict[str, Any]:
     """The outcomes on one model, which the report knows by its label, as one line of the results."""
-    trials = {trial["name"]: (trial["criterion"], trial["subjects"].get(label)) for trial in report["trials"]}
+    trials = {
+        trial["name"]: (trial["criterion"], trial["subjects"].get(label))
+        for trial in report["trials"]
+        if _is_planted(trial["name"].partition("[")[0], specimen)
+    }
+    criteria = {} if specimen.trial else report["criteria"]
     return {
         "name": specimen.name,
         "kind": specimen.kind,
         "architecture": specimen.architecture,
-        "criteria": {id_: _verdict(each["subjects"][label]) for id_, each in report["criteria"].items()},
+        "criteria": {id_: _verdict(each["subjects"][label]) for id_, each in criteria.items()},
         "trials": {
             name: {"criterion": criterion, "outcome": on_model["outcome"], "reason": on_model["reason"]}
             for name, (criterion, on_model) in trials.items()
@@ -88,6 +97,25 @@ def _verdict(of_model: Any) -> str:
     return str(of_model["verdict"] if isinstance(of_model, dict) else of_model)
 
 
+def _is_planted(trial: str, specimen: Specimen) -> bool:
+    """Whether a model counts for a trial: a planted one does not if the effect is planted in other models."""
+    if specimen.kind != PLANTED:
+        return True
+    return trial == specimen.trial if specimen.trial else trial not in PLANTED_APART
+
+
+def _options_of_planted(specimen: Specimen, folder: Path) -> list[str]:
+    """A planted model has two further seeds, unless it is made for one trial, which alone is run then."""
+    if specimen.kind != PLANTED:
+        return []
+    if specimen.trial:
+        return ["-k", f"test_{specimen.trial}"]  # without test_, it would match the model's name too
+    from tests.evals import planted
+
+    seeds = [specimen.seed + N_PLANTED * further for further in (1, 2)]
+    return [f"--unineuron-seed={planted.save(folder / f'seed-{seed}', seed)}" for seed in seeds]
+
+
 def _make(specimen: Specimen, folder: Path) -> Path:
     """Save a model that does not exist yet. Imports torch."""
     if specimen.is_null:
@@ -96,4 +124,4 @@ def _make(specimen: Specimen, folder: Path) -> Path:
         return nulls.save(specimen, folder)
     from tests.evals import planted
 
-    return Path(planted.save(folder, specimen.seed))
+    return Path(planted.save(folder, specimen.seed, **PLANTED_APART.get(specimen.trial, {})))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scipy.stats import binomtest
 
 from benchmarks import results_file
-from benchmarks.calibration.models import NULLS, PLANTED, REAL, ZOO
+from benchmarks.calibration.models import NULLS, PLANTED, PLANTED_APART, REAL, ZOO
 from benchmarks.result import BenchmarkResult, TableCell
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ NULL_NOTE = (
     "criterion among all. Intervals are Clopper–Pearson. ERROR includes trials that did not run. Trials that are NA on "
     "all of these models, such as those that compare seeds, are left out."
 )
-POWER_NOTE = "Models that pass, of those on which a trial came to an outcome or a criterion was asked; then the others."
+POWER_NOTE = (
+    "Models that pass, of those on which a trial came to an outcome or a criterion was asked; then the others. Planted "
+    f"models have two further seeds. The effects of {', '.join(PLANTED_APART)} are planted in as many models of their "
+    "own."
+)
 
 
 def null_table(records: Iterable[Mapping[str, Any]]) -> BenchmarkResult:
@@ -92,7 +96,7 @@ def _is_true_of(trial: str, record: Mapping[str, Any]) -> bool:
 def _outcomes(name: str, records: Iterable[Mapping[str, Any]], criterion: bool) -> list[tuple[str, Mapping[str, Any]]]:
     """The outcome on each model for which the trial or criterion is there."""
     if criterion:
-        return [(each["criteria"][name], each) for each in records]
+        return [(each["criteria"][name], each) for each in records if name in each["criteria"]]
     return [(each["trials"][name]["outcome"], each) for each in records if name in each["trials"]]
 
 
