@@ -150,8 +150,14 @@ def _object(where: str, row: Any) -> Mapping[str, Any]:
 def _unpack_zst(content: bytes) -> bytes:
     import zstandard  # type: ignore[import-not-found, unused-ignore]
 
-    unpacked: bytes = zstandard.ZstdDecompressor().stream_reader(content).read()
-    return unpacked
+    unpacked = []
+    while content:  # a frame at a time: the reader of the package takes a file that was cut off as one that ends
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        unpacked.append(frame.decompress(content))
+        if not frame.eof:
+            raise EOFError("compressed file ended before the end of its data")
+        content = frame.unused_data
+    return b"".join(unpacked)
 
 
 ROW_FORMATS: dict[str, Callable[[str, bytes], Rows]] = {

@@ -130,6 +130,18 @@ def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch)
         find_corpus(str(tmp_path / "my.parquet"))
 
 
+def test_a_zstandard_file_that_was_cut_off_is_an_error(tmp_path):
+    """Its own reader ends there without a word. A file of several frames is read whole."""
+    zstandard = pytest.importorskip("zstandard")
+    lines = "".join(f"Document {number} has a text of its own.\n\n" for number in range(20_000))
+    packed = zstandard.ZstdCompressor().compress(lines.encode())
+    (tmp_path / "my.txt.zst").write_bytes(packed * 2)
+    assert len(find_corpus(str(tmp_path / "my.txt.zst")).documents) == 40_000
+    (tmp_path / "my.txt.zst").write_bytes(packed + packed[: len(packed) // 2])
+    with pytest.raises(CorpusError, match=r"my.txt.zst cannot be read: .*ended before"):
+        find_corpus(str(tmp_path / "my.txt.zst"))
+
+
 def test_zstandard_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     """The name of the package is that of its module."""
     monkeypatch.setitem(sys.modules, "zstandard", None)
