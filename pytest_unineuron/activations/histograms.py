@@ -54,7 +54,8 @@ def unit_histograms(
     wanted = {index: sorted({unit for at, unit in place if at == index}) for index, _ in place}
     kept = _Kept(wanted)
     run_pass(model, layout, batches, [kept])
-    values = {index: torch.cat(parts) if parts else torch.empty(0, 0) for index, parts in kept.values.items()}
+    none = {index: torch.empty(0, len(units)) for index, units in wanted.items()}
+    values = {index: torch.cat(parts) if parts else none[index] for index, parts in kept.values.items()}
     found = [_histogram(values[index][:, wanted[index].index(unit)].numpy()) for index, unit in place]
     edges, counts = zip(*found, strict=True)
     return torch.stack(edges), torch.stack(counts)

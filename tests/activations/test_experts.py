@@ -7,6 +7,7 @@ from scipy import stats
 from torch.nn import functional
 
 from pytest_unineuron.activations.capture import capture_activations
+from pytest_unineuron.activations.histograms import unit_histograms
 from pytest_unineuron.corpora.blocks import to_blocks
 from pytest_unineuron.corpora.find import find_corpus
 from pytest_unineuron.errors import NotApplicable
@@ -217,3 +218,22 @@ def test_models_without_a_gate_have_no_other_factor():
     )
     with pytest.raises(NotApplicable, match="the model shows no up activations"):
         _ = Neurons(lambda site: sweep_result, np.zeros(256, dtype=int)).up.mean
+
+
+def test_the_histogram_of_an_expert_that_no_token_reached_has_no_edges():
+    """With a router of zeros all tokens go to the same two experts."""
+    loaded, anatomy = prepared("causal", "mixtral")
+    blocks = to_blocks(find_corpus("prose"), loaded.tokenizer, context=32, budget=600)
+    router = loaded.model.model.layers[0].mlp.gate.weight
+    kept = router.detach().clone()
+    starts = np.cumsum([0, *[layer.width for layer in anatomy.layout.layers]])
+    last = max(index for index, layer in enumerate(anatomy.layout.layers) if layer.number == 0)
+    try:
+        router.data.zero_()
+        edges, counts = unit_histograms(loaded.model, anatomy.layout, blocks.batches(256), [0, int(starts[last])])
+    finally:
+        router.data.copy_(kept)
+    reached = counts.any(dim=1)
+    assert counts.sum() == blocks.tokens
+    assert edges.isnan().all(dim=1).tolist() == (~reached).tolist()
+    assert reached.sum() == 1
