@@ -83,10 +83,10 @@ class Keys:
     def _extensions(self, job: Request) -> dict[str, str]:
         """Digests of the source of the control, the statistics and the units that extensions add to a result."""
         names = {name for of_site in statistics_for(job.sites).values() for name in of_site}
-        found = {name: file for name, file in STATISTICS.files.items() if name in names}
+        found = {f"statistic {name}": file for name, file in STATISTICS.files.items() if name in names}
         if job.arm.control in controls.CONTROLS.files:
-            found[job.arm.control] = controls.CONTROLS.files[job.arm.control]
-        found |= {kind: KINDS.files[kind] for kind in added_kinds(job)}
+            found[f"control {job.arm.control}"] = controls.CONTROLS.files[job.arm.control]
+        found |= {f"units {kind}": KINDS.files[kind] for kind in added_kinds(job)}
         return {name: self._source(file) for name, file in sorted(found.items())}
 
     def _comparison(self, model: str) -> dict[str, Any]:

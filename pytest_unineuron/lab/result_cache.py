@@ -110,7 +110,6 @@ def _write(store: Store | None, key: Mapping[str, Any], result: Any) -> bool:
     if store is None:
         return False
     try:
-        entry = Entry(*serialize(result))
-    except TypeError:
+        return store.put(key, Entry(*serialize(result)))
+    except (TypeError, ValueError, RuntimeError):
         return False
-    return store.put(key, entry)

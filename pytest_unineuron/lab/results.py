@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -45,17 +47,23 @@ def stored_together(site: str) -> tuple[str, ...]:
     return (PRE, RESIDUAL) if site in (PRE, RESIDUAL) else (site,)
 
 
-def source_of(instrument: Callable[..., Any]) -> str | None:
+def source_of(instrument: Callable[..., Any], since: float = math.inf) -> str | None:
     """Return a digest of the source of an instrument, empty for those of this package, whose source is in every key.
 
-    None if more than a file decides what it does: it was made while the program ran, or typed into a notebook.
+    None if more than a file decides what it does: it was made while the program ran, or typed into a notebook, or its
+    file was changed after ``since``, in seconds of the epoch, when it may have been loaded already.
     """
     package = __name__.partition(".")[0]
     if instrument.__module__.startswith(f"{package}.") and not instrument.__module__.startswith(f"{package}.evals."):
         return ""
     made = not isinstance(instrument, FunctionType) or instrument.__closure__ or "<" in instrument.__qualname__
     file = None if made else Path(instrument.__code__.co_filename)
-    return extension_digest(file) if file and file.is_file() else None
+    return extension_digest(file) if file and file.is_file() and file.stat().st_mtime <= since else None
+
+
+def name_of(instrument: Callable[..., Any]) -> str:
+    """Return the name of a function; of another thing that can be called, that of its class."""
+    return str(getattr(instrument, "__qualname__", type(instrument).__qualname__))
 
 
 def digest_of(given: Sequence[Any]) -> str | None:
@@ -66,7 +74,7 @@ def digest_of(given: Sequence[Any]) -> str | None:
     for each in given:
         if isinstance(each, torch.Tensor):
             total.update(f"{each.dtype} {list(each.shape)} ".encode())
-            total.update(each.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+            total.update(each.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
         else:
             total.update(f"{type(each).__name__} {each!r} ".encode())
     return total.hexdigest()[:12] if given else ""
@@ -98,6 +106,7 @@ class Results:
         self._processes = processes
         self._requested = {job: None for request in requests if not request.role for job in self._jobs(request)}
         self._held: dict[Request, Any] = {}
+        self._since = time.time()
 
     def sweep(self, arm: Arm, corpus: str, site: str) -> SweepResult:
         """Return the statistics of an arm on a corpus, those of a site among them."""
@@ -135,8 +144,8 @@ class Results:
         outside in it; where that or the digest is not known, the result is computed anew and not stored.
         """
         arm = arm.activation_source
-        source = source_of(instrument)
-        path = f"{instrument.__module__}.{instrument.__qualname__}"
+        source = source_of(instrument, self._since)
+        path = f"{instrument.__module__}.{name_of(instrument)}"
 
         def noted(part: Any = None) -> Any:
             if corpus:
@@ -266,7 +275,8 @@ class Results:
         """The rotation of an arm's units, standardised by the moments of the model itself; None for other arms."""
         if not arm.replaces(controls.UNITS):
             return None
-        plain, sites = Arm(arm.model), {site for job in jobs for site in self._rotated_sites(job)}
+        plain, hidden = Arm(arm.model), () if self._models.anatomy(arm.model).middle_width else (RESIDUAL,)
+        sites = {site for job in jobs for site in self._rotated_sites(job)}.difference(hidden)
         moments = {site: self.sweep(plain, corpus, site).total(site, "moments") for site in sites}
         made: Transform = controls.CONTROLS[arm.control].load()(moments, self.sizes(arm.model), arm.seed)
         return made

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.lab.arm import RUN_TOKENS
-from pytest_unineuron.lab.results import digest_of
+from pytest_unineuron.lab.results import digest_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class Runs:
 
         It is computed once per arm and text, unless it is given more than tensors and plain values.
         """
-        title = instrument.__name__.replace("_", " ")
+        title = name_of(instrument).rpartition(".")[2].replace("_", " ")
         found = self._recall(instrument, digest_of(given), lambda: instrument(self._view, self._batches(title), *given))
         return found.cpu().numpy() if isinstance(found, torch.Tensor) else found
 
@@ -114,8 +114,13 @@ def small_part(blocks: Blocks, most: int = RUN_TOKENS) -> Blocks:
 
 
 def opening(block: Block, length: int) -> Block:
-    """Return the first tokens of a block with the special tokens after its text, ``length`` in all at most."""
+    """Return the first tokens of a block with the special tokens after its text, ``length`` in all at most.
+
+    Where these alone are as many, they are left out.
+    """
     after = next((number for number, text in enumerate(reversed(block.text_mask)) if text), 0)
+    if after >= length:
+        after = 0
     end = len(block.ids) - after  # of the text
     start = min(end, length - after)
     return replace(

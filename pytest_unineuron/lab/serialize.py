@@ -5,6 +5,7 @@ Nothing is unpickled: only instances of the classes named here and in the table 
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
@@ -74,14 +75,17 @@ class _Serializer:
         if isinstance(part, Tensor):
             return {"tensor": self._add(part.detach().to("cpu"))}
         if type(part) is np.ndarray and part.dtype.kind in "biuf":
-            return {"array": self._add(torch.from_numpy(part))}
-        if is_dataclass(part) and type(part).__name__ in storable_classes():
+            native = np.asarray(part, part.dtype.newbyteorder("="), order="C")
+            return {"array": self._add(torch.from_numpy(native))}
+        if is_dataclass(part) and storable_classes().get(type(part).__name__) is type(part):
             named = {field.name: self.describe(getattr(part, field.name)) for field in fields(part)}
             return {"class": type(part).__name__, "fields": named}
-        if isinstance(part, tuple | list):
+        if type(part) in (tuple, list):
             return {type(part).__name__: [self.describe(each) for each in part]}
         if isinstance(part, dict):
             return {"dict": [[self.describe(key), self.describe(each)] for key, each in part.items()]}
+        if type(part) is float and not math.isfinite(part):
+            return {"float": repr(part)}
         if part is None or type(part) in (bool, int, float, str):
             return {"value": part}
         raise TypeError(f"a {type(part).__name__} cannot be stored")
@@ -113,6 +117,8 @@ def deserialize(description: Any, tensors: dict[str, Tensor]) -> Any:
         return tensors[content].numpy()
     if kind == "value":
         return content
+    if kind == "float":
+        return float(content)
     if kind == "dict":
         return {deserialize(key, tensors): deserialize(part, tensors) for key, part in content}
     if kind in ("tuple", "list"):

@@ -40,6 +40,13 @@ def test_the_special_tokens_after_a_text_stay_behind_it():
     assert found[1] == short
 
 
+def test_special_tokens_as_long_as_an_opening_are_left_out():
+    """Of a document that is filled up with special tokens, the text is read."""
+    block = Block(tuple(range(400)), (*[True] * 100, *[False] * 300), (UNLABELLED,) * 400, 0, "")
+    (found,) = openings(Blocks(find_corpus("news"), (block,), groups=1, padding=0)).blocks
+    assert found.ids == tuple(range(OPENING))
+
+
 def test_public_texts_of_a_kind_are_groups_of_their_own():
     """A set of several texts has a group for each of them."""
     blocks = public_texts.in_sets(to_blocks(public_texts.corpus(), tokenizer(), context=512, budget=10**9))

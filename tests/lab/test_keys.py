@@ -1,6 +1,11 @@
 """Keys of results: they depend on what a result depends on, and on nothing that happened before."""
 
+import math
+import os
 import shutil
+import sys
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,13 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pytest_unineuron.lab.arm import Arm
+from pytest_unineuron.controls import CONTROLS
+from pytest_unineuron.lab.arm import Arm, Request
 from pytest_unineuron.lab.lab import Lab
 from pytest_unineuron.lab.results import digest_of
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.roles.families import families
 from pytest_unineuron.roles.interventions import ablation_effects
+from pytest_unineuron.statistics import STATISTICS
 
 
 @pytest.fixture
@@ -67,6 +74,64 @@ def test_what_an_instrument_is_given_tells_results_apart(with_sinks, tmp_path):
     digests = [digest_of([each]) for each in (zeros, zeros.half(), zeros.view(2, 2), zeros > 1, nn.Parameter(zeros))]
     assert len(set(digests)) == 4
     assert digests[0] == digests[4]
+
+
+def test_columns_and_slices_have_the_digest_of_their_values():
+    given = torch.arange(12.0).view(3, 4)
+    assert digest_of([given[:, 0]]) == digest_of([torch.tensor([0.0, 4.0, 8.0])])
+    assert digest_of([given[0, ::2]]) == digest_of([torch.tensor([0.0, 2.0])])
+
+
+@pytest.mark.parametrize("instrument", [partial(lambda view, scale: scale, scale=float("nan")), lambda view: repr])
+def test_anything_that_can_be_called_is_an_instrument(with_sinks, tmp_path, instrument):
+    """What is computed may be no number, or nothing that can be stored."""
+    found = lab(with_sinks, tmp_path / "cache").weights(Arm("m")).role(instrument)
+    assert found is repr or math.isnan(found)
+
+
+def test_an_instrument_whose_file_was_changed_during_the_run_is_not_stored(with_sinks, tmp_path, monkeypatch):
+    """What runs is what was loaded, and the key would have the source that is there now."""
+    path = tmp_path / "my_instrument.py"
+    path.write_text("def found(view):\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_instrument
+
+    first = lab(with_sinks, tmp_path / "cache")
+    changed = path.stat().st_mtime + 60
+    path.write_text("def found(view):\n    return 2\n")
+    os.utime(path, (changed, changed))
+    assert first.weights(Arm("m")).role(my_instrument.found) == 1
+    os.utime(path, (changed - 120, changed - 120))
+    monkeypatch.delitem(sys.modules, "my_instrument")
+    import my_instrument
+
+    assert lab(with_sinks, tmp_path / "cache").weights(Arm("m")).role(my_instrument.found) == 2
+
+
+def test_extensions_of_one_name_and_two_kinds_are_in_the_key(tiny, tmp_path, monkeypatch):
+    """A change of either is another result."""
+    files = {kind: tmp_path / f"{kind}.py" for kind in ("statistic", "control")}
+    for file in files.values():
+        file.write_text("")
+    monkeypatch.setitem(STATISTICS._rows, "mine", STATISTICS["moments"])
+    monkeypatch.setitem(STATISTICS._files, "mine", files["statistic"])
+    monkeypatch.setitem(CONTROLS._rows, "mine", CONTROLS["shuffled"])
+    monkeypatch.setitem(CONTROLS._files, "mine", files["control"])
+    keys = []
+    for changed in (None, *files.values()):
+        if changed:
+            changed.write_text("changed = True")
+        keys.append(lab(tiny("gpt2"), None)._results._cache._keys.key(Request(Arm("m", "mine"), "prose", ("pre",))))
+    assert keys[0] != keys[1] != keys[2] != keys[0]
+
+
+def test_a_model_that_hides_its_stream_has_rotated_neurons(tiny, tmp_path, monkeypatch):
+    """Only neurons are rotated then."""
+    made = lab(tiny("gpt2"), None)
+    anatomy = made.anatomy("m")
+    hidden = replace(anatomy, layout=replace(anatomy.layout, stream=None))
+    monkeypatch.setattr(made._models, "anatomy", lambda model: hidden)
+    assert np.isfinite(made.neurons(Arm("m", "rotation"), "prose").kurtosis).all()
 
 
 def total(_view, _batches, given):

@@ -1,7 +1,12 @@
 """Storing results: they are restored exactly, and a stored file cannot make other objects."""
 
+import json
+import math
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -67,6 +72,39 @@ def test_tensors_of_any_memory_layout_are_stored():
     stored = [moments, moments.mean, moments.mean[1:], moments.mean.expand(3, 4), torch.empty(0), torch.empty(0)]
     description, tensors = serialize(stored)
     assert are_equal(stored, deserialize(description, load(save(tensors))))
+
+
+@dataclass
+class Sinks:
+    """Has the name and the fields of a class of the package."""
+
+    tokens: int
+    share: float
+
+
+class Pair(NamedTuple):
+    """A tuple with names."""
+
+    first: int
+    second: int
+
+
+def test_numbers_that_are_not_finite_and_arrays_of_any_layout_are_restored():
+    """JSON has no nan, and torch no array with negative strides or of another byte order."""
+    stored = {"nan": float("nan"), "inf": -float("inf"), "back": np.arange(3)[::-1], "big": np.arange(3, dtype=">f4")}
+    description, tensors = serialize(stored)
+    found = deserialize(json.loads(json.dumps(description, allow_nan=False)), load(save(tensors)))
+    assert math.isnan(found["nan"])
+    assert found["inf"] == -float("inf")
+    assert found["back"].tolist() == [2, 1, 0]
+    assert found["big"].tolist() == [0, 1, 2]
+    assert serialize(np.array(2.0))[1]["0"].shape == ()
+
+
+@pytest.mark.parametrize("value", [Sinks(1, 0.5), Pair(1, 2), torch.ones(3, 2).topk(1)])
+def test_what_would_be_read_as_something_else_is_not_stored(value):
+    with pytest.raises(TypeError, match="cannot be stored"):
+        serialize({"found": value})
 
 
 def test_objects_of_other_classes_are_not_stored():
