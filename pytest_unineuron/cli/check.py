@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.cli.conformance import laws
-from pytest_unineuron.errors import OptionError
+from pytest_unineuron.errors import OptionError, first_line
 from pytest_unineuron.extend import declarations_in
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ def declared(text: str) -> list[Declaration]:
     """Return the declarations that a file, a module or the name in a module holds. Raises OptionError."""
     try:
         found = list(declarations_in(_load(text)))
-    except (ImportError, AttributeError, OSError, SyntaxError) as error:
-        raise OptionError(f"{text}: cannot be imported ({error}); give a file, a module, or MODULE.NAME") from error
+    except Exception as error:  # the code of others may raise anything
+        raise OptionError(
+            f"{text or 'nothing'}: cannot be imported ({first_line(error)}); give a file, a module, or MODULE.NAME"
+        ) from error
     if not found:
         raise OptionError(f"{text}: declares nothing; decorate it, such as with pytest_unineuron.extend.control")
     return found

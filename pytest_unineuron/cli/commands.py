@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from pytest_unineuron.baseline.gate import ExitStatus, Gate, read_baseline
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
 from pytest_unineuron.evidence import saved, strict_json
-from pytest_unineuron.evidence.replay import read_evidence
+from pytest_unineuron.evidence.replay import JOURNAL_SUFFIX, UNCHECKED, read_evidence
 from pytest_unineuron.evidence.summary import summary_data
 from pytest_unineuron.options import sources
 from pytest_unineuron.reports import github, history, markdown, page, terminal, write
@@ -23,7 +25,7 @@ from pytest_unineuron.system.paths import resolve_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pytest_unineuron.evidence.records import Evidence
@@ -41,9 +43,9 @@ FORMS: dict[str, Callable[[Evidence], str]] = {
 def compare_reports(typed: argparse.Namespace) -> int:
     """Print the comparison of two reports, or write it as a page; the status says only whether it could be made."""
     typed.unineuron_baseline = str(typed.before)
-    before, after = read_baseline(typed.before), saved.read_report(typed.after)
-    gate = Gate.of(after, _settings(typed), before)
-    _print(terminal.gate_lines(gate))
+    before, after = read_baseline(typed.before), read_evidence(typed.after)
+    gate = _gate(after, _settings(typed), before)
+    _print_gate(gate)
     if typed.html is not None and not isinstance(before, ReportError):
         _write_page(typed.html, page.render_page(after, gate.comparison, before))
     return ExitStatus.BASELINE if gate.unusable else 0
@@ -51,18 +53,19 @@ def compare_reports(typed: argparse.Namespace) -> int:
 
 def gate_report(typed: argparse.Namespace) -> int:
     """Print the reasons for the status of a run with this report, annotate on GitHub, and return that status."""
-    evidence, settings = saved.read_report(typed.report), _settings(typed)
+    evidence, settings = read_evidence(typed.report), _settings(typed)
     if settings.lock:
+        known = [each for each in evidence.violations if not each.startswith(UNCHECKED)]
         violations = Lock.read(resolve_path(settings.lock)).violations(evidence)
-        evidence = replace(evidence, violations=tuple(dict.fromkeys([*evidence.violations, *violations])))
+        evidence = replace(evidence, violations=tuple(dict.fromkeys([*known, *violations])))
     accepted = read_baseline(resolve_path(settings.baseline)) if settings.baseline else None
-    gate = Gate.of(evidence, settings, accepted)
+    gate = _gate(evidence, settings, accepted)
     own = gate.pytest_status(evidence)
     status, reason = gate.status(own, evidence)
     reason = reason or ("an item broke or failed, or a trial missed its bound" if own else "nothing fails it")
     typed.status = status  # main returns it even if the reader closes the pipe before the end
     _print((f"LOCK: {violation}", "red") for violation in evidence.violations)
-    _print(terminal.gate_lines(gate))
+    _print_gate(gate)
     print(f"Exit status {int(status)}: {reason}.")
     if step := GitHubStep.of():
         step.print_commands(github.make_annotations(evidence, gate, ""))
@@ -74,6 +77,8 @@ def accept_report(typed: argparse.Namespace) -> int:
 
     Raises ReportError for a report that cannot be read or accepted.
     """
+    if typed.report.suffix == JOURNAL_SUFFIX:
+        raise OptionError(f"{typed.report} is a journal; first: pytest-unineuron report {typed.report} --out FOLDER")
     data = strict_json.read_json(typed.report, "report", saved.REPORT_HINT)
     evidence = saved.evidence_from_report(data, f"report {typed.report}")
     check_acceptable(evidence, partial=typed.partial)
@@ -106,7 +111,8 @@ def show_report(typed: argparse.Namespace) -> int:
         problems = write.write_reports(evidence, typed.out)
         for problem in problems:
             print(problem, file=sys.stderr)
-        print(f"Written: {typed.out}" if not problems else "")
+        if not problems:
+            print(f"Written: {typed.out}")
         return ExitStatus.INCOMPLETE if problems else 0
     if typed.html is not None:
         _write_page(typed.html, page.render_page(evidence))
@@ -119,9 +125,9 @@ def show_report(typed: argparse.Namespace) -> int:
 
 def _show_history(typed: argparse.Namespace) -> int:
     """Write the page of several reports. Raises OptionError without the name of a file for it."""
-    if typed.html is None or typed.out is not None:
+    if typed.html is None:
         count = len(typed.files)
-        raise OptionError(f"{count} reports were named, which are shown as one page: add --html FILE, without --out")
+        raise OptionError(f"{count} reports were named, which are shown as one page: give --html FILE")
     names = [str(path.parent if path.name == write.REPORT else path) for path in typed.files]
     reports = [history.NamedReport(name, read_evidence(path)) for name, path in zip(names, typed.files, strict=True)]
     _write_page(typed.html, history.render_history(reports))
@@ -156,7 +162,29 @@ def validate_files(typed: argparse.Namespace) -> int:
 
 
 def _settings(typed: argparse.Namespace) -> Settings:
-    return sources.read(lambda key: getattr(typed, key, None), lambda _: None, {})
+    with _own_options():
+        return sources.read(lambda key: getattr(typed, key, None), lambda _: None, {})
+
+
+def _gate(evidence: Evidence, settings: Settings, accepted: Evidence | ReportError | None) -> Gate:
+    with _own_options():
+        return Gate.of(evidence, settings, accepted)
+
+
+@contextmanager
+def _own_options() -> Iterator[None]:
+    """Raise an OptionError with the names that options of a run have in these commands."""
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(_OPTION_OF_RUN.sub("--", str(error))) from None
+
+
+_OPTION_OF_RUN = re.compile(r"--unineuron-(?=(baseline|lock|fail-on|tolerate|across|waive)\b)")
+
+
+def _print_gate(gate: Gate) -> None:
+    _print((_OPTION_OF_RUN.sub("--", text), style) for text, style in terminal.gate_lines(gate))
 
 
 def _print(lines: Iterable[Line]) -> None:

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_unineuron.baseline.gate import ExitStatus
 from pytest_unineuron.cli import check, commands, init, neurons, plan
@@ -44,8 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends with the status of pytest for a wrong command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pytest-unineuron",
         description="Start a suite; compare, judge, show and accept its saved reports; look at neurons; plan a run.",
         epilog="Exit status: 0 success, 1 a trial broke or a law of check, 4 a wrong option, 20 a criterion FAILs, "
@@ -66,7 +74,7 @@ def _compare_arguments(command: argparse.ArgumentParser) -> None:
     _add_options(command, "across", "waive")
 
 
-def _add_html(command: argparse.ArgumentParser, text: str) -> None:
+def _add_html(command: argparse._ActionsContainer, text: str) -> None:
     command.add_argument("--html", type=Path, metavar="FILE", help=text)
 
 
@@ -90,14 +98,15 @@ def _lock_arguments(command: argparse.ArgumentParser) -> None:
 def _report_arguments(command: argparse.ArgumentParser) -> None:
     text = "several reports are one page, with a column for each: give --html"
     command.add_argument("files", type=Path, nargs="+", metavar="REPORT|JOURNAL", help=text)
-    command.add_argument(
+    forms = command.add_mutually_exclusive_group()
+    forms.add_argument(
         "--form",
         choices=("terminal", *commands.FORMS),
         default="terminal",
         help="github is Markdown that fits into the summary of a job",
     )
-    _add_html(command, "write the page with charts instead, or that of several reports")
-    command.add_argument("--out", type=Path, metavar="FOLDER", help="write all files of a run into this folder instead")
+    _add_html(forms, "write the page with charts instead, or that of several reports")
+    forms.add_argument("--out", type=Path, metavar="FOLDER", help="write all files of a run into this folder instead")
 
 
 def _no_arguments(_: argparse.ArgumentParser) -> None: ...

@@ -211,16 +211,16 @@ def estimated(arguments: argparse.Namespace) -> TimedEstimate:
     default = Settings()
     source = parse_source(arguments.model) if arguments.model else None
     shape = _shape(arguments, source)
-    tokens = int(_number(arguments, "tokens") or default.tokens)
+    tokens = _count(arguments, "tokens") or default.tokens
     all_tokens = tokens if arguments.tokens else default.correlation_tokens
     estimate = CostEstimate(
         shape,
-        seeds=int(_number(arguments, "seeds") or _known_seeds(source)),
+        seeds=(_count(arguments, "seeds") or _known_seeds(source)),
         tokens=tokens,
-        compared=min(tokens, int(_number(arguments, "correlation_tokens") or all_tokens)),
-        context=int(_number(arguments, "context") or min(DEFAULT_CONTEXT, shape.context or DEFAULT_CONTEXT)),
+        compared=min(tokens, (_count(arguments, "correlation_tokens") or all_tokens)),
+        context=(_count(arguments, "context") or min(DEFAULT_CONTEXT, shape.context or DEFAULT_CONTEXT)),
         memory=(_number(arguments, "memory") or default.memory) * GIB,
-        positions=int(_number(arguments, "batch") or CPU_POSITIONS),
+        positions=(_count(arguments, "batch") or CPU_POSITIONS),
         dtype=arguments.dtype,
     )
     _ = estimate.blocks  # a budget that is too small is reported before anything is measured
@@ -231,7 +231,7 @@ def estimated(arguments: argparse.Namespace) -> TimedEstimate:
 
 def _shape(arguments: argparse.Namespace, source: Source | None) -> ModelShape:
     """The shape of the model that was named, with the parts that were given by hand."""
-    given = {name: int(number) for name in SHAPE_ARGUMENTS if (number := _number(arguments, name))}
+    given = {name: number for name in SHAPE_ARGUMENTS if (number := _count(arguments, name))}
     if source is not None:
         return replace(model_shape(source), **given)  # type: ignore[arg-type]  # whole numbers all
     if missing := [f"--{name}" for name in SHAPE_ARGUMENTS[:3] if name not in given]:
@@ -260,3 +260,11 @@ def _number(arguments: argparse.Namespace, name: str) -> float | None:
     if not 0 < value < math.inf:
         raise OptionError(f"--{name.replace('_', '-')}={text}: give a number above 0, such as 1e6")
     return value
+
+
+def _count(arguments: argparse.Namespace, name: str) -> int | None:
+    """A whole number above 0 that was typed, such as 1e6. Raises OptionError for anything else."""
+    value = _number(arguments, name)
+    if value is not None and value != int(value):
+        raise OptionError(f"--{name.replace('_', '-')}={getattr(arguments, name)}: give a whole number, such as 1e6")
+    return None if value is None else int(value)

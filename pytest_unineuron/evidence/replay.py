@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import Evidence
 
 
+JOURNAL_SUFFIX = ".jsonl"
+UNCHECKED = "it was run under the lock"
+"""How the violation begins that says that a lock was not looked at."""
+
+
 def replay_journal(record: JournalContent) -> Collector:
     """A collector that has received every event of a journal."""
     from pytest_unineuron.evidence.collector import Collector
@@ -32,7 +37,7 @@ def replay_journal(record: JournalContent) -> Collector:
 
 def read_evidence(path: Path) -> Evidence:
     """The evidence in a file: a journal if its name ends in ``.jsonl``, else a report. Raises ReportError."""
-    return _from_journal(path) if path.suffix == ".jsonl" else saved.read_report(path)
+    return _from_journal(path) if path.suffix == JOURNAL_SUFFIX else saved.read_report(path)
 
 
 def _from_journal(path: Path) -> Evidence:
@@ -45,7 +50,7 @@ def _from_journal(path: Path) -> Evidence:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{where}: cannot be understood ({type(error).__name__}: {error}); run it again") from None
     if lock := evidence.settings.get("lock"):
-        unchecked = f"it was run under the lock {lock}, which a journal is not held to: gate … --lock={lock}"
+        unchecked = f"{UNCHECKED} {lock}, which a journal is not held to: gate … --lock={lock}"
         evidence = replace(evidence, violations=(unchecked,))
     lost = [f"line {number} of the journal is damaged" for number in record.damaged]
     if not record.finished:

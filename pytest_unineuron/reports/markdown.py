@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.reports.reproduce import FailedCase
 
 PRIMARY_MARK = "\\*"
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~])")
 
 
 def escape_markdown(text: object) -> str:

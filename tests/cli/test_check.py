@@ -130,10 +130,15 @@ def test_good_extensions_obey_every_law(tmp_path, monkeypatch, capsys):
             "acme.missing",
             "acme.missing: cannot be imported (No module named 'acme'); give a file, a module, or MODULE.NAME",
         ),
+        ("", "nothing: cannot be imported"),
+        (".foo", ".foo: cannot be imported"),
+        ("broken.py", "broken.py: cannot be imported (name 'undefined' is not defined)"),
         ("json", "json: declares nothing; decorate it, such as with pytest_unineuron.extend.control"),
     ],
 )
-def test_a_name_that_leads_to_no_extension(text, message, capsys):
+def test_a_name_that_leads_to_no_extension(text, message, capsys, tmp_path, monkeypatch):
     """The message says what was found and what to give."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("undefined")
     assert main(["check", text]) == 4
     assert message in capsys.readouterr().err

@@ -222,6 +222,24 @@ def test_gate_keeps_the_lock_violations_of_the_report(folder, capsys):
     assert "LOCK: x moved" in capsys.readouterr().out
 
 
+def test_options_are_named_as_the_command_has_them(reports, capsys):
+    """Not as those of a run."""
+    assert main(["compare", reports["good"], reports["bad"], "--waive=heavy"]) == 4
+    assert main(["gate", reports["good"], "--fail-on=regression"]) == 4
+    said = capsys.readouterr().err
+    assert "--waive=heavy" in said
+    assert "add --baseline=FILE" in said
+    assert "--unineuron" not in said
+
+
+def test_one_form_of_a_report_at_a_time(reports, capsys):
+    """A wrong command line ends with the status of pytest for one."""
+    with pytest.raises(SystemExit) as ended:
+        main(["report", reports["good"], "--out=o", "--html=h.html"])
+    assert ended.value.code == 4
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_characters_that_the_terminal_cannot_show_are_escaped(reports, encoding):
     """Reports are printed in encodings that lack some of their characters."""

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_unineuron.cli.main import main
 from pytest_unineuron.evidence import journal
+from pytest_unineuron.reports.write import REPORT
 from tests.plugin.inner import PREAMBLE
 
 ARGS = ("--unineuron-model=nano:neox-a", "--unineuron-controls=untrained", "--unineuron-fail-on=never")
@@ -132,12 +133,17 @@ def test_old_journals_are_removed(trials):
     assert len(journals(trials)) == journal.MAX_JOURNALS
 
 
-def test_a_report_rebuilt_from_a_locked_run_passes_nothing(trials, monkeypatch):
-    """A report that is rebuilt from a journal cannot be checked against the lock, so no criterion passes."""
+def test_a_report_rebuilt_from_a_locked_run_passes_nothing(trials, monkeypatch, capsys):
+    """No criterion passes in it until it is held to the lock by hand."""
     monkeypatch.chdir(trials.path)
     trials.write(CLAIMS)
     assert trials.run(*ARGS, "--unineuron-write-lock=claim.lock").ret == 0
     trials.run(*ARGS, "--unineuron-lock=claim.lock")
     report = rebuilt(trials)
     assert "it was run under the lock claim.lock" in report["lock_violations"][0]
+    (*_, run) = journals(trials)
+    for each in (run, trials.path / "rebuilt" / REPORT):
+        assert main(["gate", str(each), "--lock=claim.lock", "--fail-on=never"]) == 0
+    assert main(["accept", str(run), "--baseline=base.json"]) == 4
+    assert "first: pytest-unineuron report" in capsys.readouterr().err
     assert all(criterion["verdict"] != "PASS" for criterion in report["criteria"].values())

@@ -79,7 +79,7 @@ def test_the_command_writes_one_page_of_several_files(tmp_path, capsys):
         html.read_text(encoding="utf-8")
     )
     assert main(["report", *files]) == 4
-    assert "2 reports were named, which are shown as one page: add --html FILE" in capsys.readouterr().err
+    assert "2 reports were named, which are shown as one page: give --html FILE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
