@@ -18,7 +18,7 @@ from pytest_unineuron.baseline.comparable import (
     reason_left_out,
 )
 from pytest_unineuron.evidence.holm import SIGNIFICANCE_LEVEL, holm_adjust
-from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
+from pytest_unineuron.evidence.outcome import DESELECTED, NEVER_REACHED, Outcome
 from pytest_unineuron.evidence.records import RecordedCase, case_name
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def _state_of_pair(old: RecordedCase, new: RecordedCase, incomparable: str) -> t
     change = f"{before} before, {after} now: {new.case.reason}"
     if incomparable:
         return CaseState.INCOMPARABLE, incomparable
+    if unreached := _unreached_controls(old, new):
+        return CaseState.MISSING, f"it was {before}; of its controls, {', '.join(unreached)} never ran"
     if BEST_FIRST.index(after) > BEST_FIRST.index(before):
         return CaseState.REGRESSED, change
     if reason := changed_claims(old, new):
@@ -191,6 +193,13 @@ def _state_of_pair(old: RecordedCase, new: RecordedCase, incomparable: str) -> t
     # That no null shows the claim any more, or that nulls were lost, is no improvement of a model that shows the same.
     unshown = after is Outcome.NA or (before is Outcome.VACUOUS and after is not Outcome.PASS)
     return (CaseState.SAME if unshown and own is own_now else CaseState.IMPROVED), change
+
+
+def _unreached_controls(old: RecordedCase, new: RecordedCase) -> list[str]:
+    """The controls that a run which was cut short did not come to, while the model itself is as it was or better."""
+    own, own_now = (BEST_FIRST.index(each.case.result.subject.outcome) for each in (old, new))
+    arms = new.case.result.arms.items() if new.case.outcome is Outcome.NA and own_now <= own else ()
+    return [name for name, arm in arms if (arm.outcome, arm.reason) == (Outcome.NOT_RUN, NEVER_REACHED.reason)]
 
 
 def _outcomes(before: Outcome | None, after: Outcome | None) -> str:

@@ -26,8 +26,15 @@ class Arguments:
 
     @property
     def part(self) -> list[str]:
-        """The options of pytest that leave items out."""
-        return [flag for flag, name in (("--lf", "lf"), ("--sw", "stepwise")) if self._config.getoption(name, False)]
+        """The options of pytest that leave items out; without a failure before, these leave out nothing."""
+        flags = (("--lf", "lf", "cache/lastfailed"), ("--sw", "stepwise", "cache/stepwise"))
+        return [flag for flag, name, key in flags if self._config.getoption(name, False) and self._failed_before(key)]
+
+    def _failed_before(self, key: str) -> bool:
+        """Whether pytest noted a failure in an earlier run."""
+        cache = getattr(self._config, "cache", None)
+        found = cache.get(key, None) if cache is not None else None
+        return bool(found["last_failed"] if isinstance(found, dict) and "last_failed" in found else found)
 
     @property
     def root(self) -> str:

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from pytest_unineuron.cli.main import main
+from pytest_unineuron.reports.write import REPORT
 from tests.plugin.inner import HOLDS, MISSES, ONE, WORKERS
 
 MORE = HOLDS.replace("good", "other").replace("gt1", "gt2")
@@ -162,6 +164,19 @@ def test_last_failed(trials, workers):
     found.result.assert_outcomes(failed=1, passed=1)
     assert outcomes(found) == {"bad": "FAIL", "good": "NOT_RUN"}
     assert set(found.summary["Checklist"].values()) == {"NA", "FAIL"}
+
+
+@pytest.mark.parametrize("option", ["--lf", "--sw"])
+def test_last_failed_without_a_failure_is_a_whole_run(trials, option):
+    """So a trial that is gone is missing, and not one that was left out."""
+    trials.write(HOLDS).write(HOLDS.replace("good", "elsewhere"), "test_other.py")
+    cached = (*ONE, "-p", "cacheprovider", "-p", "stepwise")
+    trials.run(*cached, option)
+    baseline = trials.path / "baseline.json"
+    assert main(["accept", str(trials.path / "evaluation" / REPORT), "--baseline", str(baseline)]) == 0
+    (trials.path / "test_other.py").unlink()
+    found = trials.run(*cached, option, f"--unineuron-baseline={baseline}")
+    assert (found.ret, found.report["asked"]["part"]) == (21, [])
 
 
 def test_failed_first(trials):
