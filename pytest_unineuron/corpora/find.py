@@ -12,7 +12,7 @@ from pytest_unineuron.corpora.checked import checked
 from pytest_unineuron.corpora.text import file_format, from_path, name_without_suffixes
 from pytest_unineuron.errors import CharacterError, CorpusError, did_you_mean
 from pytest_unineuron.extend.table import load
-from pytest_unineuron.system.paths import beside, cached_hub_id, status_of, typed
+from pytest_unineuron.system.paths import cached_hub_id, did_you_mean_path, status_of, typed
 
 if TYPE_CHECKING:
     from pytest_unineuron.corpora.corpus import Corpus
@@ -24,7 +24,7 @@ def check_spec(spec: str) -> None:
         return
     if spec.startswith((".", "/", "~")) or file_format(Path(spec)) or "/" not in spec:
         path = Path(spec).expanduser()
-        near = did_you_mean(spec, corpus_names()) or did_you_mean(str(path), beside(path))
+        near = did_you_mean(spec, corpus_names()) or did_you_mean_path(path)
         raise CorpusError(
             f"corpus {spec}: no such corpus, file or folder; known by name: {', '.join(corpus_names())} "
             f"(a data set of the hub is named OWNER/NAME){near}"

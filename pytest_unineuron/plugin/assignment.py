@@ -12,7 +12,7 @@ from pytest_unineuron.lab.arm import Arm
 from pytest_unineuron.plugin.fixture_table import VERIFIED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_unineuron.evidence.case import Case
     from pytest_unineuron.evidence.trial import Trial
@@ -57,3 +57,13 @@ def subjects_of(items: Iterable[pytest.Item]) -> set[tuple[Trial, Case]]:
     """Return the trials and cases of the items that measure a model itself."""
     planned = [item.stash[PLANNED] for item in items if PLANNED in item.stash]
     return {each.subject for each in planned if not each.case.control}
+
+
+def expect_no_failure(item: pytest.Item) -> None:
+    """Hide the marks ``xfail`` of a control, wherever they are: those of the subject say nothing about it."""
+    all_markers = item.iter_markers
+
+    def iter_markers(name: str | None = None) -> Iterator[pytest.Mark]:
+        return (mark for mark in all_markers(name) if mark.name != "xfail")
+
+    item.iter_markers = iter_markers  # type: ignore[method-assign]

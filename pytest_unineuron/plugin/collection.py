@@ -17,7 +17,16 @@ from pytest_unineuron.evidence.planned import PlannedItem
 from pytest_unineuron.evidence.trial import Trial
 from pytest_unineuron.lab.arm import RUN, Arm, Request
 from pytest_unineuron.models.registry import reason_not_new, seeds_compared_with
-from pytest_unineuron.plugin.assignment import CASE, PLANNED, Assignment, arm_of, assignment_of, model_of, subjects_of
+from pytest_unineuron.plugin.assignment import (
+    CASE,
+    PLANNED,
+    Assignment,
+    arm_of,
+    assignment_of,
+    expect_no_failure,
+    model_of,
+    subjects_of,
+)
 from pytest_unineuron.plugin.fixture_table import (
     ANY,
     CORPUS,
@@ -173,8 +182,7 @@ class Collection:
         line, code = (item.location[1] or 0) + 1, self._code(item.path)
         item.stash[PLANNED] = PlannedItem(item.nodeid, assignment.trial, case, line=line, code=code)
         if case.control:
-            # That the subject is expected to fail says nothing about its controls.
-            item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "xfail"]
+            expect_no_failure(item)
 
     def _bring_controls(self, items: list[pytest.Item]) -> None:
         """Put the controls of each model that are not among the items after it, without those of ``--deselect``."""

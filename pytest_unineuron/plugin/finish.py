@@ -219,7 +219,7 @@ class Finisher:
         if part := evidence.part:
             yield f"This run is a part of the suite: {part}.", "yellow"
         yield f"Written: {folder / write.SUMMARY}, and the full report in the same folder.", ""
-        if (folder / write.LAST_WHOLE / write.SUMMARY).exists():
+        if part and (folder / write.LAST_WHOLE / write.SUMMARY).exists():
             yield f"The last report of the whole suite before is in {folder / write.LAST_WHOLE}.", ""
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_unineuron import controls
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, UP
 
@@ -97,3 +99,15 @@ def compares_seeds(fixtures: Iterable[str]) -> bool:
 def reads_any_text(fixtures: Iterable[str]) -> bool:
     """Whether an item may read any corpus of the run."""
     return any(reads.text == ANY for reads in reads_of(fixtures))
+
+
+def broken_fixture(reason: str) -> BaseException:
+    """Return the error of a fixture that could not be made: as by ``pytest.fail``, without a traceback."""
+    error: BaseException = pytest.fail.Exception(reason, pytrace=False)
+    vars(error)["broken_fixture"] = True
+    return error
+
+
+def is_broken_fixture(error: BaseException) -> bool:
+    """Whether an error is that of a fixture, which a body may ask for while it runs."""
+    return vars(error).get("broken_fixture", False) is True

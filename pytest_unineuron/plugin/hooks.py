@@ -13,8 +13,9 @@ from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.options import sources
 from pytest_unineuron.plugin import hookspecs
+from pytest_unineuron.plugin.assignment import PLANNED
 from pytest_unineuron.plugin.extensions import EXTENSIONS, Extensions
-from pytest_unineuron.plugin.fixture_table import VERIFIED
+from pytest_unineuron.plugin.fixture_table import VERIFIED, broken_fixture
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,6 +34,11 @@ def _get_session(config: pytest.Config) -> Session:
 
 def _is_trial(node: Any) -> bool:
     return any(node.get_closest_marker(criterion.marker) for criterion in CRITERIA.values())
+
+
+def _is_planned(item: pytest.Item) -> bool:
+    """Whether an item is an arm of a trial; something else that is collected below a marker, as a doctest, is none."""
+    return PLANNED in item.stash
 
 
 # -- start and collection ------------------------------------------------------------------------------------
@@ -130,8 +136,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin an attempt at a trial with a new recorder."""
-    if _is_trial(item):
+    if _is_planned(item):
         _get_session(item.config).protocol.begin(item)
+    elif _is_trial(item) and isinstance(item, pytest.Function):
+        pytest.fail(
+            f"{item.name}: a trial is a function or a method of a plain class; not of a TestCase", pytrace=False
+        )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -143,22 +153,23 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
         raised = error
     # Inside of the handler, pytest would show the handled error as well.
     if isinstance(raised, NotApplicable):
-        if isinstance(request.node, pytest.Item) and _is_trial(request.node):
+        if isinstance(request.node, pytest.Item) and _is_planned(request.node):
             _get_session(request.config).protocol.note_not_applicable(request.node, str(raised))
         pytest.skip(str(raised))
-    pytest.fail(str(raised), pytrace=False)
+    raise broken_fixture(str(raised))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Run the body of a trial, then judge everything that it measured, so that all misses are reported together."""
-    if not _is_trial(item):
+    if not _is_planned(item):
         return (yield)
-    protocol, raised = _get_session(item.config).protocol, None
+    protocol = _get_session(item.config).protocol
+    raised: BaseException | None = None
     with protocol.recording(item):
         try:
             yield
-        except Exception as error:
+        except (Exception, pytest.fail.Exception) as error:
             raised = error
     return protocol.conclude(item, raised)
 
@@ -169,7 +180,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach the result of a trial to the report."""
     report = yield
-    if _is_trial(item):
+    if _is_planned(item):
         _get_session(item.config).protocol.attach(item, report, call)
     return report
 
@@ -177,7 +188,7 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Release what belongs to a model after the last of its items that run in a row."""
-    if _is_trial(item) or VERIFIED in getattr(item, "fixturenames", ()):
+    if _is_planned(item) or VERIFIED in getattr(item, "fixturenames", ()):
         _get_session(item.config).finish_item(item, nextitem)
 
 

@@ -21,6 +21,7 @@ from pytest_unineuron.evidence.outcome import (
 from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, bind_recorder
 from pytest_unineuron.evidence.text import escape_surrogates
 from pytest_unineuron.plugin.assignment import PLANNED, assignment_of
+from pytest_unineuron.plugin.fixture_table import is_broken_fixture
 from pytest_unineuron.reports import junit
 
 if TYPE_CHECKING:
@@ -106,11 +107,11 @@ class Protocol:
 
     # -- the end of the body ---------------------------------------------------------------------------------
 
-    def conclude(self, item: pytest.Item, error: Exception | None) -> None:
+    def conclude(self, item: pytest.Item, error: BaseException | None) -> None:
         """Judge what the body measured, and fail, skip or pass the item. A control that misses passes.
 
-        ``error`` is what the body raised, if anything. It is raised again if it is neither an assertion nor an error
-        of this package.
+        ``error`` is what the body raised, if anything. It is raised again if it is neither an assertion, nor by
+        ``pytest.fail``, nor an error of this package.
         """
         if isinstance(error, NotApplicable):
             self.note_not_applicable(item, str(error))
@@ -154,8 +155,8 @@ class Protocol:
         if not report.failed or call.excinfo is None:
             return
         control, reason = bool(item.stash[PLANNED].case.control), _raised(report, call)
-        asserted = call.excinfo.errisinstance(AssertionError)
-        outcome = Outcome.FAIL if asserted or _failed_by_hand(call, reason) else Outcome.ERROR
+        failed = call.excinfo.errisinstance(AssertionError) or _failed_by_hand(call.excinfo.value)
+        outcome = Outcome.FAIL if failed else Outcome.ERROR
         if call.excinfo.errisinstance((Inconclusive, NotApplicable)):
             outcome, reason = Outcome.NA, str(call.excinfo.value)
         item.stash[ATTEMPT].failed_subtests.append((outcome, f"in a subtest: {reason}"))
@@ -174,7 +175,7 @@ class Protocol:
         return replace(result, reason=reason, measurements=measurements, made_from=made_from)
 
 
-def _judgement(attempt: Attempt, error: Exception | None) -> tuple[Outcome, str]:
+def _judgement(attempt: Attempt, error: BaseException | None) -> tuple[Outcome, str]:
     """The outcome of a body and the reason. Raises ``error`` if it says nothing about the claim."""
     if error is None:
         ends = list(attempt.failed_subtests)
@@ -188,6 +189,8 @@ def _judgement(attempt: Attempt, error: Exception | None) -> tuple[Outcome, str]
         return Outcome.NA, str(error)
     if isinstance(error, AssertionError):
         return Outcome.FAIL, f"asserted: {_first_line(error) or 'without a message'}"
+    if _failed_by_hand(error):
+        return Outcome.FAIL, _first_line(error) or "failed by hand, without a reason"
     if isinstance(error, UnineuronError):
         return Outcome.ERROR, str(error)
     raise error
@@ -220,19 +223,18 @@ def _result(
 def _outcome_without_judgement(
     report: pytest.TestReport, call: pytest.CallInfo[None], control: bool
 ) -> tuple[Outcome, str]:
-    """The outcome and the reason of a body that pytest, another plugin, or the body by hand ended."""
+    """The outcome and the reason of a body that pytest or another plugin ended."""
     if hasattr(report, "wasxfail"):
         return Outcome.NA if control else Outcome.FAIL, _raised(report, call)
     if report.skipped:
         return Outcome.NA, _words(report)
-    reason = _raised(report, call)
-    return Outcome.FAIL if _failed_by_hand(call, reason) else Outcome.ERROR, reason
+    return Outcome.ERROR, _raised(report, call)
 
 
-def _failed_by_hand(call: pytest.CallInfo[None], reason: str) -> bool:
+def _failed_by_hand(error: BaseException) -> bool:
     """Whether a body said by ``pytest.fail`` that its claim does not hold."""
-    failed = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
-    return failed and not reason.startswith(NOT_THE_TRIAL)
+    failed = isinstance(error, pytest.fail.Exception) and not isinstance(error, pytest.xfail.Exception)
+    return failed and not is_broken_fixture(error) and not _first_line(error).startswith(NOT_THE_TRIAL)
 
 
 def _set_properties(item: pytest.Item, report: pytest.TestReport, result: ArmResult) -> None:

@@ -24,7 +24,7 @@ from pytest_unineuron.plugin.arguments import Arguments
 from pytest_unineuron.reports.github import ERROR, UNUSABLE_BASELINE, Annotation
 from pytest_unineuron.reports.step import GitHubStep
 from pytest_unineuron.reports.write import REPORT, reason_unwritable
-from pytest_unineuron.system.paths import beside, resolve_path
+from pytest_unineuron.system.paths import beside, did_you_mean_path, resolve_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -206,8 +206,7 @@ class Run:
         """End the run, before anything is measured, if the baseline that was named for it cannot be used."""
         if self.gated and isinstance(self.accepted, ReportError):
             path = self.path(self.settings.baseline)
-            names = beside(path)
-            reason = f"{self.accepted}{'' if str(path) in names else did_you_mean(str(path), names)}"
+            reason = f"{self.accepted}{did_you_mean_path(path)}"
             if step := GitHubStep.of():
                 step.print_commands([Annotation(ERROR, UNUSABLE_BASELINE, reason)])
             pytest.exit(reason, returncode=ExitStatus.BASELINE)

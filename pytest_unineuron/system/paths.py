@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from pathlib import Path
@@ -58,6 +59,16 @@ def beside(path: Path) -> list[str]:
         return [str(each) for each in path.parent.iterdir()]
     except OSError:
         return []
+
+
+def did_you_mean_path(path: Path) -> str:
+    """Return the end of a message about a path that is none: the one in its folder whose name is most similar.
+
+    Empty if no name is similar, or if there is the path itself.
+    """
+    known = {Path(each).name: each for each in beside(path)}
+    near = difflib.get_close_matches(path.name, known, n=1)
+    return f"; did you mean {known[near[0]]}?" if near and path.name not in known else ""
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = False, exclusive: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_unineuron import zoo
 from pytest_unineuron.errors import ModelError, did_you_mean, first_line
-from pytest_unineuron.system.paths import beside, cached_hub_id, status_of, typed
+from pytest_unineuron.system.paths import cached_hub_id, did_you_mean_path, status_of, typed
 
 UNTRAINED = "untrained:"
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -89,7 +89,7 @@ def parse_source(spec: str) -> Source:
     if path.is_file():
         raise ModelError(f"model {spec}: this is a file; give the folder that it is in, or a {GGUF_SUFFIX} file")
     if path.exists() or spec.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(spec):
-        near = did_you_mean(str(path), beside(path))
+        near = did_you_mean_path(path)
         raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME{near}")
     hub, _, revision = spec.partition("@")
     return Source(spec, spec, hub=hub, revision=revision or None)
