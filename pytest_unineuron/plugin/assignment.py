@@ -39,6 +39,12 @@ def assignment_of(item: pytest.Item) -> Assignment | None:
     return found if isinstance(found, Assignment) else None
 
 
+def compares(item: pytest.Item) -> bool:
+    """Whether an item compares its model with further seeds, and has some."""
+    assignment = assignment_of(item)
+    return bool(assignment and assignment.trial.direct and not assignment.skip)
+
+
 def arm_of(item: pytest.Item | None) -> Arm:
     """Return the arm that an item measures, that of no model if it measures none."""
     assignment = assignment_of(item) if item is not None else None

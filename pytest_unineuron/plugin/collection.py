@@ -23,6 +23,7 @@ from pytest_unineuron.plugin.assignment import (
     Assignment,
     arm_of,
     assignment_of,
+    compares,
     expect_no_failure,
     model_of,
     subjects_of,
@@ -52,13 +53,14 @@ if TYPE_CHECKING:
 class Collection:
     """The trials of this session, whatever was selected of them.
 
-    ``plan`` lists their items as JSON data; ``requests`` are what those that run will ask for. The models in
-    ``arm_by_arm`` are measured one arm after the other, the others one trial after the other.
+    ``items`` are all that were collected, by node id; ``plan`` lists them as JSON data, and ``requests`` are what those
+    that run will ask for. The models in ``arm_by_arm`` are measured one arm after the other, the others one trial after
+    the other.
     """
 
     def __init__(self, run: Run, extensions: Extensions) -> None:
         self._run = run
-        self._items: dict[str, pytest.Item] = {}
+        self.items: dict[str, pytest.Item] = {}
         self._brought: set[str] = set()
         self._selected: set[tuple[Trial, Case]] = set()
         self._functions: dict[str, str] = {}
@@ -156,7 +158,7 @@ class Collection:
 
     def note(self, items: Iterable[pytest.Item]) -> None:
         """Note items as they are made, of which a node id or ``--lf`` may leave most out."""
-        self._items.update((item.nodeid, item) for item in items)
+        self.items.update((item.nodeid, item) for item in items)
 
     def prepare(self, items: list[pytest.Item]) -> None:
         """Add the controls of the models that were collected, and put the items of a model together.
@@ -164,7 +166,7 @@ class Collection:
         The trial and the case are noted on each item, before any is deselected.
         """
         self.note(items)
-        for item in self._items.values():
+        for item in self.items.values():
             self._plan(item)
         self._bring_controls(items)
         self._order_by_model(items)
@@ -188,7 +190,7 @@ class Collection:
         """Put the controls of each model that are not among the items after it, without those of ``--deselect``."""
         present, left_out = {item.nodeid for item in items}, tuple(self._run.config.getoption("deselect") or ())
         missing: dict[tuple[Trial, Case], list[pytest.Item]] = {}
-        for nodeid, item in self._items.items():
+        for nodeid, item in self.items.items():
             planned = item.stash.get(PLANNED, None)
             if planned and planned.case.control and nodeid not in present and not nodeid.startswith(left_out):
                 missing.setdefault(planned.subject, []).append(item)
@@ -213,7 +215,7 @@ class Collection:
         arms = list(dict.fromkeys(map(arm_of, ours)))
         options = self._run.config.option
         stops = options.maxfail or getattr(options, "stepwise", False)
-        self.arm_by_arm = set() if stops else {*models} - {model_of(item) for item in ours if self._compares(item)}
+        self.arm_by_arm = set() if stops else {*models} - {model_of(item) for item in ours if compares(item)}
         texts = ["", self._run.reference, *self._run.new_data]
 
         def place_of(item: pytest.Item) -> tuple[Any, ...]:
@@ -257,16 +259,11 @@ class Collection:
         if len(items) > before:
             self._order_by_model(items)
         chosen = {item.nodeid: item.stash[PLANNED] for item in items if PLANNED in item.stash}
-        planned = [item.stash[PLANNED] for item in self._items.values() if PLANNED in item.stash]
+        planned = [item.stash[PLANNED] for item in self.items.values() if PLANNED in item.stash]
         if chosen:
             left_out = [replace(each, selected=False) for each in planned if each.nodeid not in chosen]
             self.plan = [each.as_dict() for each in (*chosen.values(), *left_out)]
         self.requests = dict.fromkeys(request for item in items for request in self._requests(item))
-
-    @property
-    def collected(self) -> Iterable[pytest.Item]:
-        """All items that were collected, of which some may have been deselected."""
-        return self._items.values()
 
     @property
     def brought(self) -> int:
@@ -277,11 +274,6 @@ class Collection:
     def passes(self) -> int:
         """The number of passes over whole texts for all requests, if none of their results is stored."""
         return len({(request.arm, request.corpus) for request in self.requests if not request.role})
-
-    def _compares(self, item: pytest.Item) -> bool:
-        """Whether an item compares its model with further seeds, and has some."""
-        assignment = assignment_of(item)
-        return bool(assignment and assignment.trial.direct and not assignment.skip)
 
     def _requests(self, item: pytest.Item) -> Iterator[Request]:
         """The results that one item will ask for, as far as its fixtures determine."""

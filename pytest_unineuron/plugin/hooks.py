@@ -124,7 +124,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_unineuron.plugin.forecast import forecast
 
     session = _get_session(config)
-    lines = list(forecast(session.run, items, session.collection.requests, session.collection.collected))
+    lines = list(forecast(session.run, items, session.collection.requests, session.collection.items.values()))
     if brought := session.collection.brought:
         lines.append(f"control arms that run along with the models that were selected: {brought}")
     return lines
