@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.models.loading.devices import to_device_of
@@ -12,5 +13,20 @@ if TYPE_CHECKING:
 
 
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """Return a model of the same configuration, dtype and device with the default initialisation of the library."""
-    return to_device_of(cast_weights(initialise_model(type(model), model.config, seed), model.dtype), model).eval()
+    """Return a model of the same configuration, dtype and device with the default initialisation of the library.
+
+    Its unembedding is tied only if that of the model is: a checkpoint with two matrices is loaded with both.
+    """
+    config = copy.deepcopy(model.config)
+    if not _is_tied(model):
+        for part in (config, config.get_text_config()):
+            part.tie_word_embeddings = False
+    return to_device_of(cast_weights(initialise_model(type(model), config, seed), model.dtype), model).eval()
+
+
+def _is_tied(model: PreTrainedModel) -> bool:
+    """Whether the unembedding is the embedding; a model without an unembedding is left as it is."""
+    embedding, unembedding = (
+        getattr(end(), "weight", None) for end in (model.get_input_embeddings, model.get_output_embeddings)
+    )
+    return embedding is None or unembedding is None or embedding.data_ptr() == unembedding.data_ptr()

@@ -118,9 +118,17 @@ def known_seeds(source: Source) -> tuple[str, ...]:
     for family in FAMILIES.values():
         match = re.fullmatch(family.names, name, re.IGNORECASE)
         if match and family.seeds:
-            own, seeds = name.casefold(), [seed.format(*match.groups()) for seed in family.seeds]
+            own = name.casefold()
+            seeds = [_at_revision(seed.format(*match.groups()), source.revision) for seed in family.seeds]
             return tuple(seed for seed in seeds if seed.partition("@")[0].casefold() != own)[:MAX_HUB_SEEDS]
     return _nano_seeds(source)
+
+
+def _at_revision(seed: str, revision: str | None) -> str:
+    """A seed after as many steps as a model of this revision: at a named one, such as ``step1000``, its own."""
+    if revision in PUBLISHED_REVISIONS or re.fullmatch("[0-9a-f]{40}", str(revision)):
+        return seed
+    return f"{seed.partition('@')[0]}@{revision}"
 
 
 def reason_not_new(source: Source) -> str:

@@ -233,3 +233,13 @@ def test_labels_are_permuted_within_layers(layers, seed):
     assert sorted(order) == list(range(len(layer)))
     np.testing.assert_array_equal(layer[order], layer)
     np.testing.assert_array_equal(order, permuted_labels(layer, seed))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_untrained_model_is_tied_if_the_model_is(tied):
+    """Whatever its configuration says: a checkpoint of two matrices is loaded with both."""
+    model = build("llama", tie_word_embeddings=tied)
+    model.config.tie_word_embeddings = True
+    made = untrained(model, 0)
+    assert (made.lm_head.weight is made.model.embed_tokens.weight) == tied
+    assert model.config.tie_word_embeddings

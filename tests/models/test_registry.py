@@ -149,3 +149,12 @@ def test_the_folder_above_the_snapshots_is_refused_with_the_newest_of_them(tmp_p
         os.utime(folder / "config.json", (number, number))
     with pytest.raises(ModelError, match=r"a folder of the cache of the hub; give its snapshot .*/snapshots/a1a1$"):
         parse_source(str(repository))
+
+
+@pytest.mark.parametrize(
+    ("revision", "of_seeds"), [("@step1000", "step1000"), ("@step143000", "step143000"), (f"@{'a' * 40}", "step143000")]
+)
+def test_seeds_of_an_early_checkpoint_have_as_many_steps(revision, of_seeds):
+    """A commit does not say how many; it is taken for the last one."""
+    found = known_seeds(parse_source(f"EleutherAI/pythia-410m{revision}"))
+    assert found == tuple(f"EleutherAI/pythia-410m-seed{number}@{of_seeds}" for number in (1, 2))

@@ -20,7 +20,7 @@ GGUF_SUFFIX = ".gguf"
 _GGUF_PART = re.compile(r"-\d{5}-of-\d{5}$")
 """The end of the name, without the suffix, of one of several files that hold one model."""
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
+MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "*.codes", "*.tokenizer"]
 """The files of a model: configuration, tokenizer and weights, but no code."""
 IGNORED_FILES = ["*/*", "consolidated*.safetensors"]
 """The files that repeat the weights for other programs, in folders of their own or under this name."""
