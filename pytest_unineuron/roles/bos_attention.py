@@ -15,6 +15,7 @@ from pytest_unineuron.models.discovery.dataflow import input_norm
 from pytest_unineuron.models.discovery.graph import LINEAR
 from pytest_unineuron.models.discovery.trace import trace_forward
 from pytest_unineuron.models.loading.forward import text_arguments
+from pytest_unineuron.models.weights.heads import require_norms_of_heads
 from pytest_unineuron.models.weights.weight_view import centred, fold
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _direction(view: WeightView, trace: Trace, call: AttentionCall, head: int) -
     norm = input_norm(trace, op)
     if norm.obstacle:
         raise NotApplicable(f"attention cannot be folded: {norm.obstacle}")
+    require_norms_of_heads(view, norm.norm)
     width = op.inputs.shape[1]
     if width != view.anatomy.width:
         raise NotApplicable("the queries of this model do not read the residual stream itself")

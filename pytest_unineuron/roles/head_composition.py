@@ -8,7 +8,13 @@ import torch
 from torch.nn.functional import normalize
 
 from pytest_unineuron.errors import NotApplicable
-from pytest_unineuron.models.weights.heads import folded, folded_output, require_plain_queries, require_value
+from pytest_unineuron.models.weights.heads import (
+    folded,
+    folded_output,
+    require_norms_of_heads,
+    require_plain_queries,
+    require_value,
+)
 from pytest_unineuron.models.weights.weight_view import centred
 from pytest_unineuron.roles.composition import ranks
 
@@ -74,6 +80,7 @@ def parts_of(view: WeightView, head: Head) -> tuple[Tensor, Tensor, Tensor, Tens
     read = head.query, head.key, require_value(head)
     if any(part.width != view.anatomy.width for part in read):
         raise NotApplicable("the heads of this model do not read the residual stream itself")
+    require_norms_of_heads(view, *(part.input_norm.norm for part in read))
     query, key, value = (folded(view, part) for part in read)
     return query, key, value, folded_output(view, head)
 

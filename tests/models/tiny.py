@@ -27,6 +27,9 @@ SHAPES = {
     "granite": {**COMMON, "num_key_value_heads": 2, "pad_token_id": 0},
     "cohere": {**COMMON, "num_key_value_heads": 2, "pad_token_id": 0},
     "phi3": {**COMMON, "num_key_value_heads": 2, "pad_token_id": 0},
+    "gemma2": {**COMMON, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0},
+    "olmo": {**COMMON, "num_key_value_heads": 4, "pad_token_id": 0},
+    "openai-gpt": {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_positions": 64},
     "bert": COMMON,
     "mamba": {"num_hidden_layers": 2, "hidden_size": 32, "state_size": 4},
 }

@@ -6,7 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
+from pytest_unineuron.roles.bos_attention import bos_alignment
 from pytest_unineuron.roles.head_composition import (
     KEY,
     OUTPUT,
@@ -90,3 +92,12 @@ def test_neurons_meet_heads_of_other_layers(architecture):
         torch.testing.assert_close(found[OUTPUT][:48], largest_score(view.layers[0].read, writers))
     assert 0.3 < float(rank[VALUE].nanmean()) < 0.7  # random write vectors are random directions
     assert 0 < float(found[OUTPUT][48:].min()) < float(found[OUTPUT][48:].max()) <= 1
+
+
+@pytest.mark.parametrize("architecture", ["bert", "openai-gpt"])
+def test_norms_of_the_whole_stream_are_not_folded_in_twice(architecture):
+    """Behind the neurons of a block, such a norm is in front of the next heads too."""
+    view = view_of(architecture)
+    for instrument in (head_composition, bos_alignment):
+        with pytest.raises(NotApplicable, match="the blocks of this model norm the whole stream"):
+            instrument(view)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.lab.weights import Weights
-from pytest_unineuron.models.weights.heads import folded
+from pytest_unineuron.models.weights.heads import folded, folded_output, output_weight
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.head_composition import head_composition
 from pytest_unineuron.roles.head_writes import copying, head_kurtosis, output_directions
@@ -96,6 +96,22 @@ def test_a_constant_that_no_norm_reads_changes_nothing():
     after = copying(view), head_kurtosis(view), *head_composition(view).values()
     for one, two in zip(before, after, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("architecture", ["gemma2", "llama", "gpt2"])
+def test_what_heads_write_passes_the_norm_behind_attention(architecture):
+    """Where there is one, its gain is a factor of every feature of the stream."""
+    view = view_of(architecture)
+    for head in view.anatomy.heads:
+        written = output_weight(view, head)
+        if architecture == "gemma2":
+            assert head.out_norm == f"model.layers.{head.layer}.post_attention_layernorm"
+            norm = view.loaded.model.get_submodule(head.out_norm)
+            written = (1 + norm.weight[:, None]) * written
+        else:
+            assert not head.out_norm
+        expected = written - written.mean(dim=0) * view.final_norm_centres
+        torch.testing.assert_close(folded_output(view, head), expected)
 
 
 def test_a_head_that_reads_more_than_the_stream_copies_nothing_that_can_be_told():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.models.loading.load import LoadedModel
 
-FORMAT = 5
+FORMAT = 6
 """The version of stored anatomies: to be raised when their content or their form changes."""
 
 

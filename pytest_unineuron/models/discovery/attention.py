@@ -37,6 +37,7 @@ class Head:
     The output projection ``out`` reads ``inputs`` values, of which ``columns`` are those of this head. ``value`` and
     ``out`` are None and ``columns`` is empty if the output projection does not read the values of the heads unmixed.
     ``before_neurons`` says that the neurons of its own block read what it writes: those of parallel blocks do not.
+    ``out_norm`` is the norm that the output passes before it is added to the residual stream; empty for none.
     """
 
     layer: int
@@ -48,6 +49,7 @@ class Head:
     columns: tuple[int, ...] = ()
     inputs: int = 0
     before_neurons: bool = False
+    out_norm: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def find_heads(trace: Trace) -> tuple[Head, ...]:
     for number, call in enumerate(attention_calls(trace)):
         layer, output = call.layer(number), _output(trace, call)
         before = output is not None and _is_read_in_block(trace, output[0])
+        own_norm = _norm_of_output(trace, output[0]) if output else ""
         for index in range(call.heads):
             query = _part(trace, call.query, index)
             key = _part(trace, call.key, index * len(call.key) // call.heads)
@@ -131,7 +134,7 @@ def find_heads(trace: Trace) -> tuple[Head, ...]:
             else:
                 op, columns = output
                 out, of_head, inputs = op.projection, columns[index], op.inputs.shape[1]
-                found.append(Head(layer, index, query, key, value, out, of_head, inputs, before))
+                found.append(Head(layer, index, query, key, value, out, of_head, inputs, before, own_norm))
     return tuple(found)
 
 
@@ -144,6 +147,13 @@ def _is_read_in_block(trace: Trace, op: TracedOp) -> bool:
             return True
         waiting += [reader for reader in readers if reader.kind == NORM]
     return False
+
+
+def _norm_of_output(trace: Trace, op: TracedOp) -> str:
+    """The norm of the same block that reads the output of ``op`` and that no matmul reads, only further norms."""
+    norms = [reader for reader in trace.readers(op) if reader.kind == NORM and reader.block == op.block]
+    own = (norm.module for norm in norms if {reader.kind for reader in trace.readers(norm)} == {NORM})
+    return next(own, "")
 
 
 def find_attentions(trace: Trace) -> tuple[AttentionLayer, ...]:
@@ -203,6 +213,8 @@ def _part(trace: Trace, parts: Tensor, head: int) -> HeadPart | None:
     if op.kind != LINEAR:
         return None
     rows = tuple(gradient.any(dim=0).nonzero().flatten().tolist())
+    if len(rows) != parts.shape[-1]:  # a feature that is clipped at all tokens, say, of which nothing is known
+        return None
     return HeadPart(op.projection, rows, input_norm(trace, op), op.inputs.shape[1], own_norm)
 
 

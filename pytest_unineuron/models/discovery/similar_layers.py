@@ -161,7 +161,9 @@ class _SimilarLayers:
             norm=moved_path(like.norm, old, new),
             inner_norm=moved_path(like.inner_norm, old, new),
             # What reads the output is that of the block: a template in another one is read by other norms.
-            reading_norms=self._readers.get((stack, at, path_pattern(new)), like.reading_norms),
+            reading_norms=self._readers.get(
+                (stack, at, path_pattern(new)), tuple(moved_path(norm, old, new) for norm in like.reading_norms)
+            ),
         )
 
     def _number_experts(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import NotApplicable
@@ -41,12 +42,14 @@ def output_weight(view: WeightView, head: Head) -> Tensor:
 
 
 def folded_output(view: WeightView, head: Head) -> Tensor:
-    """Return the same without what it adds to all features alike, where norms subtract their mean.
+    """Return the same with the norm behind attention folded in, if a block has one for what its heads write.
 
-    Raises NotApplicable.
+    Where norms subtract their mean, it is without what it adds to all features alike. Raises NotApplicable.
     """
-    output = output_weight(view, head)
-    return centred(output.T).T if view.final_norm_centres else output
+    rows = output_weight(view, head).T
+    if (own := view.norm(head.out_norm, view.anatomy.width)) is not None:
+        rows = fold(centred(rows) if own.centres else rows, replace(own, centres=False))
+    return (centred(rows) if view.final_norm_centres else rows).T
 
 
 def require_plain_queries(*heads: Head) -> None:
@@ -56,6 +59,15 @@ def require_plain_queries(*heads: Head) -> None:
     """
     if any(head.query.own_norm or head.key.own_norm for head in heads):
         raise NotApplicable("the queries and keys of this model have norms of their own")
+
+
+def require_norms_of_heads(view: WeightView, *norms: str) -> None:
+    """Raise NotApplicable where a norm in front of heads is also that behind the neurons of the block before.
+
+    It norms the whole stream, as in BERT, so that what neurons write reaches heads through several norms.
+    """
+    if set(norms).intersection(filter(None, map(view.own_norm, view.anatomy.layout.per_token.layers))):
+        raise NotApplicable("the blocks of this model norm the whole stream, which heads read through several norms")
 
 
 def require_value(head: Head) -> HeadPart:

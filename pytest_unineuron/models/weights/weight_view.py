@@ -122,10 +122,14 @@ class WeightView:
         ]
 
     def _stream_write(self, layer: NeuronLayer, write: Tensor) -> Tensor:
+        norm = self.norm(self.own_norm(layer), layer.output_width)
+        return write if norm is None else fold(write, replace(norm, centres=False))
+
+    def own_norm(self, layer: NeuronLayer) -> str:
+        """The norm that a block applies to the output of its own neurons, alone or with the stream; empty for none."""
         block = f"{layer.stack}.{layer.number}."
         own = [path for path in layer.reading_norms if path.startswith(block) and path != self.anatomy.final_norm]
-        norm = self.norm(own[0], layer.output_width) if own else None
-        return write if norm is None else fold(write, replace(norm, centres=False))
+        return own[0] if own else ""
 
     def norm(self, path: str, width: int) -> Norm | None:
         """The norm of ``width`` features at ``path``, or None for an empty path. Raises NotApplicable as probe_norm."""

@@ -228,3 +228,13 @@ def test_the_gate_is_the_factor_with_a_second_derivative():
     layers = dissect(in_memory(model)).layout.layers
     found = {(layer.activation, layer.up[0].projection.module.rpartition(".")[2]) for layer in layers}
     assert found == {("", "gate_proj")}
+
+
+def test_heads_of_which_a_feature_is_always_clipped_are_not_known():
+    """As by ``clip_qkv`` of OLMo: the others would be paired with the wrong features."""
+    model = build("olmo", clip_qkv=8.0)
+    assert len(dissect(in_memory(model)).heads) == 8
+    with torch.no_grad():
+        model.model.embed_tokens.weight[:, 0] = 30.0
+        model.model.layers[1].self_attn.k_proj.weight[5, 0] = 400.0
+    assert dissect(in_memory(model)).heads == ()

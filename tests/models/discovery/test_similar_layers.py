@@ -13,3 +13,10 @@ def test_all_experts_of_a_block_are_read_by_the_same_norms(model_type):
     assert len({layer.number for layer in layers}) > 1
     assert len({(layer.number, layer.reading_norms) for layer in layers}) == len({layer.number for layer in layers})
     assert layers[-1].reading_norms == ("model.norm",)
+
+
+def test_a_layer_that_was_not_recognised_is_read_by_the_norm_of_its_own_block():
+    """As sparse layers of Gemma 3n, in which most units are off."""
+    _, anatomy = prepared("causal", "gemma3n_text")
+    for layer in anatomy.layout.layers:
+        assert layer.reading_norms == (f"model.layers.{layer.number}.post_feedforward_layernorm",)
