@@ -106,7 +106,8 @@ class Comparison:
     def __str__(self) -> str:
         """One line with the number of cases, in total and by state."""
         parts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
-        return f"{len(self.entries)} cases: {parts or 'none'}"
+        count = len(self.entries)
+        return f"{count} case{'s' * (count != 1)}: {parts or 'none'}"
 
 
 CasePairs = dict["CaseKey", tuple["RecordedCase | None", "RecordedCase | None"]]

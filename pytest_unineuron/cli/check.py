@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_unineuron.cli.conformance import laws
 from pytest_unineuron.errors import OptionError, first_line
 from pytest_unineuron.extend import declarations_in
+from pytest_unineuron.system import process
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +27,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def check_extensions(typed: argparse.Namespace) -> int:
     """Print every law and whether it holds; the status is 1 if one does not. Raises OptionError for a bad name."""
-    obey = [_check(each) for text in typed.extensions for each in declared(text)]
+    found = [each for text in typed.extensions for each in declared(text)]
+    process.configure(0)
+    obey = [_check(each) for each in found]
     return int(not all(obey))
 
 

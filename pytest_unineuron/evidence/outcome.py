@@ -149,7 +149,7 @@ def judge(measurements: Sequence[Measurement]) -> tuple[Outcome, str]:
     """The outcome of an arm whose body ran to its end, and a reason that names every measurement behind it."""
     claimed = [m for m in measurements if m.claimed]
     if not claimed:
-        return Outcome.ERROR, "nothing was judged: call measure(name, value, above=… or below=…)"
+        return Outcome.ERROR, "nothing was judged: call measure(name, value, higher_by=…), or with above=… or below=…"
     for status, outcome, word in JUDGMENTS:
         if found := [str(m) for m in claimed if m.bound_status is status]:
             return outcome, f"{word}: {'; '.join(found)}"

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_unineuron import controls
 from pytest_unineuron.corpora import number_words, public_texts
-from pytest_unineuron.errors import NotApplicable, TrialError, UnineuronError
+from pytest_unineuron.errors import NotApplicable, TrialError, UnineuronError, did_you_mean
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA, GT1, GT2
 from pytest_unineuron.evidence.planned import PlannedItem
@@ -140,8 +140,9 @@ class Collection:
         """The controls of a trial: those it lists, or the default ones, and of these what the option chooses."""
         own = trial.controls if trial.controls is not None else controls.defaults(inputs)
         if unknown := set(own) - set(controls.CONTROLS):
+            near = did_you_mean(min(unknown), controls.CONTROLS)
             raise TrialError(
-                f"{trial.id}: no control {', '.join(sorted(unknown))}; there are {', '.join(controls.CONTROLS)}"
+                f"{trial.id}: no control {', '.join(sorted(unknown))}; there are {', '.join(controls.CONTROLS)}{near}"
             )
         chosen = self._run.settings.controls
         if chosen == ("none",):

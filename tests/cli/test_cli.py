@@ -43,7 +43,7 @@ def test_compare_shows_the_state_of_every_case(reports, capsys):
     """A regression is shown, and the status is 0 nevertheless."""
     assert main(["compare", reports["good"], reports["bad"]]) == 0
     out = capsys.readouterr().out
-    assert "Against the baseline: 1 cases: 1 regressed" in out
+    assert "Against the baseline: 1 case: 1 regressed" in out
     assert "regressed: heavy[news] on m: PASS before, FAIL now" in out
 
 

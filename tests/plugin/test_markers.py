@@ -40,6 +40,7 @@ def test_the_claim_is_the_first_line_of_the_docstring(trials):
         ),
         ("gt1", "say where the claim comes from: gt1(source='…')"),
         ("gt1(source='x', controls='untrained')", "should be a list of names, such as ['untrained']"),
+        ("gt1(source='x', controls=['untraned'])", "did you mean untrained?"),
         ("gt1(source='x', controls=['lobotomy'])", "no control lobotomy; there are untrained, reinitialised"),
         ("gt1('x')", "marker gt1 takes keywords only"),
         ("gt1(source='x')\n@pytest.mark.gt2(source='x')", "a trial is marked with one criterion"),

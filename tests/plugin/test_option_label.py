@@ -37,7 +37,7 @@ def test_a_model_of_another_name_is_compared_under_its_label(started):
     )
     found = started.run(*here, "--unineuron-label=neox-a=./latest")
     assert found.ret == 0
-    found.result.stdout.fnmatch_lines(["Against the baseline: 1 cases: 1 same"])
+    found.result.stdout.fnmatch_lines(["Against the baseline: 1 case: 1 same"])
     assert found.outcome("claim[news]") == "PASS"
 
 

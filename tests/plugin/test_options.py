@@ -168,6 +168,7 @@ def test_options_in_the_ini_file_are_used(trials):
             "*none cannot be combined with other values*",
         ),
         (["--unineuron-policy=most"], "--unineuron-policy=most: choose primary*"),
+        (["--unineuron-model=neox-a"], "model neox-a: no such folder; did you mean nano:neox-a?"),
         (["--unineuron-model=nano:neox-aa"], "model nano:neox-aa: *; did you mean nano:neox-a?"),
         (["--unineuron-model=./latset"], "model ./latset: no such folder; *; did you mean latest?"),
         (["--unineuron-model=latest"], "model latest: there are no weights (*.safetensors) in *"),

@@ -91,6 +91,8 @@ def parse_source(spec: str) -> Source:
     if path.exists() or spec.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(spec):
         near = did_you_mean_path(path)
         raise ModelError(f"model {spec}: no such folder; give a folder with config.json, a hub id or nano:NAME{near}")
+    if spec in zoo.folders():
+        raise ModelError(f"model {spec}: no such folder; did you mean {zoo.PREFIX}{spec}?")
     hub, _, revision = spec.partition("@")
     return Source(spec, spec, hub=hub, revision=revision or None)
 
