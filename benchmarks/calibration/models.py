@@ -48,6 +48,8 @@ N_PLANTED = 5
 PLANTED_APART = {
     "bos_neurons_move_attention": {"bos_neurons": 8},
     "heads_read_what_neurons_write": {"layers": 3},
+    "neurons_go_with_position": {"position_neurons": 24},
+    "the_same_neurons_go_with_position": {"position_neurons": 24},
     "suppression_neurons_are_last": {"layers": 10},
 }
 """Trials whose effects are planted in models of their own, on which no other trial is run, with how they differ."""

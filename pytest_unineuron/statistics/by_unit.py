@@ -66,8 +66,12 @@ def by_unit(
     ``values`` computes [unit] from the samples, such as the neurons of a model on a corpus, and ``layer`` the layer of
     each unit, [unit], from the first of them. The comparison is the probability of superiority within layers, where
     layers weigh alike (Vargha and Delaney 2000). Its interval is a jackknife interval over document groups, the same
-    groups left out of both arms; samples without documents leave out groups of units.
+    groups left out of both arms; samples without documents leave out groups of units. Raises ValueError if ``values``
+    returns something else.
     """
+    shape, units = np.shape(values(*samples)), len(layer(samples[0]))
+    if shape != (units,):
+        raise ValueError(f"by_unit: the function returned {list(shape)} numbers for {units} units; return one for each")
     if not all(hasattr(sample, "groups") for sample in samples):
         samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values[0], lambda v: v.layer
 

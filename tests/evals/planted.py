@@ -25,7 +25,7 @@ NUMBER_NEURONS = 10
 READERS = NEURONS * 7 // 10
 STRENGTH, SHARED, PARTED = 12.0, 4.0, 4.0
 PARTITION_NEURONS = 12
-FREQUENCY_NEURONS, POSITION_NEURONS = 4, 24
+FREQUENCY_NEURONS = 4
 BOS_STRENGTH = 4.0
 RAMP = 8.0
 LETTERS, LETTER = "abcdefghijklmnopqrstuvwxyz", 3.0
@@ -43,12 +43,12 @@ def tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", unk_token="<unk>")
 
 
-def save(folder, seed=0, *, layers=LAYERS, bos_neurons=0):
+def save(folder, seed=0, *, layers=LAYERS, bos_neurons=0, position_neurons=12):
     """Write the planted model to a folder.
 
     So many neurons of the first layer move the attention to BOS. They write so much more than others that a control
     with shuffled weights has heavy tails, so they are for a model of their own. So are more layers, whose neurons have
-    fewer features to read.
+    fewer features to read, and more neurons that go with position, which are universal and tell nothing of words.
     """
     words, random = tokenizer(), torch.Generator().manual_seed(seed)
     config = GPT2Config(
@@ -106,7 +106,7 @@ def save(folder, seed=0, *, layers=LAYERS, bos_neurons=0):
                 along = torch.cat([4 * hidden, 4 * hidden[:1], *[frequency] * FREQUENCY_NEURONS])
                 write[-len(along) :] = write.norm(dim=1).mean() * along
             else:
-                plant_position_neurons(block.mlp, ramp[0])
+                plant_position_neurons(block.mlp, ramp[0], position_neurons)
                 plant_letter_neurons(block.mlp, letters, features[-1])
                 # Queries of all heads read the shared direction, so it raises what BOS gets of their attention.
                 write[:bos_neurons] = BOS_STRENGTH * sides[:bos_neurons] * features[-1]
@@ -219,9 +219,9 @@ def plant_writers(mlp, number, features, *, last):
     mlp.c_proj.weight[:READERS] = size * written
 
 
-def plant_position_neurons(mlp, ramp):
+def plant_position_neurons(mlp, ramp, count):
     """Let the last neurons read how far a token is from the end of the context."""
-    mlp.c_fc.weight[:, -POSITION_NEURONS:] = -ramp[:, None]
+    mlp.c_fc.weight[:, -count:] = -ramp[:, None]
 
 
 def plant_heads(attention, features, shared, start, random):

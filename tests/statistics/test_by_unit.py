@@ -91,6 +91,12 @@ def test_the_model_itself_is_compared_with_nothing():
     assert found.value == 2.75
 
 
+@pytest.mark.parametrize("found", [[1.0, 2.0], 3.0, [[1.0, 2.0, 3.0]]])
+def test_a_function_of_another_number_of_values_is_an_error(found):
+    with pytest.raises(ValueError, match="numbers for 3 units; return one for each"):
+        by_unit(lambda _: np.array(found), Neurons(np.ones((3, 3)), layers(2, 1)))
+
+
 def test_units_without_documents_are_left_out_in_groups():
     """The interval of weights equals a jackknife over units dealt into groups within layers."""
     random = np.random.default_rng(1)
