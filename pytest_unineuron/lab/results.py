@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
-from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from pytest_unineuron import controls
 from pytest_unineuron.activations.sinks import Sinks, find_sinks
 from pytest_unineuron.activations.sweep import StatisticsConsumer, SweepResult, sweep
-from pytest_unineuron.cache.source_code import extension_digest
 from pytest_unineuron.errors import RankLost, UnineuronError
 from pytest_unineuron.lab.arm import Arm, Request
+from pytest_unineuron.lab.instrument import name_of, source_of
 from pytest_unineuron.lab.keys import added_kinds
 from pytest_unineuron.lab.texts import PROBES
 from pytest_unineuron.statistics import EXTREMES, POST, PRE, RESIDUAL, SINKS, UP, statistics_for
@@ -45,39 +39,6 @@ def stored_together(site: str) -> tuple[str, ...]:
     double the size of a result.
     """
     return (PRE, RESIDUAL) if site in (PRE, RESIDUAL) else (site,)
-
-
-def source_of(instrument: Callable[..., Any], since: float = math.inf) -> str | None:
-    """Return a digest of the source of an instrument, empty for those of this package, whose source is in every key.
-
-    None if more than a file decides what it does: it was made while the program ran, or typed into a notebook, or its
-    file was changed after ``since``, in seconds of the epoch, when it may have been loaded already.
-    """
-    package = __name__.partition(".")[0]
-    if instrument.__module__.startswith(f"{package}.") and not instrument.__module__.startswith(f"{package}.evals."):
-        return ""
-    made = not isinstance(instrument, FunctionType) or instrument.__closure__ or "<" in instrument.__qualname__
-    file = None if made else Path(instrument.__code__.co_filename)
-    return extension_digest(file) if file and file.is_file() and file.stat().st_mtime <= since else None
-
-
-def name_of(instrument: Callable[..., Any]) -> str:
-    """Return the name of a function; of another thing that can be called, that of its class."""
-    return str(getattr(instrument, "__qualname__", type(instrument).__qualname__))
-
-
-def digest_of(given: Sequence[Any]) -> str | None:
-    """Return a digest of what an instrument is given, empty for nothing; None if it is no tensor or plain value."""
-    if not all(isinstance(each, torch.Tensor | int | float | str) for each in given):
-        return None
-    total = hashlib.sha256()
-    for each in given:
-        if isinstance(each, torch.Tensor):
-            total.update(f"{each.dtype} {list(each.shape)} ".encode())
-            total.update(each.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-        else:
-            total.update(f"{type(each).__name__} {each!r} ".encode())
-    return total.hexdigest()[:12] if given else ""
 
 
 class Results:

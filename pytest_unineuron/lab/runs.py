@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_unineuron.lab.arm import RUN_TOKENS
-from pytest_unineuron.lab.results import digest_of, name_of
+from pytest_unineuron.lab.instrument import digest_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

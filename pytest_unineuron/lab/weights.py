@@ -10,7 +10,7 @@ import torch
 
 from pytest_unineuron.errors import NotApplicable
 from pytest_unineuron.extend.table import load
-from pytest_unineuron.lab.results import digest_of
+from pytest_unineuron.lab.instrument import digest_of
 from pytest_unineuron.models.weights.heads import folded, output_weight, require_heads, require_value, weight_of
 from pytest_unineuron.roles.composition import Composition, composition, random_composition, ranks
 from pytest_unineuron.roles.embedding_basis import embedded

@@ -15,8 +15,8 @@ from torch import nn
 
 from pytest_unineuron.controls import CONTROLS
 from pytest_unineuron.lab.arm import Arm, Request
+from pytest_unineuron.lab.instrument import digest_of
 from pytest_unineuron.lab.lab import Lab
-from pytest_unineuron.lab.results import digest_of
 from pytest_unineuron.models.loading.source import parse_source
 from pytest_unineuron.options.settings import Settings
 from pytest_unineuron.roles.families import families
