@@ -25,9 +25,6 @@ def weights(model):
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-# -- models ---------------------------------------------------------------------------------------------------
-
-
 def test_there_are_a_hundred_nulls_of_eight_architectures_each_once():
     specimens = [each for each in all_specimens() if each.is_null]
     assert len(specimens) >= 100
@@ -148,9 +145,6 @@ def test_training_on_shuffled_text_learns_the_frequencies_of_tokens(monkeypatch)
     assert losses[0] < losses[1] - 0.3
 
 
-# -- results --------------------------------------------------------------------------------------------------
-
-
 def test_results_are_read_back_by_model_and_only_those_of_the_same_suite(tmp_path):
     results.append(tmp_path, "now", [record("a"), record("b")])
     results.append(tmp_path, "before", [record("c")])
@@ -211,25 +205,20 @@ def test_outcomes_are_read_from_a_report_whatever_a_verdict_is_stored_with():
 
 def test_a_planted_model_counts_for_the_trials_whose_effects_it_has():
     """Those of other effects are planted in models of their own, which count for nothing else."""
-    on_model = {"m": {"outcome": "PASS", "reason": ""}}
-    names = ["heavy_tailed_neurons[prose]", "suppression_neurons_are_last[prose]", "bos_neurons_move_attention[prose]"]
-    trials = [{"name": name, "criterion": "GT1", "subjects": on_model} for name in names]
+    names = ["heavy_tailed_neurons[prose]", "suppression_neurons_are_last[prose]"]
+    passed = {"m": {"outcome": "PASS", "reason": ""}}
+    trials = [{"name": name, "criterion": "GT1", "subjects": passed} for name in names]
     report = {"criteria": {"GT1": {"subjects": {"m": "PASS"}}}, "trials": trials}
-    of_all, of_one = Specimen("planted", "gpt2"), Specimen("planted", "gpt2", trial="suppression_neurons_are_last")
-    assert list(suite.record(of_all, report, "m")["trials"]) == names[:1]
-    assert suite.record(of_all, report, "m")["criteria"] == {"GT1": "PASS"}
-    assert list(suite.record(of_one, report, "m")["trials"]) == names[1:2]
-    assert suite.record(of_one, report, "m")["criteria"] == {}
-    assert list(suite.record(Specimen("sink", "gpt2"), report, "m")["trials"]) == names
+    for trial, criteria in ((names[0], ["GT1"]), (names[1], [])):
+        own = "" if criteria else trial.partition("[")[0]
+        found = suite.record(Specimen("planted", "gpt2", trial=own), report, "m")
+        assert (list(found["trials"]), list(found["criteria"])) == ([trial], criteria)
 
 
 def test_the_digest_of_the_suite_covers_the_trials():
     files = [path.name for pattern in suite.SOURCES for path in suite.ROOT.glob(pattern)]
     assert {"test_heavy_tails.py", "conftest.py", "nulls.py"} <= set(files)
     assert suite.suite_digest() == suite.suite_digest()
-
-
-# -- tables ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("passed", "total"), [(0, 20), (1, 20), (7, 113), (5, 5)])

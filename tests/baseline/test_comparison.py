@@ -7,7 +7,7 @@ import pytest
 
 from pytest_unineuron.baseline.comparison import CaseState, compare
 from pytest_unineuron.baseline.gate import Gate
-from pytest_unineuron.evidence.outcome import DESELECTED, NEVER_REACHED, Outcome
+from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 from tests.baseline.one_case import BAD, GOOD, KEY, only, state
 from tests.evidence.made import arm, evidence, share
 
@@ -272,13 +272,6 @@ def test_a_value_that_became_undefined_is_a_regression():
     before = only(arm(share(0.9), share(0.1, name="again")))
     entry = state(before, only(arm(share(float("nan")), share(0.1, name="again"))))
     assert (entry.state, entry.reason) == (CaseState.REGRESSED, "FAIL as before, but share cannot be measured any more")
-
-
-def test_a_case_whose_controls_were_never_reached_is_missing():
-    """A run that was cut short says nothing about the model, unless the model itself got worse."""
-    entry = state(only(GOOD), only(GOOD, control=NEVER_REACHED))
-    assert (entry.state, entry.reason) == ("missing", "it was PASS; of its controls, untrained never ran")
-    assert state(only(GOOD), only(BAD, control=NEVER_REACHED)).state == "regressed"
 
 
 def test_a_trial_that_is_no_longer_primary_is_incomparable():

@@ -4,6 +4,8 @@ import pytest
 
 from pytest_unineuron.baseline.comparison import compare
 from pytest_unineuron.baseline.gate import ExitStatus, Gate
+from pytest_unineuron.evidence.outcome import NEVER_REACHED
+from tests.baseline.one_case import only, state
 from tests.evidence.made import arm, evidence, share
 
 KEY = ("heavy", "news", "m")
@@ -77,3 +79,10 @@ def test_no_criterion_passes_with_a_violated_lock():
     """A violated lock turns a verdict of PASS into NA."""
     assert [str(line.verdict) for line in PASSES.criteria] == ["NA", "PASS", "NA"]
     assert [str(line.verdict) for line in MOVED.criteria] == ["NA", "NA", "NA"]
+
+
+def test_a_case_whose_controls_were_never_reached_is_missing():
+    """A run that was cut short says nothing about the model, unless the model itself got worse."""
+    entry = state(only(GOOD), only(GOOD, control=NEVER_REACHED))
+    assert (entry.state, entry.reason) == ("missing", "it was PASS; of its controls, untrained never ran")
+    assert state(only(GOOD), only(BAD, control=NEVER_REACHED)).state == "regressed"
