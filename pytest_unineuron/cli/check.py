@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def check_extensions(typed: argparse.Namespace) -> int:
     """Print every law and whether it holds; the status is 1 if one does not. Raises OptionError for a bad name."""
     found = [each for text in typed.extensions for each in declared(text)]
-    process.configure(0)
+    process.configure()
     obey = [_check(each) for each in found]
     return int(not all(obey))
 

@@ -15,8 +15,8 @@ from pytest_unineuron.baseline.accept import check_acceptable, lost_cases
 from pytest_unineuron.baseline.gate import ExitStatus, Gate, read_baseline
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
-from pytest_unineuron.evidence import saved, strict_json
-from pytest_unineuron.evidence.replay import JOURNAL_SUFFIX, UNCHECKED, read_evidence
+from pytest_unineuron.evidence import journal, saved, strict_json
+from pytest_unineuron.evidence.replay import UNCHECKED, read_evidence
 from pytest_unineuron.evidence.summary import summary_data
 from pytest_unineuron.options import sources
 from pytest_unineuron.reports import github, history, markdown, page, terminal, write
@@ -38,6 +38,11 @@ FORMS: dict[str, Callable[[Evidence], str]] = {
     "summary": lambda evidence: strict_json.to_json(summary_data(evidence)),
 }
 """The forms in which ``report`` can print a report, besides that of the terminal."""
+
+
+GATE_OPTIONS = ("baseline", "lock", "fail-on", "tolerate", "across", "waive")
+"""The options of a run that commands on reports have under their own names."""
+_OPTION_OF_RUN = re.compile(rf"--unineuron-(?=({'|'.join(GATE_OPTIONS)})\b)")
 
 
 def compare_reports(typed: argparse.Namespace) -> int:
@@ -77,7 +82,7 @@ def accept_report(typed: argparse.Namespace) -> int:
 
     Raises ReportError for a report that cannot be read or accepted.
     """
-    if typed.report.suffix == JOURNAL_SUFFIX:
+    if typed.report.suffix == journal.SUFFIX:
         raise OptionError(f"{typed.report} is a journal; first: pytest-unineuron report {typed.report} --out FOLDER")
     data = strict_json.read_json(typed.report, "report", saved.REPORT_HINT)
     evidence = saved.evidence_from_report(data, f"report {typed.report}")
@@ -178,9 +183,6 @@ def _own_options() -> Iterator[None]:
         yield
     except OptionError as error:
         raise OptionError(_OPTION_OF_RUN.sub("--", str(error))) from None
-
-
-_OPTION_OF_RUN = re.compile(r"--unineuron-(?=(baseline|lock|fail-on|tolerate|across|waive)\b)")
 
 
 def _print_gate(gate: Gate) -> None:

@@ -80,7 +80,7 @@ def _add_html(command: argparse._ActionsContainer, text: str) -> None:
 
 def _gate_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("report", type=Path, metavar="REPORT")
-    _add_options(command, "baseline", "lock", "fail-on", "tolerate", "across", "waive")
+    _add_options(command, *commands.GATE_OPTIONS)
 
 
 def _accept_arguments(command: argparse.ArgumentParser) -> None:

@@ -215,12 +215,12 @@ def estimated(arguments: argparse.Namespace) -> TimedEstimate:
     all_tokens = tokens if arguments.tokens else default.correlation_tokens
     estimate = CostEstimate(
         shape,
-        seeds=(_count(arguments, "seeds") or _known_seeds(source)),
+        seeds=_count(arguments, "seeds") or _known_seeds(source),
         tokens=tokens,
-        compared=min(tokens, (_count(arguments, "correlation_tokens") or all_tokens)),
-        context=(_count(arguments, "context") or min(DEFAULT_CONTEXT, shape.context or DEFAULT_CONTEXT)),
+        compared=min(tokens, _count(arguments, "correlation_tokens") or all_tokens),
+        context=_count(arguments, "context") or min(DEFAULT_CONTEXT, shape.context or DEFAULT_CONTEXT),
         memory=(_number(arguments, "memory") or default.memory) * GIB,
-        positions=(_count(arguments, "batch") or CPU_POSITIONS),
+        positions=_count(arguments, "batch") or CPU_POSITIONS,
         dtype=arguments.dtype,
     )
     _ = estimate.blocks  # a budget that is too small is reported before anything is measured

@@ -9,7 +9,7 @@ from pytest_unineuron.models.loading.devices import to_device_of
 from pytest_unineuron.models.loading.load import cast_weights, initialise_model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
@@ -17,11 +17,16 @@ def untrained(model: PreTrainedModel, seed: int) -> PreTrainedModel:
 
     Its unembedding is tied only if that of the model is: a checkpoint with two matrices is loaded with both.
     """
-    config = copy.deepcopy(model.config)
-    if not _is_tied(model):
-        for part in (config, config.get_text_config()):
-            part.tie_word_embeddings = False
+    config = model.config if _is_tied(model) else _untied(model.config)
     return to_device_of(cast_weights(initialise_model(type(model), config, seed), model.dtype), model).eval()
+
+
+def _untied(config: PretrainedConfig) -> PretrainedConfig:
+    """A copy of a configuration that ties no unembedding."""
+    twin = copy.deepcopy(config)
+    for part in (twin, twin.get_text_config()):
+        part.tie_word_embeddings = False
+    return twin
 
 
 def _is_tied(model: PreTrainedModel) -> bool:

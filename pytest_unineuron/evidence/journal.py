@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JOURNAL_FORMAT = 3
 JOURNAL_FOLDER = "journal"
+SUFFIX = ".jsonl"
 MAX_JOURNALS = 20
 """The number of journals that stay in a folder; older ones are deleted."""
 
@@ -33,7 +34,7 @@ class Journal:
         self.problem = ""
         self._file: Any = None
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        self.path = folder / JOURNAL_FOLDER / f"{stamp}.jsonl"
+        self.path = folder / JOURNAL_FOLDER / f"{stamp}{SUFFIX}"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("x", encoding="utf-8", errors="backslashreplace", newline="\n")
@@ -123,5 +124,5 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 def _remove_old(folder: Path) -> None:
     with suppress(FileNotFoundError):  # another run may remove them
-        for old in sorted(folder.glob("*.jsonl"), key=os.path.getmtime)[:-MAX_JOURNALS]:
+        for old in sorted(folder.glob(f"*{SUFFIX}"), key=os.path.getmtime)[:-MAX_JOURNALS]:
             old.unlink(missing_ok=True)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import Evidence
 
 
-JOURNAL_SUFFIX = ".jsonl"
 UNCHECKED = "it was run under the lock"
 """How the violation begins that says that a lock was not looked at."""
 
@@ -37,7 +36,7 @@ def replay_journal(record: JournalContent) -> Collector:
 
 def read_evidence(path: Path) -> Evidence:
     """The evidence in a file: a journal if its name ends in ``.jsonl``, else a report. Raises ReportError."""
-    return _from_journal(path) if path.suffix == JOURNAL_SUFFIX else saved.read_report(path)
+    return _from_journal(path) if path.suffix == journal.SUFFIX else saved.read_report(path)
 
 
 def _from_journal(path: Path) -> Evidence:

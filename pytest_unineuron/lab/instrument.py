@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def source_of(instrument: Callable[..., Any], since: float = math.inf) -> str | None:
+def source_of(instrument: Callable[..., Any], since: float) -> str | None:
     """Return a digest of the source of an instrument, empty for those of this package, whose source is in every key.
 
     None if more than a file decides what it does: it was made while the program ran, or typed into a notebook, or its

@@ -236,8 +236,9 @@ class Results:
         """The rotation of an arm's units, standardised by the moments of the model itself; None for other arms."""
         if not arm.replaces(controls.UNITS):
             return None
-        plain, hidden = Arm(arm.model), () if self._models.anatomy(arm.model).middle_width else (RESIDUAL,)
-        sites = {site for job in jobs for site in self._rotated_sites(job)}.difference(hidden)
+        plain, sites = Arm(arm.model), {site for job in jobs for site in self._rotated_sites(job)}
+        if not self._models.anatomy(arm.model).middle_width:
+            sites.discard(RESIDUAL)
         moments = {site: self.sweep(plain, corpus, site).total(site, "moments") for site in sites}
         made: Transform = controls.CONTROLS[arm.control].load()(moments, self.sizes(arm.model), arm.seed)
         return made

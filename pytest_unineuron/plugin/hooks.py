@@ -140,7 +140,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _get_session(item.config).protocol.begin(item)
     elif _is_trial(item) and isinstance(item, pytest.Function):
         pytest.fail(
-            f"{item.name}: a trial is a function or a method of a plain class; not of a TestCase", pytrace=False
+            f"{item.name}: a trial is a function or a method of a plain class, not of a TestCase", pytrace=False
         )
 
 

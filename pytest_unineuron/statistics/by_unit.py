@@ -69,9 +69,6 @@ def by_unit(
     groups left out of both arms; samples without documents leave out groups of units. Raises ValueError if ``values``
     returns something else.
     """
-    shape, units = np.shape(values(*samples)), len(layer(samples[0]))
-    if shape != (units,):
-        raise ValueError(f"by_unit: the function returned {list(shape)} numbers for {units} units; return one for each")
     if not all(hasattr(sample, "groups") for sample in samples):
         samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values[0], lambda v: v.layer
 
@@ -125,7 +122,10 @@ def _as_values(values: Callable[..., Any], samples: tuple[Any, ...], layer: Call
 
 
 def _medians(values: NDArray[np.float64], layer: NDArray[np.int64]) -> dict[int, float]:
-    """The median of the known values in each layer; nan for a layer without any."""
+    """The median of the known values in each layer; nan for a layer without any. Raises ValueError for other shapes."""
+    shape, units = np.shape(values), len(layer)
+    if shape != (units,):
+        raise ValueError(f"by_unit: the function returned {list(shape)} numbers for {units} units; return one for each")
     found = {}
     for number in np.unique(layer):
         of_layer = values[layer == number]

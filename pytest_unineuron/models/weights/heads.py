@@ -66,7 +66,7 @@ def require_norms_of_heads(view: WeightView, *norms: str) -> None:
 
     It norms the whole stream, as in BERT, so that what neurons write reaches heads through several norms.
     """
-    if set(norms).intersection(filter(None, map(view.own_norm, view.anatomy.layout.per_token.layers))):
+    if view.own_norms.intersection(norms):
         raise NotApplicable("the blocks of this model norm the whole stream, which heads read through several norms")
 
 

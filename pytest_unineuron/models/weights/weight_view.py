@@ -125,6 +125,11 @@ class WeightView:
         norm = self.norm(self.own_norm(layer), layer.output_width)
         return write if norm is None else fold(write, replace(norm, centres=False))
 
+    @cached_property
+    def own_norms(self) -> frozenset[str]:
+        """The norms that blocks apply to the output of their own neurons."""
+        return frozenset(filter(None, map(self.own_norm, self.anatomy.layout.per_token.layers)))
+
     def own_norm(self, layer: NeuronLayer) -> str:
         """The norm that a block applies to the output of its own neurons, alone or with the stream; empty for none."""
         block = f"{layer.stack}.{layer.number}."
