@@ -47,7 +47,7 @@ NULLS = {
 N_PLANTED = 5
 PLANTED_APART = {
     "bos_neurons_move_attention": {"bos_neurons": 8},
-    "heads_read_what_neurons_write": {"layers": 3},
+    "heads_read_what_neurons_write": {"layers": 3, "to_heads": True},
     "neurons_go_with_position": {"position_neurons": 24},
     "the_same_neurons_go_with_position": {"position_neurons": 24},
     "suppression_neurons_are_last": {"layers": 10},

@@ -16,7 +16,8 @@ from pytest_unineuron.models.discovery.graph import LINEAR
 from pytest_unineuron.models.discovery.trace import trace_forward
 from pytest_unineuron.models.loading.forward import text_arguments
 from pytest_unineuron.models.weights.heads import require_norms_of_heads
-from pytest_unineuron.models.weights.weight_view import centred, fold
+from pytest_unineuron.models.weights.weight_view import fold
+from pytest_unineuron.roles.mixtures import mixtures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_unineuron.models.discovery.graph import Trace
     from pytest_unineuron.models.weights.weight_view import WeightView
 
-RANDOM_DIRECTIONS = 4000
+MIXTURES = 2000
 
 
 def bos_alignment(view: WeightView) -> Tensor:
@@ -34,18 +35,15 @@ def bos_alignment(view: WeightView) -> Tensor:
     The first row is the cosine of largest size: a neuron with a positive one raises the attention logit of BOS when it
     fires, and so the attention to it where the key of BOS is unlike those of other tokens, as that of a sink is. This
     turns the head off (Gurnee et al. 2024, section 5.3). Where other tokens have larger keys in the same direction,
-    their logits rise more, and the attention to BOS falls. The second is the share of random directions whose
-    largest cosine is smaller, the third the number of the head. All are nan for neurons without a later head. Raises
-    NotApplicable for a model without BOS, with an encoder and a decoder, or whose queries are not made of one
-    projection behind a norm.
+    their logits rise more, and the attention to BOS falls. The second is the share of random mixtures of what the layer
+    writes whose largest cosine is smaller, the third the number of the head. All are nan for neurons without a later
+    head. Raises NotApplicable for a model without BOS, with an encoder and a decoder, or whose queries are not made of
+    one projection behind a norm.
     """
     layers = view.anatomy.layout.per_token.layers
     if any(write is None for write in view.stream_writes):
         raise NotApplicable("neurons of an encoder and a decoder are before different heads")
     number, directions = bos_query_directions(view)  # [head], [head, width]
-    width = directions.shape[1]
-    random = torch.randn(RANDOM_DIRECTIONS, width, generator=torch.Generator().manual_seed(2)).to(directions)
-    random = normalize(centred(random) if view.final_norm_centres else random, dim=1)
     found = []
     for layer, write in zip(layers, view.stream_writes, strict=True):
         later = directions[number > layer.number]
@@ -56,7 +54,7 @@ def bos_alignment(view: WeightView) -> Tensor:
         head = cosines.abs().argmax(dim=1)
         largest = cosines.gather(1, head[:, None])[:, 0]
         numbers = (number > layer.number).nonzero().flatten()[head].double()
-        null = (random @ later.T).abs().amax(dim=1).sort().values
+        null = (mixtures(write, MIXTURES, seed=2).to(directions) @ later.T).abs().amax(dim=1).sort().values
         share = torch.searchsorted(null, largest.abs().contiguous()).double() / len(null)
         found.append(torch.stack([largest, share, numbers]).cpu())
     return torch.cat(found, dim=1)

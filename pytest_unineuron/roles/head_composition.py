@@ -15,8 +15,8 @@ from pytest_unineuron.models.weights.heads import (
     require_plain_queries,
     require_value,
 )
-from pytest_unineuron.models.weights.weight_view import centred
 from pytest_unineuron.roles.composition import ranks
+from pytest_unineuron.roles.mixtures import mixtures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUERY, KEY, VALUE, OUTPUT = "query", "key", "value", "output"
 """What of a head meets a neuron: its queries, keys or values read what the neuron writes, or the neuron reads what the
 head writes."""
-RANDOM_DIRECTIONS = 1000
+MIXTURES = 1000
 
 
 def head_composition(view: WeightView) -> dict[str, Tensor]:
@@ -37,9 +37,9 @@ def head_composition(view: WeightView) -> dict[str, Tensor]:
     Query, key and value are those of the heads of later layers, which read what the neuron writes; output is that of
     the heads before the neuron, which write what it reads: those of earlier layers, and of its own layer unless
     attention and neurons of a block run in parallel. A score is ‖W_K W_Qᵀ ŵ‖ / ‖W_K W_Qᵀ‖_F and the like, with unit
-    ŵ (Elhage et al. 2021): 0 to 1, and √(1/width) for a random direction. The rank is the share of random directions
-    with a smaller largest score. Both are nan for a neuron without such a head. Rotary positions are left out, as at
-    distance zero. Raises NotApplicable where attention cannot be folded.
+    ŵ (Elhage et al. 2021): 0 to 1, and √(1/width) for a random direction. The rank is the share of random mixtures of
+    what the layer writes, or reads, with a smaller largest score. Both are nan for a neuron without such a head. Rotary
+    positions are left out, as at distance zero. Raises NotApplicable where attention cannot be folded.
     """
     layers = view.anatomy.layout.per_token.layers
     if any(write is None for write in view.stream_writes):
@@ -47,17 +47,16 @@ def head_composition(view: WeightView) -> dict[str, Tensor]:
     if not view.anatomy.heads:
         raise NotApplicable("no attention with separate query and key projections was found")
     circuits = [(head, circuits_of(*parts_of(view, head))) for head in view.anatomy.heads]
-    random = torch.randn(RANDOM_DIRECTIONS, view.anatomy.width, generator=torch.Generator().manual_seed(4))
-    if view.final_norm_centres:
-        random = centred(random)
     found: dict[str, list[Tensor]] = {QUERY: [], KEY: [], VALUE: [], OUTPUT: []}
     for layer, weights, write in zip(layers, view.layers, view.stream_writes, strict=True):
+        written, read = (
+            (vectors, mixtures(vectors, MIXTURES, seed=4))
+            for vectors in (weights.read if write is None else write, weights.read)
+        )
         for part, scores in found.items():
-            meets, vectors = _is_later, weights.read if write is None else write
-            if part == OUTPUT:
-                meets, vectors = _is_before, weights.read
+            meets, (vectors, mixed) = (_is_before, read) if part == OUTPUT else (_is_later, written)
             met = [of[part] for head, of in circuits if meets(head, layer)]
-            largest, null = largest_score(vectors, met), largest_score(random.to(vectors), met).sort().values
+            largest, null = largest_score(vectors, met), largest_score(mixed, met).sort().values
             scores.append(torch.stack([largest, ranks(largest, null)]).cpu())
     return {part: torch.cat(scores, dim=1) for part, scores in found.items()}
 

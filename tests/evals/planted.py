@@ -27,6 +27,7 @@ STRENGTH, SHARED, PARTED = 12.0, 4.0, 4.0
 PARTITION_NEURONS = 12
 FREQUENCY_NEURONS = 4
 BOS_STRENGTH = 4.0
+ALONG_QUERIES = 48
 RAMP = 8.0
 LETTERS, LETTER = "abcdefghijklmnopqrstuvwxyz", 3.0
 PERIODS = (3, 5, 7, 11)
@@ -43,12 +44,13 @@ def tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", unk_token="<unk>")
 
 
-def save(folder, seed=0, *, layers=LAYERS, bos_neurons=0, position_neurons=12):
+def save(folder, seed=0, *, layers=LAYERS, bos_neurons=0, position_neurons=12, to_heads=False):
     """Write the planted model to a folder.
 
     So many neurons of the first layer move the attention to BOS. They write so much more than others that a control
     with shuffled weights has heavy tails, so they are for a model of their own. So are more layers, whose neurons have
-    fewer features to read, and more neurons that go with position, which are universal and tell nothing of words.
+    fewer features to read, and more neurons that go with position, which are universal and tell nothing of words. With
+    ``to_heads`` all neurons write what a head of the next layer reads.
     """
     words, random = tokenizer(), torch.Generator().manual_seed(seed)
     config = GPT2Config(
@@ -110,6 +112,9 @@ def save(folder, seed=0, *, layers=LAYERS, bos_neurons=0, position_neurons=12):
                 plant_letter_neurons(block.mlp, letters, features[-1])
                 # Queries of all heads read the shared direction, so it raises what BOS gets of their attention.
                 write[:bos_neurons] = BOS_STRENGTH * sides[:bos_neurons] * features[-1]
+                if to_heads:
+                    read = features[(number + 1) * HEADS + torch.arange(NEURONS) % HEADS] + features[-1]
+                    write.copy_(write.norm(dim=1).mean() * torch.nn.functional.normalize(read, dim=1))
             if seed:
                 shuffle_neurons(block.mlp, random)
             plant_heads(block.attn, features[number * HEADS : (number + 1) * HEADS], features[-1], start[0], random)
@@ -202,7 +207,7 @@ def shuffle_neurons(mlp, random):
 def plant_writers(mlp, number, features, *, last):
     """Let readers of a feature write it, which raises the logits of its words; in the last layer, most lower them.
 
-    In the first two, some write what the queries and the values of a head of the next layer read.
+    In the first two, some write what the queries of all heads of the next layer read, or the values of one.
     """
     size = mlp.c_proj.weight.norm(dim=1).mean()
     written = torch.nn.functional.normalize(mlp.c_fc.weight[:, :READERS].T, dim=1)
@@ -212,7 +217,9 @@ def plant_writers(mlp, number, features, *, last):
     elif number < 2:
         heads = features[(number + 1) * HEADS + torch.arange(READERS) % HEADS]
         to_heads = torch.arange(READERS) >= READERS * 6 // 10
-        written[to_heads] = torch.nn.functional.normalize(heads + features[-1], dim=1)[to_heads]
+        written[to_heads] = heads[to_heads]
+        along_queries = slice(READERS * 6 // 10, READERS * 6 // 10 + ALONG_QUERIES)
+        written[along_queries] = torch.nn.functional.normalize(heads / 2 + features[-1], dim=1)[along_queries]
         written[READERS * 6 // 10 :: 2] *= -1
         others = slice(READERS * 4 // 10, READERS * 6 // 10)
         written[others] = mlp.c_proj.weight[others] / size

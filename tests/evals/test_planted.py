@@ -159,7 +159,7 @@ def test_planted_heads_read_what_neurons_of_two_layers_write(tmp_path):
     """Of two layers, only the first has heads above it, and one layer alone is no evidence."""
     from tests.evals.planted import save
 
-    report = run_trials(tmp_path, save(tmp_path / "planted", layers=3), "-k", COMPOSED)
+    report = run_trials(tmp_path, save(tmp_path / "planted", layers=3, to_heads=True), "-k", COMPOSED)
     (found,) = (trial["subjects"]["planted"] for trial in report["trials"] if trial["name"] == COMPOSED)
     assert found["outcome"] == "PASS", found["reason"]
     assert {contrast["standing"] for contrast in found["cases"][0]["contrasts"]} == {"holds"}

@@ -124,10 +124,10 @@ def test_alignment_agrees_with_numpy(architecture):
     np.testing.assert_allclose(found[first], expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(head[first], 4 + np.abs(later).argmax(axis=1))
     assert np.isnan(found[~first]).all()  # no head comes after the last layer
-    assert 0.3 < np.mean(share[first]) < 0.7  # random write vectors are random directions
+    assert 0.3 < np.mean(share[first]) < 0.7  # random write vectors are like mixtures of them
 
 
-def test_planted_neurons_are_beyond_random_directions():
+def test_planted_neurons_are_beyond_mixtures_of_their_layer():
     loaded = in_memory(build("gpt2"))
     _, directions = bos_query_directions(WeightView(loaded, dissect(loaded)))
     with torch.no_grad():

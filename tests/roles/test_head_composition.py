@@ -90,7 +90,7 @@ def test_neurons_meet_heads_of_other_layers(architecture):
         assert np.isnan(found[OUTPUT].numpy()[layer == 0]).all()
     else:
         torch.testing.assert_close(found[OUTPUT][:48], largest_score(view.layers[0].read, writers))
-    assert 0.3 < float(rank[VALUE].nanmean()) < 0.7  # random write vectors are random directions
+    assert 0.3 < float(rank[VALUE].nanmean()) < 0.7  # random write vectors are like mixtures of them
     assert 0 < float(found[OUTPUT][48:].min()) < float(found[OUTPUT][48:].max()) <= 1
 
 
