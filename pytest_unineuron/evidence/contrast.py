@@ -96,18 +96,21 @@ class Contrast:
     @property
     def value_text(self) -> str:
         """The value with its interval; of a probability, that of being on the claimed side."""
-        numbers = [self.value, self.low, self.high, self.claimed]
-        if self.by_unit and self.lower:
-            numbers = [_complement(number) for number in (self.value, self.high, self.low, self.claimed)]
-        value, low, high, claimed = numbers
+        value, low, high, claimed = self._shown
         return format_number(value, claimed) + format_interval(low, high, claimed)
 
     @property
     def claim_text(self) -> str:
         """What is claimed, ``> 0.64``, of the number in ``value_text``."""
-        if self.by_unit:
-            return f"> {format_number(1 - self.claimed if self.lower else self.claimed)}"
-        return f"{'<' if self.lower else '>'} {format_number(self.claimed)}"
+        *beside, claimed = self._shown
+        return f"{'<' if self.lower and not self.by_unit else '>'} {format_number(claimed, *beside)}"
+
+    @property
+    def _shown(self) -> tuple[float | None, ...]:
+        """The value, the ends of its interval and what is claimed, as they are shown."""
+        if self.by_unit and self.lower:
+            return tuple(_complement(number) for number in (self.value, self.high, self.low, self.claimed))
+        return self.value, self.low, self.high, self.claimed
 
     @property
     def _by_layer(self) -> list[float]:

@@ -114,6 +114,8 @@ def _check_null(name: str, above: float | None, below: float | None, null: float
 
 
 def _finite_bound(name: str, word: str, bound: object) -> float:
+    if isinstance(bound, str):
+        raise TrialError(f"measure({name!r}, {word}={bound!r}): a bound is a number, such as the constant MEDIUM")
     number = _as_float(name, bound)
     if not math.isfinite(number):
         raise TrialError(f"measure({name!r}, {word}={number}): a bound has to be a finite number")
@@ -127,7 +129,10 @@ def _interval(name: str, interval: tuple[float, float] | None) -> tuple[float, f
         low, high = interval
     except (TypeError, ValueError):
         raise TrialError(f"measure({name!r}, interval={interval!r}): an interval is a pair, (low, high)") from None
-    return _as_float(name, low), _as_float(name, high)
+    low, high = _as_float(name, low), _as_float(name, high)
+    if low > high:
+        raise TrialError(f"measure({name!r}, interval={interval!r}): its ends are (low, high), the smaller one first")
+    return low, high
 
 
 def _p_value(name: str, estimate: HasInterval, above: float | None, below: float | None) -> float | None:
@@ -150,6 +155,8 @@ def _as_float(name: str, value: object) -> float:
     try:
         if isinstance(value, str | bytes | bytearray):
             raise TypeError  # text that looks like a number was not measured as one
+        if getattr(value, "mask", False):  # a masked number of numpy, below which is any number
+            return math.nan
         return float(item() if callable(item) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):
         raise TrialError(

@@ -88,8 +88,8 @@ class Measurement:
             return BoundStatus.UNDEFINED
         if self.needed:
             return BoundStatus.HOLDS if self.above is None or self.value >= self.above else BoundStatus.MISSES
-        if self.method and self.low is None:
-            return BoundStatus.UNCLEAR  # an interval was asked for and could not be made
+        if self.lacks_interval:
+            return BoundStatus.UNCLEAR
         sides = [
             _one_sided_status(sign * self.value, sign * bound, *sorted(sign * end for end in self._ends))
             for sign, bound in ((1, self.above), (-1, self.below))
@@ -99,6 +99,11 @@ class Measurement:
             if status in sides:
                 return status
         return BoundStatus.HOLDS
+
+    @property
+    def lacks_interval(self) -> bool:
+        """Whether an interval was asked for and could not be made."""
+        return bool(self.method) and self.low is None
 
     @property
     def compared(self) -> bool:
@@ -147,8 +152,8 @@ class Measurement:
     @property
     def bounds_text(self) -> str:
         """The bounds of the claim, ``> 0.01 and < 0.5``; empty if there are none."""
-        bounds = ((">", self.above), ("<", self.below))
-        return " and ".join(f"{sign} {format_number(bound)}" for sign, bound in bounds if bound is not None)
+        bounds, beside = ((">", self.above), ("<", self.below)), (self.value, self.low, self.high)
+        return " and ".join(f"{sign} {format_number(bound, *beside)}" for sign, bound in bounds if bound is not None)
 
     def __str__(self) -> str:
         """One line: ``share heavy on both = 0.0431 [0.0391, 0.0471], claimed > 0.01``."""
@@ -190,20 +195,28 @@ def _one_sided_status(value: float, bound: float, low: float, high: float) -> Bo
 def format_number(value: float | None, *bounds: float | None) -> str:
     """The number with three significant digits, so that differences in the last bits do not show.
 
-    It gets more digits where it would look like one of ``bounds`` without being at it.
+    It gets more digits where it would not look smaller or larger than one of ``bounds`` as it is.
 
     >>> format_number(0.0431234), format_number(1211), format_number(None), format_number(12.0)
     ('0.0431', '1211', 'undefined', '12')
-    >>> format_number(0.64012, 0.64), format_number(0.64, 0.64)
-    ('0.6401', '0.64')
+    >>> format_number(0.64012, 0.64), format_number(0.64, 0.64), format_number(1000.4, 1000)
+    ('0.6401', '0.64', '1000.4')
     """
     if value is None:
         return "undefined"
-    if float(value).is_integer() and abs(value) < 1e9:
-        return f"{value:.0f}"
     others = [b for b in bounds if b is not None and not math.isclose(b, value, rel_tol=BOUND_TOLERANCE)]
-    texts = (f"{value:.{digits}g}" for digits in range(3, 9))
-    return next((text for text in texts if text not in [f"{other:.3g}" for other in others]), str(value))
+    for digits in range(3, 9):
+        text = _rounded(value, digits)
+        shown = [float(_rounded(other, digits)) for other in others]
+        own, pairs = float(text), zip(shown, others, strict=True)
+        if all((own < seen, own > seen) == (value < other, value > other) for seen, other in pairs):
+            return text
+    return str(value)
+
+
+def _rounded(value: float, digits: int) -> str:
+    """The number with so many significant digits; a whole number as it is."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.{digits}g}"
 
 
 def format_interval(low: float | None, high: float | None, *bounds: float | None) -> str:

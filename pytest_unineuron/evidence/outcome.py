@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.contrast import Contrast, contrasts
 from pytest_unineuron.evidence.measurement import WEAKEST_FIRST, BoundStatus, Measurement, format_number
+from pytest_unineuron.evidence.reaches import reaches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +58,7 @@ class ArmResult:
 
         A claim to lie beyond the controls cannot hold on one; the model is compared with it. A control that is NA has
         missed as well if an effect is too rare there to be counted, or too small to be clear: it is not shown. One that
-        was skipped, or whose claimed value is undefined, says nothing.
+        was skipped, or whose claimed value is undefined or lacks the interval that was asked for, says nothing.
         """
         compared = any(m.compared for m in self.measurements)
         if self.outcome is Outcome.PASS and not compared:
@@ -71,14 +72,15 @@ class ArmResult:
 
     @property
     def _is_not_shown(self) -> bool:
-        """Whether a minimum is not met, or a claim is too close to call and none is undefined.
+        """Whether a minimum is not met, or the body came to its end, a claim is too close to call, and none unknown.
 
-        Whether a claim to lie beyond the control is undefined is for the comparison to say.
+        Whether a claim to lie beyond the control is unknown is for the comparison to say.
         """
+        judged = self.reason.startswith(tuple(f"{word}: " for *_, word in JUDGMENTS))
         claimed = [m for m in self.measurements if m.claimed]
-        undefined = any(m.bound_status is BoundStatus.UNDEFINED for m in claimed if not m.compared)
-        unclear = any(m.compared or m.bound_status is BoundStatus.UNCLEAR for m in claimed)
-        return self.is_scarce or (unclear and not undefined)
+        unknown = any(m.bound_status is BoundStatus.UNDEFINED or m.lacks_interval for m in claimed if not m.compared)
+        unclear = any(m.compared or (judged and m.bound_status is BoundStatus.UNCLEAR) for m in claimed)
+        return self.is_scarce or (unclear and not unknown)
 
     @property
     def is_scarce(self) -> bool:
@@ -87,7 +89,7 @@ class ArmResult:
 
     @property
     def p_value(self) -> float | None:
-        """The p-value of the whole claim, the largest of its measurements; None if no measurement has one."""
+        """The p-value of the whole claim, the largest of its measurements; None without any."""
         return max((m.p for m in self.measurements if m.p is not None), default=None)
 
     @property
@@ -130,7 +132,6 @@ MIN_DRAWS = 19
 
 EXPECTED_TO_FAIL = "expected to fail"
 """The note of an arm that is marked xfail and fails."""
-
 NOT_APPLICABLE = "not applicable"
 """The note of an arm whose question does not apply to its model."""
 
@@ -176,9 +177,8 @@ class CaseResult:
         """The subject's measurements against those of every control that finished, where the claim compares them."""
         finished = {name: arm for name, arm in self.arms.items() if arm.control_status is not ControlStatus.UNFINISHED}
         measurements = {name: arm.measurements for name, arm in finished.items()}
-        # One that went on to the comparisons has to have made them all, however it ended.
-        began = [name for name, arm in finished.items() if any(m.compared for m in arm.measurements)]
-        ended = [name for name in began if not finished[name].is_scarce]
+        # Unless it had too little of an effect to go on, it has to have made all comparisons, however it ended.
+        ended = [name for name, arm in finished.items() if not arm.is_scarce]
         return tuple(contrasts(self.subject.measurements, measurements, ended))
 
     @property
@@ -201,16 +201,7 @@ class CaseResult:
 
     def _reaches(self, arm: str, claimed: Sequence[Measurement]) -> bool:
         """Whether an arm measured all that is claimed, and each at least as far on the claimed side."""
-        values = {m.name: m.value for m in self.arms[arm].measurements}
-        contrasted = {c.measurement: c for c in self.contrasts if c.control == arm}
-
-        def reaches(m: Measurement) -> bool:
-            if m.compared:
-                return m.name in contrasted and contrasted[m.name].reaches_control
-            value = values.get(m.name)
-            return value is not None and m.reached_by(value)
-
-        return all(map(reaches, claimed))
+        return reaches(self.arms[arm].measurements, claimed, [c for c in self.contrasts if c.control == arm])
 
     @property
     def p_value(self) -> float | None:
@@ -242,6 +233,8 @@ class CaseResult:
         against, found = self._against_controls
         if against is not Outcome.FAIL and (fewer := self._fewer_controls(unfinished)):
             return Outcome.NA, f"{fewer}; {reason}"
+        if against is own and (level := self._level_control):
+            return Outcome.NA, f"{level} reaches the model, if not clearly: {self.arms[level].reason}"
         return (own, "; ".join(filter(None, (reason, found)))) if against is own else (against, found)
 
     @property
@@ -260,6 +253,13 @@ class CaseResult:
             nearest.setdefault(contrast.measurement, contrast)
         return nearest
 
+    @property
+    def _level_control(self) -> str:
+        """A control that is too close to call, and at least as extreme as the subject in all that is claimed."""
+        claimed = [m for m in self.subject.measurements if m.claimed]
+        unclear = (name for name, arm in self.arms.items() if arm.outcome is Outcome.NA and not arm.is_scarce)
+        return next((name for name in unclear if self._reaches(name, claimed)), "")
+
     def _fewer_controls(self, unfinished: Sequence[str]) -> str:
         """How many of its controls the case was held against, and which; empty if it was all of them."""
         wanted = dict.fromkeys((*self.declared, *map(_control_of, self.arms)))
@@ -267,7 +267,7 @@ class CaseResult:
         finished = [name for name in wanted if name not in lost and name in map(_control_of, self.arms)]
         if len(finished) == len(wanted):
             return ""
-        ended = f"; {', '.join(unfinished)} did not finish" if unfinished else ""
+        ended = f"; without {', '.join(unfinished)}" if unfinished else ""
         return f"against {len(finished)} of {len(wanted)} controls: {', '.join(finished) or 'none'}{ended}"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections import OrderedDict
 from dataclasses import replace
@@ -107,7 +108,16 @@ class Models:
         """The model of a control arm, made from the model itself."""
         subject, make = self.loaded(Arm(arm.model)), controls.CONTROLS[arm.control].load()
         drawn = self.loaded(self.other_seed(arm)).model if arm.replaces(controls.SEED) else arm.seed
-        model = make(subject.model, drawn)
+        # A control from outside may change what it is given, and a broken one would look like one that misses.
+        given = subject.model if arm.control in controls.BUILT_IN else copy.deepcopy(subject.model)
+        try:
+            model = make(given, drawn)
+        except AssertionError as error:
+            raise ModelError(f"control {arm.control!r}: AssertionError: {first_line(error)}") from error
+        if not isinstance(model, torch.nn.Module):
+            raise ModelError(
+                f"control {arm.control!r} returned a {type(model).__name__}; return the model that it makes"
+            )
         return replace(subject, model=model, weights_digest="")
 
     def seeds(self, model: str) -> tuple[str, ...]:

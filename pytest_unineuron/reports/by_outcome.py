@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pytest_unineuron.evidence.records import Evidence, RecordedCase
     from pytest_unineuron.reports.lines import Line
 
-HOLDS = WEAKEST_FIRST.index(BoundStatus.HOLDS)
-"""The status of a claim that holds."""
+CLOSE = tuple(map(WEAKEST_FIRST.index, (BoundStatus.UNDEFINED, BoundStatus.UNCLEAR)))
+"""The statuses of a claim that is the reason why a case is NA."""
 HEADINGS = {
     Outcome.PASS: "shown by the model, beyond every control",
     Outcome.FAIL: "not shown by the model, or not beyond every control",
@@ -121,10 +121,10 @@ def _showing(each: RecordedCase) -> str:
 def _reason_paragraphs(cases: Iterable[RecordedCase], width: int) -> Iterator[Line]:
     """Trials with the same reason together; a claim that is too close to call with its value.
 
-    Where all claims hold, something else is the reason, such as a control that is missing.
+    Where all claims hold, or one misses, something else is the reason, such as a control that is missing.
     """
     cases = list(cases)
-    close = [each for each in cases if (claim := weakest_claim(each)) and claim.status < HOLDS]
+    close = [each for each in cases if (claim := weakest_claim(each)) and claim.status in CLOSE]
     yield from _claim_paragraphs(close, width)
     by_reason: dict[tuple[str, str], list[str]] = {}
     for each in cases:

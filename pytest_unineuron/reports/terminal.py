@@ -13,7 +13,7 @@ from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
 from pytest_unineuron.evidence.records import RecordedCase, trials_not_applicable
 from pytest_unineuron.evidence.verdict import Verdict, effective_policy
-from pytest_unineuron.reports.by_outcome import outcome_lines, weakest_claim
+from pytest_unineuron.reports.by_outcome import CLOSE, outcome_lines, weakest_claim
 from pytest_unineuron.reports.lines import OUTCOME_COLOURS, shorten, wrapped
 from pytest_unineuron.reports.reproduce import failed_cases
 from pytest_unineuron.reports.table import table_lines
@@ -98,6 +98,8 @@ def _strongest_evidence(evidence: Evidence, line: CriterionRecord, width: int) -
     cases = [RecordedCase(record, subject, case) for record, subject in pairs for case in subject.cases]
     shown = [each for each in cases if str(each.case.outcome) == str(line.verdict)]
     found = [(claim, each) for each in shown if (claim := weakest_claim(each))]
+    if line.verdict is Verdict.NA:
+        found = [pair for pair in found if pair[0].status in CLOSE]
     if found:
         sign = -1 if line.verdict is Verdict.FAIL else 1
         claim, each = max(found, key=lambda pair: sign * pair[0].strength)

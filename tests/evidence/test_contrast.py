@@ -228,6 +228,15 @@ def test_a_control_that_ended_after_a_comparison_leaves_the_others_open():
     assert found.outcome()[0] is Outcome.NA
 
 
+def test_a_control_that_failed_before_its_comparison_is_no_evidence():
+    """As by an assertion about something else. One that has too little of the effect is left behind."""
+    subject = ArmResult(Outcome.PASS, "", (named("a", 1.0, higher_by=0.1),))
+    broken = ArmResult(Outcome.FAIL, "asserted: bug in my control")
+    found = CaseResult({"mine": broken, "untrained": arm(named("a", 0.0, higher_by=0.1))}, subject)
+    assert found.outcome()[0] is Outcome.NA
+    assert "a against mine" in found.outcome()[1]
+
+
 def test_a_control_with_an_undefined_bound_or_minimum_is_unfinished():
     """Whatever else it was compared in; a count that is no number is not a small one."""
     compared, undefined = named("a", 0.0, higher_by=0.1), make_measurement("b", math.nan, above=0.5)

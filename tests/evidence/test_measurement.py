@@ -1,6 +1,8 @@
 """Laws of a measurement and its bound."""
 
+import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -102,6 +104,26 @@ def test_a_measurement_is_read_as_it_was_written(value, above, below):
     """A measurement equals the one read from its dictionary."""
     found = make_measurement("x", value, above=above, below=below, unit="nats", note="n")
     assert Measurement.of_dict(found.as_dict()) == found
+
+
+def test_digits_never_contradict_a_status():
+    """A bound has as many as the number beside it, and both say which is larger."""
+    numbers = [0.1234, 0.12345, 1000.0, 1000.4, 1000.6, 1001.0, 1004.4, math.log(1.25), 0.22312, 0.9]
+    for value, above in itertools.permutations(numbers, 2):
+        text = str(make_measurement("x", value, above=above))
+        shown, bound = map(float, re.fullmatch(r"x = (\S+), claimed > (\S+)", text).groups())
+        assert (shown > bound, shown < bound) == (value > above, value < above), text
+
+
+def test_an_interval_in_the_wrong_order_and_a_bound_in_words_are_refused():
+    with pytest.raises(TrialError, match=r"interval=\(2, 1.5\)\): its ends are \(low, high\)"):
+        make_measurement("a", 1.0, interval=(2, 1.5), higher_by=0.1)
+    with pytest.raises(TrialError, match="higher_by='MEDIUM'\\): a bound is a number, such as the constant MEDIUM"):
+        make_measurement("a", 1.0, higher_by="MEDIUM")
+
+
+def test_a_masked_number_is_undefined():
+    assert make_measurement("x", np.ma.masked_invalid(np.full(3, np.nan)).mean(), below=0.1).value is None
 
 
 def test_numbers_are_shown_with_three_significant_digits():

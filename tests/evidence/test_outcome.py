@@ -3,12 +3,14 @@
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_unineuron.evidence.make_measurement import make_measurement
 from pytest_unineuron.evidence.outcome import ArmResult, CaseResult, ControlStatus, Outcome, judge, worst_outcome
+from pytest_unineuron.statistics.resampling import Estimate
 
 HIGH, LOW = (make_measurement("x", value, above=0.5) for value in (0.9, 0.1))
 ARMS = [ArmResult(outcome, "why", (HIGH,) if outcome is Outcome.PASS else (LOW,)) for outcome in Outcome]
@@ -71,7 +73,29 @@ def test_one_unfinished_control_prevents_a_pass():
     result = case(Outcome.PASS, untrained=control(Outcome.FAIL), shuffled=control(Outcome.NOT_RUN))
     outcome, reason = result.outcome()
     assert outcome is Outcome.NA
-    assert "shuffled did not finish" in reason
+    assert "without shuffled" in reason
+
+
+def wide(value, error):
+    """A number with an interval, which is nan without an error, and how a body ends that claims it above one half."""
+    measurement = make_measurement("x", Estimate.student(value, error, 15, "jackknife"), above=0.5)
+    return ArmResult(*judge([measurement]), (measurement,))
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [(wide(0.95, np.nan), "NA"), (wide(0.95, 0.25), "NA"), (wide(0.7, 0.25), "PASS"), (wide(0.2, 0.01), "PASS")],
+)
+def test_a_control_that_is_uncertain_is_no_evidence_beside_a_lower_value(found, outcome):
+    """One without its interval says nothing, and one that reaches the model is not behind it."""
+    assert CaseResult({"untrained": found}, wide(0.8, 0.02), ("untrained",)).outcome()[0] == outcome
+
+
+def test_a_control_that_was_skipped_after_an_unclear_number_has_not_missed():
+    """It never came to what else is claimed."""
+    ended = replace(wide(0.52, 0.05), reason="Skipped: no attention here")
+    assert ended.control_status is ControlStatus.UNFINISHED
+    assert wide(0.52, 0.05).control_status is ControlStatus.MISSED
 
 
 @pytest.mark.parametrize(
@@ -100,7 +124,7 @@ def test_a_control_one_of_whose_draws_broke_is_not_counted():
         "rotation": control(Outcome.FAIL),
     }
     reason = case(Outcome.PASS, **arms).outcome()[1]
-    assert reason.startswith("against 1 of 2 controls: rotation; untrained.2 did not finish")
+    assert reason.startswith("against 1 of 2 controls: rotation; without untrained.2")
 
 
 def test_a_control_below_a_minimum_has_missed():

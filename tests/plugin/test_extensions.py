@@ -140,6 +140,44 @@ def test_bias(unineuron_weights, unineuron_measure):
     assert "noised" not in trials.run("--unineuron-model=nano:neox-a").arms("bias")
 
 
+FOREIGN = """
+import torch
+from pytest_unineuron import extend
+
+@extend.control("in-place", replaces="model", keeps="keeps nothing")
+def in_place(model, seed):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    return model
+
+@extend.control("broken", replaces="model", keeps="keeps nothing")
+def broken(model, seed):
+    assert seed is None, "a mistake in my control"
+
+@extend.control("nothing", replaces="model", keeps="keeps nothing")
+def nothing(model, seed):
+    pass
+"""
+
+
+def test_a_control_from_outside_cannot_change_the_model_or_miss_by_a_mistake(trials):
+    """It is given a copy. One that breaks is an error, whatever it raises, and no arm behind the model."""
+    body = """
+@pytest.mark.gt3(source="x", controls=["in-place", "shuffled", "broken", "nothing"])
+def test_norm(unineuron_weights, unineuron_measure):
+    unineuron_measure("norm", float(unineuron_weights.write_norm.mean()), higher_by=0.5)
+"""
+    trials.write(body).path.joinpath("conftest.py").write_text(FOREIGN)
+    arms = trials.run("--unineuron-model=nano:neox-a").arms("norm")
+    assert [arm["outcome"] for arm in arms.values()] == ["PASS", "PASS", "ERROR", "ERROR"]
+    norms = [arm["measurements"][0]["value"] for arm in arms.values() if arm["measurements"]]
+    assert norms[0] == 0
+    assert norms[1] > 0.1
+    assert "control 'broken': AssertionError: a mistake in my control" in arms["broken"]["reason"]
+    assert "control 'nothing' returned a NoneType; return the model" in arms["nothing"]["reason"]
+
+
 @pytest.mark.slow
 def test_a_package_names_its_extensions_in_an_entry_point(trials, monkeypatch):
     """Their source is that of all modules of the package that they import."""
