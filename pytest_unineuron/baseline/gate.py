@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.baseline.comparison import CaseState, compare
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.errors import ReportError
-from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, Outcome
+from pytest_unineuron.evidence.outcome import EXPECTED_TO_FAIL, NEVER_REACHED, Outcome
 from pytest_unineuron.evidence.saved import read_report
 from pytest_unineuron.evidence.verdict import Verdict
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_unineuron.baseline.comparison import Comparison
-    from pytest_unineuron.evidence.records import Evidence
+    from pytest_unineuron.evidence.records import Evidence, RecordedCase
     from pytest_unineuron.options.settings import Settings
 
-OK, TESTS_FAILED, NO_TESTS_COLLECTED = 0, 1, 5
-"""The statuses of pytest that ours may replace."""
+OK, TESTS_FAILED, INTERRUPTED, NO_TESTS_COLLECTED = 0, 1, 2, 5
+"""Statuses of pytest, of which ours may replace all but that of a run that was interrupted."""
 
 
 class ExitStatus(IntEnum):
@@ -69,7 +69,7 @@ class Gate:
         comparison = compare(accepted, evidence, waivers=waivers, across=settings.across)
         return cls(settings.fail_on, comparison, tolerated=tolerated, **rest)
 
-    def reasons(self, evidence: Evidence) -> Iterator[tuple[ExitStatus, str]]:
+    def reasons(self, evidence: Evidence) -> Iterator[tuple[int, str]]:
         """Every status that applies to the run, with its reason; the run ends with the first."""
         if evidence.incomplete or self.unwritten:
             yield ExitStatus.INCOMPLETE, "results were lost"
@@ -81,8 +81,10 @@ class Gate:
             yield from self._reasons_of_comparison(self.comparison)
         if self.fail_on == "criterion" and any(line.verdict is Verdict.FAIL for line in evidence.criteria):
             yield ExitStatus.CRITERION, "a criterion FAILs"
+        if self.fail_on == "trial" and any(map(_fails, evidence.cases)):
+            yield TESTS_FAILED, "a trial FAILs"
 
-    def _reasons_of_comparison(self, comparison: Comparison) -> Iterator[tuple[ExitStatus, str]]:
+    def _reasons_of_comparison(self, comparison: Comparison) -> Iterator[tuple[int, str]]:
         if not comparison.compared:
             reason = comparison.other_labels or "no trial has a result both in the baseline and in this run"
             yield ExitStatus.BASELINE, f"nothing was compared: {reason}"
@@ -96,18 +98,31 @@ class Gate:
                 yield status, f"{comparison.counts[state]} {state}"
 
     def pytest_status(self, evidence: Evidence) -> int:
-        """The status with which pytest itself ends such a run: 1 if an item broke, or if a miss fails its test."""
+        """The status with which pytest itself ends such a run.
+
+        It is 1 if an item broke, or if a miss fails its test; otherwise 2 if items were never reached.
+        """
         broken = any(arm.outcome is Outcome.ERROR for arm in evidence.arms)
         missed = any(arm.outcome is Outcome.FAIL and EXPECTED_TO_FAIL not in arm.notes for arm in evidence.subject_arms)
-        return TESTS_FAILED if broken or (missed and self.fail_on == "trial") else OK
+        if broken or (missed and self.fail_on == "trial"):
+            return TESTS_FAILED
+        stopped = any((arm.outcome, arm.reason) == (Outcome.NOT_RUN, NEVER_REACHED.reason) for arm in evidence.arms)
+        return INTERRUPTED if stopped else OK
 
     def status(self, status: int, evidence: Evidence) -> tuple[int, str]:
         """The status to end with, given pytest's own, and the reason; pytest's own and no reason if it stays.
 
-        20 and 21 replace success and nothing collected; 22 to 24 also replace failed tests; nothing else is replaced.
+        1, 20 and 21 replace success and nothing collected; 22 to 24 also replace failed tests, and nothing else is
+        replaced.
         """
         for replacement, reason in self.reasons(evidence):
-            says_less_than_failed = replacement in (ExitStatus.CRITERION, ExitStatus.REGRESSION)
+            says_less_than_failed = replacement in (TESTS_FAILED, ExitStatus.CRITERION, ExitStatus.REGRESSION)
             if status in (OK, NO_TESTS_COLLECTED) or (status == TESTS_FAILED and not says_less_than_failed):
                 return replacement, reason
         return status, ""
+
+
+def _fails(case: RecordedCase) -> bool:
+    """Whether a case FAILs that was not expected to: its own test may have passed, and a control was as good."""
+    expected = any(note.startswith(EXPECTED_TO_FAIL) for note in case.case.result.subject.notes)
+    return case.case.outcome is Outcome.FAIL and not expected

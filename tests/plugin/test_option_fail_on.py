@@ -8,6 +8,7 @@ HOLDS = """
 def test_good(unineuron_case):
     measure('size', 0.1 if unineuron_case.control else 0.9, above=0.5)
 """
+LEVEL = "@pytest.mark.gt2(source='x')\ndef test_level():\n    measure('size', 0.9, higher_by=0.1)\n"
 BREAKS = "@pytest.mark.gt3(source='x')\ndef test_bad():\n    raise RuntimeError('broken')\n"
 MODEL = "--unineuron-model=nano:neox-a"
 
@@ -17,6 +18,8 @@ MODEL = "--unineuron-model=nano:neox-a"
     [
         ("trial", MISSES, 1),
         ("trial", HOLDS, 0),
+        ("trial", LEVEL, 1),
+        ("never", LEVEL, 0),
         ("criterion", MISSES, 20),
         ("criterion", HOLDS, 0),
         ("criterion", MISSES + BREAKS, 1),
@@ -26,7 +29,7 @@ MODEL = "--unineuron-model=nano:neox-a"
     ],
 )
 def test_exit_status(trials, fail_on, body, status):
-    """A missed bound fails the run only if the option says so. An error always does."""
+    """A FAIL fails the run only if the option says so, also one against controls. An error always does."""
     found = trials.write(body).run(MODEL, f"--unineuron-fail-on={fail_on}")
     assert found.ret == status
 
