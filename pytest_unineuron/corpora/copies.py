@@ -41,9 +41,13 @@ _WORD = re.compile(
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
+_UNSEEN = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
+"""Soft hyphens, joiners and spaces of no width: no reader sees them."""
+
+
 def normalised(text: str) -> str:
     """Return a text in which case, line ends, the width of spaces and compatible characters make no difference."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", text.translate(_UNSEEN)).casefold().split())
 
 
 def words(text: str) -> list[str]:

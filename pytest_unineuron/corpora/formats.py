@@ -99,9 +99,26 @@ def _table(separator: str) -> Callable[[str, bytes], Rows]:
             raise CorpusError(f"{where}: two columns are named {repeated!r}; rename or delete one")
         if len(table) and not isinstance(table.index, pandas.RangeIndex):  # of what longer rows begin with
             raise CorpusError(f"{where}, row 1: more fields than the header ({', '.join(table)}); {quote}")
+        _check_quotes(where, text, separator)
         return _rows(table)
 
     return read
+
+
+def _check_quotes(where: str, text: str, separator: str) -> None:
+    """Raise CorpusError for text behind the closing quote of a field: pandas would read on to the next quote."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    limit = csv.field_size_limit(2**31 - 1)  # a field may be a long document
+    try:
+        for _ in rows:
+            pass
+    except csv.Error as error:
+        raise CorpusError(
+            f"{where}, line {rows.line_num}: {error}; put a field that begins with a quotation mark in quotes, "
+            "and double those within"
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _parquet(where: str, content: bytes) -> Rows:

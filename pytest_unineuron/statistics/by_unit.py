@@ -68,6 +68,9 @@ def by_unit(
     layers weigh alike (Vargha and Delaney 2000). Its interval is a jackknife interval over document groups, the same
     groups left out of both arms; samples without documents leave out groups of units. Raises ValueError if ``values``
     returns something else.
+
+    Few units are no more certain than they can be counted: the error is at least the step in which the comparison
+    changes, one pair of units of a layer.
     """
     if not all(hasattr(sample, "groups") for sample in samples):
         samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values[0], lambda v: v.layer
@@ -75,15 +78,19 @@ def by_unit(
     def typical(*given: Any) -> dict[int, float]:
         return _medians(values(*given), layer(given[0]))
 
-    def compared(*pairs: _Pair) -> dict[int, float]:
+    def of_both(*pairs: _Pair) -> tuple[NDArray[Any], ...]:
         models, controls = [pair.model for pair in pairs], [pair.control for pair in pairs]
-        return superiority(values(*models), layer(models[0]), values(*controls), layer(controls[0]))
+        return values(*models), layer(models[0]), values(*controls), layer(controls[0])
+
+    def compared(*pairs: _Pair) -> dict[int, float]:
+        return superiority(*of_both(*pairs))
 
     own = jackknife(lambda *given: _mean(typical(*given)), *samples)
     contrast = None
     if all(sample.subject is not None for sample in samples):
         pairs = [_Pair(sample.subject, sample) for sample in samples]
-        estimate = jackknife(lambda *given: _mean(compared(*given)), *pairs, limits=(0, 1))
+        step = _step(*of_both(*pairs))
+        estimate = jackknife(lambda *given: _mean(compared(*given)), *pairs, resolution=step, limits=(0, 1))
         contrast = LayerEstimate(**vars(estimate), profile=tuple(compared(*pairs).items()))
     return UnitEstimate(**vars(own), profile=tuple(typical(*samples).items()), contrast=contrast)
 
@@ -104,6 +111,19 @@ def superiority(
         own, other = model[model_layer == number], control[control_layer == number]
         found[int(number)] = auroc(np.concatenate([own, other]), np.arange(len(own) + len(other)) < len(own))
     return found
+
+
+def _step(
+    model: NDArray[np.float64],
+    model_layer: NDArray[np.int64],
+    control: NDArray[np.float64],
+    control_layer: NDArray[np.int64],
+) -> float:
+    """The step in which the mean over layers of ``superiority`` changes: that of one pair of units of a layer."""
+    known, other = model_layer[~np.isnan(model)], control_layer[~np.isnan(control)]
+    pairs = [np.sum(known == number) * np.sum(other == number) for number in np.unique(known)]
+    steps = [1 / count for count in pairs if count]
+    return float(np.mean(steps) / len(steps)) if steps else 0.0
 
 
 class _Values(UnitGroups):

@@ -18,9 +18,9 @@ def auroc(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """Return the probability that a positive unit has a larger value than another, ties counting half.
 
     ``values`` and ``positive`` are [unit]; units with value nan are left out. 0.5 means no difference, and nan that one
-    of the two groups is empty (Mann and Whitney 1947).
+    of the two groups is empty (Mann and Whitney 1947). ``positive`` may also be 0 and 1; raises ValueError for others.
     """
-    known = ~np.isnan(values)
+    positive, known = as_marks(positive), ~np.isnan(values)
     chosen, others = np.sort(values[known & positive]), np.sort(values[known & ~positive])
     if not len(chosen) or not len(others):
         return float("nan")
@@ -34,7 +34,7 @@ def within(values: NDArray[np.float64], positive: NDArray[np.bool_], layer: NDAr
     ``values``, ``positive`` and ``layer`` are [unit]. Layers differ in most statistics, so only a contrast within
     layers is about the units (Gurnee et al. 2024, figure 3).
     """
-    scores, weights = [], []
+    positive, scores, weights = as_marks(positive), [], []
     for number in np.unique(layer):
         chosen = (layer == number) & ~np.isnan(values)
         score = auroc(values[chosen], positive[chosen])
@@ -53,3 +53,12 @@ def contrast(values: Callable[[Any], NDArray[np.float64]], positive: NDArray[np.
     figure 3).
     """
     return jackknife(lambda sample: within(values(sample), positive, sample.layer), units, limits=(0, 1))
+
+
+def as_marks(marked: Any) -> NDArray[np.bool_]:
+    """Return which units are marked, [unit], from bools or from 0 and 1. Raises ValueError for anything else."""
+    given = np.asarray(marked)
+    found: NDArray[np.bool_] = given.astype(bool)
+    if not np.array_equal(found, given):
+        raise ValueError("units are marked by True and False, or by 1 and 0; their numbers do not mark them")
+    return found

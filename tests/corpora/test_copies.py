@@ -40,6 +40,8 @@ def texts_of(name):
         f"\t{SENTENCE}  \n",
         SENTENCE.replace(" ", "\u00a0\u2003"),
         "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in SENTENCE),  # full width
+        "\u00ad".join(SENTENCE),
+        SENTENCE.replace("e", "e\u200b"),
         SENTENCE.replace("on it.", "on board."),
         SENTENCE.replace(",", ""),
         f"{text(0, 60)} {SENTENCE} {text(1, 60)}",

@@ -85,6 +85,7 @@ def test_line_ends_and_byte_order_marks_are_no_text(tmp_path, name):
         ("my.csv", b"One " * 40_000 + b"\nTwo\n", r"line 1: no names of columns: field larger than field limit"),
         ("my.jsonl", b'{"text": "One", "text": "Two"}\n', r"line 1: not JSON \(the field 'text' comes twice\)"),
         ("my.tsv", b"text\tto\nOne\t.\ta\n", r"more fields .* quote fields that hold '\\t'"),
+        ("my.tsv", b'text\tto\n"He said\ta\nOne\tb\nTwo" she\tc\n', r"line 4: '\t' expected after '\"'; put a field"),
         ("my.parquet", b"PAR1junk", "not Parquet|needs pyarrow"),
         ("my.txt.gz", b"plain", "cannot be read: "),
         ("my.jsonl.zst", b"plain", "cannot be read: |pip install zstandard"),

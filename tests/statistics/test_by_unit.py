@@ -70,7 +70,7 @@ def test_the_same_groups_are_left_out_of_both_arms():
     model = Neurons(units + 0.5 + shared, layers(20, 40))
     control = Neurons(units + shared, layers(20, 40), subject=model)
     found = by_unit(lambda n: n.mean, control)
-    assert found.contrast.error == pytest.approx(0, abs=1e-12)
+    assert found.contrast.error == pytest.approx((1 / 400 + 1 / 1600) / 4)  # the least step
     assert found.error > 0.01  # the value of the control itself is uncertain
 
 
@@ -110,3 +110,14 @@ def test_units_without_documents_are_left_out_in_groups():
     ]
     error = np.sqrt(15 / 16 * np.sum((np.array(partial) - np.mean(partial)) ** 2))
     assert found.error == pytest.approx(error)
+
+
+@pytest.mark.parametrize("sizes", [(2,), (1, 1), (1, 1, 1, 1), (2, 2), (4,), (8, 8)])
+def test_few_units_are_no_evidence(sizes):
+    """Of models and controls drawn alike, hardly any are beyond a small effect with their whole interval."""
+    random, layer, beyond = np.random.default_rng(0), layers(*sizes), 0
+    for _ in range(200):
+        model = Weights(random.normal(size=len(layer)), layer)
+        found = by_unit(lambda w: w.values, Weights(random.normal(size=len(layer)), layer, subject=model))
+        beyond += found.contrast.low > 0.56
+    assert beyond <= 200 * 0.05

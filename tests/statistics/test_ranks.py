@@ -45,3 +45,14 @@ def test_a_unit_without_a_value_gives_its_layer_no_weight():
     layer, positive = np.repeat([0, 1], 100), np.tile(np.arange(100) % 2 == 0, 2)
     own = auroc(values[100:], positive[100:])
     assert within(values, positive, layer) == pytest.approx((2500 * own + 1) / 2501)
+
+
+def test_units_may_be_marked_by_one_and_zero():
+    """Numbers of units are refused: as an index they would be others each time."""
+    values, marked = np.array([0.1, 0.2, 0.9, 0.8]), np.array([False, False, True, True])
+    layer = np.zeros(4, dtype=int)
+    for given_as in (int, float):
+        assert auroc(values, marked.astype(given_as)) == auroc(values, marked) == 1.0
+        assert within(values, marked.astype(given_as), layer) == 1.0
+    with pytest.raises(ValueError, match="marked by True and False"):
+        auroc(values, np.array([0, 1, 2, 3]))
