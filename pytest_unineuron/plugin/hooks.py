@@ -122,12 +122,14 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     if not any(map(_is_trial, items)):
         return []
     from pytest_unineuron.plugin.forecast import forecast
+    from pytest_unineuron.reports.lines import wrapped
 
     session = _get_session(config)
     lines = list(forecast(session.run, items, session.collection.requests, session.collection.items.values()))
     if brought := session.collection.brought:
         lines.append(f"control arms that run along with the models that were selected: {brought}")
-    return lines
+    width = config.get_terminal_writer().fullwidth
+    return [found for line in lines for found, _ in wrapped(line.lstrip(), width, len(line) - len(line.lstrip()))]
 
 
 # -- running -------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_the_row_of_a_fixture_that_compares_seeds_is_enough(trials, monkeypatch,
     made_from = case["subject"]["made_from"]
     assert set(made_from["models"]) == {label, str(two_seeds[1])}
     assert set(made_from["corpora"]) == {"prose"}
-    found.result.stdout.fnmatch_lines([f"{label} is compared with {two_seeds[1]}: * forward passes *"])
+    assert f"{label} is compared with {two_seeds[1]}: " in found.shown
 
 
 def test_every_public_fixture_that_reads_something_has_a_row():
