@@ -45,7 +45,7 @@ class CaseState(StrEnum):
 
 COMPARED_STATES = (CaseState.REGRESSED, CaseState.IMPROVED, CaseState.SAME)
 """The states of cases that have a result in both runs, and whose results were compared."""
-WAIVABLE_STATES = (CaseState.REGRESSED, CaseState.MISSING, CaseState.INCOMPARABLE)
+WAIVABLE_STATES = (CaseState.REGRESSED, CaseState.MISSING, CaseState.INCOMPARABLE, CaseState.NOT_RUN)
 BEST_FIRST = (Outcome.PASS, Outcome.NA, Outcome.FAIL, Outcome.VACUOUS, Outcome.ERROR)
 """Outcomes from the best to the worst: support, no answer, counter-evidence, no evidence, a broken trial."""
 
@@ -270,7 +270,8 @@ def _waived(entries: list[ComparedCase], waivers: Sequence[Waiver], today: date)
         valid = next((w for w in covering if w.until >= today), None)
         if entry.state in WAIVABLE_STATES and valid is not None:
             used.add(valid)
-            reason = f"until {valid.until}, for {valid.reason} (it is {entry.state}: {entry.reason})"
+            why = ": ".join(filter(None, (entry.state, entry.reason)))
+            reason = f"until {valid.until}, for {valid.reason} (it is {why})"
             entry = replace(entry, state=CaseState.WAIVED, reason=reason, waived=entry.state)
         found.append(entry)
     for waiver in waivers:

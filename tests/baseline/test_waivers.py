@@ -5,9 +5,10 @@ from datetime import date
 import pytest
 
 from pytest_unineuron.baseline.comparison import CaseState, compare
+from pytest_unineuron.baseline.gate import Gate
 from pytest_unineuron.baseline.waiver import Waiver
 from pytest_unineuron.errors import OptionError
-from tests.baseline.one_case import BAD, GOOD, only, state
+from tests.baseline.one_case import BAD, GOOD, KEY, only, state
 from tests.evidence.made import evidence
 
 WAIVER = Waiver.parse("heavy[news] on m until 2026-12-31: the new tokenizer, see issue 12")
@@ -80,3 +81,17 @@ def test_a_waived_missing_case_does_not_count_as_compared():
     assert str(found) == "2 cases: 1 waived, 1 new"
     assert found.compared == 0
     assert compare(only(GOOD), only(BAD), waivers=waivers).compared == 1
+
+
+@pytest.mark.parametrize("accepted", [GOOD, None], ids=["deselected now", "never run"])
+def test_a_waiver_covers_a_case_that_did_not_run(accepted):
+    """It then passes a gate that tolerates nothing."""
+    other = ("other", "news", "m")
+    before, after = evidence({KEY: accepted, other: GOOD}), evidence({KEY: None, other: GOOD})
+    found = compare(before, after, waivers=[WAIVER], today=date(2026, 11, 2))
+    (entry,) = found.of(CaseState.WAIVED)
+    assert entry.waived is CaseState.NOT_RUN
+    assert entry.reason.endswith("(it is not run: deselected)" if accepted else "(it is not run)")
+    assert found.remarks == ()
+    assert Gate("regression", found, tolerated=("none",)).status(0, after) == (0, "")
+    assert Gate("regression", compare(before, after), tolerated=("none",)).status(0, after)[0] == 21
