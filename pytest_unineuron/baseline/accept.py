@@ -60,4 +60,6 @@ def _reasons_of_corpora(evidence: Evidence) -> Iterator[str]:
 
 def lost_cases(before: Evidence, after: Evidence) -> list[str]:
     """The cases that the old baseline holds and the new one would not."""
-    return [str(entry) for entry in compare(before, after).entries if entry.after in (None, Outcome.NOT_RUN)]
+    nothing = (None, Outcome.NOT_RUN)
+    entries = compare(before, after).entries
+    return [str(entry) for entry in entries if entry.before not in nothing and entry.after in nothing]

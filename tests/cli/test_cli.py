@@ -135,10 +135,14 @@ def test_accept_refuses_an_incomplete_report(folder, capsys, run, message):
 def test_accept_partial_names_the_cases_that_are_lost(folder, capsys):
     """With --partial a run with deselected trials is accepted, and cases that leave the baseline are printed."""
     whole = put(folder, "whole", evidence({KEY: GOOD, ("dense", "", "m"): GOOD}))
-    part = put(folder, "part", evidence({KEY: GOOD, ("dense", "", "m"): None}))
+    part = put(folder, "part", evidence({KEY: GOOD, ("dense", "", "m"): None, ("new", "", "m"): None}))
     assert main(["accept", whole, "--baseline", "base.json"]) == 0
     assert main(["accept", part, "--baseline", "base.json", "--partial"]) == 0
-    assert "no longer in the baseline: not run: dense on m" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no longer in the baseline: not run: dense on m" in shown
+    assert "new on m" not in shown
+    assert main(["accept", part, "--baseline", "base.json", "--partial"]) == 0
+    assert "no longer in the baseline" not in capsys.readouterr().out
     assert saved.read_report(saved.Path("base.json")).trials[0].name == "heavy[news]"
 
 
