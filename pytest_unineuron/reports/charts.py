@@ -46,8 +46,8 @@ class Axis:
 
     @property
     def ends(self) -> tuple[str, str]:
-        """Both ends in words."""
-        return format_number(self.low), format_number(self.high)
+        """Both ends in words, in digits that tell them from each other."""
+        return format_number(self.low, self.high), format_number(self.high, self.low)
 
 
 class Dot(NamedTuple):
@@ -58,11 +58,6 @@ class Dot(NamedTuple):
     value: float | None
     low: float | None = None
     high: float | None = None
-
-    @property
-    def text(self) -> str:
-        """The number with its interval."""
-        return format_number(self.value) + format_interval(self.low, self.high)
 
 
 class ReferenceLine(NamedTuple):
@@ -87,6 +82,11 @@ class DotPlot:
         """The range of everything shown, or the fixed one."""
         ends = (end for dot in self.dots for end in (dot.value, dot.low, dot.high))
         return self.fixed or Axis.over([*ends, *(mark.value for mark in self.marks)])
+
+    def text_of(self, dot: Dot) -> str:
+        """A number with its interval, in digits that tell it from the bound and the limit."""
+        bounds = [mark.value for mark in self.marks if mark.kind != "none"]
+        return format_number(dot.value, *bounds) + format_interval(dot.low, dot.high, *bounds)
 
 
 class Line(NamedTuple):

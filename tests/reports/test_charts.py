@@ -79,6 +79,23 @@ def test_a_claim_about_units_is_plotted_on_the_claimed_side():
     assert plot.claim == "> 0.36 for every control"
 
 
+def test_a_number_close_to_its_bound_has_the_digits_that_it_has_in_the_reason():
+    """Of a measurement, of its limit for controls, and of a comparison with a control."""
+    own = arm(share(0.50012, null=0.3))
+    (plot,) = dot_plots(CaseResult({"untrained": arm(share(0.30004))}, own), "m")
+    assert plot.text_of(plot.dots[0]) == own.measurements[0].value_text == "0.5001"
+    assert plot.text_of(plot.dots[1]) == "0.30004"
+    made = UnitContrast(0.6397, 0.6, 0.6398, "made", 0.01)
+    case = CaseResult({"untrained": arm(compared(0.9, contrast=made))}, arm(compared(0.5)))
+    _, plot = dot_plots(case, "m")
+    assert plot.text_of(plot.dots[0]) == case.contrasts[0].value_text == "0.3603 [0.3602, 0.4]"
+
+
+def test_the_ends_of_a_short_axis_differ():
+    """Also where their first three digits are the same."""
+    assert Axis(0.64, 0.6403).ends == ("0.64", "0.6403")
+
+
 def test_profiles_have_a_line_for_the_model_and_every_control():
     """Layers are those of any line; a line has None where it has no number."""
     values, against = line_plots(case_of_units(), "m")
