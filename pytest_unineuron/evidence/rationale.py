@@ -30,7 +30,9 @@ class NamedTrial(NamedTuple):
     not_applicable: str = ""
 
 
-def rationale(model: str, verdict: str, basis: str, policy: str, trials: Sequence[NamedTrial]) -> str:
+def rationale(
+    model: str, verdict: str, basis: str, policy: str, trials: Sequence[NamedTrial], *, accept_vacuous: bool = False
+) -> str:
     """One paragraph on one criterion for one model, of at least one trial; ``basis`` is what the verdict rests on.
 
     Every trial is named, so that the reader of a PASS also reads which trials failed, were vacuous or did not run.
@@ -40,6 +42,7 @@ def rationale(model: str, verdict: str, basis: str, policy: str, trials: Sequenc
     counts = [f"{len(found)} {OUTCOME_WORDS[outcome]}" for outcome, found in by_outcome.items() if found]
     effective = effective_policy(policy, any(trial.primary for trial in trials))
     rule = f"'{effective}'" if effective == policy else f"'{effective}' (no primary trial was collected)"
+    rule += ", with vacuous trials counted" if accept_vacuous else ""
     rests_on = f" ({basis})" if basis else ""
     paragraph = [f"{model}: {verdict}{rests_on} under policy {rule}: {', '.join(counts) or 'no trial applies'}."]
     for outcome, found in by_outcome.items():

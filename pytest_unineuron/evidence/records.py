@@ -165,6 +165,11 @@ class Evidence:
     tables: tuple[LayerTable, ...] = ()
 
     @property
+    def rule(self) -> str:
+        """The policy in words, and whether vacuous trials count."""
+        return f"{self.policy}; vacuous trials count" if self.accept_vacuous else self.policy
+
+    @property
     def part(self) -> str:
         """The items of a suite that a run of a part of it lacks, in words; empty for a whole run."""
         not_run = [arm.reason == DESELECTED.reason for arm in self.arms if arm.outcome is Outcome.NOT_RUN]

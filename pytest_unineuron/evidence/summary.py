@@ -33,7 +33,8 @@ def _rationale(evidence: Evidence, criterion: str) -> str:
         ]
         if trials:
             verdict, basis = str(evidence.verdict_on(criterion, model)), evidence.basis_of(criterion, model)
-            paragraphs.append(rationale(model, verdict, basis, evidence.policy, trials))
+            counted = evidence.accept_vacuous
+            paragraphs.append(rationale(model, verdict, basis, evidence.policy, trials, accept_vacuous=counted))
     if evidence.violations:
         paragraphs.insert(0, f"Not as it was locked, so nothing passes: {'; '.join(evidence.violations)}.")
     return " ".join(paragraphs) or f"No trial of {criterion} was collected; that is neither support nor refutation."

@@ -26,6 +26,8 @@ HEADINGS = {
     Outcome.NA: "too close to call, or too little to tell",
     Outcome.ERROR: "broken",
 }
+PASS_IF_VACUOUS_COUNTS = "shown by the model, and perhaps by a control too, as vacuous trials count"
+"""The heading of PASS with ``--unineuron-accept-vacuous``."""
 
 
 class Claim(NamedTuple):
@@ -79,7 +81,8 @@ def _strength(distance: float, low: float | None, high: float | None) -> float:
 def outcome_lines(evidence: Evidence, width: int) -> Iterator[Line]:
     """A group for each outcome, and in it a paragraph for each trial."""
     cases = [each for each in evidence.cases if not each.subject.not_applicable]
-    for outcome, heading in HEADINGS.items():
+    headings = HEADINGS | ({Outcome.PASS: PASS_IF_VACUOUS_COUNTS} if evidence.accept_vacuous else {})
+    for outcome, heading in headings.items():
         found = [each for each in cases if each.case.outcome is outcome]
         if found:
             yield "", ""

@@ -154,8 +154,8 @@ def provenance_sections(evidence: Evidence) -> list[str]:
     out += [line for note in evidence.cache_notes for line in ("", escape_markdown(note))]
     out += _list_section("Lock violated", evidence.violations)
     out += _list_section("Incomplete", evidence.incomplete)
-    passes = evidence.forward_passes
-    return [*out, "", f"Policy `{evidence.policy}`; {passes} forward passes; {_format_facts(evidence.versions)}."]
+    passes, versions = evidence.forward_passes, _format_facts(evidence.versions)
+    return [*out, "", f"Policy {escape_markdown(evidence.rule)}; {passes} forward passes; {versions}."]
 
 
 def _list_section(title: str, items: Iterable[str]) -> Iterator[str]:

@@ -110,5 +110,8 @@ def closing_assessment(report: dict[str, Any]) -> str:
     counts = Counter(subject["outcome"] for subject in subjects if not does_not_apply(subject))
     trials = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     lines.append(f"Trials: {trials or 'none'}; {sum(map(does_not_apply, subjects))} do not apply to their model.")
-    lines.append("VACUOUS trials also pass on a control, so they support nothing and count for no verdict.")
+    if report["accept_vacuous"]:
+        lines.append("Trials that also pass on a control are among them, and count as if none passed them.")
+    else:
+        lines.append("VACUOUS trials also pass on a control, so they support nothing and count for no verdict.")
     return "\n".join(lines)

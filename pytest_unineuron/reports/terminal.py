@@ -75,7 +75,7 @@ def checklist_lines(evidence: Evidence, width: int = 80) -> Iterator[Line]:
             shown = ", ".join(f"{name} {_format_fact(value)}" for name, value in facts.items())
             yield from wrapped(f"{model}: {shown}", width, 2)
         yield "", ""
-    yield f"Generalization checklist (policy: {evidence.policy})", ""
+    yield f"Generalization checklist (policy: {evidence.rule})", ""
     for line in evidence.criteria:
         by_model = "; ".join(
             f"{model} {verdict}" + (f", {line.basis[model]}" if line.basis[model] else "")

@@ -43,6 +43,21 @@ def test_accepting_vacuous_trials_lets_them_count(trials):
     assert found.summary["Checklist"]["GT1_ModelGeneralization"] == "PASS"
 
 
+@pytest.mark.parametrize("accepts", [False, True])
+def test_the_forms_of_the_report_say_that_vacuous_trials_were_counted(trials, accepts):
+    """And none says that a control did not show what one may have shown."""
+    trials.write(BODY.format(primary=True))
+    found = trials.run(*ARGS, *(["--unineuron-accept-vacuous"] if accepts else []))
+    rationale = found.summary["Rationale"]["GT1_ModelGeneralization"]
+    out = trials.path / "evaluation"
+    markdown, page = ((out / f"generalization_eval_report.{form}").read_text("utf-8") for form in ("md", "html"))
+    assert ("under policy 'primary', with vacuous trials counted: " in rationale) == accepts
+    assert ("(policy: primary; vacuous trials count)" in found.shown) == accepts
+    assert all(("Policy primary; vacuous trials count; " in text) == accepts for text in (markdown, page))
+    assert ("shown by the model, beyond every control" in found.shown) != accepts
+    assert ("shown by the model, and perhaps by a control too, as vacuous trials count" in found.shown) == accepts
+
+
 def test_the_rationale_names_what_speaks_against_a_pass(trials):
     """Failed and vacuous trials are in the rationale, although the verdict is PASS."""
     found = trials.write(BODY.format(primary=False)).run(*ARGS, "--unineuron-policy=any")

@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from pytest_unineuron.evidence.outcome import NOT_APPLICABLE, ArmResult, Outcome
+from pytest_unineuron.evidence.summary import report_data
 from pytest_unineuron.reports import write
 from pytest_unineuron.reports.notebook import render_notebook
+from pytest_unineuron.reports.notebook_cells import closing_assessment
 from tests.evidence.made import arm, evidence, share
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: pip install -e '.[dev]'")
@@ -99,6 +101,16 @@ def test_a_vacuous_trial_is_a_failed_one(vacuous):
     """The protocol wants units outside of the finding not to meet the criterion."""
     notebook = nbformat.reads(render_notebook(vacuous, "report.json"), as_version=4)
     assert any("VACUOUS  vain[news] on m" in text and "untrained shows it too" in text for text in stored(notebook))
+
+
+def test_the_assessment_says_whether_vacuous_trials_count():
+    """Where they do, none of them stands under this name."""
+    cases, counted = {("vain", "news", "m"): arm(share(0.9))}, {"accept_vacuous": True}
+    strict, accepting = (evidence(cases, control=0.9, settings=settings) for settings in ({}, counted))
+    texts = [closing_assessment(report_data(each)) for each in (strict, accepting)]
+    assert ["count for no verdict" in text for text in texts] == [True, False]
+    assert "1 PASS" in texts[1]
+    assert "Trials that also pass on a control are among them, and count as if none passed them." in texts[1]
 
 
 def test_a_run_of_a_part_says_so(mixed, vacuous):
