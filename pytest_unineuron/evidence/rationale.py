@@ -20,8 +20,8 @@ OUTCOME_WORDS = {
 }
 
 
-class NamedTrial(NamedTuple):
-    """A trial in a rationale; ``not_applicable`` is the reason why it does not apply to the model."""
+class NamedCase(NamedTuple):
+    """A case in a rationale; ``not_applicable`` is the reason why its trial does not apply to the model."""
 
     name: str
     primary: bool
@@ -31,26 +31,28 @@ class NamedTrial(NamedTuple):
 
 
 def rationale(
-    model: str, verdict: str, basis: str, policy: str, trials: Sequence[NamedTrial], *, accept_vacuous: bool = False
+    model: str, verdict: str, basis: str, policy: str, cases: Sequence[NamedCase], *, accept_vacuous: bool = False
 ) -> str:
-    """One paragraph on one criterion for one model, of at least one trial; ``basis`` is what the verdict rests on.
+    """One paragraph on one criterion for one model, of at least one case; ``basis`` is what the verdict rests on.
 
-    Every trial is named, so that the reader of a PASS also reads which trials failed, were vacuous or did not run.
+    Every case is named, so that the reader of a PASS also reads which cases failed, were vacuous or did not run.
     """
-    applying = [trial for trial in trials if not trial.not_applicable]
-    by_outcome = {outcome: [trial for trial in applying if trial.outcome is outcome] for outcome in OUTCOME_WORDS}
+    applying = [case for case in cases if not case.not_applicable]
+    by_outcome = {outcome: [case for case in applying if case.outcome is outcome] for outcome in OUTCOME_WORDS}
     counts = [f"{len(found)} {OUTCOME_WORDS[outcome]}" for outcome, found in by_outcome.items() if found]
-    effective = effective_policy(policy, any(trial.primary for trial in trials))
+    effective = effective_policy(policy, any(case.primary for case in cases))
     rule = f"'{effective}'" if effective == policy else f"'{effective}' (no primary trial was collected)"
     rule += ", with vacuous trials counted" if accept_vacuous else ""
     rests_on = f" ({basis})" if basis else ""
-    paragraph = [f"{model}: {verdict}{rests_on} under policy {rule}: {', '.join(counts) or 'no trial applies'}."]
+    total = f"of {len(applying)} case{'s' * (len(applying) != 1)} "
+    found_in = total + ", ".join(counts) if applying else "no trial applies"
+    paragraph = [f"{model}: {verdict}{rests_on} under policy {rule}: {found_in}."]
     for outcome, found in by_outcome.items():
         if found:
-            named = " | ".join(f"{trial.name}{'*' if trial.primary else ''}: {trial.reason}" for trial in found)
+            named = " | ".join(f"{case.name}{'*' if case.primary else ''}: {case.reason}" for case in found)
             paragraph.append(f"{OUTCOME_WORDS[outcome].capitalize()}: {named}.")
-    reasons = dict.fromkeys(trial.not_applicable for trial in trials if trial.not_applicable)
+    reasons = dict.fromkeys(case.not_applicable for case in cases if case.not_applicable)
     for reason in reasons:
-        names = ", ".join(trial.name for trial in trials if trial.not_applicable == reason)
+        names = ", ".join(case.name for case in cases if case.not_applicable == reason)
         paragraph.append(f"Not applicable ({reason}): {names}.")
     return " ".join(paragraph)

@@ -18,7 +18,7 @@ from pytest_unineuron.evidence.verdict import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_unineuron.evidence.distribution import Distribution
     from pytest_unineuron.evidence.layer_table import LayerTable
@@ -92,7 +92,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class RecordedCase:
-    """One case, with the trial and the model that it belongs to."""
+    """One case, with the trial and the model that it belongs to. All forms of the report count cases."""
 
     record: TrialRecord
     subject: SubjectRecord
@@ -102,6 +102,11 @@ class RecordedCase:
     def name(self) -> str:
         """The name for people: ``heavy_tails[news] on neox-a``."""
         return case_name(self.record.name, self.case.variant, self.subject.model)
+
+    @property
+    def label(self) -> str:
+        """The name without the model: ``heavy_tails[news]``, and the variant of its parameters if it has any."""
+        return case_name(self.record.name, self.case.variant)
 
     @property
     def nodeid(self) -> str:
@@ -114,9 +119,9 @@ class RecordedCase:
         return [self.case.result.subject, *self.case.result.arms.values()]
 
 
-def case_name(trial: str, variant: str, model: str) -> str:
-    """The name of a case for people: trial, variant of its parameters if it has any, and model."""
-    return f"{trial}{' ' + variant if variant else ''} on {model}"
+def case_name(trial: str, variant: str, model: str = "") -> str:
+    """The name of a case for people: trial, variant of its parameters if it has any, and model if one is given."""
+    return f"{trial}{' ' + variant if variant else ''}{' on ' + model if model else ''}"
 
 
 @dataclass(frozen=True)
@@ -257,6 +262,10 @@ class Evidence:
             for subject in record.subjects:
                 yield from (RecordedCase(record, subject, case) for case in subject.cases)
 
+    def cases_of(self, criterion: str) -> list[RecordedCase]:
+        """Every case of the trials of one criterion."""
+        return [each for each in self.cases if each.record.trial.criterion == criterion]
+
     @property
     def subject_arms(self) -> Iterator[ArmResult]:
         """The subject arm of every case."""
@@ -269,23 +278,13 @@ class Evidence:
             yield from each.arms
 
     def count(self, outcome: Outcome) -> int:
-        """The number of trials with this outcome that apply to their model; a trial counts once per model."""
-        subjects = [subject for record in self.trials for subject in record.subjects]
-        return sum(subject.outcome is outcome and not subject.not_applicable for subject in subjects)
+        """The number of cases with this outcome that apply to their model."""
+        return sum(each.case.outcome is outcome and not each.subject.not_applicable for each in self.cases)
 
     @property
     def n_not_applicable(self) -> int:
-        """The number of trials that do not apply to their model."""
-        return sum(bool(subject.not_applicable) for record in self.trials for subject in record.subjects)
-
-
-def trials_not_applicable(pairs: Iterable[tuple[TrialRecord, SubjectRecord]]) -> dict[tuple[str, str], list[str]]:
-    """The names of the trials that do not apply, by the model and the reason; each name once."""
-    names: dict[tuple[str, str], dict[str, None]] = {}
-    for record, subject in pairs:
-        if reason := subject.not_applicable:
-            names.setdefault((subject.model, reason), {})[record.name] = None
-    return {key: list(found) for key, found in names.items()}
+        """The number of cases that do not apply to their model."""
+        return sum(bool(each.subject.not_applicable) for each in self.cases)
 
 
 def _needed(subject: SubjectRecord) -> Iterator[Measurement]:

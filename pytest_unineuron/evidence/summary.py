@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.protocol import by_protocol
-from pytest_unineuron.evidence.rationale import NamedTrial, rationale
+from pytest_unineuron.evidence.rationale import NamedCase, rationale
 from pytest_unineuron.evidence.records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -25,16 +25,17 @@ def _rationale(evidence: Evidence, criterion: str) -> str:
     """The rationale of one criterion over all models."""
     paragraphs = []
     for model in evidence.subjects:
-        on_model = [(record, record.on(model)) for record in evidence.of_criterion(criterion)]
-        trials = [
-            NamedTrial(record.name, record.trial.primary, subject.outcome, subject.reason, subject.not_applicable)
-            for record, subject in on_model
-            if subject is not None
+        cases = [
+            NamedCase(
+                each.label, each.record.trial.primary, each.case.outcome, each.case.reason, each.subject.not_applicable
+            )
+            for each in evidence.cases_of(criterion)
+            if each.subject.model == model
         ]
-        if trials:
+        if cases:
             verdict, basis = str(evidence.verdict_on(criterion, model)), evidence.basis_of(criterion, model)
             counted = evidence.accept_vacuous
-            paragraphs.append(rationale(model, verdict, basis, evidence.policy, trials, accept_vacuous=counted))
+            paragraphs.append(rationale(model, verdict, basis, evidence.policy, cases, accept_vacuous=counted))
     if evidence.violations:
         paragraphs.insert(0, f"Not as it was locked, so nothing passes: {'; '.join(evidence.violations)}.")
     return " ".join(paragraphs) or f"No trial of {criterion} was collected; that is neither support nor refutation."

@@ -78,6 +78,15 @@ def _strength(distance: float, low: float | None, high: float | None) -> float:
     return distance / half if half > 0 else distance
 
 
+def cases_not_applicable(cases: Iterable[RecordedCase]) -> dict[tuple[str, str], list[str]]:
+    """The labels of the cases that do not apply, by the model and the reason."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for each in cases:
+        if reason := each.subject.not_applicable:
+            labels.setdefault((each.subject.model, reason), []).append(each.label)
+    return labels
+
+
 def outcome_lines(evidence: Evidence, width: int) -> Iterator[Line]:
     """A group for each outcome, and in it a paragraph for each trial."""
     cases = [each for each in evidence.cases if not each.subject.not_applicable]
@@ -122,7 +131,7 @@ def _showing(each: RecordedCase) -> str:
 
 
 def _reason_paragraphs(cases: Iterable[RecordedCase], width: int) -> Iterator[Line]:
-    """Trials with the same reason together; a claim that is too close to call with its value.
+    """Cases with the same reason together; a claim that is too close to call with its value.
 
     Where all claims hold, or one misses, something else is the reason, such as a control that is missing.
     """
@@ -135,8 +144,8 @@ def _reason_paragraphs(cases: Iterable[RecordedCase], width: int) -> Iterator[Li
             # A reason can be the long message of an exception; the terminal shows its first line, the report all of it.
             by_reason.setdefault((each.subject.model, _first_line(each.case.reason)), []).append(each.record.name)
     for (model, reason), names in by_reason.items():
-        trials = names[0] if len(set(names)) == 1 else f"{len(names)} trials"
-        yield from wrapped(f"{trials} on {model}: {reason}", width, 2)
+        which = names[0] if len(set(names)) == 1 else f"{len(names)} cases"
+        yield from wrapped(f"{which} on {model}: {reason}", width, 2)
 
 
 PARAGRAPHS: dict[Outcome, Callable[[Iterable[RecordedCase], int], Iterator[Line]]] = {

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron.evidence.case import Case
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
-from pytest_unineuron.evidence.records import trials_not_applicable
+from pytest_unineuron.reports.by_outcome import cases_not_applicable
 from pytest_unineuron.reports.reproduce import failed_cases
 from pytest_unineuron.reports.terminal import VERDICT_MARKS, assessment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_unineuron.evidence.records import Evidence, SubjectRecord, TrialRecord
+    from pytest_unineuron.evidence.records import Evidence, RecordedCase
     from pytest_unineuron.reports.reproduce import FailedCase
 
 PRIMARY_MARK = "\\*"
@@ -76,27 +76,26 @@ def _protocol_section(evidence: Evidence) -> list[str]:
 
 
 def trials_sections(evidence: Evidence) -> list[str]:
-    """A table of every trial on every model, for each criterion."""
+    """A table of all cases, for each criterion."""
     out = []
     for id_, criterion in CRITERIA.items():
-        records = evidence.of_criterion(id_)
-        if records:
+        cases = evidence.cases_of(id_)
+        if cases:
             out += ["", f"## {id_}: {criterion.question}", ""]
             out += ["| trial | model | outcome | reason | source |", "|---|---|---|---|---|"]
-            pairs = [(record, subject) for record in records for subject in record.subjects]
-            out += [_trial_row(*pair) for pair in pairs if not pair[1].not_applicable]
-            out += _profile_table(pairs)
-            out += _not_applicable(pairs)
+            out += [_case_row(each) for each in cases if not each.subject.not_applicable]
+            out += _profile_table(cases)
+            out += _not_applicable(cases)
     return out
 
 
-def _profile_table(pairs: Sequence[tuple[TrialRecord, SubjectRecord]]) -> list[str]:
+def _profile_table(cases: Sequence[RecordedCase]) -> list[str]:
     """Every claim about units against its nearest control, layer by layer."""
     rows = []
-    for record, subject in pairs:
-        for contrast in (c for case in subject.cases for c in case.result.nearest.values()):
+    for each in cases:
+        for contrast in each.case.result.nearest.values():
             if contrast.profile_text:
-                cells = (record.name, subject.model, contrast.measurement, contrast.control, contrast.value_text)
+                cells = (each.label, each.subject.model, contrast.measurement, contrast.control, contrast.value_text)
                 rows.append("| " + " | ".join(map(escape_markdown, (*cells, contrast.profile_text))) + " |")
     if not rows:
         return []
@@ -104,19 +103,19 @@ def _profile_table(pairs: Sequence[tuple[TrialRecord, SubjectRecord]]) -> list[s
     return ["", *head, *rows]
 
 
-def _not_applicable(pairs: Sequence[tuple[TrialRecord, SubjectRecord]]) -> list[str]:
-    """The trials that do not apply to a model, one line for each reason."""
+def _not_applicable(cases: Sequence[RecordedCase]) -> list[str]:
+    """The cases that do not apply to a model, one line for each reason."""
     return [
         line
-        for (model, reason), trials in trials_not_applicable(pairs).items()
-        for line in ("", escape_markdown(f"Does not apply to {model} ({reason}): {', '.join(trials)}."))
+        for (model, reason), labels in cases_not_applicable(cases).items()
+        for line in ("", escape_markdown(f"Does not apply to {model} ({reason}): {', '.join(labels)}."))
     ]
 
 
-def _trial_row(record: TrialRecord, subject: SubjectRecord) -> str:
-    name = escape_markdown(record.name) + (PRIMARY_MARK if record.trial.primary else "")
-    model, reason, source = map(escape_markdown, (subject.model, subject.reason, record.trial.source))
-    return f"| {name} | {model} | {subject.outcome} | {reason} | {source} |"
+def _case_row(each: RecordedCase) -> str:
+    name = escape_markdown(each.label) + (PRIMARY_MARK if each.record.trial.primary else "")
+    model, reason, source = map(escape_markdown, (each.subject.model, each.case.reason, each.record.trial.source))
+    return f"| {name} | {model} | {each.case.outcome} | {reason} | {source} |"
 
 
 def reproduce_section(evidence: Evidence, failed: Sequence[FailedCase]) -> list[str]:

@@ -73,7 +73,7 @@ def _cells(data: dict[str, Any], report: str, introduction: str) -> Iterator[Cel
     yield _call(cells.closing_assessment, data)
 
 
-HELPERS = (cells.one_line, cells.trials_of, cells.does_not_apply, cells.list_trials)
+HELPERS = (cells.one_line, cells.label, cells.does_not_apply, cells.cases_of, cells.list_cases)
 """The functions that the others call."""
 
 

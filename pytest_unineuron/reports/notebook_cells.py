@@ -31,10 +31,12 @@ def describe_run(report: dict[str, Any]) -> str:
     return "\n".join([created, rules, "Models read:", *models, "Corpora read:", *corpora])
 
 
-def trials_of(report: dict[str, Any], criterion: str) -> list[tuple[dict[str, Any], str, dict[str, Any]]]:
-    """Every trial of a criterion with each of its models: the trial, the model, and what the trial came to."""
+def cases_of(report: dict[str, Any], criterion: str, applies: bool) -> list[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """Every case of a criterion whose trial applies to its model, or does not: the trial, the model, and the case."""
     trials = [trial for trial in report["trials"] if trial["criterion"] == criterion]
-    return [(trial, model, subject) for trial in trials for model, subject in trial["subjects"].items()]
+    on_models = [(trial, *pair) for trial in trials for pair in trial["subjects"].items()]
+    found = [each for each in on_models if does_not_apply(each[-1]) != applies]
+    return [(trial, model, case) for trial, model, subject in found for case in subject["cases"]]
 
 
 def does_not_apply(subject: dict[str, Any]) -> bool:
@@ -42,46 +44,49 @@ def does_not_apply(subject: dict[str, Any]) -> bool:
     return all(NOT_APPLICABLE in case["subject"]["notes"] for case in subject["cases"])
 
 
-def list_trials(report: dict[str, Any], criterion: str, outcomes: list[str]) -> str:
-    """The trials of a criterion with one of these outcomes: claim, result with reason, controls, and source."""
+def label(trial: dict[str, Any], case: dict[str, Any]) -> str:
+    """The name of a case without its model: that of its trial, and the variant of its parameters if it has any."""
+    return f"{trial['name']} {case['variant']}".rstrip()
+
+
+def list_cases(report: dict[str, Any], criterion: str, outcomes: list[str]) -> str:
+    """The cases of a criterion with one of these outcomes: claim, result with reason, controls, and source."""
     lines = []
-    for trial, model, subject in trials_of(report, criterion):
-        if subject["outcome"] in outcomes and not does_not_apply(subject):
-            controls = dict.fromkeys(name for case in subject["cases"] for name in case["controls"])
+    for trial, model, case in cases_of(report, criterion, True):
+        if case["outcome"] in outcomes:
             lines += [
-                f"{subject['outcome']}  {trial['name']}{'*' if trial['primary'] else ''} on {model}",
+                f"{case['outcome']}  {label(trial, case)}{'*' if trial['primary'] else ''} on {model}",
                 f"    claim:    {one_line(trial['claim'])}",
-                f"    result:   {one_line(subject['reason'])}",
-                f"    controls: {', '.join(controls) or 'none'}",
+                f"    result:   {one_line(case['reason'])}",
+                f"    controls: {', '.join(case['controls']) or 'none'}",
                 f"    source:   {one_line(trial['source'])}",
             ]
     return "\n".join(lines) or "None."
 
 
 def evaluation_notes(report: dict[str, Any], criterion: str) -> str:
-    """The verdict on a criterion for every model, and the trials that passed; * marks those that decide."""
+    """The verdict on a criterion for every model, and the cases that passed; * marks those that decide."""
     found = report["criteria"][criterion]
     lines = [f"{criterion}: {found['verdict']}. {found['question']}"]
     for model, verdict in found["subjects"].items():
         basis = found["basis"].get(model, "")
         lines.append(f"  {model}: {verdict}{f' ({basis})' if basis else ''}")
-    return "\n".join([*lines, "", "Trials that passed:", list_trials(report, criterion, ["PASS"])])
+    return "\n".join([*lines, "", "Cases that passed:", list_cases(report, criterion, ["PASS"])])
 
 
 def failed_trials(report: dict[str, Any], criterion: str) -> str:
-    """The trials of a criterion that failed, broke, or proved nothing because a control passes them too."""
-    return list_trials(report, criterion, ["FAIL", "VACUOUS", "ERROR"])
+    """The cases of a criterion that failed, broke, or proved nothing because a control passes them too."""
+    return list_cases(report, criterion, ["FAIL", "VACUOUS", "ERROR"])
 
 
 def missing_evidence(report: dict[str, Any], criterion: str) -> str:
-    """The trials of a criterion that were not decided, did not run or do not apply, and what was lost in the run."""
-    lines = [list_trials(report, criterion, ["NA", "NOT_RUN"])]
+    """The cases of a criterion that were not decided, did not run or do not apply, and what was lost in the run."""
+    lines = [list_cases(report, criterion, ["NA", "NOT_RUN"])]
     names: dict[tuple[str, str], list[str]] = {}
-    for trial, model, subject in trials_of(report, criterion):
-        if does_not_apply(subject):
-            names.setdefault((model, subject["reason"]), []).append(trial["name"])
+    for trial, model, case in cases_of(report, criterion, False):
+        names.setdefault((model, case["reason"]), []).append(label(trial, case))
     for (model, reason), absent in names.items():
-        lines.append(f"Does not apply to {model} ({one_line(reason)}): {', '.join(dict.fromkeys(absent))}")
+        lines.append(f"Does not apply to {model} ({one_line(reason)}): {', '.join(absent)}")
     lines += [f"Lost: {one_line(what)}" for what in report["incomplete"]]
     return "\n".join([*lines, *(f"Lock violated: {one_line(what)}" for what in report["lock_violations"])])
 
@@ -100,18 +105,18 @@ def checklist(report: dict[str, Any], keys: dict[str, str]) -> str:
 
 
 def closing_assessment(report: dict[str, Any]) -> str:
-    """The overall assessment: the criteria by verdict, and the trials that apply by outcome."""
+    """The overall assessment: the criteria by verdict, and the cases that apply by outcome."""
     words = {"PASS": "Supported", "FAIL": "Not supported", "NA": "Undecided"}
     lines = []
     for verdict, word in words.items():
         criteria = [id_ for id_, found in report["criteria"].items() if found["verdict"] == verdict]
         lines += [f"{word}: {', '.join(criteria)}."] if criteria else []
-    subjects = [subject for id_ in report["criteria"] for _, _, subject in trials_of(report, id_)]
-    counts = Counter(subject["outcome"] for subject in subjects if not does_not_apply(subject))
-    trials = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-    lines.append(f"Trials: {trials or 'none'}; {sum(map(does_not_apply, subjects))} do not apply to their model.")
+    counts = Counter(case["outcome"] for id_ in report["criteria"] for _, _, case in cases_of(report, id_, True))
+    cases = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    absent = sum(len(cases_of(report, id_, False)) for id_ in report["criteria"])
+    lines.append(f"Cases: {cases or 'none'}; {absent} do not apply to their model.")
     if report["accept_vacuous"]:
-        lines.append("Trials that also pass on a control are among them, and count as if none passed them.")
+        lines.append("Cases that also pass on a control are among them, and count as if none passed them.")
     else:
-        lines.append("VACUOUS trials also pass on a control, so they support nothing and count for no verdict.")
+        lines.append("VACUOUS cases also pass on a control, so they support nothing and count for no verdict.")
     return "\n".join(lines)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
-from pytest_unineuron.evidence.records import trials_not_applicable
 from pytest_unineuron.evidence.verdict import Support, Verdict
+from pytest_unineuron.reports.by_outcome import cases_not_applicable
 from pytest_unineuron.reports.charts import dot_plots, line_plots
 from pytest_unineuron.reports.distribution_charts import distribution_plots
 from pytest_unineuron.reports.layer_tables import by_depth
@@ -239,9 +239,8 @@ class Page:
         return [(record, anchor(record.name), cases[id(record)]) for record in records if id(record) in cases]
 
     def not_applicable(self, criterion: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
-        """The model, the reason, and the names with ids of the trials of a criterion that do not apply."""
-        pairs = [(r, subject) for r in self.evidence.of_criterion(criterion) for subject in r.subjects]
-        found = trials_not_applicable(pairs)
+        """The model, the reason, and the names with ids of the cases of a criterion that do not apply."""
+        found = cases_not_applicable(self.evidence.cases_of(criterion))
         return [(*key, [(name, anchor(f"{name} on {key[0]}")) for name in names]) for key, names in found.items()]
 
     def _shown(self, each: RecordedCase) -> ShownCase:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.comparison import CaseState
 from pytest_unineuron.evidence.criteria import CRITERIA
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.evidence.protocol import MAX_TRIES, by_protocol
-from pytest_unineuron.evidence.records import RecordedCase, trials_not_applicable
+from pytest_unineuron.evidence.records import RecordedCase
 from pytest_unineuron.evidence.verdict import Verdict, effective_policy
-from pytest_unineuron.reports.by_outcome import CLOSE, outcome_lines, weakest_claim
+from pytest_unineuron.reports.by_outcome import CLOSE, cases_not_applicable, outcome_lines, weakest_claim
 from pytest_unineuron.reports.lines import OUTCOME_COLOURS, shorten, wrapped
 from pytest_unineuron.reports.reproduce import failed_cases
 from pytest_unineuron.reports.table import table_lines
@@ -34,7 +33,7 @@ MAX_COMMANDS = 10
 def report_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) -> Iterator[Line]:
     """The lines of the terminal section: the checklist with its strongest evidence, then the trials by outcome.
 
-    With ``verbose``, the table of all measurements follows, and every trial that does not apply is named.
+    With ``verbose``, the table of all measurements follows, and every case that does not apply is named.
     """
     yield from checklist_lines(evidence, width)
     yield from outcome_lines(evidence, width)
@@ -49,12 +48,11 @@ def report_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) 
 
 
 def note_lines(evidence: Evidence, width: int = 80, *, verbose: bool = False) -> Iterator[Line]:
-    """Trials that did not run or do not apply, copies, files not read, notes on the cache, lost results, violations."""
+    """Cases that did not run or do not apply, copies, files not read, notes on the cache, lost results, violations."""
     if count := evidence.count(Outcome.NOT_RUN):
-        yield f"{count} did not run", OUTCOME_COLOURS[Outcome.NOT_RUN]
-    pairs = ((each.record, each.subject) for each in evidence.cases)
-    for (model, reason), trials in trials_not_applicable(pairs).items():
-        which = ", ".join(trials) if verbose else f"{len(trials)} trial{'s' if len(trials) > 1 else ''}"
+        yield f"{_cases(count)} did not run", OUTCOME_COLOURS[Outcome.NOT_RUN]
+    for (model, reason), cases in cases_not_applicable(evidence.cases).items():
+        which = ", ".join(cases) if verbose else _cases(len(cases))
         yield from wrapped(f"does not apply to {model}: {which} ({shorten(reason)})", width)
     for name, facts in evidence.corpora.items():
         if copies := facts.get("copies", 0):
@@ -116,21 +114,24 @@ def _protocol_lines(evidence: Evidence, width: int) -> Iterator[Line]:
         yield from wrapped(text + (f" ({models})" if models else ""), width, 2, OUTCOME_COLOURS[record.verdict])
 
 
+def _cases(count: int) -> str:
+    return f"{count} case{'s' * (count != 1)}"
+
+
 def _format_fact(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def assessment(evidence: Evidence) -> str:
-    """The overall assessment: criteria by verdict, trials by outcome, and the number of forward passes."""
+    """The overall assessment: criteria by verdict, cases by outcome, and the number of forward passes."""
     by_verdict = {v: [line.id for line in evidence.criteria if line.verdict is v] for v in Verdict}
     criteria = "; ".join(f"{word}: {', '.join(by_verdict[v])}" for v, word in VERDICT_WORDS.items() if by_verdict[v])
-    outcomes = Counter(each.case.outcome for each in evidence.cases if not each.subject.not_applicable)
-    counts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome]]
+    counts = [f"{count} {outcome}" for outcome in Outcome if (count := evidence.count(outcome))]
     if absent := evidence.n_not_applicable:
         counts.append(f"{absent} not applicable")
-    trials = ", ".join(counts) or "none"
+    cases = ", ".join(counts) or "none"
     hits = f" ({len(evidence.cache_hits)} results are from the cache)" if evidence.cache_hits else ""
-    return f"Overall: {criteria}. Trials: {trials}. Forward passes: {evidence.forward_passes}{hits}."
+    return f"Overall: {criteria}. Cases: {cases}. Forward passes: {evidence.forward_passes}{hits}."
 
 
 STATE_COLOURS = {

@@ -67,7 +67,7 @@ def test_without_seeds_a_verdict_rests_on_the_signature(trials, folders):
     assert (
         "(signature, universality not tested: no further seeds" in found.summary["Rationale"]["GT1_ModelGeneralization"]
     )
-    assert f"does not apply to {own.name}: 1 trial (no further seeds of " in found.shown
+    assert f"does not apply to {own.name}: 1 case (no further seeds of " in found.shown
     found.result.stdout.fnmatch_lines([f"{own.name}:", "  GT1 by units (signature)"])
 
 
@@ -109,7 +109,7 @@ def test_open(unineuron_measure):
 """
     found = trials.write(body).run(NEVER, "--unineuron-model=nano:neox-a")
     found.result.stdout.fnmatch_lines(["NA (1): *", "  open on neox-a: underpowered: 1 parts, needs 2"])
-    found.result.stdout.fnmatch_lines(["does not apply to neox-a: 1 trial (this model has no such part)"])
+    found.result.stdout.fnmatch_lines(["does not apply to neox-a: 1 case (this model has no such part)"])
 
 
 def test_no_control_is_run_for_a_question_that_does_not_apply(trials):

@@ -100,7 +100,7 @@ def test_a_model_of_another_shape_is_no_seed(folders, trials):
     """Even if both read the same tokens: the verdict would say that seeds were compared."""
     found = trials.write(COMPARES).run(NEVER, NONE, f"--unineuron-model={folders[0]}", f"--unineuron-seed={folders[2]}")
     assert " (GPT2LMHeadModel) has another shape than " in found.shown
-    assert " Trials: 1 ERROR. Forward passes: 0." in found.shown
+    assert " Cases: 1 ERROR. Forward passes: 0." in found.shown
 
 
 def test_a_seed_that_is_the_model_itself_is_an_error(folders, trials, tmp_path):
@@ -141,7 +141,7 @@ def test_two_seeds_that_are_the_same_are_an_error(folders, rewritten, trials):
         NEVER, NONE, f"--unineuron-model={folders[0]}", f"--unineuron-seed={seed}", f"--unineuron-seed={again}"
     )
     assert f": {again} has the same weights as {seed}, so it is not another seed; " in found.shown
-    assert " Trials: 1 ERROR. Forward passes: 0." in found.shown
+    assert " Cases: 1 ERROR. Forward passes: 0." in found.shown
 
 
 def test_an_unknown_seed_is_refused(trials):

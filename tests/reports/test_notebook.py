@@ -110,7 +110,7 @@ def test_the_assessment_says_whether_vacuous_trials_count():
     texts = [closing_assessment(report_data(each)) for each in (strict, accepting)]
     assert ["count for no verdict" in text for text in texts] == [True, False]
     assert "1 PASS" in texts[1]
-    assert "Trials that also pass on a control are among them, and count as if none passed them." in texts[1]
+    assert "Cases that also pass on a control are among them, and count as if none passed them." in texts[1]
 
 
 def test_a_run_of_a_part_says_so(mixed, vacuous):

@@ -90,7 +90,7 @@ def test_trials_that_did_not_run_are_counted_and_not_listed():
     """A run of a part of the suite shows only that part."""
     shown = text(("good", "m", 0.9, 0.1), ("gone", "m", None, None))
     assert "gone" not in shown
-    assert "1 did not run" in shown
+    assert "1 case did not run" in shown
 
 
 def test_the_checklist_has_a_line_for_every_criterion():
@@ -99,12 +99,12 @@ def test_the_checklist_has_a_line_for_every_criterion():
     basis = "signature, universality not tested"
     assert f"  [✗] GT1 new model: FAIL (a PASS, {basis}; b FAIL, {basis})" in shown
     assert "  [—] GT2 new data: NA\n" in shown
-    assert "Overall: not supported: GT1; undecided: GT2, GT3. Trials: 1 PASS, 1 FAIL. Forward passes: 0." in shown
+    assert "Overall: not supported: GT1; undecided: GT2, GT3. Cases: 1 PASS, 1 FAIL. Forward passes: 0." in shown
 
 
 def test_an_empty_run_can_be_shown():
-    """Evidence without any trial is shown as "Trials: none"."""
-    assert "Trials: none" in text()
+    """Evidence without any trial is shown as "Cases: none"."""
+    assert "Cases: none" in text()
 
 
 def test_lost_results_are_shown():
