@@ -211,7 +211,7 @@ class Finisher:
             yield from self._lines_on_files(evidence)
 
     def _lines_on_files(self, evidence: Evidence) -> Iterator[Line]:
-        """Where the reports are, and that of the whole suite if this run was of a part of it."""
+        """Where the reports are, and that of the whole suite if this run was of a part of it or lacks trials."""
         folder = self._run.out
         if not write.measured(evidence):
             yield "Nothing was measured, so no report was written.", "yellow"
@@ -219,8 +219,8 @@ class Finisher:
         if part := evidence.part:
             yield f"This run is a part of the suite: {part}.", "yellow"
         yield f"Written: {folder / write.SUMMARY}, and the full report in the same folder.", ""
-        if part and (folder / write.LAST_WHOLE / write.SUMMARY).exists():
-            yield f"The last report of the whole suite before is in {folder / write.LAST_WHOLE}.", ""
+        if whole := write.place_of_whole(evidence, folder):
+            yield whole, ""
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Print the annotations of a GitHub step last, so that each is on a line of its own."""

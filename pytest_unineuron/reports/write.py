@@ -48,7 +48,7 @@ def write_reports(
     """Write every report file into ``folder``. Returns a sentence for each that could not be written.
 
     The page shows the ``comparison`` with an earlier run, ``before``, where there is one.
-    A whole report there moves to ``last-whole`` before one of a part is written.
+    A whole report there moves to ``last-whole`` before one of a part, or without some of its trials, is written.
     """
     try:
         _keep_whole(evidence, folder)
@@ -73,7 +73,7 @@ def measured(evidence: Evidence) -> bool:
 
 
 def _keep_whole(evidence: Evidence, folder: Path) -> None:
-    """Move the report of a whole run in ``folder`` aside if this run is of a part of it. Raises OSError."""
+    """Move the report of a whole run in ``folder`` aside if this run is of a part or lacks trials. Raises OSError."""
     last, kept = _read(folder), _read(folder / LAST_WHOLE)
     if last is None or last.part or (not evidence.part and _has_trials_of(evidence, last)):
         return
@@ -81,6 +81,16 @@ def _keep_whole(evidence: Evidence, folder: Path) -> None:
         (folder / LAST_WHOLE).mkdir(exist_ok=True)
         for name in filter(lambda name: (folder / name).exists(), REPORT_FILES):
             (folder / name).replace(folder / LAST_WHOLE / name)
+
+
+def place_of_whole(evidence: Evidence, folder: Path) -> str:
+    """A sentence on where the report is that a run of a part, or of fewer trials, moved; empty if there is none."""
+    place = folder / LAST_WHOLE
+    if evidence.part:
+        return f"The last report of the whole suite before is in {place}." if (place / SUMMARY).exists() else ""
+    kept = _read(place)
+    fewer = kept is not None and not _has_trials_of(evidence, kept)
+    return f"An earlier report, which has trials that this run lacks, is in {place}." if fewer else ""
 
 
 def _read(folder: Path) -> Evidence | None:

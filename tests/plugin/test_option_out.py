@@ -131,8 +131,11 @@ def test_another_file_of_the_suite_keeps_the_report_of_all(trials):
     trials.write(CLAIM).write(TWO.replace("test_claim", "test_second"), "test_second.py").run(MODEL)
     whole = reports(out)
     for part in (["test_trials.py"], ["test_second.py"], ["test_trials.py"]):
-        trials.run(MODEL, *part)
+        found = trials.run(MODEL, *part)
         assert reports(out / "last-whole") == whole
+        told = f"An earlier report, which has trials that this run lacks, is in {out}/last-whole."
+        assert told in found.result.outlines
+    assert "An earlier report" not in trials.run(MODEL).shown
 
 
 def test_a_worker_that_dies_does_not_replace_the_report(trials):
