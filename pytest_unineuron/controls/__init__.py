@@ -32,6 +32,10 @@ REQUIRED_INPUTS = {
 """The inputs that a trial must have for a control of each kind to change anything."""
 
 
+WORDS = ("default", "none")
+"""What ``--unineuron-controls`` takes besides names, so that no control can have one of these."""
+
+
 @dataclass(frozen=True)
 class Control:
     """One row: ``make`` is MODULE:FUNCTION or a function, ``replaces`` one of the parts above.

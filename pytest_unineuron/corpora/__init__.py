@@ -22,6 +22,11 @@ GENERATED = Table("corpus", BUILT_IN)
 version, so no default run reads them."""
 
 
+def bundled_names() -> list[str]:
+    """Return the names of the corpora that are files of this package."""
+    return sorted(path.stem for path in BUNDLED.glob("*.jsonl"))
+
+
 def corpus_names() -> list[str]:
     """Return the names of all bundled and generated corpora."""
-    return sorted(path.stem for path in BUNDLED.glob("*.jsonl")) + sorted(GENERATED)
+    return bundled_names() + sorted(GENERATED)

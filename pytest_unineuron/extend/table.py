@@ -22,6 +22,11 @@ def load(target: Any) -> Any:
     return getattr(import_module(module), attribute)
 
 
+def taken(kind: str, name: str, file: Path | None = None) -> str:
+    """Return the words for a name that is taken: by an extension in a ``file``, or by this package."""
+    return f"there is a {kind} {name!r} already, in {file or 'pytest_unineuron'}; choose another name"
+
+
 class Table(Mapping[str, T]):
     """Rows by name, in the order in which they were added. ``kind`` is what a row is, in words."""
 
@@ -35,8 +40,7 @@ class Table(Mapping[str, T]):
     def add(self, name: str, row: T, file: Path | None = None) -> None:
         """Add a row, which an extension has in a ``file``. Raises OptionError for a name that is taken."""
         if name in self._rows:
-            where = self._files.get(name, "pytest_unineuron")
-            raise OptionError(f"{file}: there is a {self.kind} {name!r} already, in {where}; choose another name")
+            raise OptionError(f"{file}: {taken(self.kind, name, self._files.get(name))}")
         self._rows[name] = row
         if file is not None:
             self._files[name] = file

@@ -254,7 +254,7 @@ class Run:
 
     def _check_controls(self) -> None:
         given = self.settings.controls
-        if unknown := set(given) - {"default", "none"} - set(controls.CONTROLS):
+        if unknown := set(given) - set(controls.WORDS) - set(controls.CONTROLS):
             once = "; give the option once for each" if "," in min(unknown) else ""
             raise OptionError(
                 f"--unineuron-controls: there is no control {', '.join(sorted(unknown))}; "

@@ -7,15 +7,16 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
-from pytest_unineuron.corpora import GENERATED
+from pytest_unineuron.corpora import GENERATED, bundled_names
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, REPORT, STATISTIC, UNITS, Declaration, declarations_in
+from pytest_unineuron.extend.table import taken
 from pytest_unineuron.statistics import ATTENTION, EXTREMES, POST, PRE, RESIDUAL, SINKS, STATISTICS, UP
 from pytest_unineuron.statistics import UNITS as UNIT_SITES
 from pytest_unineuron.universality.kinds import KINDS, UnitKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pytest_unineuron.extend.table import Table
 
@@ -80,33 +81,60 @@ def _table(kind: str) -> Table[Any]:
 
 def _row(each: Declaration) -> Any:
     """The row of an extension in its table. Raises OptionError for one that says what cannot be."""
-    if each.kind == CONTROL:
-        if set(each.name) & set("~."):
-            raise OptionError(f"{each.file}: control {each.name!r}: a name has no ~ and no dot, which set draws apart")
-        # The weights of another seed are no function of the model.
-        _check(
-            each,
-            "replaces",
-            each.facts["replaces"],
-            [part for part in controls.REQUIRED_INPUTS if part != controls.SEED],
-        )
-        return controls.Control(each.make, **each.facts)
-    if each.kind == STATISTIC:
-        for site in each.facts["sites"]:
-            _check(each, "sites", site, SITES)
-        return each.make, each.facts["sites"]
-    if each.kind == UNITS:
-        _check(each, "site", each.facts["site"], ENCODED_SITES)
-        if each.name in (*SITES, ATTENTION, EXTREMES, SINKS):
-            raise OptionError(f"{each.file}: units {each.name!r}: that is the name of a site; choose another name")
-        return UnitKind(encoders=each.make, **each.facts)
-    if each.kind == FAMILY:
-        from pytest_unineuron.models.registry import Family
+    return _ROWS[each.kind](each)
 
-        return Family(each.name, **each.facts)
-    if each.kind == REPORT and PurePath(each.name).name != each.name:
+
+def _control(each: Declaration) -> controls.Control:
+    if set(each.name) & set("~."):
+        raise OptionError(f"{each.file}: control {each.name!r}: a name has no ~ and no dot, which set draws apart")
+    if each.name in controls.WORDS:
+        raise OptionError(f"{each.file}: control {each.name!r}: is a word of --unineuron-controls; choose another name")
+    # The weights of another seed are no function of the model.
+    parts = [part for part in controls.REQUIRED_INPUTS if part != controls.SEED]
+    _check(each, "replaces", each.facts["replaces"], parts)
+    return controls.Control(each.make, **each.facts)
+
+
+def _statistic(each: Declaration) -> tuple[Any, tuple[str, ...]]:
+    for site in each.facts["sites"]:
+        _check(each, "sites", site, SITES)
+    return each.make, each.facts["sites"]
+
+
+def _units(each: Declaration) -> UnitKind:
+    _check(each, "site", each.facts["site"], ENCODED_SITES)
+    if each.name in (*SITES, ATTENTION, EXTREMES, SINKS):
+        raise OptionError(f"{each.file}: units {each.name!r}: that is the name of a site; choose another name")
+    return UnitKind(encoders=each.make, **each.facts)
+
+
+def _corpus(each: Declaration) -> Any:
+    if each.name in bundled_names():
+        raise OptionError(f"{each.file}: {taken('corpus', each.name)}")
+    return each.make
+
+
+def _family(each: Declaration) -> Any:
+    from pytest_unineuron.models.registry import Family
+
+    return Family(each.name, **each.facts)
+
+
+def _report(each: Declaration) -> Any:
+    if PurePath(each.name).name != each.name:
         raise OptionError(f"{each.file}: report {each.name!r} is no name of a file; it is written into --unineuron-out")
     return each.make
+
+
+_ROWS: dict[str, Callable[[Declaration], Any]] = {
+    CONTROL: _control,
+    STATISTIC: _statistic,
+    UNITS: _units,
+    CORPUS: _corpus,
+    FAMILY: _family,
+    REPORT: _report,
+}
+"""What makes the row of an extension of each kind."""
 
 
 def _check(each: Declaration, what: str, found: str, known: Iterable[str]) -> None:

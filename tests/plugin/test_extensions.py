@@ -281,6 +281,7 @@ def pytest_unineuron_extensions(config):
             '"weights"',
             "*control 'noised': replaces='weights'; choose from model, units, text, pairing, labels",
         ),
+        ('"noised"', '"none"', "*conftest.py: control 'none': is a word of --unineuron-controls; choose another name"),
         ('"noised"', '"noised.twice"', "*control 'noised.twice': a name has no ~ and no dot, which set draws apart"),
     ],
 )
@@ -292,3 +293,13 @@ def test_a_declaration_that_cannot_be_used(trials, old, new, message):
     found.result.stderr.fnmatch_lines([message])
     assert "noised" not in controls.CONTROLS
     assert set(statistics.STATISTICS.files) == set()
+
+
+def test_a_corpus_that_ships_is_not_replaced(trials):
+    """Its name would stand in the report for another text."""
+    trials.write(TRIAL).path.joinpath("conftest.py").write_text(OTHERS.replace('"laws"', '"news"'))
+    found = trials.run(*ONE)
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines(
+        ["*conftest.py: there is a corpus 'news' already, in pytest_unineuron; choose another name"]
+    )
