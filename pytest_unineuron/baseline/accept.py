@@ -1,21 +1,28 @@
-"""Whether a report can become a baseline: it has to be complete, measured in one run, and reproducible elsewhere."""
+"""Whether a report can become a baseline: it has to be complete, measured in one run, and reproducible elsewhere.
+
+Also whether the file that it is written to may be replaced.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.comparison import compare
-from pytest_unineuron.errors import ReportError
+from pytest_unineuron.errors import OptionError, ReportError
+from pytest_unineuron.evidence import strict_json
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytest_unineuron.evidence.outcome import ArmResult
     from pytest_unineuron.evidence.records import Evidence
 
 PYTHON_DEPENDENT = ("stdlib", "pydoc")
 """Corpora whose text depends on the version of Python."""
+KEPT = "accept does not replace it: name another file, or delete this one"
+"""What to type next about an existing file that is no baseline."""
 
 
 def check_acceptable(evidence: Evidence, *, partial: bool = False) -> None:
@@ -63,3 +70,16 @@ def lost_cases(before: Evidence, after: Evidence) -> list[str]:
     nothing = (None, Outcome.NOT_RUN)
     entries = compare(before, after).entries
     return [str(entry) for entry in entries if entry.before not in nothing and entry.after in nothing]
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise OptionError for an existing file that is no baseline, or a damaged one. One of any schema is replaced."""
+    if not path.is_file():
+        return
+    try:
+        data = strict_json.read_json(path, "baseline", KEPT)
+        if "schema_version" not in data:
+            raise ReportError(f"baseline {path}: has no schema_version, so it is no baseline; {KEPT}")
+        strict_json.verify_digest(data, f"baseline {path}", KEPT)
+    except ReportError as error:
+        raise OptionError(str(error)) from None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_unineuron.baseline.accept import check_acceptable, lost_cases
+from pytest_unineuron.baseline.accept import check_acceptable, check_replaceable, lost_cases
 from pytest_unineuron.baseline.gate import ExitStatus, Gate, read_baseline
 from pytest_unineuron.baseline.lock import Lock
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
@@ -80,13 +80,14 @@ def gate_report(typed: argparse.Namespace) -> int:
 def accept_report(typed: argparse.Namespace) -> int:
     """Write a report as the baseline, and print the cases that the old baseline held and this one does not.
 
-    Raises ReportError for a report that cannot be read or accepted.
+    Raises ReportError for a report that cannot be read or accepted, and OptionError for a file that is not replaced.
     """
     if typed.report.suffix == journal.SUFFIX:
         raise OptionError(f"{typed.report} is a journal; first: pytest-unineuron report {typed.report} --out FOLDER")
     data = strict_json.read_json(typed.report, "report", saved.REPORT_HINT)
     evidence = saved.evidence_from_report(data, f"report {typed.report}")
     check_acceptable(evidence, partial=typed.partial)
+    check_replaceable(typed.baseline)
     before = read_baseline(typed.baseline)
     if not isinstance(before, ReportError):
         for case in lost_cases(before, evidence):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pytest_unineuron.cli.main import main
-from pytest_unineuron.evidence import saved
+from pytest_unineuron.evidence import saved, strict_json
 from pytest_unineuron.evidence.outcome import Outcome
 from pytest_unineuron.reports import write
 from tests.evidence.made import arm, evidence, share
@@ -150,6 +150,35 @@ def test_accept_refuses_a_path_that_cannot_be_written(reports, capsys):
     """The error is one sentence, with status 4."""
     assert main(["accept", reports["good"], "--baseline", f"{reports['good']}/base.json"]) == 4
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "reason"),
+    [
+        ("def test_one(): ...", "is damaged or incomplete"),
+        ('{"lock_version": 3}', "has no schema_version, so it is no baseline"),
+        ('{"schema_version": 6}', "has no digest"),
+        ('{"schema_version": 6, "digest": "0"}', "was changed or damaged"),
+    ],
+)
+def test_accept_replaces_no_other_file(reports, capsys, old, reason):
+    """The file stays as it is, and the error says what to type."""
+    other = saved.Path("test_one.py")
+    other.write_text(old)
+    assert main(["accept", reports["good"], "--baseline", "test_one.py"]) == 4
+    said = capsys.readouterr().err
+    assert f"baseline test_one.py: {reason}" in said
+    assert "; accept does not replace it: name another file, or delete this one" in said
+    assert other.read_text() == old
+
+
+def test_accept_replaces_a_baseline_of_an_old_schema(reports, capsys):
+    """There is no other way to go on with its name."""
+    old = strict_json.add_digest({"schema_version": 1})
+    saved.Path("base.json").write_text(strict_json.to_json(old))
+    assert main(["accept", reports["good"], "--baseline", "base.json"]) == 0
+    assert "replacing what could not be read: baseline base.json: is of schema 1" in capsys.readouterr().out
+    assert saved.read_report(saved.Path("base.json")).trials
 
 
 def test_commands_on_files_import_nothing_heavy(reports):

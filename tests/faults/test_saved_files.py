@@ -78,12 +78,15 @@ def test_a_baseline_that_is_a_folder_is_refused(trials):
     found.result.stdout.fnmatch_lines(["baseline *cannot be read*"])
 
 
-def test_a_damaged_baseline_is_replaced_by_a_report_that_is_accepted(accepted, capsys):
-    (accepted.path / "b.json").write_text("{")
-    report = accepted.path / "evaluation" / REPORT
-    assert main(["accept", str(report), "--baseline", str(accepted.path / "b.json")]) == 0
-    assert "could not be read" in "".join(capsys.readouterr())
-    assert (accepted.path / "b.json").read_bytes() == report.read_bytes()
+def test_a_damaged_baseline_is_kept_until_it_is_deleted(accepted, capsys):
+    base, report = accepted.path / "b.json", accepted.path / "evaluation" / REPORT
+    base.write_text("{")
+    assert main(["accept", str(report), "--baseline", str(base)]) == 4
+    assert "name another file, or delete this one" in capsys.readouterr().err
+    assert base.read_text() == "{"
+    base.unlink()
+    assert main(["accept", str(report), "--baseline", str(base)]) == 0
+    assert base.read_bytes() == report.read_bytes()
 
 
 def test_lost_results_take_precedence_over_a_regression(accepted):
