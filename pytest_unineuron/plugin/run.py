@@ -24,7 +24,7 @@ from pytest_unineuron.plugin.arguments import Arguments
 from pytest_unineuron.reports.github import ERROR, UNUSABLE_BASELINE, Annotation
 from pytest_unineuron.reports.step import GitHubStep
 from pytest_unineuron.reports.write import REPORT, reason_unwritable
-from pytest_unineuron.system.paths import beside, did_you_mean_path, resolve_path
+from pytest_unineuron.system.paths import beside, did_you_mean_path, is_folder, resolve_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,8 +234,17 @@ class Run:
         for name in ("models", "seeds", "new_data", "reference", "findings"):
             getattr(self, name)
         self._check_inputs()
+        self._check_folders()
+
+    def _check_folders(self) -> None:
         if self.settings.out != declared.Settings().out and (reason := reason_unwritable(self.out)):
             raise OptionError(f"--unineuron-out={self.settings.out}: cannot be written to: {reason}")
+        cache = self.cache_folder if self.settings.cache else None
+        if cache and not is_folder(cache) and (reason := reason_unwritable(cache)):  # one may be there to be read
+            raise OptionError(
+                f"--unineuron-cache={self.settings.cache}: cannot be written to: {reason}; name another folder, or say "
+                "--unineuron-no-cache"
+            )
 
     def _check_inputs(self) -> None:
         for each in (*self.models.values(), *self.seeds.values()):

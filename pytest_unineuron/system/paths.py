@@ -53,6 +53,14 @@ def status_of(path: Path) -> os.stat_result | None:
         return None
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder at a path; not at one with a name that no folder can have."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def beside(path: Path) -> list[str]:
     """Return the paths of everything in the folder of a path, which may not exist, as a user would type them."""
     try:

@@ -179,3 +179,21 @@ def test_nothing_is_cached_without_the_cache_of_pytest(run_trials, trials):
     run_trials("-p", "no:cacheprovider", "-k", "kurtosis")
     assert run_trials("-p", "no:cacheprovider", "-k", "kurtosis").report["forward_passes"] == 3
     assert not list(trials.path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["file", "file/kept", "x" * 300])
+def test_a_name_that_no_folder_can_have_is_refused(trials, name):
+    """The run would measure everything and keep nothing."""
+    (trials.path / "file").touch()
+    found = trials.write("").run("--unineuron-model=nano:neox-a", f"--unineuron-cache={name}")
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines(
+        [f"ERROR: --unineuron-cache={name}: cannot be written to: *; name another folder, or say --unineuron-no-cache"]
+    )
+
+
+def test_a_folder_that_can_only_be_read_is_used(run_trials, trials, monkeypatch):
+    """What is stored there is found."""
+    run_trials("-k", "kurtosis", "--unineuron-cache=kept")
+    monkeypatch.setattr("pytest_unineuron.plugin.run.reason_unwritable", lambda folder: "Read-only file system")
+    assert run_trials("-k", "kurtosis", "--unineuron-cache=kept").report["forward_passes"] == 0
