@@ -241,3 +241,23 @@ def test_claim(unineuron_corpus, unineuron_neurons):
     found = trials.write(body).run("--unineuron-model=nano:neox-a", f"--unineuron-corpus={folder}", *warnings)
     found.result.assert_outcomes(passed=1)
     found.result.stdout.fnmatch_lines(["NOT READ in the folder texts: README.md"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("zo", "UNINEURON_ZOO=zo: there is no such folder; * or unset it; did you mean zoo?"),
+        ("zoo", "UNINEURON_ZOO=zoo: no folder in it has a config.json; name the folder of the folders of models*"),
+        ("zoo/file", "UNINEURON_ZOO=zoo/file: there is no such folder; *"),
+    ],
+)
+def test_a_zoo_without_models_is_refused(trials, monkeypatch, folder, message):
+    """The model of this name that ships would be measured instead. Other models do not need it."""
+    (trials.path / "zoo").mkdir()
+    (trials.path / "zoo" / "file").touch()
+    monkeypatch.chdir(trials.path)
+    monkeypatch.setenv("UNINEURON_ZOO", folder)
+    found = trials.write(HOLDS).run("--unineuron-model=nano:neox-a")
+    assert found.ret == 4
+    found.result.stderr.fnmatch_lines([f"ERROR: {message}"])
+    assert trials.run("--unineuron-model=acme/model", "--collect-only").ret == 0

@@ -54,6 +54,8 @@ class Source:
 def parse_source(spec: str) -> Source:
     """The source that ``spec`` names. Raises ModelError for a nano model or folder that does not exist.
 
+    Raises OptionError for a nano model if ``UNINEURON_ZOO`` names no folder of models.
+
     >>> parse_source("EleutherAI/pythia-70m@step143000").revision
     'step143000'
     """
@@ -64,6 +66,7 @@ def parse_source(spec: str) -> Source:
         inner = parse_source(name)
         return replace(inner, spec=spec, label=UNTRAINED + inner.label, untrained=True)
     if spec.startswith(zoo.PREFIX):
+        zoo.check()
         name = spec.removeprefix(zoo.PREFIX)
         folders = zoo.folders()
         if name not in folders:
