@@ -56,7 +56,7 @@ def statistic(name: str, *, sites: Collection[str]) -> Callable[[T], T]:
     Sites are ``pre``, ``post``, ``residual``, ``up``, and ``units`` for all that ``extend.units`` adds. A trial reads
     it as ``neurons.pre.total(name)``, and each property of the class that is [unit] as ``neurons.pre.PROPERTY``.
     """
-    return _decorator(STATISTIC, name, {"sites": tuple(sites)})
+    return _decorator(STATISTIC, name, {"sites": _listed(sites)})
 
 
 def units(name: str, *, site: str, signed: bool = True) -> Callable[[T], T]:
@@ -91,7 +91,7 @@ def family(names: str, *, seeds: Sequence[str] = (), studied: str = "", table: s
     ``names`` is a regular expression that matches the whole name of each of its models, in capitals or not. The rest
     is as in ``models.registry.Family``.
     """
-    return Declaration(FAMILY, names, _caller(), {"seeds": tuple(seeds), "studied": studied, "table": table})
+    return Declaration(FAMILY, names, _caller(), {"seeds": _listed(seeds), "studied": studied, "table": table})
 
 
 def declarations_in(module: Any) -> Iterator[Declaration]:
@@ -112,6 +112,11 @@ def _decorator(kind: str, name: str, facts: dict[str, Any]) -> Callable[[T], T]:
         return make
 
     return declare
+
+
+def _listed(values: Collection[str]) -> Collection[str]:
+    """The values as a tuple; a single text as it is, which the registry refuses."""
+    return values if isinstance(values, str) else tuple(values)
 
 
 def _caller(depth: int = 2) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial, wraps
 from importlib.metadata import entry_points
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron import controls
 from pytest_unineuron.corpora import GENERATED, bundled_names
+from pytest_unineuron.corpora.corpus import Corpus
 from pytest_unineuron.errors import OptionError
 from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, REPORT, STATISTIC, UNITS, Declaration, declarations_in
 from pytest_unineuron.extend.table import taken
@@ -26,6 +29,15 @@ SITES = (PRE, POST, RESIDUAL, UP, UNIT_SITES)
 ENCODED_SITES = (PRE, POST, RESIDUAL, ATTENTION)
 MEASURED = (CONTROL, STATISTIC, UNITS)
 """The kinds whose source measurements depend on; texts and models are told by their own digests."""
+
+RETURNED = {
+    controls.MODEL: "another model, and leave the one that is given as it is",
+    controls.TEXT: "blocks",
+    controls.PAIRING: "blocks",
+    controls.LABELS: "the neuron whose label each neuron gets",
+    controls.UNITS: "a function of site, layer and units",
+}
+"""What a control returns, by the part that it replaces."""
 
 
 class Registry:
@@ -91,11 +103,21 @@ def _control(each: Declaration) -> controls.Control:
         raise OptionError(f"{each.file}: control {each.name!r}: is a word of --unineuron-controls; choose another name")
     # The weights of another seed are no function of the model.
     parts = [part for part in controls.REQUIRED_INPUTS if part != controls.SEED]
-    _check(each, "replaces", each.facts["replaces"], parts)
-    return controls.Control(each.make, **each.facts)
+    replaces = each.facts["replaces"]
+    _check(each, "replaces", replaces, parts)
+    make = _returning(each, partial(_is_replacement, replaces), RETURNED[replaces])
+    return controls.Control(make, **each.facts)
+
+
+def _is_replacement(replaces: str, found: Any) -> bool:
+    """Whether what a control returned can be of its kind."""
+    if replaces == controls.MODEL:
+        return hasattr(found, "named_modules")
+    return callable(found) if replaces == controls.UNITS else found is not None
 
 
 def _statistic(each: Declaration) -> tuple[Any, tuple[str, ...]]:
+    _check_list(each, "sites")
     for site in each.facts["sites"]:
         _check(each, "sites", site, SITES)
     return each.make, each.facts["sites"]
@@ -111,12 +133,21 @@ def _units(each: Declaration) -> UnitKind:
 def _corpus(each: Declaration) -> Any:
     if each.name in bundled_names():
         raise OptionError(f"{each.file}: {taken('corpus', each.name)}")
-    return each.make
+    return _returning(
+        each, lambda found: isinstance(found, Corpus), "a Corpus of Documents"
+    )
 
 
 def _family(each: Declaration) -> Any:
     from pytest_unineuron.models.registry import Family
 
+    _check_list(each, "seeds")
+    try:
+        re.compile(each.name)
+    except re.error as error:
+        raise OptionError(
+            f"{each.file}: family {each.name!r}: is no regular expression ({error}); give one, such as 'acme/gpt-.*'"
+        ) from None
     return Family(each.name, **each.facts)
 
 
@@ -140,3 +171,25 @@ _ROWS: dict[str, Callable[[Declaration], Any]] = {
 def _check(each: Declaration, what: str, found: str, known: Iterable[str]) -> None:
     if found not in known:
         raise OptionError(f"{each.file}: {each.kind} {each.name!r}: {what}={found!r}; choose from {', '.join(known)}")
+
+
+def _check_list(each: Declaration, what: str) -> None:
+    if isinstance(given := each.facts[what], str):
+        raise OptionError(
+            f"{each.file}: {each.kind} {each.name!r}: {what}={given!r} is one text; give a list: {what}=[{given!r}]"
+        )
+
+
+def _returning(each: Declaration, is_right: Callable[[Any], bool], wanted: str) -> Callable[..., Any]:
+    """The function of an extension, which raises OptionError where it returns something else."""
+
+    @wraps(each.make)
+    def checked(*given: Any) -> Any:
+        found = each.make(*given)
+        if not is_right(found):
+            raise OptionError(
+                f"{each.file}: {each.kind} {each.name!r}: returned a {type(found).__name__}; return {wanted}"
+            )
+        return found
+
+    return checked
