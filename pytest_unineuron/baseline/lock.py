@@ -62,9 +62,11 @@ class Lock:
     def read(cls, path: Path) -> Lock:
         """The lock in a file. Raises ReportError for a file that is missing, damaged or of another version."""
         data = strict_json.read_json(path, "lock", LOCK_HINT)
-        if data.get("lock_version") != LOCK_VERSION:
+        if "lock_version" not in data:
+            raise ReportError(f"lock {path}: has no lock_version, so it is no lock; {LOCK_HINT}")
+        if data["lock_version"] != LOCK_VERSION:
             raise ReportError(
-                f"lock {path}: is of version {data.get('lock_version')}, this one reads {LOCK_VERSION}; use the "
+                f"lock {path}: is of version {data['lock_version']}, this one reads {LOCK_VERSION}; use the "
                 "version of pytest-unineuron that locked the claim"
             )
         content = strict_json.verify_digest(data, f"lock {path}", "lock the claim again, before it is tested")

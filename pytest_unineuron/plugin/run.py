@@ -280,6 +280,11 @@ class Run:
                 "another name: pytest-unineuron accept --baseline FILE"
             )
         if lock := self.settings.write_lock:
+            if is_folder(self.write_lock):
+                raise OptionError(
+                    f"--unineuron-write-lock={lock}: is a folder; name the file to write first: pytest-unineuron lock "
+                    f"FILE {lock}"
+                )
             if str(self.write_lock) in beside(self.write_lock):
                 raise OptionError(
                     f"--unineuron-write-lock={lock}: exists, and a lock is not written twice; name another file, or "

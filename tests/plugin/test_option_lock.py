@@ -147,6 +147,10 @@ def test_a_lock_of_broken_controls_is_not_written(trials):
         (lambda text: text.replace('"above": 0.5', '"above": 0.3'), "was changed or damaged after it was written"),
         (lambda text: text[:100], "is damaged or incomplete"),
         (lambda text: text.replace('"lock_version": 3', '"lock_version": 9'), "is of version 9, this one reads 3"),
+        (
+            lambda text: '{"schema_version": 6}',
+            "has no lock_version, so it is no lock; make one: pytest-unineuron lock FILE evals/",
+        ),
         (lambda text: None, "there is no such file; make one: pytest-unineuron lock FILE evals/"),
     ],
 )

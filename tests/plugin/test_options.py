@@ -188,7 +188,15 @@ def test_options_in_the_ini_file_are_used(trials):
         ),
         (["--unineuron-device=cuda1"], "--unineuron-device=cuda1: there is no such device; *; did you mean cuda?"),
         (["--unineuron-device=cuda:99"], "--unineuron-device=cuda:99: cannot be used here (*); try cpu"),
-        (["--unineuron-findings=./nowhere"], "*there is no folder dataframes/interpretable_neurons*"),
+        (
+            ["--unineuron-findings=./emtpy"],
+            "--unineuron-findings=emtpy: there is no such folder; *; did you mean empty?",
+        ),
+        (["--unineuron-findings=empty"], "*there is no folder dataframes/interpretable_neurons*"),
+        (
+            ["--unineuron-write-lock=empty/"],
+            "--unineuron-write-lock=empty/: is a folder; *: pytest-unineuron lock FILE empty/",
+        ),
     ],
 )
 def test_a_wrong_value_ends_the_run_before_anything_is_measured(trials, monkeypatch, args, words):
