@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_unineuron.errors import FindingsError, NotApplicable, first_line
 from pytest_unineuron.models.registry import published_table
+from pytest_unineuron.system.paths import did_you_mean_path, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +85,11 @@ def original_findings(checkout: Path) -> dict[str, dict[str, float]]:
     that is missing or has a value that is not a number.
     """
     folder = checkout / TABLES_FOLDER
+    if not is_folder(checkout):
+        raise FindingsError(
+            f"--unineuron-findings={checkout}: there is no such folder; give a checkout of the paper's repository"
+            f"{did_you_mean_path(checkout)}"
+        )
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
