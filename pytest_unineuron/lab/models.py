@@ -114,10 +114,6 @@ class Models:
             model = make(given, drawn)
         except AssertionError as error:
             raise ModelError(f"control {arm.control!r}: AssertionError: {first_line(error)}") from error
-        if not isinstance(model, torch.nn.Module):
-            raise ModelError(
-                f"control {arm.control!r} returned a {type(model).__name__}; return the model that it makes"
-            )
         return replace(subject, model=model, weights_digest="")
 
     def seeds(self, model: str) -> tuple[str, ...]:

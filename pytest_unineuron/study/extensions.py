@@ -31,7 +31,7 @@ MEASURED = (CONTROL, STATISTIC, UNITS)
 """The kinds whose source measurements depend on; texts and models are told by their own digests."""
 
 RETURNED = {
-    controls.MODEL: "another model, and leave the one that is given as it is",
+    controls.MODEL: "another model",
     controls.TEXT: "blocks",
     controls.PAIRING: "blocks",
     controls.LABELS: "the neuron whose label each neuron gets",
@@ -133,9 +133,7 @@ def _units(each: Declaration) -> UnitKind:
 def _corpus(each: Declaration) -> Any:
     if each.name in bundled_names():
         raise OptionError(f"{each.file}: {taken('corpus', each.name)}")
-    return _returning(
-        each, lambda found: isinstance(found, Corpus), "a Corpus of Documents"
-    )
+    return _returning(each, lambda found: isinstance(found, Corpus), "a Corpus of Documents")
 
 
 def _family(each: Declaration) -> Any:

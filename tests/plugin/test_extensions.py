@@ -175,7 +175,7 @@ def test_norm(unineuron_weights, unineuron_measure):
     assert norms[0] == 0
     assert norms[1] > 0.1
     assert "control 'broken': AssertionError: a mistake in my control" in arms["broken"]["reason"]
-    assert "control 'nothing' returned a NoneType; return the model" in arms["nothing"]["reason"]
+    assert "control 'nothing': returned a NoneType; return another model" in arms["nothing"]["reason"]
 
 
 @pytest.mark.slow
