@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_unineuron.baseline.accept import check_acceptable, check_replaceable, lost_cases
 from pytest_unineuron.baseline.gate import ExitStatus, Gate, read_baseline
 from pytest_unineuron.baseline.lock import Lock
+from pytest_unineuron.cli.own_options import in_own_words, own_options
 from pytest_unineuron.errors import OptionError, ReportError, UnineuronError
 from pytest_unineuron.evidence import journal, saved, strict_json
 from pytest_unineuron.evidence.replay import UNCHECKED, read_evidence
@@ -25,7 +24,7 @@ from pytest_unineuron.system.paths import resolve_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from pytest_unineuron.evidence.records import Evidence
@@ -42,7 +41,6 @@ FORMS: dict[str, Callable[[Evidence], str]] = {
 
 GATE_OPTIONS = ("baseline", "lock", "fail-on", "tolerate", "across", "waive")
 """The options of a run that commands on reports have under their own names."""
-_OPTION_OF_RUN = re.compile(rf"--unineuron-(?=({'|'.join(GATE_OPTIONS)})\b)")
 
 
 def compare_reports(typed: argparse.Namespace) -> int:
@@ -168,26 +166,17 @@ def validate_files(typed: argparse.Namespace) -> int:
 
 
 def _settings(typed: argparse.Namespace) -> Settings:
-    with _own_options():
+    with own_options(GATE_OPTIONS):
         return sources.read(lambda key: getattr(typed, key, None), lambda _: None, {})
 
 
 def _gate(evidence: Evidence, settings: Settings, accepted: Evidence | ReportError | None) -> Gate:
-    with _own_options():
+    with own_options(GATE_OPTIONS):
         return Gate.of(evidence, settings, accepted)
 
 
-@contextmanager
-def _own_options() -> Iterator[None]:
-    """Raise an OptionError with the names that options of a run have in these commands."""
-    try:
-        yield
-    except OptionError as error:
-        raise OptionError(_OPTION_OF_RUN.sub("--", str(error))) from None
-
-
 def _print_gate(gate: Gate) -> None:
-    _print((_OPTION_OF_RUN.sub("--", text), style) for text, style in terminal.gate_lines(gate))
+    _print((in_own_words(text, GATE_OPTIONS), style) for text, style in terminal.gate_lines(gate))
 
 
 def _print(lines: Iterable[Line]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.cli.check import declared
+from pytest_unineuron.cli.own_options import own_options
 from pytest_unineuron.errors import NotApplicable, OptionError
 from pytest_unineuron.system import process
 from pytest_unineuron.system.paths import write_atomically
@@ -30,6 +31,9 @@ SHOWN_TOKENS, SHOWN_CONTEXTS, CONTEXT = 5, 2, 28
 """The number of promoted and suppressed tokens below a row of the table, and of strongest tokens; and the number of
 characters of context on either side of one, so that 80 columns are enough."""
 
+OPTIONS_OF_RUN = ("corpus", "seed", "tokens", "device", "cache")
+"""The options of a run that this command has under their own names."""
+
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `pytest-unineuron neurons`."""
@@ -51,6 +55,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--{form}", type=Path, metavar="FILE", help=f"write {what[1]} instead of printing")
 
 
+@own_options(OPTIONS_OF_RUN)
 def print_neurons(typed: argparse.Namespace) -> int:
     """Print the table that was asked for, or write it. Raises UnineuronError."""
     if typed.top < 1:

@@ -111,6 +111,8 @@ def test_extensions_add_columns_and_corpora(neurons, capsys, no_extensions):
         (["--corpus=prosa"], "did you mean prose?"),
         (["--by=peak"], "--by=peak: no such column; choose from excess, vocabulary, mean,"),
         (["--extension=missing.py"], "missing.py: cannot be imported"),
+        (["--tokens=0"], "\n--tokens=0: give a whole number of at least 1"),
+        (["--device=gpu"], "\n--device=gpu: cannot be used here"),
         (["--csv=."], "--csv .: cannot be written"),
     ],
 )
@@ -118,5 +120,5 @@ def test_wrong_arguments_say_what_to_type(neurons, capsys, arguments, message):
     """The status is not 0, and nothing is printed but the error."""
     assert neurons("--top=1", *arguments) != 0
     captured = capsys.readouterr()
-    assert message in captured.err
+    assert message in f"\n{captured.err}"
     assert captured.out == ""
