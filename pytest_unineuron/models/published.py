@@ -85,14 +85,14 @@ def original_findings(checkout: Path) -> dict[str, dict[str, float]]:
     that is missing or has a value that is not a number.
     """
     folder = checkout / TABLES_FOLDER
-    if not is_folder(checkout):
-        raise FindingsError(
-            f"--unineuron-findings={checkout}: there is no such folder; give a checkout of the paper's repository"
-            f"{did_you_mean_path(checkout)}"
-        )
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not is_folder(checkout):
+            raise FindingsError(
+                f"--unineuron-findings={checkout}: there is no such folder; give a checkout of the paper's repository"
+                f"{did_you_mean_path(checkout)}"
+            ) from None
         raise FindingsError(
             f"--unineuron-findings={checkout}: there is no folder {TABLES_FOLDER} ({error.strerror}); give a checkout "
             "of the paper's repository"

@@ -250,14 +250,12 @@ def test_only_a_single_process_may_take_all_gpus(fill):
     result.stderr.fnmatch_lines(["*--unineuron-device=balanced: each of several processes would take all GPUs*"])
 
 
-def test_a_cache_that_cannot_be_written_is_a_failure(fill, trials):
-    """The run fails, since pytest would have to compute every result again."""
+def test_a_cache_that_cannot_be_a_folder_is_refused(fill, trials):
+    """Before anything is computed, since pytest would have to compute every result again."""
     (trials.path / "cache").write_text("a file")
     status, result = fill("-k", "kurtosis")
-    assert status == 1
-    result.stdout.fnmatch_lines(
-        ["*cannot be written to*", "* results could not be stored; pytest computes them again."]
-    )
+    assert status == 4
+    result.stderr.fnmatch_lines(["*--unineuron-cache=*: cannot be written to: *; name another folder*"])
 
 
 @pytest.mark.parametrize(
