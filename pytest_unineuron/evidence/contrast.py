@@ -167,7 +167,7 @@ def _contrast(own: Measurement, control: Measurement | None, name: str) -> Contr
     if own.value is None or control is None or control.value is None:
         return Contrast(own.name, name, False, lower, claimed, None)
     difference = own.value - control.value
-    if control.method and control.low is None:
+    if control.lacks_interval:
         return Contrast(own.name, name, False, lower, claimed, difference)
     error, degrees = error_of_difference(own.standard_error, control.standard_error)
     reach = student_quantile(degrees) * error
