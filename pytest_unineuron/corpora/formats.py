@@ -99,7 +99,8 @@ def _table(separator: str) -> Callable[[str, bytes], Rows]:
             raise CorpusError(f"{where}: two columns are named {repeated!r}; rename or delete one")
         if len(table) and not isinstance(table.index, pandas.RangeIndex):  # of what longer rows begin with
             raise CorpusError(f"{where}, row 1: more fields than the header ({', '.join(table)}); {quote}")
-        _check_quotes(where, text, separator)
+        if '"' in text:
+            _check_quotes(where, text, separator)
         return _rows(table)
 
     return read

@@ -72,7 +72,7 @@ class ArmResult:
 
     @property
     def _is_not_shown(self) -> bool:
-        """Whether a minimum is not met, or the body came to its end, a claim is too close to call, and none unknown.
+        """Whether a minimum is not met, or the body came to its end with a claim too close to call and none unknown.
 
         Whether a claim to lie beyond the control is unknown is for the comparison to say.
         """

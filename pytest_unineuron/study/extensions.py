@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_unineuron import controls
 from pytest_unineuron.corpora import GENERATED, bundled_names
 from pytest_unineuron.corpora.corpus import Corpus
-from pytest_unineuron.errors import OptionError
+from pytest_unineuron.errors import OptionError, first_line
 from pytest_unineuron.extend import CONTROL, CORPUS, FAMILY, REPORT, STATISTIC, UNITS, Declaration, declarations_in
 from pytest_unineuron.extend.table import taken
 from pytest_unineuron.statistics import ATTENTION, EXTREMES, POST, PRE, RESIDUAL, SINKS, STATISTICS, UP
@@ -179,11 +179,17 @@ def _check_list(each: Declaration, what: str) -> None:
 
 
 def _returning(each: Declaration, is_right: Callable[[Any], bool], wanted: str) -> Callable[..., Any]:
-    """The function of an extension, which raises OptionError where it returns something else."""
+    """The function of an extension, which raises OptionError where it returns something else.
+
+    Where it asserts what is not so as well: a control that breaks would look like one on which the claim is missed.
+    """
 
     @wraps(each.make)
     def checked(*given: Any) -> Any:
-        found = each.make(*given)
+        try:
+            found = each.make(*given)
+        except AssertionError as error:
+            raise OptionError(f"{each.file}: {each.kind} {each.name!r}: AssertionError: {first_line(error)}") from error
         if not is_right(found):
             raise OptionError(
                 f"{each.file}: {each.kind} {each.name!r}: returned a {type(found).__name__}; return {wanted}"

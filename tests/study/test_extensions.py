@@ -37,6 +37,18 @@ def test_a_corpus_that_is_a_list(registry):
         find_corpus("mine")
 
 
+@pytest.mark.parametrize("replaces", ["model", "text", "pairing", "labels", "units"])
+def test_a_control_that_asserts_what_is_not_so(registry, replaces):
+    """It is broken, and its arm is no arm on which the claim is missed."""
+
+    def broken(*given):
+        assert not given, "a mistake in my control"
+
+    registry.add(Declaration(CONTROL, "mine", Path(__file__), {"replaces": replaces, "description": "x"}, broken))
+    with pytest.raises(OptionError, match="control 'mine': AssertionError: a mistake in my control"):
+        controls.CONTROLS["mine"].load()(None, None, 1)
+
+
 def declared(what):
     if what == "statistic":
         return extend.statistic("mine", sites="pre")(type("Mine", (), {}))
