@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_unineuron.evidence.measurement import WEAKEST_FIRST, BoundStatus, format_number
@@ -101,7 +100,8 @@ def outcome_lines(evidence: Evidence, width: int) -> Iterator[Line]:
 
 def _claim_paragraphs(cases: Iterable[RecordedCase], width: int) -> Iterator[Line]:
     """Each trial with what was claimed, and the value on each model and text."""
-    for trial, of_trial in groupby(cases, lambda each: each.record.trial):
+    for of_trial in _by_trial(cases):
+        trial = of_trial[0].record.trial
         by_claim: dict[str, list[str]] = {}
         for each in of_trial:
             claim = weakest_claim(each)
@@ -115,7 +115,8 @@ def _claim_paragraphs(cases: Iterable[RecordedCase], width: int) -> Iterator[Lin
 
 def _vacuous_paragraphs(cases: Iterable[RecordedCase], width: int) -> Iterator[Line]:
     """Each trial with the controls that show the same, and where; nobody needs the values."""
-    for trial, of_trial in groupby(cases, lambda each: each.record.trial):
+    for of_trial in _by_trial(cases):
+        trial = of_trial[0].record.trial
         by_controls: dict[str, list[str]] = {}
         for each in of_trial:
             by_controls.setdefault(_showing(each), []).append(_place(each))
@@ -155,6 +156,14 @@ PARAGRAPHS: dict[Outcome, Callable[[Iterable[RecordedCase], int], Iterator[Line]
     Outcome.NA: _reason_paragraphs,
     Outcome.ERROR: _reason_paragraphs,
 }
+
+
+def _by_trial(cases: Iterable[RecordedCase]) -> Iterable[list[RecordedCase]]:
+    """The cases of each trial together, however they were ordered, in the order of their first cases."""
+    by_trial: dict[str, list[RecordedCase]] = {}
+    for each in cases:
+        by_trial.setdefault(each.record.trial.id, []).append(each)
+    return by_trial.values()
 
 
 def _place(each: RecordedCase) -> str:

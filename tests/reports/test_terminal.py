@@ -15,12 +15,13 @@ CLAIM = {"above": 0.5, "null": 0.3}
 
 
 def evidence(*trials, **more):
-    """Evidence of trials given as (name, model, value on the subject, value on the control)."""
+    """Evidence of trials given as (name, model, value on the subject, value on the control, and perhaps a text)."""
     planned, results = [], {}
-    for name, model, value, null in trials:
+    for name, model, value, null, *corpus in trials:
         trial = Trial(name, "GT1", "A claim.", "test")
         for control, number in (("", value), ("untrained", null)):
-            item = PlannedItem(f"{name}[{model}~{control}]", trial, Case(model, control=control))
+            case = Case(model, *corpus, control=control)
+            item = PlannedItem(f"{name}[{model}-{corpus}~{control}]", trial, case)
             planned.append(item)
             if number is not None:
                 measurement = make_measurement("size", number, **CLAIM)
@@ -45,6 +46,16 @@ def test_trials_stand_under_their_outcome_with_claim_and_value():
         "  bad: size > 0.5",
         "      m 0.2",
     ]
+
+
+def test_the_texts_of_a_trial_stand_together():
+    """Trials run text by text."""
+    names = ("good", "empty", "close")
+    shown = text(
+        *((name, "m", 0.9, {"empty": 0.8}.get(name, 0.1), corpus) for corpus in ("news", "code") for name in names)
+    )
+    assert "  good: size > 0.5\n      m on news 0.9\n      m on code 0.9\n  close: size > 0.5\n      m on news" in shown
+    assert "  empty: m on news, m on code (untrained)" in shown
 
 
 def test_the_table_of_a_verbose_run_has_value_bound_control_and_outcome():
