@@ -22,6 +22,8 @@ __all__ = [
 
 PARTS = 8
 """Sets that neurons are dealt into. With few neurons, it makes a difference which ones a layer happens to have."""
+ROUNDING = 1e-10
+"""Divergences in nats that may come from the rounding of float32 logits alone."""
 QUARTER = math.log(1.25)
 """The logarithm of a ratio that is larger by a quarter."""
 
@@ -181,7 +183,7 @@ def measure_ablation(neurons, weights, runs, measure):
 
         def log_ratio(effects, marked, others):
             kl = effects.mean("kl")
-            changes = np.concatenate([kl[marked], kl[others]]) > 0
+            changes = np.concatenate([kl[marked], kl[others]]) > ROUNDING
             return np.mean(np.log(kl[marked])) - np.mean(np.log(kl[others])) if changes.all() else np.nan
 
         part = np.arange(PARTS)  # those of marked neurons come first, then those of matched ones

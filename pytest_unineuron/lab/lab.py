@@ -24,13 +24,14 @@ from pytest_unineuron.lab.public_texts import PublicTexts
 from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
-from pytest_unineuron.lab.runs import LOGITS_AT_ONCE, Runs, ShownBatches, small_part
+from pytest_unineuron.lab.runs import Runs, ShownBatches, small_part
 from pytest_unineuron.lab.texts import PROBES, Texts
 from pytest_unineuron.lab.universality import Universality, universality_threshold
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.composition import Composition, composition
+from pytest_unineuron.roles.interventions import LOGITS_AT_ONCE
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.kinds import KINDS, NEURONS

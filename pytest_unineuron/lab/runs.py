@@ -27,8 +27,6 @@ FEWEST = 6
 """Batches that thinning has to leave: intervals are over document groups, of which each has batches of its own."""
 RUN_LENGTH = 128
 """The most tokens of a block that are read. Of longer ones, a small part would hold few, and few document groups."""
-LOGITS_AT_ONCE = 2**24
-"""Logits of one batch, which are compared with others as a whole."""
 
 
 class Runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Change = Callable[[Tensor], Tensor]
     """Makes other units of the units [..., unit] that an output projection reads."""
 
+LOGITS_AT_ONCE = 2**24
+"""Logits that a model computes in one pass, for all that is changed at once."""
 VALUES_AT_ONCE = 2**20
 """Log probabilities that are compared at a time."""
 
@@ -67,20 +69,17 @@ def changed_units(view: WeightView, changes: Mapping[int, Change]) -> Iterator[N
             hook.remove()
 
 
-def set_units(indices: Tensor, values: Tensor, mask: Tensor | None = None) -> Change:
-    """Return the change that sets the units ``indices`` [chosen] to ``values`` [chosen] or [].
+def set_units(chosen: Tensor, values: Tensor, mask: Tensor) -> Change:
+    """Return the change that sets units to their ``values`` [unit] at the tokens that ``mask`` [row, position] marks.
 
-    It does so at every token, or at those that ``mask`` [row, position] marks.
+    ``chosen`` [copy, unit] marks others in each copy of the rows, which lie one after the other.
     """
 
     def change(units: Tensor) -> Tensor:
-        changed, chosen = units.clone(), indices.to(units.device)
-        if mask is None:
-            changed[..., chosen] = values.to(units)
-            return changed
-        rows = _by_token(changed, mask.shape)
-        rows[..., chosen] = torch.where(mask.to(units.device)[..., None], values.to(units), rows[..., chosen])
-        return rows.reshape(units.shape)
+        (rows, positions), copies = mask.shape, len(chosen)
+        by_copy = _by_token(units, torch.Size((copies * rows, positions))).unflatten(0, (copies, rows))
+        marked = mask.to(units.device)[None, :, :, None] & chosen.to(units.device)[:, None, None, :]
+        return torch.where(marked, values.to(units), by_copy).reshape(units.shape)
 
     return change
 
@@ -131,16 +130,15 @@ def ablation_effects(view: WeightView, batches: Sequence[Batch], sets: Tensor) -
     loss, kl = torch.zeros(2, len(sets), groups, dtype=torch.float64)
     for batch, mask in zip(batches, masks, strict=True):
         before = next_token_logits(view, batch).double().log_softmax(dim=-1)
-        targets = batch.ids[:, 1:][predicting(batch)][:, None].to(before.device)
-        probabilities = before.exp()
+        targets = batch.ids[:, 1:][predicting(batch)].to(before.device)
         tokens[batch.group] += len(before)
-        for number, chosen in enumerate(sets.bool()):
-            with changed_units(view, _to_mean(chosen, means, mask)):
-                after = next_token_logits(view, batch)
-            for rows in torch.arange(len(before)).split(max(1, VALUES_AT_ONCE // before.shape[1])):
-                change_of_logs = before[rows] - after[rows].double().log_softmax(dim=-1)
-                loss[number, batch.group] += change_of_logs.gather(1, targets[rows]).sum().cpu()
-                kl[number, batch.group] += (probabilities[rows] * change_of_logs).sum().cpu()
+        at_once = max(1, LOGITS_AT_ONCE // (batch.ids.numel() * before.shape[1]))
+        for numbers in torch.arange(len(sets)).split(at_once):
+            with changed_units(view, _to_mean(sets[numbers].bool(), means, mask)):
+                after = next_token_logits(view, _copies(batch, len(numbers))).view(len(numbers), *before.shape)
+            for number, changed in zip(numbers.tolist(), after, strict=True):
+                for place, sums in zip((loss, kl), _changes(before, changed, targets), strict=True):
+                    place[number, batch.group] += sums
     read = tokens > 0
     return Effects({"loss": loss[:, read], "kl": kl[:, read]}, tokens[read])
 
@@ -173,11 +171,30 @@ def next_token_logits(view: WeightView, batch: Batch) -> Tensor:
     return logits[:, :-1][predicting(batch).to(logits.device)]
 
 
-def _to_mean(chosen: Tensor, means: Sequence[Tensor], mask: Tensor) -> dict[int, Change]:
-    """The changes that set the chosen neurons [neuron] to their mean where ``mask`` is set, by layer."""
-    parts = chosen.split([len(mean) for mean in means])
+def _changes(before: Tensor, after: Tensor, targets: Tensor) -> tuple[float, float]:
+    """The rise of the cross entropy, and the divergence, summed over tokens.
+
+    ``before`` are log probabilities and ``after`` logits, [token, vocabulary]; ``targets`` [token] are the next tokens.
+    """
+    loss = kl = 0.0
+    for rows in torch.arange(len(before)).split(max(1, VALUES_AT_ONCE // before.shape[1])):
+        change = before[rows] - after[rows].double().log_softmax(dim=-1)
+        loss += float(change.gather(1, targets[rows][:, None]).sum())
+        kl += float((before[rows].exp() * change).sum())
+    return loss, kl
+
+
+def _copies(batch: Batch, count: int) -> Batch:
+    """A batch with all its rows so many times, one copy after the other."""
+    repeated = {name: getattr(batch, name).repeat(count, 1) for name in ("ids", "attention_mask", "text_mask")}
+    return replace(batch, **repeated)
+
+
+def _to_mean(sets: Tensor, means: Sequence[Tensor], mask: Tensor) -> dict[int, Change]:
+    """The changes that set the neurons of each of ``sets`` [copy, neuron] to their mean where ``mask`` is set."""
+    parts = sets.split([len(mean) for mean in means], dim=1)
     return {
-        number: set_units(part.nonzero().flatten(), mean[part], mask)
+        number: set_units(part, mean, mask)
         for number, (part, mean) in enumerate(zip(parts, means, strict=True))
         if bool(part.any())
     }

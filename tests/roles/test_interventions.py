@@ -1,5 +1,7 @@
 """Interventions on neurons, against the same by hand in float64 (numbers are those of the methods' list of laws)."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,17 @@ def wide(architecture):
     return WeightView(loaded, dissect(loaded))
 
 
+def fixed(unit, value, mask=None):
+    """A change that sets one unit to a value, everywhere or where ``mask`` [row, position] is set."""
+
+    def change(units):
+        here = torch.zeros_like(units, dtype=torch.bool)
+        here[..., unit] = True if mask is None else mask
+        return torch.where(here, torch.as_tensor(value, dtype=units.dtype), units)
+
+    return change
+
+
 def logits(view, batch, change=None):
     with changed_units(view, change or {}), torch.no_grad():
         return view.loaded.model(batch.ids, attention_mask=batch.attention_mask).logits
@@ -41,7 +54,7 @@ def test_units_set_to_what_they_are_change_nothing(architecture):
     view, (batch, *_) = wide(architecture), batches()
     clean = logits(view, batch)
     assert torch.equal(logits(view, batch, {0: lambda units: units.clone()}), clean)
-    changed = logits(view, batch, {0: set_units(torch.tensor([3]), torch.tensor([2.0]))})
+    changed = logits(view, batch, {0: fixed(3, 2.0)})
     assert not torch.allclose(changed, clean)
     assert torch.equal(logits(view, batch), clean)  # nothing is left behind
 
@@ -53,8 +66,8 @@ def test_a_last_layer_neuron_moves_the_stream_by_what_it_writes(architecture):
     seen = []
     norm = view.loaded.model.get_submodule(view.anatomy.final_norm)
     hook = norm.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
-    logits(view, batch, {1: set_units(torch.tensor([5]), torch.tensor(0.0))})
-    logits(view, batch, {1: set_units(torch.tensor([5]), torch.tensor(1.5))})
+    logits(view, batch, {1: fixed(5, 0.0)})
+    logits(view, batch, {1: fixed(5, 1.5)})
     hook.remove()
     moved = seen[1] - seen[0]
     if architecture != "llama":
@@ -73,10 +86,7 @@ def test_effects_of_ablation_agree_with_the_same_by_hand(architecture):
     means = mean_units(view, read, [batch.text_mask for batch in read])
     loss, kl, count = 0.0, 0.0, 0
     for batch in read:
-        change = {
-            layer: set_units(torch.tensor([unit]), means[layer][unit], batch.text_mask)
-            for layer, unit in ((0, 2), (1, 12))
-        }
+        change = {layer: fixed(unit, means[layer][unit], batch.text_mask) for layer, unit in ((0, 2), (1, 12))}
         before, after = (logits(view, batch, each).log_softmax(-1) for each in ({}, change))
         for row, position in batch.text_mask.nonzero().tolist():
             if position + 1 < batch.ids.shape[1] and batch.text_mask[row, position + 1]:
@@ -96,13 +106,33 @@ def test_effects_of_a_float32_model_are_those_of_its_logits(architecture):
     sets = torch.zeros(1, 96, dtype=torch.bool)
     sets[0, [2, 60]] = True
     means = mean_units(view, [batch], [batch.text_mask])
-    change = {
-        layer: set_units(torch.tensor([unit]), means[layer][unit], batch.text_mask) for layer, unit in ((0, 2), (1, 12))
-    }
+    change = {layer: fixed(unit, means[layer][unit], batch.text_mask) for layer, unit in ((0, 2), (1, 12))}
     text = torch.nn.functional.pad(batch.text_mask[:, 1:] & batch.text_mask[:, :-1], (0, 1))
     p, q = (logits(view, batch, each)[text].double().log_softmax(-1) for each in ({}, change))
     expected = (p.exp() * (p - q)).sum(dim=1).mean()
     assert ablation_effects(view, [batch], sets).mean("kl")[0] == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("mapping", [*(("causal", each) for each in ARCHITECTURES), ("causal", "opt")])
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_sets_that_share_a_pass_change_what_each_of_them_changes(mapping, at_once, monkeypatch):
+    """Of a model that flattens the tokens of its rows before the neurons, too."""
+    loaded, _ = prepared(*mapping)
+    loaded = in_memory(copy.deepcopy(loaded.model).double())
+    view, read = WeightView(loaded, dissect(loaded)), batches()
+    neurons = view.anatomy.layout.per_token.n_neurons
+    sets = torch.rand(5, neurons, generator=torch.Generator().manual_seed(1)) < 0.1
+    sets[3] = False
+    alone = [ablation_effects(view, read, each[None]) for each in sets]
+    monkeypatch.setattr(
+        "pytest_unineuron.roles.interventions.LOGITS_AT_ONCE",
+        at_once * max(batch.ids.numel() for batch in read) * view.loaded.model.config.vocab_size,
+    )
+    together = ablation_effects(view, read, sets)
+    for quantity in ("loss", "kl"):
+        expected = [float(each.mean(quantity)[0]) for each in alone]
+        np.testing.assert_allclose(together.mean(quantity), expected, rtol=1e-6, atol=1e-12)
+    assert together.mean("kl")[3] == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -127,7 +157,7 @@ def test_mediation_agrees_with_real_runs(architecture):
         before.append(entropy(logits(view, batch, {1: lambda u: units.append(u) or u})[text]))
     mean = torch.cat([u[text][:, neuron] for u, text in zip(units, rows, strict=True)]).mean()
     observed.remove()
-    change = {1: set_units(torch.tensor([neuron]), mean)}
+    change = {1: fixed(neuron, mean)}
     total, direct, mediated = 0.0, 0.0, 0.0
 
     def frozen(number):
@@ -169,7 +199,7 @@ def test_mediation_by_token_frequency_agrees_with_real_runs(architecture):
     for batch, text in zip(read, texts, strict=True):
         clean.append(logits(view, batch, {1: lambda u: units.append(u) or u})[text])
     mean = torch.cat([u[text][:, neuron] for u, text in zip(units, texts, strict=True)]).mean()
-    change, sums = {1: set_units(torch.tensor([neuron]), mean)}, dict.fromkeys(("total", "direct", "mediated"), 0.0)
+    change, sums = {1: fixed(neuron, mean)}, dict.fromkeys(("total", "direct", "mediated"), 0.0)
     for before, batch, text in zip(clean, read, texts, strict=True):
         after = logits(view, batch, change)[text]
         closed = after - ((after - before) @ unit)[:, None] * unit
@@ -288,7 +318,7 @@ def test_special_tokens_and_sinks_keep_their_units():
         assert not mask[:, 3].any()
         assert torch.equal(mask[:, 4:], batch.text_mask[:, 4:])
     seen = []
-    change = set_units(torch.tensor([5]), torch.tensor(2.5), masks[0])
+    change = set_units(torch.arange(48)[None] == 5, torch.full((48,), 2.5), masks[0])
     with changed_units(view, {0: lambda units: seen.append((units, change(units))) or units}), torch.no_grad():
         view.loaded.model(read[0].ids, attention_mask=read[0].attention_mask)
     ((before, after),) = seen
