@@ -283,6 +283,35 @@ def test_both_files_hold_the_same_tables(tmp_path):
     assert "| heavy | 2 | 1 | 1 | 0 | 0 | 0 | 50.0 | 1.26 | 98.7 | untrained gpt2 |" in text
 
 
+def test_trials_that_were_run_again_replace_their_rows(tmp_path):
+    """Those of others stay, and a note says which ones are of which day."""
+    tables.write(tmp_path, [tables.null_table([record("a", **{"heavy[prose]": "PASS", "skewed": "FAIL"})])], PROVENANCE)
+    table = tables.null_table([record("a", **{"heavy[prose]": "FAIL"}) | {"criteria": {}}])
+    text = tables.write_again(tmp_path, [table], ["heavy"], PROVENANCE | {"date": "2026-02-01"})
+    stored = json.loads((tmp_path / tables.JSON).read_text(encoding="utf-8"))["nulls"]
+    assert [(row["trial or criterion"], row["PASS"]) for row in stored["rows"]] == [
+        ("GT1", 0),
+        ("heavy[prose]", 0),
+        ("skewed", 0),
+    ]
+    assert "`c`, 2026-01-31" in text
+    assert "Run again on 2026-02-01, alone (2 CPU cores): heavy." in text
+    table = tables.null_table([record("a", **{"heavy[prose]": "NA"}) | {"criteria": {}}])
+    assert "| heavy" not in tables.write_again(tmp_path, [table], ["heavy"], PROVENANCE)
+
+
+def test_a_run_of_some_trials_has_their_outcomes_alone():
+    passed = {"m": {"outcome": "PASS", "reason": ""}}
+    names = ("heavy[prose]", "heavy_too[prose]")
+    report = {
+        "criteria": {"GT1": {"subjects": {"m": "NA"}}},
+        "trials": [{"name": name, "criterion": "GT1", "subjects": passed} for name in names],
+    }
+    found = suite.record(Specimen("sink", "gpt2"), report, "m", ["heavy"])
+    assert (list(found["trials"]), found["criteria"]) == (["heavy[prose]"], {})
+    assert suite.suite_digest(["heavy"]) != suite.suite_digest()
+
+
 @pytest.mark.slow
 def test_the_trials_run_on_nulls_and_give_a_line_for_each(tmp_path, monkeypatch):
     """In a process of its own, as by the command, but only two trials."""

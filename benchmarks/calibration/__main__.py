@@ -31,25 +31,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(argv)
     process.configure(1)  # before torch is imported
-    digest = suite.suite_digest()
+    digest = suite.suite_digest(options.trials)
+    specimens = [each for each in all_specimens() if not (options.trials and each.trial)]
     try:
-        chosen = choose(all_specimens(), options.only, options.models)
+        chosen = choose(specimens, options.only, options.models)
     except ValueError as error:
         parser.error(str(error))
-    failures = 0 if options.tables else run_missing(chosen, options.work, digest)
+    failures = 0 if options.tables else run_missing(chosen, options.work, digest, options.trials)
     known = results.read(options.work, digest)
     if not known:
         print(f"no results of the present trials in {options.work}; run without --tables", file=sys.stderr)
         return 1
-    missing = [each.name for each in all_specimens() if each.name not in known]
+    missing = [each.name for each in specimens if each.name not in known]
     # A part of the models is not what is published, unless it is asked for.
-    print(write_tables(options.work if missing and not options.tables else options.out, list(known.values())))
+    folder = options.work if missing and not options.tables else options.out
+    print(write_tables(folder, list(known.values()), options.trials))
     if missing:
         print(f"{len(missing)} models have not run: {', '.join(missing[:5])} …", file=sys.stderr)
     return int(failures > 0)
 
 
-def run_missing(chosen: Sequence[Specimen], work: Path, digest: str) -> int:
+def run_missing(chosen: Sequence[Specimen], work: Path, digest: str, trials: Sequence[str] = ()) -> int:
     """Run the trials on the models that have no results yet, and return how many of them failed to run."""
     known = results.read(work, digest)
     waiting = [specimen for specimen in chosen if specimen.name not in known]
@@ -58,7 +60,7 @@ def run_missing(chosen: Sequence[Specimen], work: Path, digest: str) -> int:
     for batch in batches(waiting):
         with tempfile.TemporaryDirectory(dir=work) as folder:
             try:
-                records = suite.run(batch, Path(folder))
+                records = suite.run(batch, Path(folder), trials)
             except (RuntimeError, ReportError) as error:
                 print(error, file=sys.stderr, flush=True)
                 failed += len(batch)
@@ -79,13 +81,16 @@ def batches(specimens: Sequence[Specimen]) -> Iterator[list[Specimen]]:
     yield from ([specimen] for specimen in specimens if not specimen.is_null)
 
 
-def write_tables(folder: Path, records: Sequence[dict[str, object]]) -> str:
-    """Write both tables to a folder, and return them as Markdown."""
+def write_tables(folder: Path, records: Sequence[dict[str, object]], trials: Sequence[str] = ()) -> str:
+    """Write both tables to a folder, or the rows of some trials into those that it has, and return them as Markdown."""
     from benchmarks import machine
     from benchmarks.calibration import tables
 
     provenance = machine.provenance("python -m benchmarks.calibration", 1, "cpu")
-    return tables.write(folder, [tables.null_table(records), tables.power_table(records)], provenance)
+    made = [tables.null_table(records), tables.power_table(records)]
+    if trials and (folder / tables.JSON).is_file():
+        return tables.write_again(folder, made, trials, provenance)
+    return tables.write(folder, made, provenance)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -94,6 +99,13 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--models", type=int, default=0, metavar="N", help="run the first N models only (default: all)")
     add("--only", default="", metavar="NAME", help="run the models of this kind or architecture only")
+    add(
+        "--trials",
+        nargs="+",
+        default=(),
+        metavar="TRIAL",
+        help="run these trials only, and put their rows into the tables that there are",
+    )
     add("--tables", action="store_true", help="write the tables of the results that there are, and run nothing")
     add(
         "--work",

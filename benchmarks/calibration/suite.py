@@ -32,17 +32,20 @@ SOURCES = (
 )
 
 
-def suite_digest() -> str:
-    """The digest of all that outcomes depend on: the trials, the package, and the models and options used here."""
+def suite_digest(trials: Sequence[str] = ()) -> str:
+    """The digest of all that outcomes depend on: the trials, the package, and the models and options used here.
+
+    ``trials`` are those that run, if not all do.
+    """
     files = sorted(path for pattern in SOURCES for path in ROOT.glob(pattern))
-    content = [package_digest(), *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)]
+    content = [package_digest(), *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files), *trials]
     return hashlib.sha256("".join(content).encode()).hexdigest()[:16]
 
 
-def run(specimens: Sequence[Specimen], folder: Path) -> list[dict[str, Any]]:
+def run(specimens: Sequence[Specimen], folder: Path, trials: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The results of some models, all of them nulls or none of them. Those that do not exist are made in ``folder``.
 
-    Raises RuntimeError if the run writes no report.
+    With ``trials``, these alone are run. Raises RuntimeError if the run writes no report.
     """
     options = [*OPTIONS, *(FEW_TOKENS if specimens[0].is_null or specimens[0].kind == REAL else ())]
     names = {specimen: specimen.spec or str(_make(specimen, folder / specimen.name)) for specimen in specimens}
@@ -51,6 +54,7 @@ def run(specimens: Sequence[Specimen], folder: Path) -> list[dict[str, Any]]:
         *(f"--unineuron-model={name}" for name in names.values()),
         *(f"--unineuron-out={folder / 'out'}", f"--unineuron-cache={folder / 'cache'}"),
         *_options_of_planted(specimens[0], folder),
+        *(("-k", " or ".join(f"test_{trial}" for trial in trials)) if trials else ()),
     ]
     before = _processor_seconds()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -60,19 +64,22 @@ def run(specimens: Sequence[Specimen], folder: Path) -> list[dict[str, Any]]:
     report = report_data(read_report(folder / "out" / REPORT))
     labels = sources_by_label(tuple(names.values()))
     return [
-        {**record(specimen, report, label), "seconds": round(seconds, 1)}
+        {**record(specimen, report, label, trials), "seconds": round(seconds, 1)}
         for specimen, label in zip(names, labels, strict=True)
     ]
 
 
-def record(specimen: Specimen, report: dict[str, Any], label: str) -> dict[str, Any]:
-    """The outcomes on one model, which the report knows by its label, as one line of the results."""
+def record(specimen: Specimen, report: dict[str, Any], label: str, only: Sequence[str] = ()) -> dict[str, Any]:
+    """The outcomes on one model, which the report knows by its label, as one line of the results.
+
+    With ``only``, they are those of some trials alone.
+    """
     trials = {
         trial["name"]: (trial["criterion"], trial["subjects"].get(label))
         for trial in report["trials"]
-        if _is_planted(trial["name"].partition("[")[0], specimen)
+        if _is_planted(id_ := trial["name"].partition("[")[0], specimen) and (not only or id_ in only)
     }
-    criteria = {} if specimen.trial else report["criteria"]
+    criteria = {} if specimen.trial or only else report["criteria"]
     return {
         "name": specimen.name,
         "kind": specimen.kind,

@@ -70,7 +70,27 @@ def clopper_pearson(passed: int, total: int) -> tuple[float, float]:
 
 def write(folder: Path, tables: Iterable[BenchmarkResult], provenance: Mapping[str, Any]) -> str:
     """Write the tables as Markdown and JSON, and return the Markdown."""
-    stored = {table.name: table.as_dict() | {"provenance": dict(provenance)} for table in tables}
+    return _write(folder, {table.name: table.as_dict() | {"provenance": dict(provenance)} for table in tables})
+
+
+def write_again(
+    folder: Path, tables: Iterable[BenchmarkResult], trials: Iterable[str], provenance: Mapping[str, Any]
+) -> str:
+    """Put the rows of some trials, which were run again, in the place of those in a folder, and return the Markdown.
+
+    The note of each table names them with the date. Raises FileNotFoundError if the folder has no tables.
+    """
+    stored, again = json.loads((folder / JSON).read_text(encoding="utf-8")), list(trials)
+    for table in tables:
+        old, new = stored[table.name], {row[COLUMNS[0]]: row for row in table.as_dict()["rows"]}
+        kept = [name for row in old["rows"] if (name := row[COLUMNS[0]]) in new or name.partition("[")[0] not in again]
+        rows = {row[COLUMNS[0]]: row for row in old["rows"]} | new
+        old["rows"] = [rows[name] for name in dict.fromkeys([*kept, *new])]
+        old["note"] += f" Run again on {provenance['date']}, alone ({provenance['machine']}): {', '.join(again)}."
+    return _write(folder, stored)
+
+
+def _write(folder: Path, stored: Mapping[str, Any]) -> str:
     text = "\n".join([INTRODUCTION, *map(results_file.render_result, stored.values())])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON).write_text(json.dumps(stored, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
