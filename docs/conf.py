@@ -1,4 +1,4 @@
-"""The configuration of Sphinx. What the package declares is put into pages when they are built."""
+"""The configuration of Sphinx. Long tables of what the package declares are put into pages when they are built."""
 
 import sys
 from importlib.metadata import version as installed_version
@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tables import TABLES
+from tables import LONG
 
 project = "pytest-unineuron"
 author = copyright = "the pytest-unineuron developers"
@@ -20,7 +20,7 @@ html_title = f"pytest-unineuron {release}"
 
 myst_enable_extensions = ["substitution"]
 myst_heading_anchors = 3
-myst_substitutions = {name: table() for name, table in TABLES.items()}
+myst_substitutions = {name: table() for name, table in LONG.items()}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -1,11 +1,17 @@
-"""Tables of the reference, made from what the package declares: no page repeats by hand what code says."""
+"""Tables of the reference, made from what the package declares: no page repeats by hand what code says.
+
+Short ones stand in the pages, between comments with their names, where GitHub shows them too: ``python docs/tables.py``
+writes them there. Long ones are put into pages when Sphinx builds them.
+"""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 import json
+import re
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_unineuron.cli.main import COMMANDS
@@ -96,16 +102,16 @@ def schema() -> str:
     )
 
 
-TABLES = {
-    "options": options,
-    "fixtures": fixture_table,
-    "controls": control_table,
-    "criteria": criteria,
-    "families": families,
-    "commands": commands,
-    "schema": schema,
-}
+SHORT = {"fixtures": fixture_table, "controls": control_table, "criteria": criteria, "families": families}
+"""What stands in pages between ``<!-- name -->`` and ``<!-- end -->``."""
+LONG = {"options": options, "commands": commands, "schema": schema}
 """What a page may name between two pairs of braces."""
+PLACE = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """The text of a page with its short tables as they should be."""
+    return PLACE.sub(lambda found: f"<!-- {found[1]} -->\n\n{SHORT[found[1]]()}\n\n<!-- end -->", page)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -143,3 +149,8 @@ def _type(field: Mapping[str, Any]) -> str:
     if kind == "array" and isinstance(field.get("items"), dict):
         return f"list of {_type(field['items'])}"
     return kind if isinstance(kind, str) else " or ".join(kind)
+
+
+if __name__ == "__main__":
+    for path in Path(__file__).parent.glob("**/*.md"):
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
