@@ -31,13 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(argv)
     process.configure(1)  # before torch is imported
-    digest = suite.suite_digest(options.trials)
-    specimens = [each for each in all_specimens() if not (options.trials and each.trial)]
+    trials = options.trials
+    digest = suite.suite_digest(trials)
+    specimens = [each for each in all_specimens() if not (trials and each.trial) or each.trial in trials]
     try:
         chosen = choose(specimens, options.only, options.models)
     except ValueError as error:
         parser.error(str(error))
-    failures = 0 if options.tables else run_missing(chosen, options.work, digest, options.trials)
+    failures = 0 if options.tables else run_missing(chosen, options.work, digest, trials)
     known = results.read(options.work, digest)
     if not known:
         print(f"no results of the present trials in {options.work}; run without --tables", file=sys.stderr)
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [each.name for each in specimens if each.name not in known]
     # A part of the models is not what is published, unless it is asked for.
     folder = options.work if missing and not options.tables else options.out
-    print(write_tables(folder, list(known.values()), options.trials))
+    print(write_tables(folder, list(known.values()), trials))
     if missing:
         print(f"{len(missing)} models have not run: {', '.join(missing[:5])} …", file=sys.stderr)
     return int(failures > 0)

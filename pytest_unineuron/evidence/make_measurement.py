@@ -27,8 +27,9 @@ def make_measurement(
     """A measurement of a Python number, a numpy or torch scalar, or an estimate with an interval.
 
     ``bounds`` are those of ``Recorder.measure``. Raises TrialError if ``value`` is none of these, if a bound is not
-    finite, if ``interval`` is not a pair of numbers, if ``null`` is given without ``above`` or ``below``, or lies
-    beyond them, and for a distance from controls that is not one.
+    finite, if no number meets both bounds, if ``interval`` is not a pair of numbers with the value between them, if
+    ``null`` is given without ``above`` or ``below``, or lies beyond them, and for a distance from controls that is not
+    one.
     """
     estimate = value if isinstance(value, HasInterval) else None
     fields: dict[str, Any] = {"name": _on_one_line(name), "unit": _on_one_line(unit), **_checked(name, value, bounds)}
@@ -39,6 +40,8 @@ def make_measurement(
     if not math.isfinite(number):
         notes.append("nan: nothing to measure" if math.isnan(number) else str(number))
         return Measurement(value=None, note="; ".join(notes), **fields)
+    if estimate is None and low is not None and high is not None and (number < low or number > high):
+        raise TrialError(f"measure({name!r}, interval={interval!r}): its value, {number}, is not in the interval")
     if not math.isfinite(low or 0.0) or not math.isfinite(high or 0.0):
         low = high = None
         fields["method"] = fields["method"] or "an interval"
@@ -53,6 +56,8 @@ def _checked(name: str, value: object, given: Mapping[str, float | None]) -> dic
     bounds = {word: None if bound is None else _finite_bound(name, word, bound) for word, bound in given.items()}
     above, below, null, higher_by, lower_by = (bounds.get(word) for word in BOUND_FIELDS[:-1])
     by_unit = bool(getattr(value, "by_unit", False))
+    if above is not None and below is not None and above >= below:
+        raise TrialError(f"measure({name!r}): no number is above {above} and below {below}")
     _check_null(name, above, below, null)
     _check_distance(name, higher_by, lower_by, by_unit=by_unit)
     if not by_unit:

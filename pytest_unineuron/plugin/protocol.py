@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_unineuron.errors import NotApplicable, UnineuronError
+from pytest_unineuron.errors import NotApplicable, UnineuronError, did_you_mean
 from pytest_unineuron.evidence.outcome import (
     EXPECTED_TO_FAIL,
     NOT_APPLICABLE,
@@ -20,6 +20,7 @@ from pytest_unineuron.evidence.outcome import (
 )
 from pytest_unineuron.evidence.recorder import Inconclusive, Recorder, bind_recorder
 from pytest_unineuron.evidence.text import escape_surrogates
+from pytest_unineuron.plugin import fixtures
 from pytest_unineuron.plugin.assignment import PLANNED, assignment_of
 from pytest_unineuron.plugin.fixture_table import is_broken_fixture
 from pytest_unineuron.reports import junit
@@ -264,6 +265,10 @@ def _raised(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
     raised = call.excinfo
     if raised is None:
         return _words(report)
+    if isinstance(raised.value, pytest.FixtureLookupError):
+        name, ours = str(raised.value.argname), [known for known in vars(fixtures) if known.startswith("unineuron_")]
+        near = did_you_mean(f"unineuron_{name.removeprefix('unineuron_')}", ours)
+        return f"there is no fixture {name!r} here{near}"
     line = _first_line(raised.value)
     return line if raised.errisinstance(pytest.fail.Exception) else f"{raised.typename}: {line}"
 

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_unineuron.errors import TrialError
@@ -102,6 +102,7 @@ def test_the_limit_for_controls_is_on_the_side_away_from_the_claim(bound, breaks
 @given(reals, st.none() | reals, st.none() | reals)
 def test_a_measurement_is_read_as_it_was_written(value, above, below):
     """A measurement equals the one read from its dictionary."""
+    assume(above is None or below is None or above < below)
     found = make_measurement("x", value, above=above, below=below, unit="nats", note="n")
     assert Measurement.of_dict(found.as_dict()) == found
 
@@ -150,3 +151,15 @@ def test_a_limit_of_controls_beyond_the_claim_is_refused(bounds):
     with pytest.raises(TrialError, match=r"null=0\.[46] lies beyond the claim, (above|below)=0\.5; give a limit"):
         make_measurement("share", 0.9, **bounds)
     make_measurement("share", 0.9, **bounds | {"null": 0.5})
+
+
+def test_bounds_that_no_number_meets_are_refused():
+    with pytest.raises(TrialError, match=r"measure\('share'\): no number is above 0\.6 and below 0\.4"):
+        make_measurement("share", 0.5, above=0.6, below=0.4)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.9])
+def test_an_interval_without_its_value_is_refused(value):
+    """One end of it would decide."""
+    with pytest.raises(TrialError, match=r"its value, 0\.[19], is not in the interval"):
+        make_measurement("share", value, above=0.2, interval=(0.3, 0.5))

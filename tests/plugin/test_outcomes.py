@@ -101,6 +101,20 @@ def test_claim(broken, unineuron_case):
     assert found.trial("claim")["subjects"]["neox-a"]["cases"][0]["subject"]["measurements"]
 
 
+@pytest.mark.parametrize(
+    ("fixture", "meant"), [("neurons", "unineuron_neurons"), ("unineuron_mesure", "unineuron_measure")]
+)
+def test_a_fixture_that_does_not_exist_is_named_with_one_that_does(trials, fixture, meant):
+    """Short names are those of evals/ alone."""
+    found = trials.write(f"""
+@pytest.mark.gt1(source="test", controls=["untrained"])
+def test_claim({fixture}):
+    \"\"\"A claim.\"\"\"
+""").run()
+    text = " ".join(found.result.stdout.str().split())
+    assert f"claim on neox-a: setup: there is no fixture '{fixture}' here; did you mean {meant}?" in text
+
+
 def test_a_minimum_that_is_not_met_is_na(trials):
     """The reason states the number and the minimum."""
     body = "from pytest_unineuron.evidence.recorder import Recorder"
