@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_unineuron.evidence.contrast import ROUNDING_TOLERANCE
+from pytest_unineuron.evidence.measurement import is_whole
 from pytest_unineuron.evidence.standard_error import error_of_difference, two_sided_p_value
 
 if TYPE_CHECKING:
-    from pytest_unineuron.evidence.measurement import Measurement
+    from collections.abc import Iterator
 
-ROUNDING_TOLERANCE = 1e-5
-"""The relative difference up to which float32 results of one computation on two machines count as equal."""
+    from pytest_unineuron.evidence.measurement import Measurement
 
 
 class ValueChange(NamedTuple):
@@ -28,8 +29,8 @@ def measure_change(before: Measurement, after: Measurement) -> ValueChange:
     """
     assert before.value is not None
     assert after.value is not None
-    worsening = _margin(before) - _margin(after)
-    counts = float(before.value).is_integer() and float(after.value).is_integer()
+    worsening = max(_worsenings(before, after))
+    counts = is_whole(before.value) and is_whole(after.value)
     if abs(worsening) <= (0 if counts else ROUNDING_TOLERANCE * max(abs(before.value), abs(after.value))):
         return ValueChange(worsening, 1.0)
     error, degrees = error_of_difference(before.standard_error, after.standard_error)
@@ -38,12 +39,11 @@ def measure_change(before: Measurement, after: Measurement) -> ValueChange:
     return ValueChange(worsening, two_sided_p_value(abs(worsening) / error, degrees))
 
 
-def _margin(measurement: Measurement) -> float:
-    """The distance of the value from its nearest bound, positive on the claimed side.
-
-    A least distance from controls is no bound on the value; only how a margin changes is of use.
-    """
-    m = measurement
-    value = m.value or 0.0
-    sides = ((m.above, 1), (m.below, -1), (m.higher_by, 1), (m.lower_by, -1))
-    return min(sign * (value - bound) for bound, sign in sides if bound is not None)
+def _worsenings(before: Measurement, after: Measurement) -> Iterator[float]:
+    """How much nearer the value came to the nearest of its bounds, and how much of a distance from controls it lost."""
+    old, new = before.value or 0.0, after.value or 0.0
+    bounds = [(bound, sign) for bound, sign in ((before.above, 1), (before.below, -1)) if bound is not None]
+    if bounds:
+        margins = [min(sign * (value - bound) for bound, sign in bounds) for value in (old, new)]
+        yield margins[0] - margins[1]
+    yield from (sign * (old - new) for by, sign in ((before.higher_by, 1), (before.lower_by, -1)) if by is not None)

@@ -18,6 +18,7 @@ from pytest_unineuron.baseline.comparable import (
     reason_left_out,
 )
 from pytest_unineuron.evidence.holm import SIGNIFICANCE_LEVEL, holm_adjust
+from pytest_unineuron.evidence.measurement import Measurement, measurements_by_key
 from pytest_unineuron.evidence.outcome import DESELECTED, NEVER_REACHED, Outcome
 from pytest_unineuron.evidence.records import RecordedCase, case_name
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from pytest_unineuron.baseline.comparable import CaseKey
     from pytest_unineuron.baseline.waiver import Waiver
-    from pytest_unineuron.evidence.measurement import Measurement
+    from pytest_unineuron.evidence.contrast import Contrast
+    from pytest_unineuron.evidence.measurement import MeasurementKey
+    from pytest_unineuron.evidence.outcome import CaseResult
     from pytest_unineuron.evidence.records import Evidence
 
 
@@ -249,11 +252,22 @@ def _value_pairs(entries: list[ComparedCase], pairs: CasePairs) -> Iterator[_Val
         if not (old and new and entry.state in (CaseState.SAME, CaseState.IMPROVED)):
             continue
         if entry.state is CaseState.SAME or old.case.result.subject.outcome is new.case.result.subject.outcome:
-            before = claims_by_key(old.case.result.subject.measurements)
-            after = claims_by_key(new.case.result.subject.measurements)
-            for key in before:
-                if key in after and before[key].value is not None and after[key].value is not None:
-                    yield _ValuePair(at, before[key], after[key])
+            before, after = (_claimed_values(each.case.result) for each in (old, new))
+            yield from (_ValuePair(at, before[key], after[key]) for key in before if key in after)
+
+
+def _claimed_values(result: CaseResult) -> dict[MeasurementKey, Measurement]:
+    """The claimed values of a model. Of a claim about its units, these are also the probabilities against controls."""
+    against = [_as_measurement(contrast) for contrast in result.contrasts if contrast.by_unit]
+    found = claims_by_key(result.subject.measurements) | measurements_by_key(against)
+    return {key: m for key, m in found.items() if m.value is not None}
+
+
+def _as_measurement(contrast: Contrast) -> Measurement:
+    """The probability of superiority against a control, with its bound."""
+    above, below = (None, contrast.claimed) if contrast.lower else (contrast.claimed, None)
+    name = f"{contrast.measurement} against {contrast.control}"
+    return Measurement(name, contrast.value, above=above, below=below, low=contrast.low, high=contrast.high)
 
 
 def _date_of_waivers(old: Evidence, new: Evidence, today: date | None) -> date:

@@ -11,6 +11,7 @@ from pytest_unineuron.evidence.measurement import (
     Measurement,
     format_interval,
     format_number,
+    is_whole,
     measurements_by_key,
 )
 from pytest_unineuron.evidence.standard_error import error_of_difference, student_quantile, two_sided_p_value
@@ -19,6 +20,8 @@ from pytest_unineuron.evidence.unit_contrast import Profile, profile_data
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+ROUNDING_TOLERANCE = 1e-5
+"""The relative difference up to which results of float32 count as equal."""
 NO_EFFECT = 0.5
 """The probability of superiority of two samples of one distribution."""
 BARS = "▁▂▃▄▅▆▇█"
@@ -170,9 +173,17 @@ def _contrast(own: Measurement, control: Measurement | None, name: str) -> Contr
     if control.lacks_interval:
         return Contrast(own.name, name, False, lower, claimed, difference)
     error, degrees = error_of_difference(own.standard_error, control.standard_error)
-    reach = student_quantile(degrees) * error
+    reach = max(student_quantile(degrees) * error, _rounding(own.value, control.value, claimed))
     p = _one_sided_p(difference - claimed, error, degrees, lower)
     return Contrast(own.name, name, False, lower, claimed, difference, difference - reach, difference + reach, p)
+
+
+def _rounding(own: float, control: float, claimed: float) -> float:
+    """How much of a difference may be rounding, if that is what takes it beyond the claim; 0 of whole numbers."""
+    if is_whole(own) and is_whole(control):
+        return 0.0
+    rounding = ROUNDING_TOLERANCE * max(abs(own), abs(control))
+    return rounding if 0 < abs(own - control - claimed) <= rounding else 0.0
 
 
 def _one_sided_p(distance: float, error: float, degrees: int, lower: bool) -> float | None:

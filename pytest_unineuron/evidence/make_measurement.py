@@ -160,9 +160,12 @@ def _as_float(name: str, value: object) -> float:
     try:
         if isinstance(value, str | bytes | bytearray):
             raise TypeError  # text that looks like a number was not measured as one
-        if getattr(value, "mask", False):  # a masked number of numpy, below which is any number
+        mask = getattr(value, "mask", False)
+        if not callable(mask) and mask:  # a masked number of numpy, below which is any number
             return math.nan
         return float(item() if callable(item) else value)  # type: ignore[arg-type]
+    except OverflowError:
+        raise TrialError(f"measure({name!r}, …): a number beyond 1e308 has no place in a float") from None
     except (TypeError, ValueError, RuntimeError):
         raise TrialError(
             f"measure({name!r}, …): {type(value).__name__} is not one number; reduce it first (mean, share, count)"

@@ -141,6 +141,8 @@ class Measurement:
     def reached_by(self, value: float) -> bool:
         """Whether ``value``, measured on another arm, is at least as far on the claimed side as this number."""
         own = math.nan if self.value is None else self.value
+        if self.above is not None and self.below is not None:
+            return min(value - self.above, self.below - value) >= min(own - self.above, self.below - own)
         return (self.above is None or value >= own) and (self.below is None or value <= own)
 
     @property
@@ -181,9 +183,14 @@ class Measurement:
         return cls(**{**fields, "profile": profile_of(data["profile"])})
 
 
+def is_whole(value: float) -> bool:
+    """Whether a number is a whole one, such as a count, and exact: all floats from 2^53 on are whole."""
+    return abs(value) < 2**53 and float(value).is_integer()
+
+
 def _one_sided_status(value: float, bound: float, low: float, high: float) -> BoundStatus:
     """The status of the claim ``value > bound``, given the interval [low, high] of the value."""
-    exact = float(value).is_integer() and float(bound).is_integer()
+    exact = is_whole(value) and is_whole(bound)
     tolerance = 0.0 if exact else BOUND_TOLERANCE * max(abs(value), abs(bound))
     if low > bound + tolerance:
         return BoundStatus.HOLDS

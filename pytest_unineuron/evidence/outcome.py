@@ -188,20 +188,20 @@ class CaseResult:
         n is the number of finished draws of the control, k that of draws at least as extreme as the subject in every
         claimed measurement (Phipson and Smyth 2010). The smallest possible value is 1 / (1 + n): 0.05 for 19 draws.
         """
-        claimed = [m for m in self.subject.measurements if m.value is not None and m.claimed]
         finished: dict[str, list[str]] = {}
         for name, arm in self.arms.items():
             if arm.control_status is not ControlStatus.UNFINISHED:
                 finished.setdefault(_control_of(name), []).append(name)
         return {
-            control: (1 + sum(self._reaches(name, claimed) for name in draws)) / (1 + len(draws))
+            control: (1 + sum(map(self._reaches, draws))) / (1 + len(draws))
             for control, draws in finished.items()
-            if claimed
+            if any(m.value is not None and m.claimed for m in self.subject.measurements)
         }
 
-    def _reaches(self, arm: str, claimed: Sequence[Measurement]) -> bool:
+    def _reaches(self, arm: str) -> bool:
         """Whether an arm measured all that is claimed, and each at least as far on the claimed side."""
-        return reaches(self.arms[arm].measurements, claimed, [c for c in self.contrasts if c.control == arm])
+        found = [c for c in self.contrasts if c.control == arm]
+        return reaches(self.arms[arm].measurements, self.subject.measurements, found)
 
     @property
     def p_value(self) -> float | None:
@@ -256,9 +256,8 @@ class CaseResult:
     @property
     def _level_control(self) -> str:
         """A control that is too close to call, and at least as extreme as the subject in all that is claimed."""
-        claimed = [m for m in self.subject.measurements if m.claimed]
         unclear = (name for name, arm in self.arms.items() if arm.outcome is Outcome.NA and not arm.is_scarce)
-        return next((name for name in unclear if self._reaches(name, claimed)), "")
+        return next(filter(self._reaches, unclear), "")
 
     def _fewer_controls(self, unfinished: Sequence[str]) -> str:
         """How many of its controls the case was held against, and which; empty if it was all of them."""

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_unineuron.evidence.measurement import measurements_by_key
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pytest_unineuron.evidence.contrast import Contrast
-    from pytest_unineuron.evidence.measurement import Measurement
+    from pytest_unineuron.evidence.measurement import Measurement, MeasurementKey
 
 
-def reaches(measurements: Iterable[Measurement], claimed: Sequence[Measurement], contrasts: Iterable[Contrast]) -> bool:
+def reaches(measurements: Iterable[Measurement], model: Iterable[Measurement], contrasts: Iterable[Contrast]) -> bool:
     """Whether a control measured all that is claimed, and each at least as far on the claimed side as the model.
 
-    ``measurements`` are the control's, ``claimed`` the model's, and ``contrasts`` those between the two.
+    ``measurements`` are the control's, ``model`` the model's, and ``contrasts`` those between the two.
     """
-    values = {m.name: m.value for m in measurements}
-    contrasted = {c.measurement: c for c in contrasts}
+    numbered, contrasts = measurements_by_key(measurements), list(contrasts)
 
-    def reached(m: Measurement) -> bool:
+    def reached(key: MeasurementKey, m: Measurement) -> bool:
         if m.compared:
-            return m.name in contrasted and contrasted[m.name].reaches_control
-        value = values.get(m.name)
+            # Of several with one name, all have to.
+            found = [c.reaches_control for c in contrasts if c.measurement == m.name]
+            return bool(found) and all(found)
+        value = numbered[key].value if key in numbered else None
         return value is not None and m.reached_by(value)
 
-    return all(map(reached, claimed))
+    return all(reached(key, m) for key, m in measurements_by_key(model).items() if m.claimed and m.value is not None)

@@ -48,13 +48,18 @@ class Trial:
             raise TrialError(f"{function}: controls={controls!r} should be a list of names, such as ['untrained']")
         if not arguments.get("source"):
             raise TrialError(f"{function}: say where the claim comes from: {marker}(source='…')")
+        for name in ("source", "claim", "trial"):
+            if not isinstance(found := arguments.get(name, "-"), str) or not found:
+                raise TrialError(f"{function}: {name}={found!r} should be a text")
+        if not isinstance(primary := arguments.get("primary", False), bool):
+            raise TrialError(f"{function}: primary={primary!r} should be True or False")
         return cls(
             id=arguments.get("trial", function.removeprefix("test_")),
             criterion=criterion,
             claim=arguments.get("claim") or _first_doc_line(docstring) or function,
             source=arguments["source"],
-            primary=bool(arguments.get("primary", False)),
-            controls=None if controls is None else tuple(controls),
+            primary=primary,
+            controls=None if controls is None else tuple(dict.fromkeys(controls)),
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_unineuron.errors import NotApplicable, UnineuronError
 from pytest_unineuron.evidence.criteria import CRITERIA
+from pytest_unineuron.evidence.recorder import Inconclusive
 from pytest_unineuron.options import settings as declared
 from pytest_unineuron.options import sources
 from pytest_unineuron.plugin import hookspecs
@@ -135,15 +136,32 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 # -- running -------------------------------------------------------------------------------------------------
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin an attempt at a trial with a new recorder."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Begin an attempt at a trial with a new recorder.
+
+    What a fixture of a module or session raised is raised again for every later item, without another setup of it.
+    """
     if _is_planned(item):
         _get_session(item.config).protocol.begin(item)
     elif _is_trial(item) and isinstance(item, pytest.Function):
         pytest.fail(
             f"{item.name}: a trial is a function or a method of a plain class, not of a TestCase", pytrace=False
         )
+    try:
+        return (yield)
+    except (UnineuronError, Inconclusive) as error:
+        raised = error
+    raise _told(item, raised)
+
+
+def _told(node: Any, raised: UnineuronError | Inconclusive) -> BaseException:
+    """The exception by which pytest skips, or fails without a traceback, with the message of what a fixture raised."""
+    if isinstance(raised, NotApplicable) and isinstance(node, pytest.Item) and _is_planned(node):
+        _get_session(node.config).protocol.note_not_applicable(node, str(raised))
+    if isinstance(raised, NotApplicable | Inconclusive):
+        return pytest.skip.Exception(str(raised))
+    return broken_fixture(str(raised))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -151,14 +169,10 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
     """Skip or fail with the message of an error of this package that a fixture raises, without a traceback."""
     try:
         return (yield)
-    except UnineuronError as error:
+    except (UnineuronError, Inconclusive) as error:
         raised = error
     # Inside of the handler, pytest would show the handled error as well.
-    if isinstance(raised, NotApplicable):
-        if isinstance(request.node, pytest.Item) and _is_planned(request.node):
-            _get_session(request.config).protocol.note_not_applicable(request.node, str(raised))
-        pytest.skip(str(raised))
-    raise broken_fixture(str(raised))
+    raise _told(request.node, raised)
 
 
 @pytest.hookimpl(wrapper=True)

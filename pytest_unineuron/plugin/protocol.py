@@ -215,7 +215,7 @@ def _result(
         if report.passed:
             return None
         if report.skipped:  # also by xfail(run=False)
-            return ArmResult(Outcome.NA, _words(report), notes=notes)
+            return ArmResult(Outcome.NA, _words(report), measurements, notes=notes)
         return ArmResult(Outcome.ERROR, f"{report.when}: {_raised(report, call)}", measurements, notes=notes)
     outcome, reason = attempt.judgement or _outcome_without_judgement(report, call, control)
     return ArmResult(outcome, reason, measurements, report.duration, notes)

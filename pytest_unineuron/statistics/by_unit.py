@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_unineuron.statistics.ranks import auroc
+from pytest_unineuron.statistics.ranks import as_values, auroc
 from pytest_unineuron.statistics.resampling import DOCUMENT_GROUPS, Estimate, UnitGroups, jackknife
 
 if TYPE_CHECKING:
@@ -72,15 +72,19 @@ def by_unit(
     Few units are no more certain than they can be counted: the error is at least the step in which the comparison
     changes, one pair of units of a layer.
     """
+
+    def values_of(*given: Any) -> NDArray[np.float64]:
+        return as_values(values(*given))
+
     if not all(hasattr(sample, "groups") for sample in samples):
-        samples, values, layer = (_as_values(values, samples, layer),), lambda v: v.values[0], lambda v: v.layer
+        samples, values, layer = (_as_values(values_of, samples, layer),), lambda v: v.values[0], lambda v: v.layer
 
     def typical(*given: Any) -> dict[int, float]:
-        return _medians(values(*given), layer(given[0]))
+        return _medians(values_of(*given), layer(given[0]))
 
     def of_both(*pairs: _Pair) -> tuple[NDArray[Any], ...]:
         models, controls = [pair.model for pair in pairs], [pair.control for pair in pairs]
-        return values(*models), layer(models[0]), values(*controls), layer(controls[0])
+        return values_of(*models), layer(models[0]), values_of(*controls), layer(controls[0])
 
     def compared(*pairs: _Pair) -> dict[int, float]:
         return superiority(*of_both(*pairs))
@@ -134,7 +138,7 @@ class _Values(UnitGroups):
 
 def _as_values(values: Callable[..., Any], samples: tuple[Any, ...], layer: Callable[[Any], Any]) -> _Values:
     """The values of samples without documents, with those of the model itself on a control arm."""
-    found = _Values(layer(samples[0]), np.asarray(values(*samples), dtype=float))
+    found = _Values(layer(samples[0]), values(*samples))
     subjects = tuple(sample.subject for sample in samples)
     if all(subject is not None for subject in subjects):
         found.subject = _as_values(values, subjects, layer)

@@ -20,7 +20,8 @@ def auroc(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     ``values`` and ``positive`` are [unit]; units with value nan are left out. 0.5 means no difference, and nan that one
     of the two groups is empty (Mann and Whitney 1947). ``positive`` may also be 0 and 1; raises ValueError for others.
     """
-    positive, known = as_marks(positive), ~np.isnan(values)
+    values, positive = as_values(values), as_marks(positive)
+    known = ~np.isnan(values)
     chosen, others = np.sort(values[known & positive]), np.sort(values[known & ~positive])
     if not len(chosen) or not len(others):
         return float("nan")
@@ -34,7 +35,7 @@ def within(values: NDArray[np.float64], positive: NDArray[np.bool_], layer: NDAr
     ``values``, ``positive`` and ``layer`` are [unit]. Layers differ in most statistics, so only a contrast within
     layers is about the units (Gurnee et al. 2024, figure 3).
     """
-    positive, scores, weights = as_marks(positive), [], []
+    values, positive, scores, weights = as_values(values), as_marks(positive), [], []
     for number in np.unique(layer):
         chosen = (layer == number) & ~np.isnan(values)
         score = auroc(values[chosen], positive[chosen])
@@ -53,6 +54,14 @@ def contrast(values: Callable[[Any], NDArray[np.float64]], positive: NDArray[np.
     figure 3).
     """
     return jackknife(lambda sample: within(values(sample), positive, sample.layer), units, limits=(0, 1))
+
+
+def as_values(values: Any) -> NDArray[np.float64]:
+    """Return numbers, an array or a tensor of any shape, as float64; those that numpy masks are nan."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().double().numpy()
+    found: NDArray[np.float64] = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    return found
 
 
 def as_marks(marked: Any) -> NDArray[np.bool_]:

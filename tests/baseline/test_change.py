@@ -127,3 +127,16 @@ def test_a_change_is_antisymmetric(a, b, error):
     forth, back = measure_change(one(a), one(b)), measure_change(one(b), one(a))
     assert forth == pytest.approx((-back[0], back[1]))
     assert 0 <= forth[1] <= 1
+
+
+def test_a_distance_from_controls_that_shrinks_is_worse_whatever_a_bound_gains():
+    before, after = (
+        make_measurement("n", v, interval=(v - 0.01, v + 0.01), below=1, higher_by=0.3) for v in (0.9, 0.5)
+    )
+    assert measure_change(before, after).worsening == pytest.approx(0.4)
+    assert measure_change(after, before).worsening == pytest.approx(0.4)  # towards the bound
+
+
+def test_numbers_too_large_to_be_exact_are_no_counts():
+    before, after = (make_measurement("n", v, above=1) for v in (3.0000000001e20, 3e20))
+    assert measure_change(before, after).p_value == 1

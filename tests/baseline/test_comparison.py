@@ -7,7 +7,9 @@ import pytest
 
 from pytest_unineuron.baseline.comparison import CaseState, compare
 from pytest_unineuron.baseline.gate import Gate
+from pytest_unineuron.evidence.measurement import Measurement
 from pytest_unineuron.evidence.outcome import DESELECTED, Outcome
+from pytest_unineuron.evidence.unit_contrast import UnitContrast
 from tests.baseline.one_case import BAD, GOOD, KEY, only, state
 from tests.evidence.made import arm, evidence, share
 
@@ -294,3 +296,19 @@ def test_a_case_left_out_by_last_failed_is_not_run():
     asked = {"paths": ["."], "models": ["m"], "corpora": ["news"], "part": ["--lf"]}
     entry = state(only(GOOD), evidence({}, asked=asked))
     assert (entry.state, entry.reason) == (CaseState.NOT_RUN, "--lf left it out")
+
+
+def test_units_that_collapse_are_a_regression():
+    """The claim is about the probability against a control, and the median unit may stay what it was."""
+
+    def run(probability):
+        made = UnitContrast(probability, probability - 0.02, probability + 0.02, "made", 0.0, ((0, probability),))
+        claim = {"by_unit": True, "higher_by": 0.56}
+        subject = arm(Measurement("n", 5.0, low=4.9, high=5.1, method="made", **claim))
+        return only(subject, control=arm(Measurement("n", 0.0, contrast=made, **claim)))
+
+    found = state(run(0.9), run(0.65))
+    assert found.state is CaseState.REGRESSED
+    assert "n against untrained went from 0.9 [0.88, 0.92] to 0.65 [0.63, 0.67]" in found.reason
+    assert state(run(0.9), run(0.9)).state is CaseState.SAME
+    assert state(run(0.65), run(0.9)).state is CaseState.IMPROVED

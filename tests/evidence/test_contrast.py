@@ -277,3 +277,31 @@ def test_a_resolution_that_is_no_number_is_no_standard_error():
     """It could not be written into a report."""
     estimate = SimpleNamespace(error=0.1, degrees=7, resolution=math.nan)
     assert StandardError.of(estimate) is None
+
+
+@pytest.mark.parametrize("control", [1 - 1e-9, 1 + 1e-9, 0.999999])
+def test_rounding_takes_no_difference_beyond_a_claim(control):
+    """Of float32, that is; whole numbers are exact, and a difference of 0 is one."""
+    (found,) = contrasts([number(1.0, higher_by=0.0)], {"c": [number(control, higher_by=0.0)]})
+    assert found.status is BoundStatus.UNCLEAR
+    (found,) = contrasts([number(10001.0, higher_by=0.0)], {"c": [number(10000.0, higher_by=0.0)]})
+    assert found.status is BoundStatus.HOLDS
+    (found,) = contrasts([number(1.0, higher_by=0.0)], {"c": [number(1.0, higher_by=0.0)]})
+    assert found.status is BoundStatus.MISSES
+
+
+def test_a_control_is_compared_in_every_use_of_a_name_and_on_both_sides_of_a_claim():
+    """As far from the nearer bound as the model, in each number."""
+
+    def shares(*values, reach=0.0, **claim):
+        return [named("share", v, low=v - reach, high=v + reach, method="made", **claim) for v in values]
+
+    def level(model, control, **claim):
+        found = shares(*control, reach=0.5, **claim)
+        subject = ArmResult(Outcome.PASS, "", tuple(shares(*model, **claim)))
+        return CaseResult({"c": ArmResult(*judge(found), tuple(found))}, subject).permutation_p_values["c"]
+
+    assert level((0.93, 0.9), (0.95, 0.91), above=0.5) == 1
+    assert level((0.93, 0.9), (0.92, 0.91), above=0.5) == 0.5
+    assert level((0.5,), (0.5001,), above=0.3, below=0.8) == 1
+    assert level((0.5,), (0.7,), above=0.3, below=0.8) == 0.5

@@ -5,6 +5,7 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -163,3 +164,19 @@ def test_an_interval_without_its_value_is_refused(value):
     """One end of it would decide."""
     with pytest.raises(TrialError, match=r"its value, 0\.[19], is not in the interval"):
         make_measurement("share", value, above=0.2, interval=(0.3, 0.5))
+
+
+def test_a_number_that_no_float_holds_is_refused():
+    with pytest.raises(TrialError, match="a number beyond 1e308"):
+        make_measurement("share", 10**400)
+
+
+def test_a_pandas_series_is_not_one_number():
+    with pytest.raises(TrialError, match="Series is not one number"):
+        make_measurement("share", pd.Series([1.0, 2.0]), above=1)
+
+
+def test_large_floats_are_not_exact():
+    """All of them are whole numbers from 2^53 on."""
+    assert make_measurement("n", 3.0000000001e20, above=3e20).bound_status is BoundStatus.UNCLEAR
+    assert make_measurement("n", 4, above=3).bound_status is BoundStatus.HOLDS

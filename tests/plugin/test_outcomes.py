@@ -115,6 +115,31 @@ def test_claim({fixture}):
     assert f"claim on neox-a: setup: there is no fixture '{fixture}' here; did you mean {meant}?" in text
 
 
+def test_a_shared_fixture_that_does_not_apply_applies_to_no_item(trials):
+    """pytest keeps what a fixture of the session raised; a minimum may be asked for in a fixture too."""
+    text = """
+from pytest_unineuron.errors import NotApplicable
+
+@pytest.fixture(scope="session")
+def nowhere():
+    raise NotApplicable("no such thing here")
+
+@pytest.fixture
+def powered(unineuron_measure):
+    unineuron_measure.needs("tokens", 3, at_least=10)
+"""
+    body = """
+@pytest.mark.gt1(source="test", controls=["untrained"])
+def test_{0}({1}, unineuron_measure):
+    unineuron_measure("size", 1.0, above=0.5)
+"""
+    names = (("a", "nowhere"), ("b", "nowhere"), ("c", "powered"))
+    found = trials.write(text + "".join(body.format(*each) for each in names)).run()
+    assert [found.outcome(name) for name in "abc"] == ["NA"] * 3
+    assert [found.reason(name) for name in "ab"] == ["no such thing here"] * 2
+    assert found.reason("c") == "underpowered: 3 tokens, needs 10"
+
+
 def test_a_minimum_that_is_not_met_is_na(trials):
     """The reason states the number and the minimum."""
     body = "from pytest_unineuron.evidence.recorder import Recorder"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +57,10 @@ def test_units_may_be_marked_by_one_and_zero():
         assert within(values, marked.astype(given_as), layer) == 1.0
     with pytest.raises(ValueError, match="marked by True and False"):
         auroc(values, np.array([0, 1, 2, 3]))
+
+
+def test_masked_numbers_are_left_out_and_tensors_are_read():
+    values, marked = np.array([1.0, 2.0, 3.0, 100.0]), np.array([False, True, False, True])
+    masked, layer = np.ma.array(values, mask=values > 50), np.zeros(4, dtype=int)
+    assert auroc(masked, marked) == within(masked, marked, layer) == 0.5
+    assert auroc(torch.tensor([1.0, 2.0, torch.nan, 4.0]), marked) == 1.0
