@@ -74,7 +74,9 @@ def lost_cases(before: Evidence, after: Evidence) -> list[str]:
 
 def check_replaceable(path: Path) -> None:
     """Raise OptionError for an existing file that is no baseline, or a damaged one. One of any schema is replaced."""
-    if not path.is_file():
+    if path.exists() and not path.is_file():
+        raise OptionError(f"baseline {path}: is no file; name a file")
+    if not path.exists():
         return
     try:
         data = strict_json.read_json(path, "baseline", KEPT)

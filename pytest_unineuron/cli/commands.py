@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ FORMS: dict[str, Callable[[Evidence], str]] = {
 """The forms in which ``report`` can print a report, besides that of the terminal."""
 
 
+HTML = b"<!doctype html"
 GATE_OPTIONS = ("baseline", "lock", "fail-on", "tolerate", "across", "waive")
 """The options of a run that commands on reports have under their own names."""
 
@@ -96,7 +98,8 @@ def accept_report(typed: argparse.Namespace) -> int:
         write.write_text(typed.baseline, strict_json.to_json(data))
     except OSError as error:
         raise OptionError(f"{typed.baseline}: cannot be written ({error.strerror}); name another file") from None
-    print(f"Accepted: {typed.baseline}. To compare with it: pytest evals/ --unineuron-baseline={typed.baseline}")
+    quoted = shlex.quote(str(typed.baseline))
+    print(f"Accepted: {typed.baseline}. To compare with it: pytest evals/ --unineuron-baseline={quoted}")
     return 0
 
 
@@ -139,8 +142,10 @@ def _show_history(typed: argparse.Namespace) -> int:
 
 
 def _write_page(path: Path, text: str) -> None:
-    """Write a page and print where it is. Raises OptionError if it cannot be written."""
+    """Write a page and print where it is. Raises OptionError if it cannot be written, or another file is there."""
     try:
+        if path.is_file() and (path.read_bytes()[: len(HTML)].lower() or HTML) != HTML:
+            raise OptionError(f"--html {path}: is there and is no page; name another file, or remove it")
         write.write_text(path, text)
     except OSError as error:
         raise OptionError(f"--html {path}: cannot be written ({error.strerror}); name another file") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 """The columns of the table."""
+MOST = {"seeds": 1e4, "layers": 1e4}
+"""The largest number of what is counted one by one."""
 SHAPE_ARGUMENTS = ("layers", "width", "neurons", "heads", "vocabulary")
 """The arguments that give the shape of a model; the first three are needed without a model."""
 
@@ -257,8 +258,9 @@ def _number(arguments: argparse.Namespace, name: str) -> float | None:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < math.inf:
-        raise OptionError(f"--{name.replace('_', '-')}={text}: give a number above 0, such as 1e6")
+    most = MOST.get(name, 1e18)
+    if not 0 < value <= most:
+        raise OptionError(f"--{name.replace('_', '-')}={text}: give a number above 0, at most {most:g}")
     return value
 
 

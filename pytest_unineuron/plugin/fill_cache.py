@@ -122,7 +122,9 @@ def fill_cache(arguments: Sequence[str]) -> int:
         if processes.index:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open until the process ends
         filler = CacheFiller(processes)
-        status = int(pytest.main(list(arguments), plugins=[filler]))
+        # As the main module this one is imported before pytest could rewrite what it marks, which can be an error.
+        quiet = "ignore::pytest.PytestAssertRewriteWarning"
+        status = int(pytest.main([*arguments, "-W", quiet], plugins=[filler]))
         processes.leave("" if status == 0 else f"pytest ended with status {status}")
     except UnineuronError as error:
         print(error, file=sys.stderr, flush=True)

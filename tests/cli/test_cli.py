@@ -265,6 +265,23 @@ def test_options_are_named_as_the_command_has_them(reports, capsys):
     assert "--unineuron" not in said
 
 
+def test_a_page_replaces_pages_alone(reports, capsys):
+    """A report is easily named as the page, as by ``--html *.json``."""
+    before = saved.Path(reports["good"]).read_bytes()
+    assert main(["report", reports["good"], "--html", reports["good"]]) == 4
+    assert main(["compare", reports["good"], reports["bad"], "--html", reports["good"]]) == 4
+    assert capsys.readouterr().err.count("is there and is no page; name another file") == 2
+    assert saved.Path(reports["good"]).read_bytes() == before
+    assert [main(["report", reports["good"], "--html=h.html"]) for _ in range(2)] == [0, 0]
+
+
+def test_accept_prints_a_command_that_can_be_pasted(reports, capsys, tmp_path):
+    assert main(["accept", reports["good"], "--baseline", str(tmp_path / "a b.json")]) == 0
+    assert f"--unineuron-baseline='{tmp_path / 'a b.json'}'" in capsys.readouterr().out
+    assert main(["accept", reports["good"], "--baseline", str(tmp_path)]) == 4
+    assert "is no file; name a file" in capsys.readouterr().err
+
+
 def test_one_form_of_a_report_at_a_time(reports, capsys):
     """A wrong command line ends with the status of pytest for one."""
     with pytest.raises(SystemExit) as ended:

@@ -94,7 +94,9 @@ def test_a_plan_with_less_memory_has_more_blocks(capsys):
     ("arguments", "message"),
     [
         (["--layers=2"], "plan: of what? give MODEL, or its shape by hand; --width, --neurons missing"),
-        ([*MEDIUM, "--seeds=none"], "--seeds=none: give a number above 0, such as 1e6"),
+        ([*MEDIUM, "--seeds=none"], "--seeds=none: give a number above 0, at most 10000"),
+        ([*MEDIUM, "--seeds=1e9"], "--seeds=1e9: give a number above 0, at most 10000"),
+        ([*MEDIUM, "--width=1e200"], "--width=1e200: give a number above 0, at most 1e+18"),
         ([*MEDIUM, "--memory=0.5"], "--unineuron-memory: comparing units with 1 seeds has 0.5 GiB to work in"),
         ([*MEDIUM, "--tokens=0.5"], "--tokens=0.5: give a whole number, such as 1e6"),
         ([*MEDIUM, "--heads=1.5"], "--heads=1.5: give a whole number, such as 1e6"),
