@@ -24,14 +24,13 @@ from pytest_unineuron.lab.public_texts import PublicTexts
 from pytest_unineuron.lab.reporting import Reporting
 from pytest_unineuron.lab.result_cache import ResultCache
 from pytest_unineuron.lab.results import Results
-from pytest_unineuron.lab.runs import Runs, ShownBatches, small_part
+from pytest_unineuron.lab.runs import Runs, ShownBatches, small_batches
 from pytest_unineuron.lab.texts import PROBES, Texts
 from pytest_unineuron.lab.universality import Universality, universality_threshold
 from pytest_unineuron.lab.weights import Weights
 from pytest_unineuron.lab.words import WordResponses
 from pytest_unineuron.models.weights.weight_view import WeightView
 from pytest_unineuron.roles.composition import Composition, composition
-from pytest_unineuron.roles.interventions import LOGITS_AT_ONCE
 from pytest_unineuron.statistics import POST, PRE, RESIDUAL
 from pytest_unineuron.system.machine import GIB
 from pytest_unineuron.universality.kinds import KINDS, NEURONS
@@ -249,8 +248,8 @@ class Lab:
         """Return runs of an arm over a small part of a corpus. Raises ModelError, CorpusError."""
 
         def batches(title: str) -> Sequence[Batch]:
-            blocks = small_part(self._texts.blocks_of_arm(arm, corpus, controls.TEXT))
-            found = blocks.batches(min(self._models.positions, LOGITS_AT_ONCE // self.loaded(arm).vocabulary))
+            blocks = self._texts.blocks_of_arm(arm, corpus, controls.TEXT)
+            found = small_batches(blocks, self._models.positions, self.loaded(arm).vocabulary)
             return ShownBatches(found, self._reporting.bar(arm, f"{corpus}, {title}", part=True))
 
         subject = self._subject_of(arm)

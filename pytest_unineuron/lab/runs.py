@@ -11,6 +11,7 @@ import torch
 
 from pytest_unineuron.lab.arm import RUN_TOKENS
 from pytest_unineuron.lab.instrument import digest_of, name_of
+from pytest_unineuron.roles.interventions import LOGITS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +96,11 @@ class ShownBatches(Sequence["Batch"]):
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._bar(self._batches) if self._bar else self._batches)
+
+
+def small_batches(blocks: Blocks, positions: int, vocabulary: int) -> list[Batch]:
+    """Return a small part of some blocks in batches of at most so many positions, fewer where logits are many."""
+    return small_part(blocks).batches(min(positions, LOGITS_AT_ONCE // vocabulary))
 
 
 def small_part(blocks: Blocks, most: int = RUN_TOKENS) -> Blocks:
